@@ -1,0 +1,478 @@
+"""LLVM IR as text: a builder for functions, and a module that collects declarations, tables and attributes.
+
+`Module` holds functions and constants and prints them; `Builder` appends instructions to one function. Where
+an operation takes two values, a Python number may stand for the second: a constant of the first one's type.
+`load` and `store` translate between a dtype's forms in memory and in registers (llvm_values); `convert` casts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from lazygrad.codegen.llvm_values import (
+    TYPE_BYTES,
+    Number,
+    Value,
+    constant,
+    constant_vector,
+    integer_type,
+    is_float,
+    mangled,
+    memory_type,
+    register_type,
+    scalar_text,
+    type_text,
+)
+from lazygrad.dtype import DType, bfloat16, bool_, float16, float32, float64
+
+
+@dataclass
+class Module:
+    """One LLVM module: globals, functions, and what they need declared. `text()` prints it."""
+
+    header: str = ""  # printed first, as comments: the legend
+    function_attributes: str = "nounwind"  # e.g. '"prefer-vector-width"="512"' and its sibling
+    _functions: list[Builder] = field(default_factory=list)
+    _declarations: dict[str, str] = field(default_factory=dict)
+    _globals: dict[str, str] = field(default_factory=dict)
+    _loops: list[bool] = field(default_factory=list)  # per loop: may LLVM unroll it
+
+    def function(
+        self, name: str, parameters: Sequence[tuple[str, str]], result: str = "void", attributes: str = ""
+    ) -> Builder:
+        """A new function; `parameters` are (name, LLVM type with attributes, such as "ptr noalias")."""
+        builder = Builder(self, name, tuple(parameters), result, attributes)
+        self._functions.append(builder)
+        return builder
+
+    def declare(self, name: str, result: str, parameters: Iterable[str]) -> None:
+        self._declarations.setdefault(name, f"declare {result} @{name}({', '.join(parameters)})")
+
+    def table(self, name: str, type_: str, numbers: Sequence[Number]) -> Value:
+        """A constant array, 64-byte aligned; the pointer to it. The same name must mean the same numbers."""
+        cells = ", ".join(f"{type_} {scalar_text(type_, n)}" for n in numbers)
+        line = f"@{name} = private unnamed_addr constant [{len(numbers)} x {type_}] [{cells}], align 64"
+        assert self._globals.setdefault(name, line) == line, name
+        return Value(f"@{name}", "ptr")
+
+    def loop_mark(self, unroll: bool) -> str:
+        """Metadata for a back edge: LLVM must not vectorize the loop again, and unroll it only if told."""
+        self._loops.append(unroll)
+        return f", !llvm.loop !{len(self._loops) + 1}"
+
+    def text(self) -> str:
+        parts = [f"; {line}".rstrip() for line in self.header.splitlines()]
+        parts += self._globals.values()
+        parts += [f"\n{function.text()}" for function in self._functions]
+        parts += ["", *self._declarations.values()]
+        parts += [f"\nattributes #0 = {{ {self.function_attributes} }}"]
+        if self._loops:
+            parts += [
+                '!0 = !{!"llvm.loop.vectorize.enable", i1 false}',
+                '!1 = !{!"llvm.loop.unroll.disable"}',
+            ]
+        for node, unroll in enumerate(self._loops, 2):
+            parts.append(f"!{node} = distinct !{{!{node}, !0{'' if unroll else ', !1'}}}")
+        return "\n".join(parts) + "\n"
+
+
+@dataclass(frozen=True)
+class Label:
+    """A basic block's name."""
+
+    name: str
+
+    def __str__(self) -> str:
+        return f"label %{self.name}"
+
+
+@dataclass(frozen=True)
+class Loop:
+    """An open loop: its index and the values carried round it (their last values once it has ended)."""
+
+    index: Value
+    carried: tuple[Value, ...]
+    head: Label
+    exit: Label
+    step: Value
+    phi_lines: tuple[int, ...]
+    unroll: bool
+
+
+def _binary(op: str) -> Callable[..., Value]:
+    def emit(self: Builder, x: Value, y: Value | Number, name: str = "", flags: str = "") -> Value:
+        y = self.like(x, y)
+        assert (x.type, x.lanes) == (y.type, y.lanes), (op, x, y)
+        return self.emit(f"{op} {flags + ' ' if flags else ''}{x}, {y.name}", x.type, x.lanes, name)
+
+    return emit
+
+
+def _cast(op: str) -> Callable[..., Value]:
+    def emit(self: Builder, x: Value, type_: str, name: str = "") -> Value:
+        return self.emit(f"{op} {x} to {type_text(type_, x.lanes)}", type_, x.lanes, name)
+
+    return emit
+
+
+def _intrinsic(op: str, extra: str = "") -> Callable[..., Value]:
+    def emit(self: Builder, x: Value, *others: Value | Number, name: str = "") -> Value:
+        arguments = (x, *(self.like(x, other) for other in others))
+        trailing = (Value(extra, "i1"),) if extra else ()
+        return self.intrinsic(op, x.type, x.lanes, (*arguments, *trailing), name=name)
+
+    return emit
+
+
+class Builder:
+    """Appends instructions to one function; every method that computes returns the result's Value.
+
+    Operations take vectors or scalars of one type; `name` is a hint that makes the text readable.
+    """
+
+    def __init__(
+        self, module: Module, name: str, parameters: tuple[tuple[str, str], ...], result: str, attributes: str
+    ) -> None:
+        self.module, self.name, self.result, self.attributes = module, name, result, attributes
+        self.parameter_texts = [f"{type_} %{parameter}" for parameter, type_ in parameters]
+        self.parameters = tuple(Value(f"%{parameter}", type_.split()[0]) for parameter, type_ in parameters)
+        self.lines: list[str] = []
+        self.entry_lines: list[str] = []
+        self.block = Label("entry")
+        self._used: dict[str, int] = {parameter: 1 for parameter, _ in parameters} | {"entry": 1}
+
+    def text(self) -> str:
+        head = f"define {self.result} @{self.name}({', '.join(self.parameter_texts)}) {self.attributes} #0 {{"
+        return "\n".join([head.replace("  ", " "), "entry:", *self.entry_lines, *self.lines, "}"])
+
+    # ---- text
+
+    def _fresh(self, hint: str) -> str:
+        hint = hint or "t"
+        count = self._used.get(hint, 0)
+        self._used[hint] = count + 1
+        return f"{hint}.{count}" if count or hint == "t" else hint
+
+    def emit(self, text: str, type_: str, lanes: int = 0, name: str = "") -> Value:
+        """Append `%fresh = text`; the escape hatch for what has no method."""
+        value = Value(f"%{self._fresh(name)}", type_, lanes)
+        self.lines.append(f"  {value.name} = {text}")
+        return value
+
+    def statement(self, text: str) -> None:
+        self.lines.append(f"  {text}")
+
+    def comment(self, text: str) -> None:
+        self.lines.append(f"  ; {text}")
+
+    # ---- constants and lanes
+
+    def const(self, type_: str, number: Number, lanes: int = 0) -> Value:
+        return constant(type_, number, lanes)
+
+    def like(self, x: Value, number: Value | Number) -> Value:
+        """A number as a constant of x's type and lanes; a Value as it is."""
+        return number if isinstance(number, Value) else constant(x.type, number, x.lanes)
+
+    def lane_numbers(self, type_: str, lanes: int) -> Value:
+        """The constant vector 0, 1, 2, ..."""
+        return constant_vector(type_, range(lanes))
+
+    def splat(self, x: Value, lanes: int, name: str = "") -> Value:
+        """A scalar in every lane; x itself for lanes == 0."""
+        assert x.lanes == 0, x
+        if not lanes:
+            return x
+        if not x.name.startswith("%"):
+            return Value(f"splat ({x.type} {x.name})", x.type, lanes)
+        first = self.emit(f"insertelement {type_text(x.type, lanes)} poison, {x}, i64 0", x.type, lanes)
+        return self.shuffle(first, first, [0] * lanes, name)
+
+    def extract(self, x: Value, lane: Value | int, name: str = "") -> Value:
+        return self.emit(f"extractelement {x}, {self.like(Value('', 'i64'), lane)}", x.type, 0, name)
+
+    def insert(self, x: Value, scalar: Value, lane: Value | int, name: str = "") -> Value:
+        lane = self.like(Value("", "i64"), lane)
+        return self.emit(f"insertelement {x}, {scalar}, {lane}", x.type, x.lanes, name)
+
+    def shuffle(self, x: Value, y: Value, lanes: Sequence[int], name: str = "") -> Value:
+        """Lanes of x (0 ..) and y (x.lanes ..) by number."""
+        picks = constant_vector("i32", lanes)
+        return self.emit(f"shufflevector {x}, {y}, {picks}", x.type, len(lanes), name)
+
+    def fold_lanes(self, combine: Callable[[Value, Value], Value], x: Value) -> Value:
+        """All lanes of x combined into a scalar, in a tree of halves; x itself if it is a scalar."""
+        while x.lanes > 1:
+            assert x.lanes % 2 == 0, x
+            half = x.lanes // 2
+            low, high = (self.shuffle(x, x, range(start, start + half)) for start in (0, half))
+            x = combine(low, high)
+        return self.extract(x, 0) if x.lanes else x
+
+    # ---- arithmetic
+
+    fadd, fsub, fmul, fdiv, frem = (_binary(op) for op in ("fadd", "fsub", "fmul", "fdiv", "frem"))
+    add, sub, mul, sdiv, udiv = (_binary(op) for op in ("add", "sub", "mul", "sdiv", "udiv"))
+    srem, urem, and_, or_, xor = (_binary(op) for op in ("srem", "urem", "and", "or", "xor"))
+    shl, lshr, ashr = (_binary(op) for op in ("shl", "lshr", "ashr"))
+    fma, sqrt, fabs, copysign = (_intrinsic(op) for op in ("fma", "sqrt", "fabs", "copysign"))
+    floor, ceil, trunc, roundeven = (_intrinsic(op) for op in ("floor", "ceil", "trunc", "roundeven"))
+    smin, smax, umin, umax = (_intrinsic(op) for op in ("smin", "smax", "umin", "umax"))
+    fminimum, fmaximum = (_intrinsic(op) for op in ("minimum", "maximum"))  # NaN wins, -0 < +0
+    fminnum, fmaxnum = (_intrinsic(op) for op in ("minnum", "maxnum"))  # numbers win over NaN
+    popcount = _intrinsic("ctpop")
+    count_leading_zeros, count_trailing_zeros = (_intrinsic(op, "false") for op in ("ctlz", "cttz"))
+
+    def fneg(self, x: Value, name: str = "") -> Value:
+        return self.emit(f"fneg {x}", x.type, x.lanes, name)
+
+    def neg(self, x: Value, name: str = "") -> Value:
+        return self.emit(f"sub {x.text} {constant(x.type, 0, x.lanes).name}, {x.name}", x.type, x.lanes, name)
+
+    def not_(self, x: Value, name: str = "") -> Value:
+        return self.xor(x, 1 if x.type == "i1" else -1, name)
+
+    def fcmp(self, predicate: str, x: Value, y: Value | Number, name: str = "") -> Value:
+        """Predicates as LLVM spells them: oeq olt ole ogt oge one ord, and une ult ... uno with NaN true."""
+        return self.emit(f"fcmp {predicate} {x}, {self.like(x, y).name}", "i1", x.lanes, name)
+
+    def icmp(self, predicate: str, x: Value, y: Value | Number, name: str = "") -> Value:
+        """Predicates: eq ne slt sle sgt sge ult ule ugt uge."""
+        return self.emit(f"icmp {predicate} {x}, {self.like(x, y).name}", "i1", x.lanes, name)
+
+    def select(self, condition: Value, x: Value | Number, y: Value | Number, name: str = "") -> Value:
+        """x where the condition holds, else y; one of them must be a Value."""
+        model = x if isinstance(x, Value) else y
+        assert isinstance(model, Value)
+        x, y = self.like(model, x), self.like(model, y)
+        assert (x.type, x.lanes) == (y.type, y.lanes) and condition.type == "i1", (condition, x, y)
+        return self.emit(f"select {condition}, {x}, {y}", x.type, x.lanes, name)
+
+    def freeze(self, x: Value, name: str = "") -> Value:
+        return self.emit(f"freeze {x}", x.type, x.lanes, name)
+
+    # ---- casts
+
+    truncate, zext, sext, fptrunc, fpext = (_cast(op) for op in ("trunc", "zext", "sext", "fptrunc", "fpext"))
+    fptosi, sitofp, uitofp, bitcast = (_cast(op) for op in ("fptosi", "sitofp", "uitofp", "bitcast"))
+    ptrtoint, inttoptr = (_cast(op) for op in ("ptrtoint", "inttoptr"))
+
+    def bits(self, x: Value) -> Value:
+        """A float's bits as an integer of its width."""
+        return self.bitcast(x, integer_type(x.type))
+
+    def resize(self, x: Value, type_: str, signed: bool = True, name: str = "") -> Value:
+        """An integer as another integer type: extended or cut."""
+        have, want = int(x.type[1:]), int(type_[1:])
+        if have == want:
+            return x
+        cast = self.truncate if have > want else self.sext if signed else self.zext
+        return cast(x, type_, name)
+
+    def convert(self, x: Value, source: DType, to: DType, name: str = "") -> Value:
+        """x, a value of dtype `source` in register form, as dtype `to`, as NumPy and PyTorch cast on x86.
+
+        A float outside an integer's range wraps in the narrow types; else it is unspecified, never poison.
+        """
+        if source is to:
+            return x
+        if to is bool_:
+            return self.fcmp("une", x, 0, name) if is_float(x.type) else self.icmp("ne", x, 0, name)
+        if source.kind == "float":
+            return self._float_to_float(x, to) if to.kind == "float" else self._float_to_integer(x, to, name)
+        if to.kind != "float":
+            return self.resize(x, register_type(to), source.kind == "int", name)
+        wide = "double" if to is float64 else "float"
+        x = (self.sitofp if source.kind == "int" else self.uitofp)(x, wide)
+        return self._float_to_float(x, to)
+
+    def _float_to_float(self, x: Value, to: DType) -> Value:
+        if to is float64:
+            x = self.fpext(x, "float") if x.type == "half" else x
+            return self.fpext(x, "double") if x.type == "float" else x
+        if to is float16 and x.type == "double":
+            x = self.round_to_odd(x)
+        if x.type == "double":
+            x = self.fptrunc(x, "float")
+        if x.type == "half":
+            x = self.fpext(x, "float")
+        return x if to is float32 else self.fptrunc(x, "half") if to is float16 else self.round_bfloat16(x)
+
+    def _float_to_integer(self, x: Value, to: DType, name: str = "") -> Value:
+        x = self.fpext(x, "float") if x.type == "half" else x
+        if to.bits == 64 and to.kind == "uint":  # two signed halves of the range; negative values wrap
+            limit = self.like(x, 2.0**63)
+            high = self.fcmp("oge", x, limit)
+            low = self.freeze(self.fptosi(self.select(high, self.fsub(x, limit), x), "i64"))
+            return self.xor(low, self.shl(self.zext(high, "i64"), 63), name)
+        wide = "i64" if to.bits == 64 or (to.bits == 32 and to.kind == "uint") else "i32"
+        return self.resize(self.freeze(self.fptosi(x, wide)), register_type(to), name=name)
+
+    def round_to_odd(self, x: Value) -> Value:
+        """A double cut to float's digits, the lost ones folded into the last: rounding again is exact."""
+        bits = self.bits(x)
+        lost = self.icmp("ne", self.and_(bits, (1 << 29) - 1), 0)
+        sticky = self.shl(self.zext(lost, "i64"), 29)
+        return self.bitcast(self.or_(self.and_(bits, -1 << 29), sticky), "double")
+
+    def round_bfloat16(self, x: Value) -> Value:
+        """A float rounded to the nearest that bfloat16 holds, ties to even; NaN stays NaN."""
+        bits = self.bits(x)
+        even = self.and_(self.lshr(bits, 16), 1)
+        rounded = self.and_(self.add(self.add(bits, 0x7FFF), even), -1 << 16)
+        quiet = self.and_(self.or_(bits, 0x400000), -1 << 16)
+        return self.bitcast(self.select(self.fcmp("uno", x, x), quiet, rounded), "float")
+
+    def to_memory(self, x: Value, d: DType) -> Value:
+        """A value's register form as its memory form."""
+        if d is bool_:
+            return self.zext(x, "i8")
+        return self.truncate(self.lshr(self.bits(self.round_bfloat16(x)), 16), "i16") if d is bfloat16 else x
+
+    def from_memory(self, x: Value, d: DType, name: str = "") -> Value:
+        """A value's memory form as its register form."""
+        if d is bool_:
+            return self.icmp("ne", x, 0, name)
+        return self.bitcast(self.shl(self.zext(x, "i32"), 16), "float", name) if d is bfloat16 else x
+
+    # ---- memory
+
+    def element(self, pointer: Value, type_: str, index: Value | int, name: str = "") -> Value:
+        """The address of element `index` of an array of `type_`; a vector of them for a vector of indices."""
+        index = self.like(Value("", "i64"), index)
+        return self.emit(f"getelementptr inbounds {type_}, {pointer}, {index}", "ptr", index.lanes, name)
+
+    def load_raw(self, pointer: Value, type_: str, lanes: int = 0, align: int = 0, name: str = "") -> Value:
+        """Load neighbours. `align` in bytes, 0: that of one element."""
+        align = align or TYPE_BYTES[type_]
+        return self.emit(f"load {type_text(type_, lanes)}, {pointer}, align {align}", type_, lanes, name)
+
+    def store_raw(self, x: Value, pointer: Value, align: int = 0) -> None:
+        self.statement(f"store {x}, {pointer}, align {align or TYPE_BYTES[x.type]}")
+
+    def load(
+        self,
+        pointer: Value,
+        d: DType,
+        lanes: int = 0,
+        mask: Value | None = None,
+        align: int = 0,
+        name: str = "",
+    ) -> Value:
+        """`lanes` neighbouring values of `d`; if `pointer` is a vector, one gathered from each address.
+
+        Lanes whose mask is false touch no memory and give zero. A scalar takes no mask: guard it by a branch.
+        """
+        type_, align = memory_type(d), align or d.itemsize
+        lanes = pointer.lanes or lanes
+        if pointer.lanes == 0 and mask is None:
+            raw = self.load_raw(pointer, type_, lanes, align, name if type_ == register_type(d) else "")
+            return self.from_memory(raw, d, name)
+        assert lanes, "a masked load is a vector's"
+        kind = "masked.gather" if pointer.lanes else "masked.load"
+        mangling = f"{mangled(type_, lanes)}.{mangled('ptr', pointer.lanes)}"
+        mask = mask or constant("i1", True, lanes)
+        arguments = (pointer, constant("i32", align), mask, constant(type_, 0, lanes))
+        raw = self.intrinsic(kind, type_, lanes, arguments, mangling)
+        return self.from_memory(raw, d, name)
+
+    def store(self, x: Value, pointer: Value, d: DType, mask: Value | None = None, align: int = 0) -> None:
+        """Store values of `d` at neighbouring addresses; scatter them if `pointer` is a vector."""
+        x, align = self.to_memory(x, d), align or d.itemsize
+        if pointer.lanes == 0 and mask is None:
+            return self.store_raw(x, pointer, align)
+        assert x.lanes, "a masked store is a vector's"
+        kind = "masked.scatter" if pointer.lanes else "masked.store"
+        mangling = f"{mangled(x.type, x.lanes)}.{mangled('ptr', pointer.lanes)}"
+        mask = mask or constant("i1", True, x.lanes)
+        self.intrinsic(kind, "void", 0, (x, pointer, constant("i32", align), mask), mangling)
+
+    def alloca(self, type_: str, count: int = 1, align: int = 64, name: str = "local") -> Value:
+        """Stack memory for `count` elements, made once in the entry block."""
+        value = Value(f"%{self._fresh(name)}", "ptr")
+        self.entry_lines.append(f"  {value.name} = alloca [{count} x {type_}], align {align}")
+        return value
+
+    # ---- calls
+
+    def call(
+        self, function: str, result: str, arguments: Sequence[Value], lanes: int = 0, name: str = ""
+    ) -> Value:
+        """Call a function by name; a void call returns a Value that nobody may use."""
+        text = f"call {type_text(result, lanes)} @{function}({', '.join(map(str, arguments))})"
+        if result != "void":
+            return self.emit(text, result, lanes, name)
+        self.statement(text)
+        return Value("", "void")
+
+    def intrinsic(
+        self, op: str, result: str, lanes: int, arguments: Sequence[Value], mangling: str = "", name: str = ""
+    ) -> Value:
+        """Call @llvm.op, declared on the module; `mangling` is by default the result's type."""
+        function = f"llvm.{op}.{mangling or mangled(result, lanes)}"
+        self.module.declare(function, type_text(result, lanes), [argument.text for argument in arguments])
+        return self.call(function, result, arguments, lanes, name)
+
+    # ---- control flow
+
+    def label(self, hint: str = "block") -> Label:
+        return Label(self._fresh(hint))
+
+    def place(self, label: Label) -> None:
+        """Start the block `label`; the block before must have ended in a branch."""
+        self.block = label
+        self.lines.append(f"{label.name}:")
+
+    def branch(self, label: Label, mark: str = "") -> None:
+        self.statement(f"br {label}{mark}")
+
+    def branch_if(self, condition: Value, yes: Label, no: Label) -> None:
+        assert condition.lanes == 0, condition
+        self.statement(f"br {condition}, {yes}, {no}")
+
+    def phi(self, incoming: Sequence[tuple[Value, Label]], name: str = "") -> Value:
+        first = incoming[0][0]
+        edges = ", ".join(f"[ {value.name}, %{label.name} ]" for value, label in incoming)
+        return self.emit(f"phi {first.text} {edges}", first.type, first.lanes, name)
+
+    def begin_loop(
+        self,
+        name: str,
+        begin: Value | int,
+        end: Value | int,
+        step: int = 1,
+        carried: Sequence[Value] = (),
+        names: Sequence[str] = (),
+        unroll: bool = False,
+    ) -> Loop:
+        """Open `for name in range(begin, end, step)` over i64; `carried` go round it (accumulators).
+
+        Use `loop.index` and `loop.carried` in the body and close it with `end_loop`.
+        """
+        model = Value("", "i64")
+        begin, end, before = self.like(model, begin), self.like(model, end), self.block
+        head, body, leave = (self.label(f"{name}_{part}") for part in ("loop", "body", "exit"))
+        self.branch(head)
+        self.place(head)
+        phi_lines = tuple(range(len(self.lines), len(self.lines) + 1 + len(carried)))
+        hints = list(names) or [f"{name}_carried"] * len(carried)
+        index, *values = (
+            self.phi([(value, before)], hint)
+            for value, hint in zip((begin, *carried), (name, *hints), strict=True)
+        )
+        self.branch_if(self.icmp("slt", index, end), body, leave)
+        self.place(body)
+        return Loop(index, tuple(values), head, leave, self.like(model, step), phi_lines, unroll)
+
+    def end_loop(self, loop: Loop, carried: Sequence[Value] = ()) -> tuple[Value, ...]:
+        """Close a loop with the values for its next turn; returns the carried values after the last one."""
+        following = self.add(loop.index, loop.step, f"{loop.index.name[1:]}.next", "nsw")
+        for line, value in zip(loop.phi_lines, (following, *carried), strict=True):
+            self.lines[line] += f", [ {value.name}, %{self.block.name} ]"
+        self.branch(loop.head, self.module.loop_mark(loop.unroll))
+        self.place(loop.exit)
+        return loop.carried
+
+    def ret(self, x: Value | None = None) -> None:
+        self.statement(f"ret {x}" if x else "ret void")
