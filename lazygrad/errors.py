@@ -1,0 +1,45 @@
+"""Errors that a user can make, each also the built-in type that PyTorch users catch."""
+
+
+class LazygradError(Exception):
+    """Every error that lazygrad raises on purpose."""
+
+
+class ShapeError(LazygradError, RuntimeError):
+    """Shapes or axes that do not fit an operation."""
+
+
+class DTypeError(LazygradError, RuntimeError):
+    """An element type that an operation or a device cannot take."""
+
+
+class ArgumentError(LazygradError, ValueError):
+    """An argument with a wrong value."""
+
+
+class ArgumentTypeError(LazygradError, TypeError):
+    """An argument of a wrong Python type."""
+
+
+class AxisError(LazygradError, IndexError):
+    """An axis outside the dimensions of a tensor."""
+
+
+class OutOfBoundsError(LazygradError, IndexError):
+    """An index outside a tensor."""
+
+
+class GradientError(LazygradError, RuntimeError):
+    """A gradient that does not exist or was not kept."""
+
+
+class DeviceError(LazygradError, RuntimeError):
+    """A device that is missing, cannot do what was asked, or failed."""
+
+
+class OutOfMemoryError(DeviceError):
+    """A device that has no room for a buffer."""
+
+
+class SettingError(LazygradError, ValueError):
+    """An environment variable or setting that is unknown or has a wrong value."""

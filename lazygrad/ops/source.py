@@ -1,0 +1,100 @@
+"""Rows without a computation: constants, buffers and counters, and annotations that simplification removes."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+
+import numpy as np
+
+from lazygrad import dtype as dtypes
+from lazygrad.dtype import DType
+from lazygrad.graph import Literal, Node, Scalar, Shape, intern
+from lazygrad.ops.table import Op, same_dtype, same_shape
+
+
+def _explicit(*_: object) -> tuple:
+    raise AssertionError("this row is made by a function of its own")
+
+
+def _source(name: str, numpy: object) -> Op:
+    return Op(name, "source", 0, shape=_explicit, dtype=_explicit, numpy=numpy)  # type: ignore[arg-type]
+
+
+_const = _source("const", lambda n: np.full(n.shape, n.arg.value, n.dtype.numpy))
+_scalar = _source("scalar", lambda n: np.full(n.shape, n.arg.value, n.dtype.numpy))
+_buffer = _source("buffer", None)  # the device reads it
+_iota = _source("iota", lambda n: np.arange(n.shape[0], dtype=n.dtype.numpy))
+
+
+def canonical(value: Scalar, dtype: DType) -> Scalar:
+    """A Python scalar as `dtype` holds it: floats rounded, integers wrapped."""
+    if dtype.kind == "bool":
+        return bool(value)
+    if dtype.kind == "float":
+        with np.errstate(all="ignore"):
+            return float(dtypes.round_to(np.asarray(float(value)), dtype))
+    value = int(value)
+    wrapped = value & ((1 << dtype.bits) - 1)
+    return wrapped - (1 << dtype.bits) if dtype.kind == "int" and wrapped >> (dtype.bits - 1) else wrapped
+
+
+def const(value: Scalar, dtype: DType, shape: Shape = ()) -> Node:
+    """A tensor filled with one value that is part of the program: folded, and baked into kernels."""
+    return intern(_const, dtype, shape, (), Literal(canonical(value, dtype)))
+
+
+def scalar(value: Scalar, dtype: DType) -> Node:
+    """A 0-d value that is data: never folded, passed to kernels when they run."""
+    return intern(_scalar, dtype, (), (), Literal(canonical(value, dtype)))
+
+
+def buffer(handle: Hashable, dtype: DType, shape: Shape) -> Node:
+    """Contiguous elements that a device holds; `handle` is the runtime's Buffer."""
+    return intern(_buffer, dtype, shape, (), handle)
+
+
+def iota(size: int, dtype: DType = dtypes.int64) -> Node:
+    """The integers 0 .. size-1."""
+    return intern(_iota, dtype, (size,), (), None)
+
+
+def _annotation(name: str, arity: int, gradient: object, numpy: object = lambda n, x, *_: x) -> Op:
+    return Op(name, "annotation", arity, lambda i, _: i[0].shape, lambda i, _: i[0].dtype,
+              numpy=numpy, gradient=gradient)  # type: ignore[arg-type]
+
+
+# A differentiable leaf; arg is a token of its own, so that two leaves of equal value stay two.
+leaf = _annotation("leaf", 1, lambda g, n, x: (g,))
+# The value of x; no gradient passes.
+detach = _annotation("detach", 1, None)
+# The value of the first input with the derivative of the second.
+surrogate = _annotation("surrogate", 2, lambda g, n, x, y: (None, g))
+# The value is in the buffer arg already; the input is kept as its history, for gradients alone.
+saved = _annotation("saved", 1, lambda g, n, x: (g,), numpy=None)
+# arg = (source device, destination device).
+copy = _annotation("copy", 1, lambda g, n, x: (copy(g, arg=(n.arg[1], n.arg[0])),))
+
+# Philox and threefry are stateless: equal counters and keys give equal bits on every device.
+_ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
+
+
+def _threefry_numpy(node: Node, counter: np.ndarray, key: np.ndarray) -> np.ndarray:
+    low32 = np.uint64(0xFFFFFFFF)
+    halves = [(v & low32).astype(np.uint32) for v in (counter, counter >> np.uint64(32))]
+    keys = [(v & low32).astype(np.uint32) for v in (key, key >> np.uint64(32))]
+    keys.append(keys[0] ^ keys[1] ^ np.uint32(0x1BD11BDA))
+    x0, x1 = halves[0] + keys[0], halves[1] + keys[1]
+    for block in range(5):
+        for r in _ROTATIONS[block % 2]:
+            x0 = x0 + x1
+            x1 = (x1 << np.uint32(r)) | (x1 >> np.uint32(32 - r))
+            x1 = x1 ^ x0
+        x0 = x0 + keys[(block + 1) % 3]
+        x1 = x1 + keys[(block + 2) % 3] + np.uint32(block + 1)
+    return (x1.astype(np.uint64) << np.uint64(32)) | x0.astype(np.uint64)
+
+
+# Random bits: Threefry-2x32 with 20 rounds (Salmon et al., "Parallel Random Numbers: As Easy as 1, 2, 3", 2011),
+# the low word of counter, key and result first. uint64 counter, uint64 key -> uint64 bits.
+threefry = Op("threefry", "elementwise", 2, same_shape, same_dtype, _threefry_numpy,
+              opencl="threefry({0}, {1})", llvm="threefry", dtypes=("uint",))

@@ -1,0 +1,154 @@
+"""What every device offers: memory as `Buffer`s, kernels as `Program`s, and lists of launches as `Replay`s."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from lazygrad.source import Source, Target
+
+
+@dataclass
+class MemoryStats:
+    """Bytes of a device's memory: held by buffers now, the most ever held, and kept back for reuse."""
+
+    in_use: int = 0
+    peak: int = 0
+    pooled: int = 0
+
+    def take(self, nbytes: int) -> None:
+        self.in_use += nbytes
+        self.peak = max(self.peak, self.in_use)
+
+
+class Buffer:
+    """`nbytes` of a device's memory, given back when the last reference to it or to a slice of it goes.
+
+    `handle` is the device's own word for the memory. A slice has the root buffer as `storage` and begins
+    `offset` bytes into it; a root is its own storage.
+    """
+
+    __slots__ = ("device", "nbytes", "handle", "storage", "offset", "__weakref__")
+
+    def __init__(
+        self, device: Device, nbytes: int, handle: Any, storage: Buffer | None = None, offset: int = 0
+    ) -> None:
+        self.device, self.nbytes, self.handle, self.offset = device, nbytes, handle, offset
+        # a root must not refer to itself: the cycle would keep its memory until the next garbage collection
+        self.storage = storage
+
+    def root(self) -> Buffer:
+        """The buffer that owns the memory."""
+        return self if self.storage is None else self.storage
+
+    def slice(self, offset: int, nbytes: int) -> Buffer:
+        """`nbytes` of this buffer from byte `offset` on, sharing its memory."""
+        assert 0 <= offset and 0 <= nbytes and offset + nbytes <= self.nbytes, (offset, nbytes, self.nbytes)
+        return self.device.slice(self.root(), self.offset + offset, nbytes)
+
+    def __del__(self) -> None:
+        if self.storage is None:
+            self.device.free(self)
+
+    def __repr__(self) -> str:
+        return f"<Buffer {self.device.name} {self.nbytes} bytes at {self.offset}>"
+
+
+class Program:
+    """A loaded kernel. `from_cache`: its machine code came from the disk; `seconds`: what loading took."""
+
+    def __init__(self, source: Source, from_cache: bool, seconds: float) -> None:
+        self.source, self.from_cache, self.seconds = source, from_cache, seconds
+
+    def optimized_ir(self) -> str:
+        """The kernel after the target's compiler optimised it, where the device can tell; else the source."""
+        return self.source.text
+
+    def assembly(self) -> str:
+        """The machine code as text, where the device can tell; else empty."""
+        return ""
+
+
+Launch = tuple[Program, Sequence[Buffer]]
+
+
+class Replay:
+    """Launches that run again and again in order over the same buffers, which stay alive with it."""
+
+    def __init__(self, device: Device, launches: Sequence[Launch]) -> None:
+        self.device, self.launches = device, [(program, tuple(buffers)) for program, buffers in launches]
+
+    def run(self) -> None:
+        for program, buffers in self.launches:
+            self.device.launch(program, buffers)
+
+
+class Device:
+    """The protocol of a device. Subclasses set `name` ("CPU", "CL:1") and `stats` and fill in the methods."""
+
+    name: str
+    stats: MemoryStats
+
+    @property
+    def target(self) -> Target:
+        """The facts that code generation depends on."""
+        raise AssertionError(f"{type(self).__name__} has no target")
+
+    @property
+    def description(self) -> str:
+        """One line for people: processor, vector width, threads."""
+        return self.name
+
+    def allocate(self, nbytes: int) -> Buffer:
+        """An uninitialised buffer. Raises OutOfMemoryError."""
+        raise AssertionError(f"{type(self).__name__} cannot allocate")
+
+    def free(self, buffer: Buffer) -> None:
+        """Take back the memory of a root buffer: called by Buffer alone."""
+        raise AssertionError(f"{type(self).__name__} cannot free")
+
+    def slice(self, storage: Buffer, offset: int, nbytes: int) -> Buffer:
+        """Part of a root buffer: called by Buffer alone."""
+        return type(storage)(self, nbytes, storage.handle, storage, offset)
+
+    def copy_in(self, buffer: Buffer, data: Any) -> None:
+        """Fill the start of a buffer from a bytes-like object or an ndarray (its elements in row-major order)."""
+        raise AssertionError(f"{type(self).__name__} cannot copy in")
+
+    def copy_out(self, buffer: Buffer, into: np.ndarray | None = None) -> bytes | np.ndarray:
+        """The buffer's bytes, or `into` (contiguous, at most as large) filled with them; waits for the device."""
+        raise AssertionError(f"{type(self).__name__} cannot copy out")
+
+    def load(self, source: Source) -> Program:
+        """Compile a kernel, or take it from a cache."""
+        raise AssertionError(f"{type(self).__name__} cannot load")
+
+    def launch(self, program: Program, buffers: Sequence[Buffer]) -> None:
+        """Run a kernel on one buffer per `source.uses`; the device makes the temporaries itself."""
+        raise AssertionError(f"{type(self).__name__} cannot launch")
+
+    def prepare(self, launches: Sequence[Launch]) -> Replay:
+        """Launches bound to their buffers, to be run many times."""
+        return Replay(self, launches)
+
+    def synchronize(self) -> None:
+        """Return when all launches have finished."""
+
+
+def byte_view(data: Any) -> np.ndarray:
+    """A bytes-like object or ndarray as one row of bytes, copied only if it is not contiguous."""
+    if isinstance(data, np.ndarray):
+        return np.ascontiguousarray(data).reshape(-1).view(np.uint8)
+    return np.frombuffer(data, np.uint8)
+
+
+def total_bytes(sizes: Iterable[int], align: int) -> tuple[int, list[int]]:
+    """Pieces laid one after another, each aligned: the sum and the offset of each."""
+    offsets, end = [], 0
+    for size in sizes:
+        offsets.append(end)
+        end += -(-size // align) * align
+    return end, offsets
