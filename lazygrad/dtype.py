@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class DType:
-    """One element type. `kind` is "bool", "uint", "int" or "float"; `itemsize` is in bytes."""
+    """One element type, compared by identity. `kind` is "bool", "uint", "int" or "float"; `itemsize` is in bytes."""
 
     name: str
     kind: str
@@ -17,6 +18,9 @@ class DType:
 
     def __repr__(self) -> str:
         return f"lazygrad.{self.name}"
+
+    def __reduce__(self) -> tuple[Callable[[str], DType], tuple[str]]:
+        return by_name, (self.name,)  # copies and pickles are the type itself
 
     @property
     def is_floating_point(self) -> bool:
@@ -77,6 +81,13 @@ float32, float64 = DType("float32", "float", 4), DType("float64", "float", 8)
 
 ALL = (bool_, uint8, uint16, uint32, uint64, int8, int16, int32, int64, float16, bfloat16, float32, float64)
 BY_NAME = {d.name: d for d in ALL}
+
+
+def by_name(name: str) -> DType:
+    """The type with this name."""
+    return BY_NAME[name]
+
+
 FLOATS = tuple(d for d in ALL if d.kind == "float")
 INTEGERS = tuple(d for d in ALL if d.is_integer)
 

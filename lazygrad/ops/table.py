@@ -58,7 +58,8 @@ class Op:
     def __call__(self, *inputs: Node, arg: Hashable = None) -> Node:
         """The node of this op; inputs must already have the shapes and dtypes that the row asks for."""
         assert self.arity is None or len(inputs) == self.arity, (self.name, len(inputs))
-        assert all(i.dtype.kind in self.dtypes for i in inputs), (self.name, inputs)
+        for i in inputs:
+            assert i.dtype.kind in self.dtypes, (self.name, inputs)
         return intern(self, self.dtype(inputs, arg), self.shape(inputs, arg), inputs, arg)
 
     def __repr__(self) -> str:

@@ -1,0 +1,76 @@
+"""Reverse-mode differentiation as a graph rewrite: the result is ordinary nodes, so higher orders come free."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from lazygrad import ops
+from lazygrad.errors import GradientError
+from lazygrad.graph import Node, topological
+
+
+def differentiable_inputs(node: Node) -> tuple[Node, ...]:
+    """The inputs that a gradient may flow to; an annotation without a derivative (detach) lets none through."""
+    if node.dtype.kind != "float" or (node.op.kind == "annotation" and node.op.gradient is None):
+        return ()
+    return tuple(i for i in node.inputs if i.dtype.kind == "float")
+
+
+def gradient(outputs: Sequence[Node], cotangents: Sequence[Node], wrt: Sequence[Node]) -> list[Node | None]:
+    """The sum over outputs of `cotangent * d output / d w` for every w of `wrt`, of w's shape and dtype.
+
+    Each cotangent has the shape and dtype of its output. None stands where no differentiable path leads from an
+    output to w. Raises GradientError where a path goes through an op that has no derivative.
+    """
+    wanted = set(wrt)
+    order = topological([o for o in outputs if o.dtype.kind == "float"], differentiable_inputs)
+    on_path = _nodes_above(order, wanted)
+    totals: dict[Node, Node] = {}
+    for output, cotangent in zip(outputs, cotangents, strict=True):
+        if output in on_path or output in wanted:
+            _accumulate(totals, output, cotangent)
+    found: dict[Node, Node] = {}
+    for node in reversed(order):
+        total = totals.pop(node, None)
+        if total is None:
+            continue
+        if node in wanted:
+            found[node] = total
+        if node in on_path:
+            for x, share in zip(node.inputs, _shares(node, total), strict=True):
+                if share is not None and (x in on_path or x in wanted):
+                    _accumulate(totals, x, share)
+    return [found.get(w) for w in wrt]
+
+
+def _nodes_above(order: Sequence[Node], wanted: set[Node]) -> set[Node]:
+    """The nodes of which some differentiable input is, or leads to, a wanted node."""
+    above: set[Node] = set()
+    for node in order:
+        if any(i in wanted or i in above for i in differentiable_inputs(node)):
+            above.add(node)
+    return above
+
+
+def _shares(node: Node, g: Node) -> Sequence[Node | None]:
+    """What each input of a node receives of the node's cotangent."""
+    if node.op.gradient is None:
+        raise GradientError(f"[{node.op.name}] has no derivative, and a gradient was asked for through it: "
+                            f"{node!r}; detach its input to treat it as a constant")
+    return node.op.gradient(g, node, *node.inputs)
+
+
+def _accumulate(totals: dict[Node, Node], node: Node, share: Node) -> None:
+    """Add a contribution to a node's cotangent, leaving zeros out where there is something else."""
+    if node.dtype.kind != "float":
+        return
+    assert share.shape == node.shape and share.dtype == node.dtype, (node, share)
+    before = totals.get(node)
+    if before is None or _is_zero(before):
+        totals[node] = share
+    elif not _is_zero(share):
+        totals[node] = ops.add(before, share)
+
+
+def _is_zero(node: Node) -> bool:
+    return node.op.name == "const" and node.arg.value == 0
