@@ -1,8 +1,9 @@
 """LLVM IR as text: a builder for functions, and a module that collects declarations, tables and attributes.
 
-`Module` holds functions and constants and prints them; `Builder` appends instructions to one function. Where
-an operation takes two values, a Python number may stand for the second: a constant of the first one's type.
-`load` and `store` translate between a dtype's forms in memory and in registers (llvm_values); `convert` casts.
+`Module` holds functions and constants and prints them; `Builder` appends instructions to one function.
+Where an operation takes two values, a Python number may stand for the second: a constant of the first one's
+type. `load` and `store` translate between a dtype's forms in memory and in registers (llvm_values);
+`convert` casts.
 """
 
 from __future__ import annotations

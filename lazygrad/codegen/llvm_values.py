@@ -1,8 +1,8 @@
 """LLVM types and values as text, and how each dtype is held.
 
-A `Value` is an SSA name or a constant with its scalar LLVM type and its lanes (0: not a vector). A dtype has a
-form in registers and one in memory (`register_type`, `memory_type`): bool is i1 and i8; bfloat16 is a float that
-bfloat16 can hold, and i16; float16 is half in both.
+A `Value` is an SSA name or a constant with its scalar LLVM type and its lanes (0: not a vector). A dtype
+has a form in registers and one in memory (`register_type`, `memory_type`): bool is i1 and i8; bfloat16 is a
+float that bfloat16 can hold, and i16; float16 is half in both.
 """
 
 from __future__ import annotations

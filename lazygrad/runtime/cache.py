@@ -1,7 +1,7 @@
 """Compiled programs on disk: safe against crashes, corrupt files and other processes.
 
-An entry is written to a temporary file and renamed, so that a reader sees all of it or nothing; it starts with a digest
-of its payload, so that a damaged file reads as absent and is written anew.
+An entry is written to a temporary file and renamed, so that a reader sees all of it or nothing; it starts
+with a digest of its payload, so that a damaged file reads as absent and is written anew.
 """
 
 import hashlib

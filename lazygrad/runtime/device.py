@@ -1,4 +1,4 @@
-"""What every device offers: memory as `Buffer`s, kernels as `Program`s, and lists of launches as `Replay`s."""
+"""What every device offers: memory as `Buffer`s, kernels as `Program`s, lists of launches as `Replay`s."""
 
 from __future__ import annotations
 
@@ -28,29 +28,30 @@ class Buffer:
     """`nbytes` of a device's memory, given back when the last reference to it or to a slice of it goes.
 
     `handle` is the device's own word for the memory. A slice has the root buffer as `storage` and begins
-    `offset` bytes into it; a root is its own storage.
+    `offset` bytes into it.
     """
 
-    __slots__ = ("device", "nbytes", "handle", "storage", "offset", "__weakref__")
+    __slots__ = ("device", "nbytes", "handle", "offset", "_root", "__weakref__")
 
     def __init__(
         self, device: Device, nbytes: int, handle: Any, storage: Buffer | None = None, offset: int = 0
     ) -> None:
         self.device, self.nbytes, self.handle, self.offset = device, nbytes, handle, offset
         # a root must not refer to itself: the cycle would keep its memory until the next garbage collection
-        self.storage = storage
+        self._root = storage
 
-    def root(self) -> Buffer:
-        """The buffer that owns the memory."""
-        return self if self.storage is None else self.storage
+    @property
+    def storage(self) -> Buffer:
+        """The root buffer, which owns the memory; a root is its own."""
+        return self if self._root is None else self._root
 
     def slice(self, offset: int, nbytes: int) -> Buffer:
         """`nbytes` of this buffer from byte `offset` on, sharing its memory."""
         assert 0 <= offset and 0 <= nbytes and offset + nbytes <= self.nbytes, (offset, nbytes, self.nbytes)
-        return self.device.slice(self.root(), self.offset + offset, nbytes)
+        return self.device.slice(self.storage, self.offset + offset, nbytes)
 
     def __del__(self) -> None:
-        if self.storage is None:
+        if self._root is None:
             self.device.free(self)
 
     def __repr__(self) -> str:
@@ -115,11 +116,11 @@ class Device:
         return type(storage)(self, nbytes, storage.handle, storage, offset)
 
     def copy_in(self, buffer: Buffer, data: Any) -> None:
-        """Fill the start of a buffer from a bytes-like object or an ndarray (its elements in row-major order)."""
+        """Fill the start of a buffer from a bytes-like object or an ndarray (its elements row by row)."""
         raise AssertionError(f"{type(self).__name__} cannot copy in")
 
     def copy_out(self, buffer: Buffer, into: np.ndarray | None = None) -> bytes | np.ndarray:
-        """The buffer's bytes, or `into` (contiguous, at most as large) filled with them; waits for the device."""
+        """The buffer's bytes, or `into` (contiguous, not larger) filled with them; waits for the device."""
         raise AssertionError(f"{type(self).__name__} cannot copy out")
 
     def load(self, source: Source) -> Program:

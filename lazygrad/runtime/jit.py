@@ -42,7 +42,7 @@ def _machine(cpu: str, features: str) -> llvm.TargetMachine:
 
 
 def _optimized(text: str, target: Target) -> llvm.ModuleRef:
-    """The module after LLVM's pipeline. Its vectorizers are off: the vectors in the text are the ones we want."""
+    """The module after LLVM's pipeline, without its vectorizers: the text has the vectors we want."""
     machine = _machine(target.cpu, target.features)
     module = llvm.parse_assembly(text)
     module.verify()

@@ -1,0 +1,330 @@
+"""The device CPU: pooled host memory, kernels compiled in this process, launches on native threads."""
+
+from __future__ import annotations
+
+import atexit
+import ctypes
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lazygrad import config
+from lazygrad.errors import OutOfMemoryError
+from lazygrad.runtime import jit
+from lazygrad.runtime.device import (
+    Buffer,
+    Device,
+    Launch,
+    MemoryStats,
+    Program,
+    Replay,
+    byte_view,
+    total_bytes,
+)
+from lazygrad.runtime.pool import LaunchRecord, ThreadPool, aligned_bytes
+from lazygrad.source import Source, Target
+
+ALIGN = 64
+STEPS_PER_OCTAVE = 8  # size classes between a size and its double: at most 1/8 of a block is wasted
+CLASSES_ABOVE = 4  # a free block this many classes too large is still taken: touched pages beat fresh ones
+KEPT_BYTES = 256 << 20  # free blocks may hold this much more than the buffers ever did
+CHECKED_BYTES = 16 << 20  # from here on, ask the system for its free memory before taking some
+CHUNKS_PER_THREAD = 64  # more chunks than this cost more hand-outs than they save waiting
+
+
+class CpuBuffer(Buffer):
+    """A buffer in host memory; `address` is its first byte, 64-byte aligned if it is a root."""
+
+    __slots__ = ("address",)
+
+    def __init__(
+        self, device: Device, nbytes: int, handle: Any, storage: Buffer | None = None, offset: int = 0
+    ) -> None:
+        super().__init__(device, nbytes, handle, storage, offset)
+        self.address: int = handle + offset
+
+    def as_array(self, storage_dtype: Any, shape: Sequence[int]) -> np.ndarray:
+        """The memory itself as an array of this type and shape; the array keeps the buffer alive."""
+        dtype = np.dtype(storage_dtype)
+        count = 1
+        for size in shape:
+            count *= size
+        assert count * dtype.itemsize <= self.nbytes, (dtype, shape, self.nbytes)
+        return np.asarray(_Exposed(self, dtype, tuple(shape)))
+
+
+class _Exposed:
+    """NumPy's way to see foreign memory; it becomes the base of the array."""
+
+    def __init__(self, buffer: CpuBuffer, dtype: np.dtype, shape: tuple[int, ...]) -> None:
+        self.buffer = buffer
+        self.__array_interface__ = {
+            "data": (buffer.address, False),
+            "typestr": dtype.str,
+            "shape": shape,
+            "version": 3,
+        }
+
+
+def size_class(nbytes: int) -> int:
+    """The number of the smallest class whose blocks hold `nbytes`."""
+    nbytes = max(nbytes, ALIGN)
+    octave = (nbytes - 1).bit_length() - 1  # 2**octave < nbytes <= 2**(octave + 1)
+    step = -(-((nbytes << 3) - (8 << octave)) >> octave)  # eighths above 2**octave, rounded up
+    return octave * STEPS_PER_OCTAVE + step
+
+
+def class_bytes(number: int) -> int:
+    """The size of the blocks of a class, a multiple of 64."""
+    octave, step = divmod(number - 1, STEPS_PER_OCTAVE)
+    size = ((STEPS_PER_OCTAVE + step + 1) << octave) >> 3
+    return -(-size // ALIGN) * ALIGN
+
+
+class CpuMemory:
+    """Blocks of host memory by size class; a freed block waits for the next buffer of about its size."""
+
+    def __init__(self, stats: MemoryStats) -> None:
+        self.stats = stats
+        self._free: dict[int, list[int]] = {}
+        self._blocks: dict[int, tuple[np.ndarray, int]] = {}  # address -> the memory, its class
+
+    def take(self, nbytes: int) -> int:
+        """The address of at least `nbytes`. Raises OutOfMemoryError."""
+        wanted = size_class(nbytes)
+        for number in range(wanted, wanted + CLASSES_ABOVE + 1):
+            blocks = self._free.get(number)
+            if blocks:
+                address = blocks.pop()  # the last freed: its bytes may still be in a cache
+                size = class_bytes(number)
+                self.stats.pooled -= size
+                self.stats.take(size)
+                return address
+        return self._fresh(nbytes, wanted)
+
+    def _fresh(self, nbytes: int, number: int) -> int:
+        size = class_bytes(number)
+        if size >= CHECKED_BYTES and size > available_bytes():
+            self.release()
+            if size > available_bytes():
+                raise self._failure(nbytes)
+        try:
+            block = aligned_bytes(size)
+        except (MemoryError, ValueError):
+            self.release()
+            try:
+                block = aligned_bytes(size)
+            except (MemoryError, ValueError):
+                raise self._failure(nbytes) from None
+        address = block.ctypes.data
+        self._blocks[address] = (block, number)
+        self.stats.take(size)
+        return address
+
+    def _failure(self, nbytes: int) -> OutOfMemoryError:
+        used, free = self.stats.in_use, available_bytes()
+        return OutOfMemoryError(
+            f"[allocate] CPU: {nbytes} bytes asked, {used} in use by buffers, {free} free in the system:"
+            " use smaller tensors or delete some"
+        )
+
+    def give(self, address: int) -> None:
+        """Take a block back for reuse."""
+        number = self._blocks[address][1]
+        size = class_bytes(number)
+        self.stats.in_use -= size
+        self.stats.pooled += size
+        self._free.setdefault(number, []).append(address)
+        if self.stats.pooled > self.stats.peak + KEPT_BYTES:
+            self.release()
+
+    def release(self) -> None:
+        """Return all waiting blocks to the system."""
+        for number, blocks in self._free.items():
+            while blocks:
+                del self._blocks[blocks.pop()]
+                self.stats.pooled -= class_bytes(number)
+
+
+def available_bytes() -> int:
+    """Memory that the system can still give: free pages, within the limit of a container; huge if unknown."""
+    found = [1 << 62]
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        found += [int(line.split()[1]) << 10 for line in lines if line.startswith("MemAvailable")]
+    except OSError:
+        if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
+            found.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    limits = (
+        ("memory.max", "memory.current"),
+        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
+    )
+    for limit, usage in limits:
+        try:
+            bound, used = ((Path("/sys/fs/cgroup") / name).read_text().strip() for name in (limit, usage))
+        except OSError:
+            continue
+        if bound.isdigit() and used.isdigit():
+            found.append(max(0, int(bound) - int(used)))
+    return min(found)
+
+
+class CpuProgram(Program):
+    """A kernel's machine code and the addresses of its phases."""
+
+    def __init__(
+        self, source: Source, library: jit.Library, target: Target, from_cache: bool, seconds: float
+    ) -> None:
+        super().__init__(source, from_cache, seconds)
+        self.library, self.target = library, target
+        self.phases = [(library.addresses[p.name], p.count, p.grain) for p in source.phases if p.count > 0]
+        self.least_bytes = [use.size * use.dtype.itemsize for use in source.uses]
+        self.temporary_bytes, self.temporary_offsets = total_bytes(source.temporaries, ALIGN)
+        self.pointer_count = len(source.uses) + len(source.temporaries)
+
+    def fill(self, records: ctypes.Array[LaunchRecord], start: int, pointers: int, threads: int) -> None:
+        """Write a record per phase from number `start` on; `pointers`: the address of the buffer pointers."""
+        for number, (function, count, grain) in enumerate(self.phases, start):
+            record = records[number]
+            record.function, record.buffers, record.count = function, pointers, count
+            record.grain = max(grain, 1, -(-count // (threads * CHUNKS_PER_THREAD)))
+
+    def optimized_ir(self) -> str:
+        return jit.optimized_ir(self.source.text, self.target)
+
+    def assembly(self) -> str:
+        return jit.assembly(self.source.text, self.target)
+
+
+class CpuReplay(Replay):
+    """Launches as one array of records: `run` is a single native call."""
+
+    def __init__(self, device: CpuDevice, launches: Sequence[Launch]) -> None:
+        super().__init__(device, launches)
+        programs = [program for program, _ in self.launches if isinstance(program, CpuProgram)]
+        assert len(programs) == len(self.launches), "a replay on CPU runs programs of the CPU"
+        self.threads = device.threads
+        self.count = sum(len(program.phases) for program in programs)
+        self.scratch = max((program.source.scratch for program in programs), default=0)
+        self.records = (LaunchRecord * max(1, self.count))()
+        # the launches run one after another, so all can use the same temporaries
+        self.temporaries = device.allocate(max((program.temporary_bytes for program in programs), default=0))
+        self.pointers = (ctypes.c_void_p * max(1, sum(program.pointer_count for program in programs)))()
+        pointer, record = 0, 0
+        for program, (_, buffers) in zip(programs, self.launches, strict=True):
+            addresses = device.addresses(program, buffers, self.temporaries)
+            for slot, address in enumerate(addresses, pointer):
+                self.pointers[slot] = address
+            program.fill(self.records, record, ctypes.addressof(self.pointers) + 8 * pointer, self.threads)
+            pointer, record = pointer + len(addresses), record + len(program.phases)
+
+    def run(self) -> None:
+        assert isinstance(self.device, CpuDevice)
+        self.device.pool.run(self.records, self.count, self.threads, self.scratch)
+
+
+class CpuDevice(Device):
+    """The processor that runs Python. Launches are finished when `launch` returns."""
+
+    def __init__(self) -> None:
+        self.name = "CPU"
+        self.stats = MemoryStats()
+        self.memory = CpuMemory(self.stats)
+        self.pool = ThreadPool(jit.host_target())
+        self._programs: dict[Source, CpuProgram] = {}
+        self._targets: dict[int, Target] = {}
+        atexit.register(self.pool.stop)
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self.pool.forget_threads)
+
+    @property
+    def threads(self) -> int:
+        """Threads that share a launch: the setting THREADS, by default one per usable core."""
+        return 1 if self.pool.note else config.get("THREADS") or jit.host_target().threads
+
+    @property
+    def target(self) -> Target:
+        threads = self.threads
+        if threads not in self._targets:
+            self._targets[threads] = replace(jit.host_target(), threads=threads)
+        return self._targets[threads]
+
+    @property
+    def description(self) -> str:
+        target = self.target
+        threads = self.pool.note or f"{target.threads} threads"
+        vectors = f"{8 * target.vector_bytes}-bit vectors, {target.registers} registers"
+        caches = f"{target.l1_bytes >> 10} KiB L1, {target.l2_bytes >> 10} KiB L2"
+        return f"CPU {target.cpu}: {vectors}, {caches}, {threads}"
+
+    def allocate(self, nbytes: int) -> CpuBuffer:
+        return CpuBuffer(self, nbytes, self.memory.take(nbytes))
+
+    def free(self, buffer: Buffer) -> None:
+        self.memory.give(buffer.handle)
+
+    def copy_in(self, buffer: Buffer, data: Any) -> None:
+        view = byte_view(data)
+        assert isinstance(buffer, CpuBuffer) and view.size <= buffer.nbytes, (buffer, view.size)
+        ctypes.memmove(buffer.address, view.ctypes.data, view.size)
+
+    def copy_out(self, buffer: Buffer, into: np.ndarray | None = None) -> bytes | np.ndarray:
+        assert isinstance(buffer, CpuBuffer)
+        if into is None:
+            return ctypes.string_at(buffer.address, buffer.nbytes)
+        assert into.flags.c_contiguous and into.nbytes <= buffer.nbytes, (into.shape, into.nbytes, buffer)
+        ctypes.memmove(into.ctypes.data, buffer.address, into.nbytes)
+        return into
+
+    def load(self, source: Source) -> CpuProgram:
+        assert source.language == "llvm", source.language
+        program = self._programs.get(source)
+        if program is None:
+            start = time.perf_counter()
+            target = jit.host_target()
+            library, from_cache = jit.load(source.text, [phase.name for phase in source.phases], target)
+            program = CpuProgram(source, library, target, from_cache, time.perf_counter() - start)
+            self._programs[source] = program
+        return program
+
+    def addresses(
+        self, program: CpuProgram, buffers: Sequence[Buffer], temporaries: CpuBuffer | None
+    ) -> list[int]:
+        """The pointers that a kernel takes: its buffers, then its temporaries."""
+        assert len(buffers) == len(program.least_bytes), (program.source.name, len(buffers))
+        found = []
+        for buffer, least in zip(buffers, program.least_bytes, strict=True):
+            assert isinstance(buffer, CpuBuffer) and buffer.nbytes >= least, (
+                program.source.name,
+                buffer,
+                least,
+            )
+            found.append(buffer.address)
+        if temporaries is not None:
+            found += [temporaries.address + offset for offset in program.temporary_offsets]
+        return found
+
+    def launch(self, program: Program, buffers: Sequence[Buffer]) -> None:
+        assert isinstance(program, CpuProgram)
+        temporaries = self.allocate(program.temporary_bytes) if program.temporary_bytes else None
+        addresses = self.addresses(program, buffers, temporaries)
+        pointers = (ctypes.c_void_p * max(1, len(addresses)))(*addresses)
+        records = (LaunchRecord * max(1, len(program.phases)))()
+        threads = self.threads
+        program.fill(records, 0, ctypes.addressof(pointers), threads)
+        self.pool.run(records, len(program.phases), threads, program.source.scratch)
+
+    def prepare(self, launches: Sequence[Launch]) -> CpuReplay:
+        return CpuReplay(self, launches)
+
+
+@lru_cache(maxsize=1)
+def cpu_device() -> CpuDevice:
+    """The one CPU device of this process."""
+    return CpuDevice()
