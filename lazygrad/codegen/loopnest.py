@@ -143,6 +143,7 @@ class Loop:
     """body for var in [0, var.extent).
 
     kind: "serial"    in order
+          "domain"    iterations are independent; no recipe has mapped it yet, so it runs in order
           "reduce"    in any order; accumulates only
           "parallel"  iterations are independent: over workers (CPU) or work-groups (OpenCL)
           "item"      iterations are independent: over the work-items of a group (OpenCL)

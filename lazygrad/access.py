@@ -1,0 +1,86 @@
+"""Index pushing: at which index of each input a node reads, when one of its own elements is wanted.
+
+This is the one place that knows how indices travel through a graph; fusion asks it what a group would read, lowering
+follows it to build loops.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from lazygrad import expr
+from lazygrad.expr import Expr, Guard, Var
+from lazygrad.graph import Node
+
+
+class Use(NamedTuple):
+    """An element of a node: its index, and the guards under which it is wanted (elsewhere its value is not read)."""
+
+    node: Node
+    index: tuple[Expr, ...]
+    guards: tuple[Guard, ...] = ()
+
+
+def at(node: Node, variables: tuple[Expr, ...]) -> Use:
+    """The element of a node at the given index, 0 along axes of size 1."""
+    return Use(node, tuple(expr.ZERO if n == 1 else v for n, v in zip(node.shape, variables, strict=True)))
+
+
+def movement_uses(use: Use) -> list[Use]:
+    """What a movement node reads, one use per input, each with the guards under which the input has the element."""
+    node, index, guards = use
+    assert node.op.index is not None, node
+    result = []
+    for source, (moved, added) in zip(node.inputs, node.op.index(node, index), strict=True):
+        kept = tuple(g for g in added if not g.always and g not in guards)
+        moved = tuple(expr.ZERO if n == 1 else i for n, i in zip(source.shape, moved, strict=True))
+        result.append(Use(source, moved, (*guards, *kept)))
+    return result
+
+
+def elementwise_uses(use: Use) -> list[Use]:
+    """What an elementwise node reads: every input at the same index."""
+    return [Use(source, use.index, use.guards) for source in use.node.inputs]
+
+
+def reduce_use(use: Use, variables: dict[int, Expr]) -> Use:
+    """What a reduce reads, with a loop variable for each axis that it folds."""
+    node, index, guards = use
+    return Use(node.inputs[0], tuple(variables.get(axis, i) for axis, i in enumerate(index)), guards)
+
+
+def gather_uses(use: Use, place: Callable[[Use, int], Expr]) -> list[Use]:
+    """What a gather reads: its index tensors, then x at the places that they name.
+
+    `place(use, size)` gives the value of one index tensor's element as an expression within [0, size).
+    """
+    node, index, guards = use
+    x, *indices = node.inputs
+    lead = indices[0].ndim
+    wanted = [Use(i, index[:lead], guards) for i in indices]
+    rest = iter(index[lead:])
+    named = {axis: place(w, x.shape[axis]) for axis, w in zip(node.arg, wanted, strict=True)}
+    places = tuple(named[axis] if axis in named else next(rest) for axis in range(x.ndim))
+    places = tuple(expr.ZERO if n == 1 else i for n, i in zip(x.shape, places, strict=True))
+    return [*wanted, Use(x, places, guards)]
+
+
+def loop_variables(shape: tuple[int, ...], prefix: str = "i") -> tuple[Expr, ...]:
+    """One loop variable per axis, the constant 0 where the axis has size 1."""
+    return tuple(expr.var(f"{prefix}{axis}", n) for axis, n in enumerate(shape))
+
+
+def reduce_variables(node: Node, prefix: str) -> dict[int, Expr]:
+    """A loop variable for each folded axis of a reduce."""
+    return {axis: expr.var(f"{prefix}{axis}", node.inputs[0].shape[axis]) for axis in node.arg}
+
+
+def variables_of(use: Use) -> frozenset[Var | expr.Dynamic]:
+    """The loop variables and run-time integers that an element depends on."""
+    found: frozenset[Var | expr.Dynamic] = frozenset()
+    for i in use.index:
+        found |= expr.variables(i)
+    for g in use.guards:
+        found |= expr.variables(g.e)
+    return found

@@ -1,0 +1,81 @@
+"""`Group`: the nodes that become one kernel, named by what it stores and what it reads from memory."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+
+from lazygrad.graph import Node, topological
+from lazygrad.helpers import product
+
+
+@dataclass(frozen=True)
+class Group:
+    """Outputs are stored to memory; inputs are in memory before (buffers, scalars, outputs of earlier groups)."""
+
+    outputs: tuple[Node, ...]
+    inputs: tuple[Node, ...]
+
+    def nodes(self) -> list[Node]:
+        """Every node that the kernel evaluates, inputs of users first, without the group's inputs."""
+        stop = set(self.inputs)
+        order = topological(self.outputs, lambda n: () if n in stop else n.inputs)
+        return [n for n in order if n not in stop]
+
+
+def group_key(group: Group, places: Mapping[Node, tuple[int, int]]) -> Hashable:
+    """What makes two groups the same kernel: their structure, and where (slot, offset) each input and output lives."""
+    number: dict[Node, int] = {}
+    rows: list[Hashable] = []
+    for node in (*group.inputs, *group.nodes()):
+        number[node] = len(number)
+        if node in places and node not in group.outputs:
+            rows.append((places[node], node.dtype.name, node.shape))
+        else:
+            rows.append((node.op.name, node.dtype.name, node.shape, node.arg, tuple(number[i] for i in node.inputs)))
+    return tuple(rows), tuple((number[o], places[o]) for o in group.outputs)
+
+
+def name_of(group: Group) -> str:
+    """A name that tells what a kernel computes: its operations in order and the size of its work."""
+    words: list[str] = []
+    nodes = group.nodes()
+    sizes = "x".join(str(n) for n in group.outputs[0].shape if n != 1) or "1"
+    for node in nodes:
+        word = _word(node)
+        if word and (not words or words[-1] != word):
+            words.append(word)
+        if node.op.name == "sum" and _is_contraction(node):
+            words = [w for w in words[:-1] if w != "mul"] + ["matmul"]
+            sizes = "x".join(str(n) for n in (*group.outputs[0].shape, _folded(node)) if n != 1) or "1"
+        elif node.op.kind == "reduce":
+            sizes = "x".join(str(n) for n in node.inputs[0].shape if n != 1) or "1"
+    if not words:
+        words = ["fill" if all(n.op.name == "const" for n in nodes) else "copy"]
+    if len(words) > 7:
+        words = [*words[:5], f"{len(words) - 6}_more", words[-1]]
+    return "_".join(words) + "_" + sizes
+
+
+_QUIET = {"const", "iota", "reshape", "expand", "permute", "shrink", "cast", "pad", "flip", "window", "spread"}
+
+
+def _word(node: Node) -> str:
+    return "" if node.op.name in _QUIET else node.op.name
+
+
+def _folded(node: Node) -> int:
+    return product(node.inputs[0].shape[axis] for axis in node.arg)
+
+
+def _is_contraction(node: Node) -> bool:
+    source = node.inputs[0]
+    while source.op.name == "cast":
+        source = source.inputs[0]
+    return source.op.name == "mul" and all(_moved(i) for i in source.inputs)
+
+
+def _moved(node: Node) -> bool:
+    while node.op.name == "cast":
+        node = node.inputs[0]
+    return node.op.kind == "movement"
