@@ -1,0 +1,143 @@
+"""Rewrite rules of reduces, scans and sorts; `simplify.RULES` lists them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from lazygrad import ops
+from lazygrad.graph import Node, Scalar, consumers
+from lazygrad.helpers import product
+from lazygrad.rewrite import Rule
+from lazygrad.rules_elementwise import MANTISSA, is_const
+
+
+def reduce_over_ones(node: Node) -> Node | None:
+    """reduce: axes of size 1 drop out; a float sum of one element x -> x + 0, as -0 becomes 0"""
+    x = node.inputs[0]
+    axes = tuple(a for a in node.arg if x.shape[a] != 1)
+    if not axes:
+        return ops.add(x, ops.like(0, x)) if node.op.name == "sum" and x.dtype.kind == "float" else x
+    return node.op(x, arg=axes) if len(axes) < len(node.arg) else None
+
+
+def reduce_constant(node: Node) -> Node | None:
+    """sum, prod, max or min of a const -> const"""
+    x = node.inputs[0]
+    if not is_const(x):
+        return None
+    value, count = x.arg.value, product(x.shape[a] for a in node.arg)
+    if node.op.name == "sum":
+        return _sum_of_equal(node, value, count)
+    if node.op.name == "prod":
+        if x.dtype.kind == "float" and value not in (0, 1):
+            return None
+        value = pow(value, count, 1 << x.dtype.bits) if x.dtype.is_integer else value**count
+    return ops.const(value, node.dtype, node.shape)
+
+
+def _sum_of_equal(node: Node, value: Scalar, count: int) -> Node | None:
+    if node.dtype.kind == "bool":
+        return ops.const(value, node.dtype, node.shape)
+    if node.dtype.kind == "float":
+        if not math.isfinite(value):
+            return ops.const(value, node.dtype, node.shape)
+        limit = 1 << MANTISSA[node.dtype.accumulator.name]
+        if abs(value.as_integer_ratio()[0]) * count > limit:
+            return None  # not every order of summation gives the same
+    return ops.const(value * count + 0, node.dtype, node.shape)
+
+
+def reduce_broadcast(node: Node) -> Node | None:
+    """max and min over a broadcast axis: the axis drops out"""
+    x = node.inputs[0]
+    if x.op.name != "expand":
+        return None
+    source = x.inputs[0]
+    axes = tuple(a for a in node.arg if x.shape[a] == source.shape[a])
+    if len(axes) == len(node.arg):
+        return None
+    shape = tuple(1 if a in node.arg else n for a, n in enumerate(x.shape))
+    kept = tuple(source.shape[a] if a in axes else n for a, n in enumerate(shape))
+    return node.op(ops.expand(source, arg=kept), arg=axes) if axes else ops.expand(source, arg=shape)
+
+
+def sum_broadcast_integers(node: Node) -> Node | None:
+    """integers: sum over a broadcast axis -> a sum without it, times its size"""
+    return None if node.dtype.kind in ("float", "bool") else _sum_broadcast(node)
+
+
+def sum_broadcast_floats(node: Node) -> Node | None:
+    """floats: sum over a broadcast axis -> a sum without it, times its size; one rounding for many"""
+    return _sum_broadcast(node) if node.dtype.kind == "float" else None
+
+
+def _sum_broadcast(node: Node) -> Node | None:
+    x = node.inputs[0]
+    if x.op.name != "expand":
+        return None
+    count = product(n for a, n in enumerate(x.shape) if a in node.arg and x.inputs[0].shape[a] != n)
+    less = reduce_broadcast(node)
+    if less is None or ops.canonical(count, node.dtype) != count:
+        return None
+    return ops.mul(less, ops.like(count, less))
+
+
+def scan_of_one(node: Node) -> Node | None:
+    """cumsum, cumprod, cummax, cummin over an axis of size 1 -> x"""
+    return node.inputs[0] if node.shape[node.arg] == 1 else None
+
+
+def sort_of_one(node: Node) -> Node | None:
+    """argsort over an axis of size 1 -> 0"""
+    return ops.const(0, node.dtype, node.shape) if node.shape[node.arg[0]] == 1 else None
+
+
+def reduce_merging_rules(order: Sequence[Node], targets: Sequence[Node]) -> list[Rule]:
+    """Rules that merge a reduce into the reduce that alone uses it; `order` is the graph, inputs first."""
+    uses = {node: len(users) for node, users in consumers(order).items()}
+    for target in targets:
+        uses[target] += 1
+
+    def merge(node: Node) -> Node | None:
+        """sum(sum(x)) -> sum(x), also through a reshape that drops or adds axes of size 1"""
+        inner = node.inputs[0]
+        reshaped = inner if inner.op.name == "reshape" else None
+        if reshaped is not None:
+            inner = reshaped.inputs[0]
+        single = uses.get(inner, 0) == 1 and (reshaped is None or uses.get(reshaped, 0) == 1)
+        if inner.op is not node.op or not single or (inner.dtype.accumulator is not inner.dtype
+                                                     and node.op.name in _ROUNDS_BETWEEN):
+            return None
+        axes = node.arg if reshaped is None else _axes_before(reshaped, node.arg)
+        if axes is None:
+            return None
+        merged = node.op(inner.inputs[0], arg=tuple(sorted({*inner.arg, *axes})))
+        return merged if reshaped is None else ops.reshape(merged, arg=node.shape)
+
+    def merge_exactly(node: Node) -> Node | None:
+        return merge(node) if _order_is_free(node) else None
+
+    def merge_sums(node: Node) -> Node | None:
+        return None if _order_is_free(node) else merge(node)
+
+    # early: from the outermost reduce down, so that `uses` still describes what a rule looks at
+    return [Rule("merge_reduces", ("max", "min", "sum", "prod"), merge_exactly, early=True),
+            Rule("merge_float_sums", ("sum", "prod"), merge_sums, early=True, exact=False)]
+
+
+_ROUNDS_BETWEEN = frozenset(("sum", "prod"))
+
+
+def _order_is_free(node: Node) -> bool:
+    return node.op.name not in _ROUNDS_BETWEEN or node.dtype.kind != "float"
+
+
+def _axes_before(reshaped: Node, axes: tuple[int, ...]) -> tuple[int, ...] | None:
+    """The axes of a reshape's input that `axes` of its output are, if it only drops or adds axes of size 1."""
+    old = [a for a, n in enumerate(reshaped.inputs[0].shape) if n != 1]
+    new = [a for a, n in enumerate(reshaped.shape) if n != 1]
+    if [reshaped.inputs[0].shape[a] for a in old] != [reshaped.shape[a] for a in new]:
+        return None
+    place = dict(zip(new, old, strict=True))
+    return tuple(place[a] for a in axes if a in place)
