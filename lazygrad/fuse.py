@@ -395,8 +395,16 @@ def fuse(targets: Sequence[Node], max_parameters: int) -> tuple[list[Group], dic
     for cluster in clusters:
         inside = topological(cluster.outputs, lambda n: _inner_inputs(n, cluster, stored))
         inputs = [n for n in inside if n.op.name in IN_MEMORY or (n in stored and n not in cluster.outputs)]
-        groups.append(Group(tuple(cluster.outputs), tuple(inputs)))
+        users = consumers(inside, lambda n: _inner_inputs(n, cluster, stored))
+        own = frozenset(n for n in inputs if _reads_own_element(cluster, n, users[n]))
+        groups.append(Group(tuple(cluster.outputs), tuple(inputs), own))
     return groups, fusion.reasons
+
+
+def _reads_own_element(cluster: Cluster, node: Node, users: Sequence[Node]) -> bool:
+    if cluster.special or node.shape != cluster.domain:
+        return False
+    return cluster.wanted(node, users) == (access.at(node, access.loop_variables(cluster.domain)),)
 
 
 def _inner_inputs(node: Node, cluster: Cluster, stored: set[Node]) -> tuple[Node, ...]:

@@ -11,10 +11,15 @@ from lazygrad.helpers import product
 
 @dataclass(frozen=True)
 class Group:
-    """Outputs are stored to memory; inputs are in memory before (buffers, scalars, outputs of earlier groups)."""
+    """Outputs are stored to memory; inputs are in memory before (buffers, scalars, outputs of earlier groups).
+
+    `own_reads`: the inputs of which each iteration reads nothing but its own element, so that an output may overwrite
+    them in place.
+    """
 
     outputs: tuple[Node, ...]
     inputs: tuple[Node, ...]
+    own_reads: frozenset[Node] = frozenset()
 
     def nodes(self) -> list[Node]:
         """Every node that the kernel evaluates, inputs of users first, without the group's inputs."""

@@ -1,0 +1,92 @@
+"""The engine's compiler: a fusion group becomes a loaded Program, through code generation and the device's runtime."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
+
+from lazygrad import config
+from lazygrad.codegen import cpu_recipe, llvm, opencl, opencl_recipe
+from lazygrad.codegen.loopnest import Array, LoopNest
+from lazygrad.codegen.lower import Place
+from lazygrad.codegen.lower_group import lower
+from lazygrad.graph import Node
+from lazygrad.group import Group, group_key
+from lazygrad.runtime.device import Device, Program
+from lazygrad.source import Source, Target
+
+
+@dataclass(frozen=True)
+class Backend:
+    """How one language is generated: the recipe that makes a naive nest fast, and the text of a nest."""
+
+    optimize: Callable[[LoopNest, Target], LoopNest]
+    render: Callable[[LoopNest, Target], Source]
+
+
+BACKENDS = {"llvm": Backend(cpu_recipe.optimize, llvm.render), "opencl": Backend(opencl_recipe.optimize, opencl.render)}
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A compiled group: its program, the nests that it came from, and which memory each parameter is.
+
+    `slots`: numbers of the memories (as `storages` numbered them at compile time) in parameter order.
+    """
+
+    program: Program
+    naive: LoopNest
+    nest: LoopNest
+    slots: tuple[int, ...]
+    seconds: float
+
+
+_kernels: dict[Hashable, Kernel] = {}
+
+
+def compile_group(group: Group, storages: Mapping[Node, tuple[Hashable, int]], sizes: Mapping[Hashable, int],
+                  device: Device) -> tuple[Kernel, list[Hashable], bool]:
+    """The kernel of a group, the storage of each of its parameters, and whether it was compiled just now.
+
+    `storages`: for every input and output its storage (any name) and byte offset in it; `sizes`: bytes of storages.
+    """
+    numbers: dict[Hashable, int] = {}
+    for node in (*group.inputs, *group.outputs):
+        numbers.setdefault(storages[node][0], len(numbers))
+    places = {n: (numbers[storages[n][0]], storages[n][1]) for n in (*group.inputs, *group.outputs)}
+    extents = tuple(sizes[s] for s in numbers)
+    key = (group_key(group, places), extents, device.name, config.get("NOOPT"))
+    fresh = key not in _kernels
+    if fresh:
+        _kernels[key] = _compile(group, places, extents, device)
+    kernel = _kernels[key]
+    names = list(numbers)
+    return kernel, [names[slot] for slot in kernel.slots], fresh
+
+
+def _compile(group: Group, places: Mapping[Node, tuple[int, int]], extents: Sequence[int], device: Device) -> Kernel:
+    start = time.perf_counter()
+    arrays = _arrays(group, places, extents)
+    placed = {node: Place(arrays[slot, node.dtype.name], offset // node.dtype.itemsize)
+              for node, (slot, offset) in places.items()}
+    naive = lower(group, placed)
+    backend = BACKENDS[device.target.language]
+    nest = naive if config.get("NOOPT") else backend.optimize(naive, device.target)
+    program = device.load(backend.render(nest, device.target))
+    slot_of = {array: slot for (slot, _), array in arrays.items()}
+    slots = tuple(slot_of[a] for a in nest.parameters)
+    return Kernel(program, naive, nest, slots, time.perf_counter() - start)
+
+
+def _arrays(group: Group, places: Mapping[Node, tuple[int, int]], extents: Sequence[int]) -> dict[tuple[int, str], Array]:
+    """One array per memory and dtype, named by what it is to the kernel."""
+    arrays: dict[tuple[int, str], Array] = {}
+    for prefix, nodes in (("in", group.inputs), ("out", group.outputs)):
+        for node in nodes:
+            slot = places[node][0]
+            if (slot, node.dtype.name) not in arrays:
+                number = sum(a.name.startswith(prefix) for a in arrays.values())
+                size = extents[slot] // node.dtype.itemsize
+                arrays[slot, node.dtype.name] = Array(f"{prefix}{number}", node.dtype, size, "parameter")
+    return arrays

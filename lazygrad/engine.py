@@ -1,0 +1,251 @@
+"""The engine: graphs in, buffers out.
+
+A graph is planned once: simplified, fused, scheduled, compiled. Plans are kept by the structure of the graph, so a
+repeated training step only binds its buffers and launches.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from lazygrad import config, explain, ops
+from lazygrad.backend import Kernel, compile_group
+from lazygrad.dtype import DType, from_storage, to_storage
+from lazygrad.fuse import fuse, inputs_in_plan
+from lazygrad.graph import Node, topological
+from lazygrad.group import Group
+from lazygrad.helpers import round_up
+from lazygrad.interpret import interpret
+from lazygrad.runtime.device import Buffer, Device
+from lazygrad.runtime.registry import open_device
+from lazygrad.schedule import ALIGN, Schedule, Slot, nbytes, order_groups, plan_memory
+from lazygrad.simplify import simplify
+
+_ANONYMOUS = frozenset(("buffer", "saved", "scalar", "leaf"))  # nodes whose arg is no part of a plan
+
+
+def upload(values: np.ndarray, dtype: DType, device: str) -> Node:
+    """A buffer node with a copy of `values` (NumPy values; bfloat16 given as float32) on `device`."""
+    opened = open_device(device)
+    bits = to_storage(values, dtype)
+    buffer = opened.allocate(bits.nbytes)
+    opened.copy_in(buffer, bits)
+    return ops.buffer(buffer, dtype, values.shape)
+
+
+def download(node: Node) -> np.ndarray:
+    """A fresh array with the values of a buffer, saved or scalar node; bfloat16 comes as float32."""
+    if node.op.name == "scalar":
+        return np.full((), node.arg.value, node.dtype.numpy)
+    bits = np.empty(node.shape, node.dtype.storage)
+    node.arg.device.copy_out(node.arg, bits)
+    return from_storage(bits, node.dtype)
+
+
+def realize(targets: Sequence[Node], device: str, donate: Iterable[Buffer] = ()) -> list[Node]:
+    """Run what the targets need and return one buffer node for each, in order.
+
+    `donate`: buffers that nobody needs afterwards; results may be written over them. Raises DeviceError and its kin.
+    """
+    opened = open_device(device)
+    if device == "NUMPY":
+        values = interpret(targets, download)
+        return [upload(v, n.dtype, device) for v, n in zip(values, targets, strict=True)]
+    explain.opened(opened)
+    plan, sources, fresh = find_plan(targets, opened, frozenset(donate))
+    explain.schedule_line(opened, len(plan.steps), plan.seconds if fresh else None, plan.compiled)
+    return plan.run(sources)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One launch of a plan: its kernel, and for each of its parameters the memory (a name in the run's table)."""
+
+    kernel: Kernel
+    group: Group
+    memory: tuple[Hashable, ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All launches of a graph. `targets`: per target (simplified node, slot, offset), or where it is in memory already."""
+
+    device: Device
+    steps: tuple[Step, ...]
+    schedule: Schedule
+    scalars: tuple[tuple[int, DType, int], ...]  # (number among sources, dtype, byte offset)
+    scalar_bytes: int
+    targets: tuple[tuple[Slot | int, int, DType, tuple[int, ...]], ...]
+    donated: tuple[int, ...]  # sources whose memory the results take, by number
+    seconds: tuple[float, float]  # to plan and to compile
+    compiled: int  # kernels compiled for this plan
+
+    def run(self, sources: Sequence[Node]) -> list[Node]:
+        """Bind the sources' buffers, run every launch, return the targets as buffer nodes."""
+        memory = self._memory(sources)
+        launches = [(step.kernel.program, [memory[m] for m in step.memory]) for step in self.steps]
+        if config.get("DEBUG") >= 2:
+            explain.run_timed(self.device, [step.kernel for step in self.steps], launches)
+        else:
+            for program, buffers in launches:
+                self.device.launch(program, buffers)
+        return [self._result(slot, offset, dtype, shape, memory, sources) for slot, offset, dtype, shape in self.targets]
+
+    def _memory(self, sources: Sequence[Node]) -> dict[Hashable, Buffer]:
+        device, schedule = self.device, self.schedule
+        memory: dict[Hashable, Buffer] = {}
+        for number, node in enumerate(sources):
+            if node.op.name != "scalar":
+                memory["source", number] = node.arg.storage
+        if self.scalars:
+            memory["scalars"] = device.allocate(self.scalar_bytes)
+            device.copy_in(memory["scalars"], self._packed(sources))
+        if schedule.slab:
+            memory["slab", 0] = device.allocate(schedule.slab)
+        for kind, sizes in (("result", schedule.results), ("block", schedule.blocks)):
+            for number, size in enumerate(sizes):
+                memory[kind, number] = device.allocate(size)
+        return memory
+
+    def _packed(self, sources: Sequence[Node]) -> np.ndarray:
+        packed = np.zeros(self.scalar_bytes, np.uint8)
+        for number, dtype, offset in self.scalars:
+            bits = to_storage(np.asarray(sources[number].arg.value, dtype.numpy), dtype).reshape(1)
+            packed[offset:offset + dtype.itemsize] = bits.view(np.uint8)
+        return packed
+
+    def _result(self, slot: Slot | int, offset: int, dtype: DType, shape: tuple[int, ...],
+                memory: dict[Hashable, Buffer], sources: Sequence[Node]) -> Node:
+        if isinstance(slot, int):
+            return sources[slot]
+        buffer = memory[_memory_name(slot, self.donated_number(slot))]
+        if slot.kind == "slab":
+            buffer = buffer.slice(offset, dtype.itemsize * int(np.prod(shape)))
+        return ops.buffer(buffer, dtype, shape)
+
+    def donated_number(self, slot: Slot) -> int:
+        """The number of the source that a donated slot is."""
+        return self.donated[slot.number] if slot.kind == "donated" else -1
+
+
+def _memory_name(slot: Slot, source: int) -> Hashable:
+    return ("source", source) if slot.kind == "donated" else (slot.kind, slot.number)
+
+
+_plans: dict[Hashable, Plan] = {}
+
+
+def find_plan(targets: Sequence[Node], device: Device, donate: frozenset[Buffer]) -> tuple[Plan, list[Node], bool]:
+    """The plan of a graph, the sources (data) of this graph in the plan's order, and whether it was made just now."""
+    order = topological(targets, inputs_in_plan)
+    key, sources = _structure(order, targets, device, donate)
+    plan = _plans.get(key)
+    fresh = plan is None
+    if plan is None:
+        plan = _plans[key] = make_plan(targets, sources, device, donate)
+    return plan, sources, fresh
+
+
+def _structure(order: Sequence[Node], targets: Sequence[Node], device: Device,
+               donate: frozenset[Buffer]) -> tuple[Hashable, list[Node]]:
+    """What makes two graphs run by the same plan: structure, and which sources share storage at which offsets."""
+    number: dict[Node, int] = {}
+    storages: dict[Buffer, int] = {}
+    sources: list[Node] = []
+    rows: list[Hashable] = []
+    for node in order:
+        number[node] = len(number)
+        name = node.op.name
+        if name in ("buffer", "saved"):
+            sources.append(node)
+            storage = storages.setdefault(node.arg.storage, len(storages))
+            rows.append((node.dtype.name, node.shape, storage, node.arg.offset, node.arg in donate))
+        elif name == "scalar":
+            sources.append(node)
+            rows.append(node.dtype.name)
+        else:
+            arg = None if name in _ANONYMOUS else node.arg
+            rows.append((node.op, node.dtype.name, node.shape, arg, tuple([number[i] for i in node.inputs])))
+    key = (tuple(rows), tuple([number[t] for t in targets]), device.name, config.get("NOOPT"))
+    return key, sources
+
+
+def make_plan(targets: Sequence[Node], sources: Sequence[Node], device: Device,
+              donate: frozenset[Buffer]) -> Plan:
+    """Simplify, fuse, schedule and compile a graph."""
+    start = time.perf_counter()
+    simplified, _ = simplify(targets)
+    numbers = {_as_buffer(node): i for i, node in reversed(list(enumerate(sources)))}
+    todo = [t for t in dict.fromkeys(simplified) if t not in numbers or t.op.name == "scalar"]
+    groups, reasons = fuse(todo, device.target.max_parameters)
+    donated = [n for n in numbers if n.op.name == "buffer" and n.arg in donate and n not in simplified]
+    schedule = plan_memory(order_groups(groups), todo, donated)
+    planned = time.perf_counter()
+    scalars, scalar_bytes = _lay_out_scalars(sources)
+    steps, compiled = _compile_all(schedule, sources, numbers, scalars, scalar_bytes, device)
+    gifts = [slot.node for slot, _ in schedule.places.values() if slot.kind == "donated" and slot.node is not None]
+    gift_number = {gift: i for i, gift in enumerate(gifts)}
+    found: list[tuple[Slot | int, int, DType, tuple[int, ...]]] = []
+    for target, node in zip(targets, simplified, strict=True):
+        if node in schedule.places:
+            slot, offset = schedule.places[node]
+            if slot.node is not None:
+                slot = Slot("donated", gift_number[slot.node])
+            found.append((slot, offset, target.dtype, target.shape))
+        else:
+            found.append((numbers[node], 0, target.dtype, target.shape))
+    seconds = planned - start, time.perf_counter() - planned
+    explain.planned(targets, simplified, [(step.group, step.kernel) for step in steps], reasons, schedule)
+    return Plan(device, tuple(steps), schedule, tuple(scalars), scalar_bytes, tuple(found),
+                tuple(numbers[g] for g in gifts), seconds, compiled)
+
+
+def _as_buffer(node: Node) -> Node:
+    """A source as simplification leaves it."""
+    return ops.buffer(node.arg, node.dtype, node.shape) if node.op.name == "saved" else node
+
+
+def _lay_out_scalars(sources: Sequence[Node]) -> tuple[list[tuple[int, DType, int]], int]:
+    """Where each scalar stands in the one buffer that carries them to the device."""
+    rows: list[tuple[int, DType, int]] = []
+    offset = 0
+    for number, node in sorted(enumerate(sources), key=lambda pair: -pair[1].dtype.itemsize):
+        if node.op.name == "scalar":
+            rows.append((number, node.dtype, offset))
+            offset += node.dtype.itemsize
+    return rows, round_up(offset, ALIGN)
+
+
+def _compile_all(schedule: Schedule, sources: Sequence[Node], numbers: dict[Node, int],
+                 scalars: Sequence[tuple[int, DType, int]], scalar_bytes: int,
+                 device: Device) -> tuple[list[Step], int]:
+    """A step per group; how many kernels were compiled for it."""
+    storages: dict[Node, tuple[Hashable, int]] = {}
+    sizes: dict[Hashable, int] = {"scalars": scalar_bytes, ("slab", 0): schedule.slab}
+    roots: dict[Buffer, Hashable] = {}
+    for node, number in numbers.items():
+        if node.op.name == "buffer":
+            name = roots.setdefault(node.arg.storage, ("source", number))
+            storages[node] = name, node.arg.offset
+            sizes[name] = node.arg.storage.nbytes
+    offsets = {number: offset for number, _, offset in scalars}
+    for node, number in numbers.items():
+        if node.op.name == "scalar":
+            storages[node] = "scalars", offsets[number]
+    for node, (slot, offset) in schedule.places.items():
+        name = storages[slot.node][0] if slot.node is not None else (slot.kind, slot.number)
+        storages[node] = name, offset
+        sizes.setdefault(name, {"result": schedule.results, "block": schedule.blocks}.get(slot.kind, (0,))[slot.number]
+                         if slot.kind in ("result", "block") else nbytes(node))
+    steps, compiled = [], 0
+    for group in schedule.groups:
+        kernel, memory, fresh = compile_group(group, storages, sizes, device)
+        compiled += fresh
+        steps.append(Step(kernel, group, tuple(memory)))
+    return steps, compiled
+
+

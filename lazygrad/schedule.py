@@ -1,0 +1,120 @@
+"""The schedule: fusion groups in order, and the memory of what they store.
+
+Targets get buffers of their own (small ones share a slab, since a kernel takes only so many buffers). Intermediates
+share blocks: a block serves one after another as their lifetimes allow. A donated buffer becomes a target's memory
+where the kernel that writes the target is the last one to read it, each element at its own place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from lazygrad.graph import Node
+from lazygrad.group import Group
+from lazygrad.helpers import round_up
+
+SMALL = 256  # bytes; targets up to this size share a slab
+ALIGN = 64
+
+
+@dataclass(frozen=True)
+class Slot:
+    """Memory of a schedule. kind: "result" (a target's own), "slab", "block", or "donated" (`node`'s buffer)."""
+
+    kind: str
+    number: int = 0
+    node: Node | None = None
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Groups in the order of running; `places`: (slot, byte offset) of every stored node; sizes in bytes."""
+
+    groups: tuple[Group, ...]
+    places: dict[Node, tuple[Slot, int]]
+    results: tuple[int, ...]
+    blocks: tuple[int, ...]
+    slab: int
+
+
+def nbytes(node: Node) -> int:
+    """The bytes of a node's elements."""
+    return node.size * node.dtype.itemsize
+
+
+def order_groups(groups: Sequence[Group]) -> list[Group]:
+    """Groups so that each comes after those whose outputs it reads; otherwise in the given order reversed.
+
+    (Fusion finds the groups users first.)
+    """
+    writer = {node: group for group in groups for node in group.outputs}
+    order: list[Group] = []
+    done: set[int] = set()
+    for start in reversed(groups):
+        stack = [(start, False)]
+        while stack:
+            group, ready = stack.pop()
+            if ready:
+                order.append(group)
+            elif id(group) not in done:
+                done.add(id(group))
+                stack.append((group, True))
+                stack.extend((writer[i], False) for i in group.inputs if i in writer)
+    return order
+
+
+def plan_memory(groups: Sequence[Group], targets: Iterable[Node], donated: Iterable[Node]) -> Schedule:
+    """Give every stored node its memory. `donated`: buffer nodes whose memory nobody needs after this schedule."""
+    last_read = {node: step for step, group in enumerate(groups) for node in group.inputs}
+    wanted = set(targets)
+    places: dict[Node, tuple[Slot, int]] = {}
+    results: list[int] = []
+    blocks: list[int] = []
+    free: list[int] = []  # numbers of blocks that nobody uses now
+    offered = {node: None for node in donated if node in last_read}
+    slab = 0
+    for step, group in enumerate(groups):
+        for node in group.outputs:
+            if node in wanted:
+                gift = _gift(node, group, step, offered, last_read)
+                if gift is not None:
+                    del offered[gift]
+                    places[node] = Slot("donated", node=gift), 0
+                elif nbytes(node) <= SMALL:
+                    places[node] = Slot("slab"), slab
+                    slab += round_up(nbytes(node), ALIGN if nbytes(node) > 8 else 8)
+                else:
+                    places[node] = Slot("result", len(results)), 0
+                    results.append(nbytes(node))
+            else:
+                number = _take_block(nbytes(node), blocks, free)
+                places[node] = Slot("block", number), 0
+        for node in {n: None for n in (*group.inputs, *group.outputs)}:
+            if node in places and places[node][0].kind == "block" and last_read.get(node, step) == step:
+                free.append(places[node][0].number)
+    return Schedule(tuple(groups), places, tuple(results), tuple(blocks), slab)
+
+
+def _gift(node: Node, group: Group, step: int, offered: Iterable[Node], last_read: dict[Node, int]) -> Node | None:
+    """A donated buffer that the node may be written over."""
+    for gift in offered:
+        same = gift.shape == node.shape and gift.dtype.itemsize == node.dtype.itemsize
+        if same and last_read[gift] == step and gift in group.own_reads:
+            return gift
+    return None
+
+
+def _take_block(size: int, blocks: list[int], free: list[int]) -> int:
+    """A free block, the smallest that fits, else the largest one grown, else a new one."""
+    fitting = [b for b in free if blocks[b] >= size]
+    if fitting:
+        best = min(fitting, key=lambda b: blocks[b])
+    elif free:
+        best = max(free, key=lambda b: blocks[b])
+        blocks[best] = size
+    else:
+        blocks.append(size)
+        return len(blocks) - 1
+    free.remove(best)
+    return best
