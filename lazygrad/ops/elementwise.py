@@ -196,7 +196,7 @@ round_ = _unary("round", np.rint, lambda n, x: like(0, x), "rint({0})")
 bitand = _row("bitand", 2, np.bitwise_and, None, "({0} & {1})", dtypes=INTEGRAL)
 bitor = _row("bitor", 2, np.bitwise_or, None, "({0} | {1})", dtypes=INTEGRAL)
 bitxor = _row("bitxor", 2, np.bitwise_xor, None, "({0} ^ {1})", dtypes=INTEGRAL)
-bitnot = _row("bitnot", 1, np.invert, None, "not_{t}({0})", dtypes=INTEGRAL)
+bitnot = _row("bitnot", 1, np.invert, None, "bitnot_{t}({0})", dtypes=INTEGRAL)
 
 
 def _shift(shift: Callable[..., Any], left: bool) -> Callable[..., Any]:
