@@ -1,0 +1,240 @@
+"""Arrays of a nest in LLVM: loads and stores of lanes, and register arrays as slots.
+
+A register array has no memory: each constant index, or each run of lanes, is a *slot*, an alloca that LLVM turns into an
+SSA value. Arrays whose accesses do not fit that (an index known only at run time, runs of lanes that overlap) live on the
+stack instead: `NeedsMemory` asks to render again with the array there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from lazygrad.codegen.llvm_builder import Builder
+from lazygrad.codegen.llvm_index import Indices, Rendered
+from lazygrad.codegen.llvm_values import Value, constant, constant_vector, memory_type, register_type
+from lazygrad.codegen.loopnest import Array
+from lazygrad.expr import Expr, Guard
+
+Guards = tuple[Guard, ...]
+MAX_SHUFFLED_STRIDE = 4
+
+
+class NeedsMemory(Exception):
+    """A register array that must live on the stack."""
+
+    def __init__(self, array: Array):
+        super().__init__(array.name)
+        self.array = array
+
+
+class Memory:
+    """Loads and stores at index expressions, in the function that `indices` builds."""
+
+    def __init__(self, indices: Indices, pointers: Mapping[Array, Value]):
+        self.indices, self.builder = indices, indices.builder
+        self.pointers = dict(pointers)
+        self.private: frozenset[Array] = frozenset()  # register arrays of which each lane has its own
+        self._slots: dict[tuple[Array, int, int, int], Value] = {}
+        self._owners: dict[tuple[Array, int], tuple[int, int]] = {}
+
+    # ---- register slots
+
+    def in_slots(self, array: Array) -> bool:
+        return array.space == "register" and array not in self.pointers
+
+    def slot(self, array: Array, offset: int, lanes: int = 0, valid: int = 1, part: int = -1) -> Value:
+        """The alloca of elements [offset, offset + valid) held as a vector of `lanes`, or of a private lane's element."""
+        if part < 0:
+            for element in range(offset, offset + valid):
+                if self._owners.setdefault((array, element), (offset, lanes)) != (offset, lanes):
+                    raise NeedsMemory(array)
+        key = (array, offset, lanes, part)
+        if key not in self._slots:
+            self._slots[key] = alloca(self.builder, array, lanes, f"{array.name}.{offset}")
+        return self._slots[key]
+
+    def slots(self, array: Array, index: Expr) -> Value | list[Value]:
+        """Where the element at a resolved index lives: one slot, or one of vectors for each part."""
+        lanes = self.indices.lanes
+        if lanes is not None and array in self.private:
+            if not index.is_constant:
+                raise NeedsMemory(array)
+            return [self.slot(array, index.constant, lanes.lanes, part=p) for p in range(lanes.parts)]
+        if lanes is None or not self.indices.varies(index):
+            if not index.is_constant:
+                raise NeedsMemory(array)
+            return self.slot(array, index.constant)
+        if self.indices.stride(index) != 1 or not isinstance(lanes.base, int):
+            raise NeedsMemory(array)
+        offsets = [self.indices.at_part(index, p) for p in range(lanes.parts)]
+        if not all(e.is_constant for e in offsets):
+            raise NeedsMemory(array)
+        return [self.slot(array, e.constant, lanes.lanes, lanes.valid(p)) for p, e in enumerate(offsets)]
+
+    def load_slot(self, array: Array, slot: Value, lanes: int, name: str) -> Value:
+        type_ = register_type(array.dtype)
+        return self.builder.emit(f"load {constant(type_, 0, lanes).text}, {slot}", type_, lanes, name)
+
+    def update_slot(self, slot: Value, x: Value) -> None:
+        self.builder.statement(f"store {x}, {slot}")
+
+    # ---- addresses
+
+    def address(self, array: Array, index: Value, guarded: bool) -> Value:
+        """A pointer to an element; a guarded one may lie outside the array, so it is not `inbounds`."""
+        keyword = "" if guarded else "inbounds "
+        pointer, type_ = self.pointers[array], memory_type(array.dtype)
+        return self.builder.emit(f"getelementptr {keyword}{type_}, {pointer}, {index}", "ptr", index.lanes,
+                                 f"{array.name}.at")
+
+    def lane_addresses(self, array: Array, index: Expr, part: int, guarded: bool) -> Value:
+        """A pointer for every lane."""
+        lanes, stride = self.indices.lanes, self.indices.stride(index)
+        assert lanes is not None
+        if stride is None:
+            return self.address(array, self.indices.vector(index, part), guarded)
+        first = self.address(array, self.indices.scalar(index, part), guarded)
+        steps = constant_vector("i64", [stride * t for t in range(lanes.lanes)])
+        return self.builder.emit(f"getelementptr {memory_type(array.dtype)}, {first}, {steps}", "ptr", lanes.lanes)
+
+    # ---- loads
+
+    def load(self, array: Array, index: Expr, guards: Guards, name: str) -> Rendered:
+        """array[index], 0 where a guard fails; a list of vectors where it varies from lane to lane."""
+        index = self.indices.resolve(index)
+        lanes = self.indices.lanes
+        if self.in_slots(array):
+            found = self.slots(array, index)
+            if isinstance(found, Value):
+                return self.load_slot(array, found, 0, name)
+            assert lanes is not None
+            return [self.load_slot(array, slot, lanes.lanes, name) for slot in found]
+        varies = self.indices.varies(index) or any(self.indices.varies(self.indices.resolve(g.e)) for g in guards)
+        if lanes is None or not varies:
+            return self._load_scalar(array, self.indices.scalar(index), self.indices.holds(guards), name)
+        return [self._load_lanes(array, index, guards, part, name) for part in range(lanes.parts)]
+
+    def _load_scalar(self, array: Array, index: Value, holds: Value | None, name: str) -> Value:
+        pointer = self.address(array, index, holds is not None)
+        if holds is not None:  # where the guard fails, a zero elsewhere is read: no branch
+            zero = self.builder.module.table("zero", "i64", [0])
+            pointer = self.builder.select(holds, pointer, zero)
+        return self.builder.load(pointer, array.dtype, name=name)
+
+    def _load_lanes(self, array: Array, index: Expr, guards: Guards, part: int, name: str) -> Value:
+        b, lanes, stride = self.builder, self.indices.lanes, self.indices.stride(index)
+        assert lanes is not None
+        holds = self.indices.holds(guards, part)
+        if stride == 0:
+            return self._load_same(array, index, holds, part, name)
+        mask, guarded = self.indices.mask_of(holds, part), holds is not None
+        if stride in (1, -1):
+            first = self.indices.scalar(index if stride == 1 else index - (lanes.lanes - 1), part)
+            pointer = self.address(array, first, guarded or mask is not None)
+            if stride == 1:
+                return b.load(pointer, array.dtype, lanes.lanes, mask, name=name)
+            return self._reverse(b.load(pointer, array.dtype, lanes.lanes, mask and self._reverse(mask)), name)
+        shift = self._shuffle_shift(array, index, stride) if mask is None else None
+        if shift is not None and stride is not None:
+            pointer = self.address(array, self.indices.scalar(index - shift, part), False)
+            wide = b.load_raw(pointer, memory_type(array.dtype), stride * lanes.lanes)
+            picked = b.shuffle(wide, wide, [stride * t + shift for t in range(lanes.lanes)])
+            return b.from_memory(picked, array.dtype, name)
+        return b.load(self.lane_addresses(array, index, part, guarded), array.dtype, mask=mask, name=name)
+
+    def _load_same(self, array: Array, index: Expr, holds: Value | None, part: int, name: str) -> Value:
+        """One element for all lanes of a part, under a guard that may vary."""
+        b, lanes = self.builder, self.indices.lanes
+        assert lanes is not None
+        first = self.indices.scalar(index, part)
+        if holds is None or not holds.lanes:
+            return b.splat(self._load_scalar(array, first, holds, name), lanes.lanes)
+        some = b.intrinsic("vector.reduce.or", "i1", 0, (holds,), f"v{lanes.lanes}i1")
+        loaded = b.splat(self._load_scalar(array, first, some, name), lanes.lanes)
+        return b.select(holds, loaded, b.const(loaded.type, 0, lanes.lanes))
+
+    def _shuffle_shift(self, array: Array, index: Expr, stride: int | None) -> int | None:
+        """How far before the first lane a whole run of memory may begin, for small strides; None where it may not."""
+        if stride is None or not 2 <= stride <= MAX_SHUFFLED_STRIDE:
+            return None
+        low, high = index.bounds
+        shifts = (s for s in range(stride) if low >= s and high - s + stride - 1 < array.size)
+        return next(shifts, None)
+
+    def _reverse(self, x: Value, name: str = "") -> Value:
+        return self.builder.shuffle(x, x, range(x.lanes - 1, -1, -1), name)
+
+    # ---- stores
+
+    def store(self, array: Array, index: Expr, x: Rendered, guards: Guards) -> None:
+        """array[index] = x where the guards hold."""
+        index = self.indices.resolve(index)
+        if self.in_slots(array):
+            found = self.slots(array, index)
+            self._store_slots(array, found, x, guards)
+        elif self.indices.lanes is None or not self._stored_by_lanes(index, x, guards):
+            scalar = self.indices.scalar(index)
+            holds = self.indices.holds(guards)
+            assert isinstance(x, Value)
+            self.branch(holds, lambda: self.builder.store(x, self.address(array, scalar, False), array.dtype))
+        else:
+            for part, vector in enumerate(self.indices.splat(x)):
+                self.store_lanes(array, index, vector, self.indices.holds(guards, part), part)
+
+    def _stored_by_lanes(self, index: Expr, x: Rendered, guards: Guards) -> bool:
+        varies = self.indices.varies
+        return isinstance(x, list) or varies(index) or any(varies(self.indices.resolve(g.e)) for g in guards)
+
+    def _store_slots(self, array: Array, found: Value | list[Value], x: Rendered, guards: Guards) -> None:
+        if isinstance(found, Value):
+            assert isinstance(x, Value), f"{array.name} takes a different value from each lane"
+            found, vectors = [found], [x]
+        else:
+            vectors = self.indices.splat(x)
+        for part, (slot, vector) in enumerate(zip(found, vectors, strict=True)):
+            holds = self.indices.holds(guards, part)
+            if holds is not None:
+                vector = self.builder.select(holds, vector, self.load_slot(array, slot, vector.lanes, ""))
+            self.update_slot(slot, vector)
+
+    def store_lanes(self, array: Array, index: Expr, x: Value, holds: Value | None, part: int) -> None:
+        """One part's vector to memory, at a resolved index."""
+        b, lanes, stride = self.builder, self.indices.lanes, self.indices.stride(index)
+        assert lanes is not None
+        mask = self.indices.mask_of(holds, part)
+        guarded = mask is not None
+        if stride == 0:  # every lane writes one element: the last one stays
+            last = b.extract(x, lanes.valid(part) - 1)
+            some = holds if holds is None or not holds.lanes else b.extract(holds, lanes.valid(part) - 1)
+            scalar = self.indices.scalar(index, part)
+            self.branch(some, lambda: b.store(last, self.address(array, scalar, False), array.dtype))
+        elif stride == 1:
+            b.store(x, self.address(array, self.indices.scalar(index, part), guarded), array.dtype, mask)
+        elif stride == -1:
+            pointer = self.address(array, self.indices.scalar(index - (lanes.lanes - 1), part), guarded)
+            b.store(self._reverse(x), pointer, array.dtype, mask and self._reverse(mask))
+        else:
+            b.store(x, self.lane_addresses(array, index, part, guarded), array.dtype, mask)
+
+    # ---- control
+
+    def branch(self, holds: Value | None, body: Callable[[], None]) -> None:
+        """body() where a scalar condition holds."""
+        if holds is None:
+            body()
+            return
+        b = self.builder
+        yes, after = b.label("then"), b.label("after")
+        b.branch_if(holds, yes, after)
+        b.place(yes)
+        outer = self.indices.open()
+        body()
+        self.indices.close(outer)
+        b.branch(after)
+        b.place(after)
+
+
+def alloca(builder: Builder, array: Array, lanes: int, name: str) -> Value:
+    """A slot in the entry block."""
+    type_ = constant(register_type(array.dtype), 0, lanes).text
+    return builder.alloca(type_, 1, 64, name)
