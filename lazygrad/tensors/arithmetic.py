@@ -1,0 +1,333 @@
+"""Arithmetic: operators with their reflected and in-place forms, comparison, logic and bits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from lazygrad import dtype as dtypes
+from lazygrad import ops
+from lazygrad.dtype import DType
+from lazygrad.errors import ArgumentError, ArgumentTypeError, DTypeError, ShapeError
+from lazygrad.graph import Node
+from lazygrad.tensors import promotion
+from lazygrad.tensors.core import FUNCTIONS, Tensor, function, method
+from lazygrad.tensors.promotion import NUMBERS, check_castable, check_operand, elementwise, result_type
+
+Binary = Callable[..., Tensor]
+
+
+def store(name: str, x: Tensor, result: Tensor) -> Tensor:
+    """Put the result of an operation into x, in place: it must have x's shape and a type that x can take."""
+    if result._shape != x._shape:
+        raise ShapeError(f"[{name}] output with shape {list(x._shape)} doesn't match the broadcast shape "
+                         f"{list(result._shape)}")
+    if result._dtype is not x._dtype:
+        check_castable(name, result._dtype, x._dtype)
+        result = result.to(x._dtype)
+    return x.write(result, name)
+
+
+def in_place(name: str, definition: Binary) -> Binary:
+    """The in-place form `name` (ending in an underscore) of a function whose first argument is the target."""
+    def changed(x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        return store(name, x, definition(x, *args, **kwargs))
+
+    changed.__name__ = changed.__qualname__ = name
+    changed.__doc__ = f"`{name.rstrip('_')}`, stored in the tensor itself. Raises GradientError for leaves."
+    method(name)(changed)
+    FUNCTIONS.setdefault(name, changed)
+    return changed
+
+
+def with_in_place(*names: str) -> Callable[[Binary], Binary]:
+    """Publish a function, as method too, under its names, together with the in-place form of each."""
+    def decorate(definition: Binary) -> Binary:
+        function(*names)(definition)
+        for name in names:
+            in_place(name + "_", definition)
+        return definition
+
+    return decorate
+
+
+def _into(out: Tensor | None, result: Tensor) -> Tensor:
+    return result if out is None else store("out", out, result)
+
+
+def _no_bool(name: str, sign: str, x: Any, y: Any) -> None:
+    kinds = [o._dtype is dtypes.bool_ if isinstance(o, Tensor) else isinstance(o, bool) for o in (x, y)]
+    if all(kinds):
+        raise DTypeError(f"[{name}] Subtraction, the `{sign}` operator, with two bool tensors is not supported. Use the "
+                         f"`^` or `logical_xor()` operator instead.")
+    if any(kinds):
+        raise DTypeError(f"[{name}] Subtraction, the `{sign}` operator, with a bool tensor is not supported. If you are "
+                         f"trying to invert a mask, use the `~` or `logical_not()` operator instead.")
+
+
+def _scaled(name: str, y: Any, alpha: Any, x: Any) -> Any:
+    if alpha == 1 and not isinstance(alpha, Tensor):
+        return y
+    if isinstance(alpha, float) and result_type(x, y).kind != "float":
+        raise DTypeError(f"[{name}] For integral input tensors, argument alpha must not be a floating point number, "
+                         f"but it is {alpha}")
+    return mul(y, alpha) if isinstance(y, Tensor) else y * alpha
+
+
+@with_in_place("add")
+def add(input: Any, other: Any, *, alpha: Any = 1, out: Tensor | None = None) -> Tensor:  # noqa: A002
+    """input + alpha * other, elementwise."""
+    x, y = check_operand("add", input), check_operand("add", other)
+    y = _scaled("add", y, alpha, x)
+    return _into(out, elementwise("add", ops.add, (x, y)))
+
+
+@with_in_place("sub", "subtract")
+def sub(input: Any, other: Any, *, alpha: Any = 1, out: Tensor | None = None) -> Tensor:  # noqa: A002
+    """input - alpha * other, elementwise. Raises DTypeError for bool."""
+    x, y = check_operand("sub", input), check_operand("sub", other)
+    _no_bool("sub", "-", x, y)
+    y = _scaled("sub", y, alpha, x)
+    return _into(out, elementwise("sub", ops.sub, (x, y)))
+
+
+@function("rsub")
+def rsub(input: Any, other: Any, *, alpha: Any = 1) -> Tensor:  # noqa: A002
+    """other - alpha * input."""
+    return sub(other, input, alpha=alpha)
+
+
+@with_in_place("mul", "multiply")
+def mul(input: Any, other: Any, *, out: Tensor | None = None) -> Tensor:  # noqa: A002
+    """input * other, elementwise."""
+    return _into(out, elementwise("mul", ops.mul, (check_operand("mul", input), check_operand("mul", other))))
+
+
+_ROUNDED = {"floor": ops.floordiv, "trunc": ops.truncdiv}
+
+
+@with_in_place("div", "divide")
+def div(input: Any, other: Any, *, rounding_mode: str | None = None, out: Tensor | None = None) -> Tensor:  # noqa: A002
+    """input / other, elementwise; integers give the default float type. `rounding_mode` "floor" or "trunc" keeps
+    integers. Raises ArgumentError for another mode, ZeroDivisionError for an integer divided by the number 0."""
+    x, y = check_operand("div", input), check_operand("div", other)
+    dtype = result_type(x, y)
+    if rounding_mode is None:
+        return _into(out, elementwise("div", ops.div, (x, y), dtype if dtype.kind == "float" else _default_float()))
+    if rounding_mode not in _ROUNDED:
+        raise ArgumentError(f"[div] expected rounding_mode to be one of None, 'trunc', or 'floor' but found "
+                            f"{rounding_mode!r}")
+    return _into(out, _integer_or_float("div", _ROUNDED[rounding_mode], x, y))
+
+
+def _default_float() -> DType:
+    return promotion.get_default_dtype()
+
+
+def _integer_or_float(name: str, row: Callable[..., Node], x: Any, y: Any) -> Tensor:
+    dtype = result_type(x, y)
+    if dtype.kind == "bool":
+        raise DTypeError(f"[{name}] not implemented for 'Bool': convert one side to an integer or float type first")
+    if dtype.kind != "float" and not isinstance(y, Tensor) and y == 0:
+        raise _ZeroDivision(f"[{name}] ZeroDivisionError: integer division by zero")
+    return elementwise(name, row, (x, y))
+
+
+class _ZeroDivision(DTypeError, ZeroDivisionError):
+    """An integer tensor divided by the number 0."""
+
+
+@with_in_place("true_divide")
+def true_divide(input: Any, other: Any) -> Tensor:  # noqa: A002
+    """input / other, elementwise."""
+    return div(input, other)
+
+
+@with_in_place("floor_divide")
+def floor_divide(input: Any, other: Any) -> Tensor:  # noqa: A002
+    """The quotient rounded down."""
+    return _integer_or_float("floor_divide", ops.floordiv, check_operand("floor_divide", input),
+                             check_operand("floor_divide", other))
+
+
+@with_in_place("remainder")
+def remainder(input: Any, other: Any) -> Tensor:  # noqa: A002
+    """The remainder with the divisor's sign, as Python's %."""
+    return _integer_or_float("remainder", ops.remainder, check_operand("remainder", input),
+                             check_operand("remainder", other))
+
+
+@with_in_place("fmod")
+def fmod(input: Any, other: Any) -> Tensor:  # noqa: A002
+    """The remainder with the dividend's sign, as C's fmod."""
+    return _integer_or_float("fmod", ops.fmod, check_operand("fmod", input), check_operand("fmod", other))
+
+
+# Powers that are cheaper and exact as something else; PyTorch has the same cases.
+_POWERS: dict[float, Callable[[Tensor], Tensor]] = {
+    2: lambda x: elementwise("pow", ops.mul, (x, x)),
+    3: lambda x: elementwise("pow", ops.mul, (elementwise("pow", ops.mul, (x, x)), x)),
+}
+_FLOAT_POWERS: dict[float, Callable[[Tensor], Tensor]] = {
+    0.5: lambda x: FUNCTIONS["sqrt"](x), -0.5: lambda x: FUNCTIONS["rsqrt"](x), -1: lambda x: FUNCTIONS["reciprocal"](x),
+    -2: lambda x: FUNCTIONS["reciprocal"](mul(x, x)),
+}
+
+
+@with_in_place("pow", "float_power")
+def pow(input: Any, exponent: Any) -> Tensor:  # noqa: A001, A002
+    """input raised to exponent, elementwise. Raises DTypeError for integers to a negative integer."""
+    x, y = check_operand("pow", input), check_operand("pow", exponent)
+    dtype = result_type(x, y)
+    if not isinstance(y, Tensor):
+        if dtype.kind != "float" and y < 0:
+            raise DTypeError("[pow] Integers to negative integer powers are not allowed: convert to a float type first")
+        if isinstance(x, Tensor) and x._dtype is dtype and dtype.kind != "bool":
+            special = _POWERS.get(y) or (_FLOAT_POWERS.get(y) if dtype.kind == "float" else None)
+            if special:
+                return special(x)
+    if dtype.kind == "bool":
+        return elementwise("pow", lambda a, b: ops.bitor(a, ops.bitnot(b)), (x, y))
+    return elementwise("pow", ops.pow_, (x, y))
+
+
+# Comparison
+
+def comparison(name: str, row: Callable[[Node, Node], Node]) -> Binary:
+    """A published comparison: bool results; NaN is unequal to everything."""
+    def compare(input: Any, other: Any, *, out: Tensor | None = None) -> Tensor:  # noqa: A002
+        x, y = check_operand(name, input), check_operand(name, other)
+        return _into(out, elementwise(name, row, (x, y)))
+
+    compare.__name__ = compare.__qualname__ = name
+    compare.__doc__ = f"Elementwise `{name}`: a bool tensor of the broadcast shape."
+    return with_in_place(name, *_COMPARISON_ALIASES.get(name, ()))(compare)
+
+
+_COMPARISON_ALIASES = {"ne": ("not_equal",), "lt": ("less",), "le": ("less_equal",), "gt": ("greater",),
+                       "ge": ("greater_equal",)}
+eq, ne = comparison("eq", ops.eq), comparison("ne", ops.ne)
+lt, le = comparison("lt", ops.lt), comparison("le", ops.le)
+gt, ge = comparison("gt", lambda a, b: ops.lt(b, a)), comparison("ge", lambda a, b: ops.le(b, a))
+
+
+# Bits and logic
+
+def _bitwise(name: str, row: Callable[..., Node]) -> Binary:
+    def combine(input: Any, other: Any) -> Tensor:  # noqa: A002
+        x, y = check_operand(name, input), check_operand(name, other)
+        dtype = result_type(x, y)
+        if dtype.kind == "float":
+            raise DTypeError(f"[{name}] \"{name}_cpu\" not implemented for '{promotion.pytorch_name(dtype)}': "
+                             f"bits exist for bool and integers only")
+        return elementwise(name, row, (x, y))
+
+    combine.__name__ = combine.__qualname__ = name
+    combine.__doc__ = f"Elementwise `{name}` of bool or integer tensors. Raises DTypeError for floats."
+    return with_in_place(name)(combine)
+
+
+bitwise_and, bitwise_or = _bitwise("bitwise_and", ops.bitand), _bitwise("bitwise_or", ops.bitor)
+bitwise_xor = _bitwise("bitwise_xor", ops.bitxor)
+bitwise_left_shift = _bitwise("bitwise_left_shift", ops.shl)
+bitwise_right_shift = _bitwise("bitwise_right_shift", ops.shr)
+
+
+@with_in_place("bitwise_not")
+def bitwise_not(input: Tensor) -> Tensor:  # noqa: A002
+    """Every bit inverted; `not` for bool. Raises DTypeError for floats."""
+    if input._dtype.kind == "float":
+        raise DTypeError("[bitwise_not] ~ (operator.invert) is only implemented on integer and Boolean-type tensors, "
+                         f"not on {input._dtype!r}")
+    return elementwise("bitwise_not", ops.bitnot, (input,))
+
+
+def truth(x: Any) -> Any:
+    """A tensor as bool: whether each element differs from 0."""
+    return x if not isinstance(x, Tensor) or x._dtype is dtypes.bool_ else elementwise("bool", _nonzero, (x,))
+
+
+def _nonzero(x: Node) -> Node:
+    return ops.ne(x, ops.like(0, x))
+
+
+def _logical(name: str, row: Callable[..., Node]) -> Binary:
+    def combine(input: Tensor, other: Tensor) -> Tensor:  # noqa: A002
+        x, y = truth(check_operand(name, input)), truth(check_operand(name, other))
+        return elementwise(name, row, (x, y), dtypes.bool_)
+
+    combine.__name__ = combine.__qualname__ = name
+    combine.__doc__ = f"Elementwise `{name}` of truth values: a bool tensor."
+    return with_in_place(name)(combine)
+
+
+logical_and, logical_or = _logical("logical_and", ops.bitand), _logical("logical_or", ops.bitor)
+logical_xor = _logical("logical_xor", ops.bitxor)
+
+
+@with_in_place("logical_not")
+def logical_not(input: Tensor) -> Tensor:  # noqa: A002
+    """Whether each element is 0: a bool tensor."""
+    return elementwise("logical_not", lambda x: ops.eq(x, ops.like(0, x)), (input,))
+
+
+# Operators
+
+def _operator(name: str, definition: Binary) -> None:
+    def forward(x: Tensor, y: Any) -> Any:
+        return definition(x, y) if isinstance(y, _OPERANDS) else NotImplemented
+
+    def reflected(x: Tensor, y: Any) -> Any:
+        return definition(y, x) if isinstance(y, _OPERANDS) else NotImplemented
+
+    def changed(x: Tensor, y: Any) -> Any:
+        return store(definition.__name__ + "_", x, definition(x, y)) if isinstance(y, _OPERANDS) else NotImplemented
+
+    setattr(Tensor, f"__{name}__", forward)
+    setattr(Tensor, f"__r{name}__", reflected)
+    setattr(Tensor, f"__i{name}__", changed)
+
+
+_OPERANDS = (Tensor, *NUMBERS, np.ndarray)
+for _name, _definition in {"add": add, "sub": sub, "mul": mul, "truediv": div, "floordiv": floor_divide, "mod": remainder,
+                           "pow": pow, "and": bitwise_and, "or": bitwise_or, "xor": bitwise_xor,
+                           "lshift": bitwise_left_shift, "rshift": bitwise_right_shift}.items():
+    _operator(_name, _definition)
+
+
+def _compare(name: str, definition: Binary, other_type: Any) -> None:
+    def forward(x: Tensor, y: Any) -> Any:
+        return definition(x, y) if isinstance(y, _OPERANDS) else other_type
+
+    setattr(Tensor, f"__{name}__", forward)
+
+
+for _name, _definition in {"eq": eq, "ne": ne, "lt": lt, "le": le, "gt": gt, "ge": ge}.items():
+    _compare(_name, _definition, NotImplemented)
+
+
+@method("__neg__")
+def _neg(x: Tensor) -> Tensor:
+    return FUNCTIONS["neg"](x)
+
+
+@method("__pos__")
+def _pos(x: Tensor) -> Tensor:
+    return FUNCTIONS["positive"](x)
+
+
+@method("__abs__")
+def _abs(x: Tensor) -> Tensor:
+    return FUNCTIONS["abs"](x)
+
+
+method("__invert__")(bitwise_not)
+
+
+def require_tensor(name: str, x: Any) -> Tensor:
+    """x itself. Raises ArgumentTypeError unless it is a Tensor."""
+    if not isinstance(x, Tensor):
+        raise ArgumentTypeError(f"[{name}] {name}(): argument 'input' (position 1) must be Tensor, not {type(x).__name__}")
+    return x

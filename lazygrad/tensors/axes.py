@@ -1,0 +1,42 @@
+"""Dimensions as users name them: negative, tuples, absent."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from lazygrad.errors import ArgumentTypeError, AxisError, ShapeError
+from lazygrad.tensors.core import Tensor
+
+
+def axis_of(name: str, dim: Any, ndim: int) -> int:
+    """A dimension counted from 0. Raises AxisError outside [-ndim, ndim - 1] (0-d tensors take 0 and -1)."""
+    if not hasattr(dim, "__index__"):
+        raise ArgumentTypeError(f"[{name}] dim must be an int, not {type(dim).__name__}")
+    dim = dim.__index__()
+    limit = max(ndim, 1)
+    if not -limit <= dim < limit:
+        raise AxisError(f"[{name}] Dimension out of range (expected to be in range of [{-limit}, {limit - 1}], "
+                        f"but got {dim})")
+    return dim % limit
+
+
+def axes_of(name: str, dim: Any, ndim: int) -> tuple[int, ...]:
+    """Dimensions in ascending order: all for None or an empty tuple. Raises ShapeError for repeated ones."""
+    if dim is None or (isinstance(dim, Sequence) and not len(dim)):
+        return tuple(range(ndim))
+    dims = list(dim) if isinstance(dim, Sequence) else [dim]
+    axes = [axis_of(name, d, ndim) for d in dims]
+    if len(set(axes)) != len(axes):
+        raise ShapeError(f"[{name}] dim {axes[-1]} appears multiple times in the list of dims {tuple(dims)}")
+    return tuple(sorted(a for a in axes if a < ndim))
+
+
+def sizes_of(name: str, sizes: Sequence[Any]) -> tuple[int, ...]:
+    """Sizes given one by one or as one sequence. Raises ArgumentTypeError where one is no integer."""
+    if len(sizes) == 1 and isinstance(sizes[0], Sequence | Tensor) and not (isinstance(sizes[0], Tensor) and not sizes[0].ndim):
+        sizes = list(sizes[0])
+    for n in sizes:
+        if not hasattr(n, "__index__"):
+            raise ArgumentTypeError(f"[{name}] sizes must be ints, not {type(n).__name__} ({n!r})")
+    return tuple(n.__index__() for n in sizes)

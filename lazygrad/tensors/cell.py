@@ -1,0 +1,138 @@
+"""Storage: `Cell`, the current value that all aliases share, and `History`, what gradients know of it.
+
+A cell holds a Node and changes by taking another one. Tensors that share storage share the cell; tensors that also
+share their gradient history (a tensor and its differentiable views) share a `History`. `detach()` and views made
+under `no_grad` get a history of their own over the same cell, as in PyTorch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+from weakref import WeakSet, ref
+
+from lazygrad import ops
+from lazygrad.errors import GradientError
+from lazygrad.graph import Node
+from lazygrad.tensors.views import Chain, read_through, write_back
+
+_REALIZED = (ops.OPS["buffer"], ops.OPS["scalar"])
+pending_cells: WeakSet[Cell] = WeakSet()
+tracked_histories: WeakSet[History] = WeakSet()
+
+
+class Token:
+    """Names one differentiable leaf in graphs: the argument of its `leaf` nodes."""
+
+    __slots__ = ("tensor", "cell", "__weakref__")
+
+    def __init__(self, tensor: Any, cell: Cell):
+        self.tensor: Callable[[], Any] = ref(tensor)
+        self.cell: Callable[[], Cell | None] = ref(cell)
+
+
+class Spent:
+    """The token of a value whose history a backward pass has freed."""
+
+
+SPENT = Spent()
+
+
+class Cell:
+    """One storage. `node` is its value now; `tainted` says that the node's graph holds leaves, so that whoever must
+    not receive gradients reads it through `detach`. `version` counts writes."""
+
+    __slots__ = ("node", "device", "version", "tainted", "__weakref__")
+
+    def __init__(self, node: Node, device: str, tainted: bool = False):
+        self.node, self.device, self.version, self.tainted = node, device, 0, tainted
+        if node.op not in _REALIZED:
+            pending_cells.add(self)
+
+    @property
+    def is_realized(self) -> bool:
+        """True where the value is data already: in a buffer, or a number."""
+        return self.node.op in _REALIZED
+
+    def plain(self) -> Node:
+        """The value, with no gradient flowing into it."""
+        return ops.detach(self.node) if self.tainted else self.node
+
+    def write(self, node: Node, tainted: bool = False) -> None:
+        """Take a new value."""
+        assert node.shape == self.node.shape and node.dtype == self.node.dtype, (self.node, node)
+        self.node, self.tainted = node, tainted
+        self.version += 1
+        if node.op not in _REALIZED:
+            pending_cells.add(self)
+
+    def settle(self, node: Node) -> None:
+        """The same value, now in a buffer."""
+        self.node, self.tainted = node, False
+        pending_cells.discard(self)
+
+
+class History:
+    """What gradients know of a root (the part of a cell at the end of `prefix`) and of the views of it.
+
+    Without `requires_grad` there is nothing to know. With a token the root is a leaf. Otherwise `node` is the
+    differentiable graph of the root as of `version` of the cell; if the cell was written since by someone who is not
+    recorded, the value is the cell's and the derivative stays that of `node`.
+    """
+
+    __slots__ = ("cell", "prefix", "node", "version", "token", "requires_grad", "spent", "base", "__weakref__")
+
+    def __init__(self, cell: Cell, node: Node | None = None, prefix: Chain = (), token: Token | None = None):
+        self.cell, self.prefix, self.token = cell, prefix, token
+        self.node, self.version, self.base = node, cell.version, cell.node
+        self.requires_grad = node is not None or token is not None
+        self.spent = False
+        if node is not None:
+            tracked_histories.add(self)
+
+    def root(self) -> Node:
+        """The differentiable node of the root."""
+        cell = self.cell
+        if self.token is not None:
+            if self.node is None or self.base is not cell.node:
+                self.node, self.base = ops.leaf(read_through(cell.plain(), self.prefix), arg=self.token), cell.node
+        elif self.spent and cell.is_realized:
+            if self.node is None or self.version != cell.version:
+                self.node = ops.leaf(read_through(cell.plain(), self.prefix), arg=SPENT)
+                self.version = cell.version
+        elif self.version != cell.version:
+            self.node = ops.surrogate(read_through(cell.plain(), self.prefix), self.node)
+            self.version = cell.version
+        assert self.node is not None
+        return self.node
+
+    def forget(self) -> None:
+        """Free the graph of a spent history whose value is realized."""
+        if self.spent and self.token is None:
+            self.node = None
+
+    def write(self, chain: Chain, new: Node, tracked: bool) -> None:
+        """The view at the end of `chain` (from the root) becomes `new`; `tracked`: `new` is differentiable."""
+        cell = self.cell
+        if not tracked:
+            cell.write(write_back(cell.plain(), self.prefix + chain, new) if self.prefix or chain else new)
+            return
+        assert self.token is None
+        if chain:
+            before = self.root() if self.requires_grad else read_through(cell.plain(), self.prefix)
+            new = write_back(before, chain, new)
+        base = write_back(cell.plain(), self.prefix, ops.detach(new)) if self.prefix else new
+        cell.write(base, tainted=True)
+        self.node, self.version, self.requires_grad, self.spent = new, cell.version, True, False
+        tracked_histories.add(self)
+
+
+def check_not_spent(order: list[Node]) -> None:
+    """Raises GradientError where a graph needs a history that an earlier backward pass freed."""
+    for node in order:
+        if node.op.name == "leaf" and node.arg is SPENT:
+            raise GradientError(
+                "[backward] Trying to backward through the graph a second time (or directly access saved tensors "
+                "after they have already been freed). Saved intermediate values of the graph are freed when you call "
+                ".backward() or autograd.grad(). Specify retain_graph=True if you need to backward through the graph a "
+                "second time or if you need to access saved tensors after calling backward.")

@@ -1,0 +1,212 @@
+"""To other types and devices, to copies and pickles, and small questions about a tensor."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import numpy as np
+
+from lazygrad import dtype as dtypes
+from lazygrad import ops
+from lazygrad.dtype import DType
+from lazygrad.errors import ArgumentError, ArgumentTypeError, GradientError
+from lazygrad.realize import upload
+from lazygrad.tensors.core import Tensor, apply, from_node, function, method
+from lazygrad.tensors.devices import canonical_device, device
+from lazygrad.tensors.promotion import known_dtype
+from lazygrad.tensors.values import read
+
+
+@method("to")
+def to(x: Tensor, *args: Any, dtype: DType | None = None, device: Any = None, non_blocking: bool = False,  # noqa: A002
+       copy: bool = False, memory_format: Any = None) -> Tensor:  # noqa: A002
+    """The tensor as another type, on another device, or as another tensor has both; itself if nothing changes."""
+    for arg in args:
+        if isinstance(arg, DType):
+            dtype = arg
+        elif isinstance(arg, Tensor):
+            dtype, device = arg._dtype, arg.device
+        elif isinstance(arg, str | _DEVICE):
+            device = arg
+        elif arg is not None and not isinstance(arg, bool):
+            raise ArgumentTypeError(f"[to] expected a dtype, a device or a Tensor, not {type(arg).__name__}")
+    source = x.cell.device
+    target = source if device is None else canonical_device(device)
+    if dtype is not None and not isinstance(dtype, DType):
+        raise ArgumentTypeError(f"[to] dtype must be a lazygrad dtype, not {type(dtype).__name__}")
+    result = x
+    if dtype is not None and dtype is not x._dtype:
+        result = apply("to", lambda n: ops.cast(n, arg=dtype), x)
+    if target != source:
+        result = _moved(result, source, target)
+    return result.clone() if copy and result is x else result
+
+
+_DEVICE = device
+
+
+def _moved(x: Tensor, source: str, target: str) -> Tensor:
+    def build(node: Any) -> Any:
+        return node if node.op.name in ("scalar", "const") else ops.copy(node, arg=(source, target))
+
+    made = apply("to", build, x)
+    made.cell.device = target
+    return made
+
+
+@method("cpu")
+def cpu(x: Tensor) -> Tensor:
+    """The tensor on the CPU."""
+    return to(x, device="CPU")
+
+
+def _converter(name: str, dtype: DType) -> None:
+    def convert(x: Tensor, memory_format: Any = None) -> Tensor:
+        return to(x, dtype)
+
+    convert.__name__ = convert.__qualname__ = name
+    convert.__doc__ = f"The tensor as {dtype.name}."
+    method(name)(convert)
+
+
+for _name, _dtype in {"float": dtypes.float32, "double": dtypes.float64, "half": dtypes.float16,
+                      "bfloat16": dtypes.bfloat16, "long": dtypes.int64, "int": dtypes.int32, "short": dtypes.int16,
+                      "char": dtypes.int8, "byte": dtypes.uint8, "bool": dtypes.bool_}.items():
+    _converter(_name, _dtype)
+
+
+_LEGACY = {"FloatTensor": dtypes.float32, "DoubleTensor": dtypes.float64, "HalfTensor": dtypes.float16,
+           "BFloat16Tensor": dtypes.bfloat16, "LongTensor": dtypes.int64, "IntTensor": dtypes.int32,
+           "ShortTensor": dtypes.int16, "CharTensor": dtypes.int8, "ByteTensor": dtypes.uint8, "BoolTensor": dtypes.bool_}
+
+
+@method("type")
+def type_(x: Tensor, dtype: Any = None, non_blocking: bool = False) -> Any:
+    """The type's legacy name ("torch.FloatTensor") without an argument, else the tensor as another type."""
+    if dtype is None:
+        return "torch." + next(name for name, d in _LEGACY.items() if d is x._dtype)
+    if isinstance(dtype, str):
+        name = dtype.rpartition(".")[2]
+        if name not in _LEGACY:
+            raise ArgumentError(f"[type] invalid type: {dtype!r}; there are {', '.join(_LEGACY)}")
+        dtype = _LEGACY[name]
+    return to(x, dtype)
+
+
+@method("type_as")
+def type_as(x: Tensor, other: Tensor) -> Tensor:
+    """The tensor as the type of other."""
+    return to(x, other._dtype)
+
+
+@function("numel")
+def numel(input: Tensor) -> int:  # noqa: A002
+    """The number of elements."""
+    return input._shape.numel()
+
+
+method("nelement")(numel)
+
+
+@method("dim", "ndimension")
+def dim(x: Tensor) -> int:
+    """The number of dimensions."""
+    return len(x._shape)
+
+
+@method("element_size")
+def element_size(x: Tensor) -> int:
+    """Bytes of one element."""
+    return x._dtype.itemsize
+
+
+@method("is_floating_point")
+def is_floating_point(x: Tensor) -> bool:
+    """Whether the elements are floats."""
+    return x._dtype.kind == "float"
+
+
+@method("is_signed")
+def is_signed(x: Tensor) -> bool:
+    """Whether the elements can be negative."""
+    return x._dtype.is_signed
+
+
+@function("is_complex")
+def is_complex(input: Tensor) -> bool:  # noqa: A002
+    """False: there are no complex tensors."""
+    return False
+
+
+@method("get_device")
+def get_device(x: Tensor) -> int:
+    """The index of the device; -1 for the CPU."""
+    return -1 if x.cell.device == "CPU" else x.device.index or 0
+
+
+@method("data_ptr")
+def data_ptr(x: Tensor) -> int:
+    """A number that two tensors share exactly if they begin at the same place of one storage."""
+    return id(x.cell) + x._offset * x._dtype.itemsize
+
+
+Tensor.itemsize = property(element_size)  # type: ignore[attr-defined]
+Tensor.nbytes = property(lambda x: numel(x) * element_size(x))  # type: ignore[attr-defined]
+for _flag in ("is_sparse", "is_quantized", "is_cuda", "is_mps", "is_xpu", "is_meta", "is_nested", "is_mkldnn"):
+    setattr(Tensor, _flag, False)
+Tensor.is_cpu = property(lambda x: x.cell.device == "CPU")  # type: ignore[attr-defined]
+
+
+# Copies and pickles
+
+@method("__deepcopy__")
+def _deepcopy(x: Tensor, memo: dict[int, Any]) -> Tensor:
+    if id(x) in memo:
+        return memo[id(x)]
+    if not x.is_leaf:
+        raise GradientError("[deepcopy] Only Tensors created explicitly by the user (graph leaves) support the deepcopy "
+                            "protocol at the moment: detach() it first")
+    # nodes are immutable: a new cell over the same node is a copy
+    made = Tensor._make_subclass(type(x), from_node(x.plain_node(), x.cell.device), x.requires_grad)
+    memo[id(x)] = made
+    made._grad = None if x._grad is None else copy.deepcopy(x._grad, memo)
+    for name, value in x.__dict__.items():
+        if name not in _OWN:
+            made.__dict__[name] = copy.deepcopy(value, memo)
+    return made
+
+
+@method("__copy__")
+def _copy(x: Tensor) -> Tensor:
+    made = object.__new__(type(x))
+    made.__dict__.update(x.__dict__)
+    return made
+
+
+_OWN = frozenset({"_history", "_chain", "_shape", "_dtype", "_strides", "_offset", "_plain", "_plain_base", "_graph",
+                  "_graph_root", "_grad", "_base", "_hooks"})
+
+
+def rebuild_tensor(cls: type, values: np.ndarray, dtype_name: str, where: str, requires_grad: bool,
+                   attributes: dict[str, Any]) -> Tensor:
+    """What unpickling calls: a leaf with these values."""
+    dtype = dtypes.BY_NAME[dtype_name]
+    data = from_node(upload(dtypes.from_storage(values, dtype), dtype, where), where)
+    made = Tensor._make_subclass(cls, data, requires_grad)
+    made.__dict__.update(attributes)
+    return made
+
+
+@method("__reduce_ex__")
+def _reduce(x: Tensor, protocol: Any) -> tuple[Any, ...]:
+    attributes = {k: v for k, v in x.__dict__.items() if k not in _OWN}
+    values = dtypes.to_storage(read(x), x._dtype)
+    return rebuild_tensor, (type(x), values, x._dtype.name, x.cell.device, x.requires_grad, attributes)
+
+
+@method("__array_wrap__")
+def _array_wrap(x: Tensor, array: np.ndarray, context: Any = None, return_scalar: bool = False) -> Tensor:
+    """What NumPy calls with the result of its function of a tensor."""
+    array = np.asarray(array)
+    return from_node(upload(array, known_dtype("numpy", array), x.cell.device), x.cell.device)

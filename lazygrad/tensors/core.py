@@ -1,0 +1,373 @@
+"""`Tensor`: a view (a chain of movements) of a cell, and the doors through which every other file makes Tensors.
+
+For those who write operations:
+
+- `apply("name", build, *tensors)` calls `build(*nodes)` and wraps the node it returns. It moves 0-d operands to the
+  common device, refuses mixed devices, and lets gradients flow exactly where PyTorch's would.
+- `from_node(node, device)` wraps a node that depends on no tensor.
+- `view_of(tensor, ("permute", order), shape, strides, offset)` makes a view: it shares storage with `tensor`.
+- `tensor.write(node_or_tensor)` gives a tensor (or the part of its base that a view shows) a new value in place.
+- `@function`, `@method`, `@creator` publish a definition as `lazygrad.f` and `Tensor.f`, only the one, only the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+from weakref import ref
+
+import numpy as np
+
+from lazygrad import ops
+from lazygrad.dtype import DType
+from lazygrad.errors import DeviceError, GradientError, ShapeError
+from lazygrad.graph import Node
+from lazygrad.helpers import product, row_strides
+from lazygrad.tensors.cell import Cell, History, Token
+from lazygrad.tensors.devices import canonical_device, device
+from lazygrad.tensors.modes import mode
+from lazygrad.tensors.views import Chain, Movement, read_through
+
+FUNCTIONS: dict[str, Callable[..., Any]] = {}
+
+
+class Size(tuple):
+    """A shape: a tuple that prints as PyTorch's and counts its elements."""
+
+    __slots__ = ()
+
+    def numel(self) -> int:
+        """The product of the sizes."""
+        return product(self)
+
+    def __repr__(self) -> str:
+        return f"lazygrad.Size([{', '.join(map(str, self))}])"
+
+    def __getitem__(self, index: Any) -> Any:
+        got = tuple.__getitem__(self, index)
+        return Size(got) if isinstance(index, slice) else got
+
+    def __add__(self, other: Any) -> Size:
+        return Size(tuple.__add__(self, tuple(other)))
+
+
+class Tensor:
+    """An array of one dtype on one device, computed lazily, with PyTorch's semantics.
+
+    Made by `lazygrad.tensor(...)` and the other creators, or by operations. Attributes that begin with an underscore
+    belong to this file.
+    """
+
+    __array_priority__ = 1000  # NumPy arrays and scalars on the left of an operator leave it to us
+    _history: History
+    _chain: Chain
+    _shape: Size
+    _dtype: DType
+    _strides: tuple[int, ...] | None  # None: contiguous
+    _offset: int
+    _plain: Node | None  # the value's node as of the cell's node `_plain_base`
+    _grad: Tensor | None
+    _base: Tensor | None  # of a view: the tensor it was made from
+
+    if TYPE_CHECKING:
+        def __getattr__(self, name: str) -> Any: ...
+
+    # What it is
+
+    @property
+    def shape(self) -> Size:
+        """The sizes of its dimensions."""
+        return self._shape
+
+    @property
+    def dtype(self) -> DType:
+        """The type of its elements."""
+        return self._dtype
+
+    @property
+    def device(self) -> device:
+        """Where its values live."""
+        return device(self._history.cell.device)
+
+    @property
+    def ndim(self) -> int:
+        """The number of its dimensions."""
+        return len(self._shape)
+
+    @property
+    def _version(self) -> int:
+        return self._history.cell.version
+
+    def stride(self, dim: int | None = None) -> Any:
+        """Elements between neighbours along each dimension, as PyTorch's storage would have them."""
+        strides = row_strides_of(self._shape) if self._strides is None else self._strides
+        return strides if dim is None else strides[dim]
+
+    def storage_offset(self) -> int:
+        """The position of the first element in the storage."""
+        return self._offset
+
+    def is_contiguous(self, memory_format: Any = None) -> bool:
+        """True where the elements stand in row-major order without gaps."""
+        if self._strides is None or 0 in self._shape:
+            return True
+        step = 1
+        for size, stride in zip(reversed(self._shape), reversed(self._strides), strict=True):
+            if size != 1 and stride != step:
+                return False
+            step *= size
+        return True
+
+    @property
+    def cell(self) -> Cell:
+        """The storage that this tensor and its aliases share."""
+        return self._history.cell
+
+    # Gradients
+
+    @property
+    def requires_grad(self) -> bool:
+        """True where gradients flow to this tensor."""
+        return self._history.requires_grad and self._dtype.kind == "float"
+
+    @requires_grad.setter
+    def requires_grad(self, value: bool) -> None:
+        self.requires_grad_(value)
+
+    def requires_grad_(self, requires_grad: bool = True) -> Tensor:
+        """Make this a leaf that collects its gradient in `.grad`, or stop doing so. Raises GradientError for
+        integers and, when switching off, for results of differentiable operations."""
+        history = self._history
+        if requires_grad:
+            if self._dtype.kind != "float":
+                raise GradientError(f"[requires_grad_] only Tensors of floating point dtype can require gradients, "
+                                    f"not {self._dtype!r}: convert it with .float() first")
+            if not history.requires_grad:
+                self._own_history(leaf=True)
+        elif history.requires_grad:
+            if not self.is_leaf:
+                raise GradientError("[requires_grad_] you can only change requires_grad flags of leaf variables. If you "
+                                    "want to use a computed variable in a subgraph that doesn't require differentiation "
+                                    "use var_no_grad = var.detach().")
+            self._own_history(leaf=False)
+        return self
+
+    @property
+    def is_leaf(self) -> bool:
+        """True where no recorded operation made this tensor."""
+        history = self._history
+        return not self.requires_grad or (history.token is not None and history.token.tensor() is self)
+
+    def _own_history(self, leaf: bool) -> None:
+        """Leave the history shared with others: a leaf of its own, or nothing known."""
+        history = self._history
+        chain = history.prefix + self._chain
+        if leaf:
+            self._history = History(history.cell, prefix=chain, token=Token(self, history.cell))
+            self._chain = ()
+        else:
+            self._history, self._chain = History(history.cell), chain
+        self._graph_root = None
+
+    # Nodes
+
+    def plain_node(self) -> Node:
+        """The node of its value now, with no gradient flowing into it."""
+        history = self._history
+        base = history.cell.node
+        if self._plain_base is not base:
+            self._plain = read_through(history.cell.plain(), history.prefix + self._chain)
+            self._plain_base = base
+        return self._plain  # type: ignore[return-value]
+
+    def graph_node(self) -> Node:
+        """The differentiable node of its value now; for tensors that require a gradient."""
+        root = self._history.root()
+        if self._graph_root is not root:
+            self._graph, self._graph_root = read_through(root, self._chain), root
+        return self._graph  # type: ignore[return-value]
+
+    def node(self, tracked: bool = True) -> Node:
+        """`graph_node` where gradients are recorded and flow to this tensor, else `plain_node`."""
+        return self.graph_node() if tracked and mode.enabled and self.requires_grad else self.plain_node()
+
+    # Writing
+
+    def write(self, value: Node | Tensor, name: str = "write") -> Tensor:
+        """Take a new value of the same shape and dtype, in place: every alias sees it. Returns self.
+
+        A Tensor brings its gradient history along. Raises GradientError for a leaf that requires a gradient (outside
+        `no_grad`), ShapeError for a view of an expanded tensor.
+        """
+        history = self._history
+        other = value._history.requires_grad if isinstance(value, Tensor) else False
+        tracked = mode.enabled and (self.requires_grad or other)
+        if tracked and history.token is not None:
+            what = "a leaf Variable that requires grad" if self.is_leaf else "a view of a leaf Variable that requires grad"
+            raise GradientError(f"[{name}] {what} is being used in an in-place operation: put it under "
+                                f"lazygrad.no_grad(), or work on a copy")
+        node = value if isinstance(value, Node) else value.node(tracked)
+        assert node.shape == self._shape and node.dtype == self._dtype, (name, node, self._shape, self._dtype)
+        if self._strides is not None and 0 in self._strides and self._is_expanded():
+            raise ShapeError(f"[{name}] unsupported operation: more than one element of the written-to tensor refers to "
+                             f"a single memory location: {tuple(self._shape)} is a view of an expanded tensor. Please "
+                             f"clone() the tensor before performing the operation.")
+        history.write(self._chain, node, tracked)
+        return self
+
+    def _is_expanded(self) -> bool:
+        return any(s == 0 and n > 1 for s, n in zip(self._strides or (), self._shape, strict=False))
+
+    # Copies that share nothing but the (immutable) node
+
+    def detach(self) -> Tensor:
+        """The same storage without the gradient history. A view."""
+        return self._alias(History(self._history.cell), self._history.prefix + self._chain)
+
+    def _alias(self, history: History, chain: Chain) -> Tensor:
+        return _assemble(Tensor, history, chain, self._shape, self._dtype, self._strides, self._offset)
+
+    @property
+    def data(self) -> Tensor:
+        """The same storage without the gradient history; assigning replaces the storage."""
+        return self.detach()
+
+    @data.setter
+    def data(self, value: Tensor) -> None:
+        token = self._history.token
+        chain = value._history.prefix + value._chain
+        cell = value._history.cell
+        if self.requires_grad:
+            if token is None:
+                raise GradientError("[data] only leaves and tensors that require no gradient can take new storage")
+            token = Token(self, cell) if token.tensor() is not self else token
+            token.cell = ref(cell)
+            self._history, self._chain = History(cell, prefix=chain, token=token), ()
+        else:
+            self._history, self._chain = History(cell), chain
+        self._shape, self._dtype, self._strides, self._offset = value._shape, value._dtype, value._strides, value._offset
+        self._plain_base = self._graph_root = None
+
+    @staticmethod
+    def _make_subclass(cls: type, data: Tensor, require_grad: bool = False) -> Any:
+        """A tensor of a subclass that shares storage with `data`, a leaf if it requires a gradient."""
+        made = _assemble(cls, History(data._history.cell), data._history.prefix + data._chain, data._shape,
+                         data._dtype, data._strides, data._offset)
+        return made.requires_grad_(True) if require_grad else made
+
+    def __hash__(self) -> int:
+        return id(self)
+
+
+def _assemble(cls: type, history: History, chain: Chain, shape: Sequence[int], dtype: DType,
+              strides: tuple[int, ...] | None, offset: int) -> Any:
+    made = object.__new__(cls)
+    made._history, made._chain = history, chain
+    made._shape = shape if type(shape) is Size else Size(shape)
+    made._dtype, made._strides, made._offset = dtype, strides, offset
+    made._plain = made._plain_base = made._graph = made._graph_root = made._grad = made._base = None
+    return made
+
+
+def from_node(node: Node, device: str, tracked: bool = False, tainted: bool = False) -> Tensor:
+    """A new tensor with its own storage. `tracked`: the node is differentiable and the tensor requires a gradient.
+    `tainted`: the node's graph holds leaves although nothing is to flow into it."""
+    cell = Cell(node, device, tracked or tainted)
+    return _assemble(Tensor, History(cell, node if tracked else None), (), node.shape, node.dtype, None, 0)
+
+
+def apply(name: str, build: Callable[..., Node], *tensors: Tensor) -> Tensor:
+    """The tensor that `build` makes of the tensors' nodes. Raises DeviceError for tensors on different devices."""
+    tracked = mode.enabled and any(t.requires_grad for t in tensors)
+    where = tensors[0]._history.cell.device
+    if len(tensors) > 1 and any(t._history.cell.device != where for t in tensors):
+        where = common_device(name, tensors)
+        nodes = [_on_device(t.node(tracked), t._history.cell.device, where) for t in tensors]
+    elif tracked:
+        nodes = [t.graph_node() if t.requires_grad else t.plain_node() for t in tensors]
+    else:
+        nodes = [t.plain_node() for t in tensors]
+    node = build(*nodes)
+    return from_node(node, where, tracked and node.dtype.kind == "float", tracked)
+
+
+def common_device(name: str, tensors: Sequence[Tensor]) -> str:
+    """The one device of all tensors that have dimensions. Raises DeviceError where there are two."""
+    devices = list(dict.fromkeys(t._history.cell.device for t in tensors if t.ndim))
+    if len(devices) > 1:
+        raise DeviceError(f"[{name}] Expected all tensors to be on the same device, but found at least two devices, "
+                          f"{devices[0].lower()} and {devices[1].lower()}! Move one of them with .to(device)")
+    return devices[0] if devices else tensors[0]._history.cell.device
+
+
+def _on_device(node: Node, source: str, target: str) -> Node:
+    return node if source == target or node.op.name in ("scalar", "const") else ops.copy(node, arg=(source, target))
+
+
+def view_of(tensor: Tensor, movement: Movement | Sequence[Movement], shape: Sequence[int],
+            strides: Sequence[int] | None, offset: int | None = None) -> Tensor:
+    """A view of `tensor`: its elements through one movement or a list of them (see views.py), in place of a copy.
+
+    `strides` and `offset` say how PyTorch's storage would be walked; strides None means row-major without gaps.
+    """
+    movements = (movement,) if isinstance(movement, tuple) and isinstance(movement[0], str) else tuple(movement)
+    history, chain = tensor._history, tensor._chain + tuple(movements)
+    if history.requires_grad and not mode.enabled:
+        history, chain = History(history.cell), history.prefix + chain
+    if strides is not None and tuple(strides) == row_strides_of(shape):
+        strides = None
+    made = _assemble(Tensor, history, chain, shape, tensor._dtype, None if strides is None else tuple(strides),
+                     tensor._offset if offset is None else offset)
+    made._base = tensor if tensor._base is None else tensor._base
+    return made
+
+
+def storage_of(tensor: Tensor) -> Tensor:
+    """The whole storage of a tensor as a view of one dimension."""
+    history = tensor._history
+    if history.prefix:  # a leaf over a part of a storage: the rest has no part in its gradient
+        history = History(history.cell)
+    size = history.cell.node.size
+    return _assemble(Tensor, history, (("reshape", (size,)),), (size,), tensor._dtype, None, 0)
+
+
+def row_strides_of(shape: Sequence[int]) -> tuple[int, ...]:
+    """PyTorch's strides of a contiguous tensor: empty dimensions count as one."""
+    return row_strides([max(n, 1) for n in shape])
+
+
+def _publish(names: Sequence[str], as_method: bool, as_function: bool) -> Callable[..., Any]:
+    def decorate(definition: Callable[..., Any]) -> Callable[..., Any]:
+        for name in (definition.__name__.rstrip("_") if not names else names[0], *names[1:]):
+            if as_method:
+                setattr(Tensor, name, definition)
+            if as_function:
+                FUNCTIONS[name] = definition
+        return definition
+
+    return decorate
+
+
+def function(*names: str) -> Callable[..., Any]:
+    """Publish a definition as a function of the package and as a method, under its own name or under `names`."""
+    return _publish(names, True, True)
+
+
+def method(*names: str) -> Callable[..., Any]:
+    """Publish a definition as a method only."""
+    return _publish(names, True, False)
+
+
+def creator(*names: str) -> Callable[..., Any]:
+    """Publish a definition as a function of the package only."""
+    return _publish(names, False, True)
+
+
+def to_device_name(value: Any) -> str:
+    """The engine's name of a device argument; None is the default device."""
+    return canonical_device(value)
+
+
+def as_numpy_scalar(value: Any) -> Any:
+    """A NumPy scalar as a Python number; anything else as it is."""
+    return value.item() if isinstance(value, np.generic) else value

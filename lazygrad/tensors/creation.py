@@ -1,0 +1,326 @@
+"""New tensors from numbers, lists and arrays, and filled ones."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from lazygrad import dtype as dtypes
+from lazygrad import ops
+from lazygrad.dtype import DType
+from lazygrad.errors import ArgumentError, ArgumentTypeError, ShapeError
+from lazygrad.graph import Node
+from lazygrad.ops.elementwise import convert
+from lazygrad.realize import upload
+from lazygrad.tensors import promotion
+from lazygrad.tensors.axes import sizes_of
+from lazygrad.tensors.core import Tensor, creator, from_node, method
+from lazygrad.tensors.devices import canonical_device
+from lazygrad.tensors.promotion import check_operand, converted, known_dtype, number_dtype, result_type
+
+
+@creator("tensor")
+def tensor(data: Any, *, dtype: DType | None = None, device: Any = None, requires_grad: bool = False,
+           pin_memory: bool = False) -> Tensor:
+    """A new leaf with a copy of `data`: a number, nested lists, a NumPy array or a Tensor.
+
+    Floats get the default float type, integers int64, bools bool; arrays keep their type. Raises ArgumentTypeError
+    for other data, ArgumentError for lists of unequal lengths.
+    """
+    where = canonical_device(device)
+    if isinstance(data, Tensor):
+        made = from_node(converted(data.to(where).plain_node(), dtype or data._dtype), where)
+    else:
+        made = from_node(_data_node("tensor", data, dtype, where), where)
+    return made.requires_grad_() if requires_grad else made
+
+
+def _data_node(name: str, data: Any, dtype: DType | None, device: str) -> Node:
+    if isinstance(data, bool | int | float | np.generic):
+        data_dtype = dtypes.from_numpy(data.dtype) if isinstance(data, np.generic) else number_dtype(data)
+        value = data.item() if isinstance(data, np.generic) else data
+        return ops.scalar(_fitting(name, value, dtype or data_dtype), dtype or data_dtype)
+    array = data if isinstance(data, np.ndarray) else _array_of(name, data, dtype)
+    target = dtype or known_dtype(name, array)
+    if not array.ndim:
+        return ops.scalar(_fitting(name, array.item(), target), target)
+    source = known_dtype(name, array)
+    values = array if source is target else convert(array, source, target)
+    return upload(np.asarray(values), target, device)
+
+
+def _fitting(name: str, value: Any, dtype: DType) -> Any:
+    if dtype.is_integer and isinstance(value, float) and not math.isfinite(value):
+        raise ArgumentError(f"[{name}] cannot convert float {value} to {dtype!r}")
+    if dtype.is_integer and isinstance(value, int) and not dtype.min <= value <= dtype.max:
+        raise ShapeError(f"[{name}] value cannot be converted to type {dtype.name} without overflow: {value}")
+    return value
+
+
+def _array_of(name: str, data: Any, dtype: DType | None) -> np.ndarray:
+    """Nested sequences of numbers, arrays and 0-d tensors as an array of the type they infer."""
+    if isinstance(data, range):
+        data = list(data)
+    if hasattr(data, "__array__") and not isinstance(data, Sequence):
+        return np.asarray(data)
+    if not isinstance(data, Sequence) or isinstance(data, str | bytes):
+        raise ArgumentTypeError(f"[{name}] could not infer dtype of {type(data).__name__}: expected numbers, lists or arrays")
+    leaves: list[Any] = []
+    shape = _measure(name, data, leaves)
+    kind = dtype or _inferred(name, leaves)
+    if kind.is_integer and any(isinstance(v, float) and not math.isfinite(v) for v in leaves):
+        raise ArgumentError(f"[{name}] cannot convert float NaN or infinity to {kind!r}")
+    try:
+        flat = np.asarray(leaves, kind.numpy) if leaves else np.zeros(0, kind.numpy)
+    except (TypeError, OverflowError, ValueError) as problem:
+        raise ArgumentTypeError(f"[{name}] {problem}") from None
+    return flat.reshape(shape)
+
+
+def _measure(name: str, data: Any, leaves: list[Any]) -> tuple[int, ...]:
+    """The shape of nested data, whose numbers are appended to `leaves` in order."""
+    if isinstance(data, Tensor):
+        data = data.tolist()
+    if isinstance(data, np.ndarray):
+        leaves.extend(data.reshape(-1).tolist())
+        return data.shape
+    if isinstance(data, np.generic):
+        data = data.item()
+    if not isinstance(data, Sequence) or isinstance(data, str):
+        leaves.append(data)
+        return ()
+    if data and all(type(v) in (int, float, bool) for v in data):
+        leaves.extend(data)
+        return (len(data),)
+    shapes = [_measure(name, v, leaves) for v in data]
+    for i, shape in enumerate(shapes):
+        if shape != shapes[0]:
+            a, b = (shapes[0] or ("a number",))[0], (shape or ("a number",))[0]
+            raise ArgumentError(f"[{name}] expected sequence of length {a} at dim 1 (got {b}): element {i} has the shape "
+                                f"{shape}, the first has {shapes[0]}")
+    return (len(data), *(shapes[0] if shapes else ()))
+
+
+def _inferred(name: str, leaves: list[Any]) -> DType:
+    if not leaves:
+        return promotion.get_default_dtype()
+    kinds = {type(v) for v in leaves}
+    if float in kinds:
+        best = promotion.get_default_dtype()
+    else:
+        best = dtypes.int64 if int in kinds else dtypes.bool_
+    if not kinds <= {bool, int, float}:
+        odd = next(v for v in leaves if not isinstance(v, bool | int | float))
+        raise ArgumentTypeError(f"[{name}] could not infer dtype of {type(odd).__name__} ({odd!r})")
+    return best
+
+
+@creator("as_tensor", "asarray")
+def as_tensor(data: Any, dtype: DType | None = None, device: Any = None) -> Tensor:
+    """`data` itself if it is a Tensor of that type and device already, else a new tensor."""
+    if isinstance(data, Tensor):
+        return data.to(device=device or data.device, dtype=dtype or data._dtype)
+    return tensor(data, dtype=dtype, device=device)
+
+
+@creator("from_numpy")
+def from_numpy(ndarray: np.ndarray) -> Tensor:
+    """A tensor with the values of an array. Raises ArgumentTypeError for anything else."""
+    if not isinstance(ndarray, np.ndarray):
+        raise ArgumentTypeError(f"[from_numpy] expected np.ndarray (got {type(ndarray).__name__})")
+    where = canonical_device(None)
+    return from_node(upload(ndarray, known_dtype("from_numpy", ndarray), where), where)
+
+
+@creator("scalar_tensor")
+def scalar_tensor(s: Any, *, dtype: DType | None = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """A 0-d tensor; of the default float type where none is given."""
+    return tensor(s, dtype=dtype or promotion.get_default_dtype(), device=device, requires_grad=requires_grad)
+
+
+@creator("is_tensor")
+def is_tensor(obj: Any) -> bool:
+    """Whether an object is a Tensor."""
+    return isinstance(obj, Tensor)
+
+
+@creator("is_floating_point")
+def is_floating_point(input: Tensor) -> bool:  # noqa: A002
+    """Whether the elements are floats."""
+    return input._dtype.kind == "float"
+
+
+# Filled
+
+def _filled(name: str, size: Sequence[int], value: Any, dtype: DType, device: Any, requires_grad: bool) -> Tensor:
+    if any(n < 0 for n in size):
+        raise ShapeError(f"[{name}] Trying to create tensor with negative dimension {min(size)}: {list(size)}")
+    made = from_node(ops.const(value, dtype, tuple(size)), canonical_device(device))
+    return made.requires_grad_() if requires_grad else made
+
+
+def _filler(name: str, value: int) -> None:
+    def fill(*size: Any, out: Tensor | None = None, dtype: DType | None = None, layout: Any = None, device: Any = None,
+             requires_grad: bool = False, pin_memory: bool = False, memory_format: Any = None) -> Tensor:
+        made = _filled(name, sizes_of(name, size), value, dtype or promotion.get_default_dtype(), device, requires_grad)
+        return made if out is None else out.copy_(made)
+
+    def fill_like(input: Tensor, *, dtype: DType | None = None, layout: Any = None, device: Any = None,  # noqa: A002
+                  requires_grad: bool = False, memory_format: Any = None) -> Tensor:
+        return _filled(name + "_like", input._shape, value, dtype or input._dtype, device or input.device, requires_grad)
+
+    def new(x: Tensor, *size: Any, dtype: DType | None = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+        return _filled("new_" + name, sizes_of(name, size), value, dtype or x._dtype, device or x.device, requires_grad)
+
+    fill.__doc__ = f"A tensor of a shape, filled as `{name}`; of the default float type where none is given."
+    fill_like.__doc__ = f"`{name}` in the shape, type and device of another tensor."
+    new.__doc__ = f"`{name}` in another shape, of this tensor's type and device."
+    fill.__name__, fill_like.__name__, new.__name__ = name, name + "_like", "new_" + name
+    creator(name)(fill)
+    creator(name + "_like")(fill_like)
+    method("new_" + name)(new)
+
+
+for _name, _value in {"zeros": 0, "ones": 1, "empty": 0}.items():
+    _filler(_name, _value)
+
+
+@creator("full")
+def full(size: Any, fill_value: Any, *, out: Tensor | None = None, dtype: DType | None = None, device: Any = None,
+         layout: Any = None, requires_grad: bool = False) -> Tensor:
+    """A tensor of a shape filled with one value, whose kind decides the type where none is given."""
+    value = check_operand("full", fill_value)
+    if isinstance(value, Tensor):
+        made = value.to(device or value.device, dtype or value._dtype).expand(sizes_of("full", (size,))).clone()
+    else:
+        made = _filled("full", sizes_of("full", (size,)), value, dtype or number_dtype(value), device, requires_grad)
+    return made if out is None else out.copy_(made)
+
+
+@creator("full_like")
+def full_like(input: Tensor, fill_value: Any, *, dtype: DType | None = None, device: Any = None,  # noqa: A002
+              requires_grad: bool = False, layout: Any = None, memory_format: Any = None) -> Tensor:
+    """A tensor of another's shape, type and device, filled with one value."""
+    return full(input._shape, fill_value, dtype=dtype or input._dtype, device=device or input.device,
+                requires_grad=requires_grad)
+
+
+@method("new_full")
+def new_full(x: Tensor, size: Any, fill_value: Any, *, dtype: DType | None = None, device: Any = None,
+             requires_grad: bool = False) -> Tensor:
+    """A filled tensor of another shape, of this tensor's type and device."""
+    return full(size, fill_value, dtype=dtype or x._dtype, device=device or x.device, requires_grad=requires_grad)
+
+
+@method("new_tensor")
+def new_tensor(x: Tensor, data: Any, *, dtype: DType | None = None, device: Any = None,
+               requires_grad: bool = False) -> Tensor:
+    """A tensor with a copy of data, of this tensor's type and device."""
+    return tensor(data, dtype=dtype or x._dtype, device=device or x.device, requires_grad=requires_grad)
+
+
+# Sequences
+
+@creator("arange")
+def arange(start: Any, end: Any = None, step: Any = 1, *, out: Tensor | None = None, dtype: DType | None = None,
+           layout: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """start, start + step, ... below end; int64 for integers. Raises ShapeError where step leads away from end."""
+    start, end = (0, start) if end is None else (start, end)
+    start, end, step = (v.item() if isinstance(v, Tensor | np.generic) else v for v in (start, end, step))
+    if step == 0:
+        raise ShapeError("[arange] step must be nonzero")
+    if (end - start) * step < 0:
+        raise ShapeError(f"[arange] upper bound and lower bound inconsistent with step sign: {start} to {end} by {step}")
+    target = dtype or result_type(start, end, step)
+    count = max(math.ceil((end - start) / step), 0) if float in map(type, (start, end, step)) else \
+        max(-((start - end) // step), 0)
+    made = from_node(_progression(start, step, count, target), canonical_device(device))
+    made = made if out is None else out.copy_(made)
+    return made.requires_grad_() if requires_grad else made
+
+
+def _progression(start: Any, step: Any, count: int, target: DType) -> Node:
+    exact = dtypes.int64 if not isinstance(start, float) and not isinstance(step, float) else dtypes.float64
+    places = converted(ops.iota(count), exact)
+    scaled = places if step == 1 else ops.mul(places, ops.like(step, places))
+    moved = scaled if start == 0 else ops.add(scaled, ops.like(start, scaled))
+    return converted(moved, target)
+
+
+@creator("range")
+def range_(start: Any = 0, end: Any = None, step: Any = 1, **options: Any) -> Tensor:
+    """start, start + step, ... up to and including end."""
+    return arange(start, end + step / 2, step, **{"dtype": promotion.get_default_dtype(), **options})
+
+
+@creator("linspace")
+def linspace(start: Any, end: Any, steps: int, *, dtype: DType | None = None, device: Any = None,
+             requires_grad: bool = False) -> Tensor:
+    """`steps` numbers from start to end, both included, at equal distance."""
+    start, end = (v.item() if isinstance(v, Tensor) else v for v in (start, end))
+    if steps < 0:
+        raise ShapeError(f"[linspace] number of steps must be non-negative, not {steps}")
+    target = dtype or promotion.get_default_dtype()
+    # computed from both ends towards the middle, as PyTorch does, so that both are exact
+    exact = target if target.kind == "float" and target.itemsize >= 4 else dtypes.float64
+    places = ops.iota(steps)
+    step = (end - start) / (steps - 1) if steps > 1 else 0.0
+    forward = _line(start, step, places, exact)
+    backward = _line(end, -step, ops.sub(ops.like(steps - 1, places), places), exact)
+    values = ops.where(ops.lt(places, ops.like(steps // 2 if steps > 1 else 1, places)), forward, backward)
+    made = from_node(converted(values, target), canonical_device(device))
+    return made.requires_grad_() if requires_grad else made
+
+
+def _line(start: float, step: float, places: Node, dtype: DType) -> Node:
+    scaled = ops.mul(ops.cast(places, arg=dtype), ops.const(step, dtype, places.shape))
+    return ops.add(scaled, ops.const(start, dtype, places.shape))
+
+
+@creator("logspace")
+def logspace(start: Any, end: Any, steps: int, base: float = 10.0, **options: Any) -> Tensor:
+    """base raised to each of `steps` exponents from start to end."""
+    return base ** linspace(start, end, steps, **options)
+
+
+@creator("eye")
+def eye(n: int, m: int | None = None, *, dtype: DType | None = None, device: Any = None,
+        requires_grad: bool = False) -> Tensor:
+    """Ones on the diagonal of an n x m matrix (n x n by default)."""
+    shape = (n, n if m is None else m)
+    rows = ops.expand(ops.reshape(ops.iota(shape[0]), arg=(shape[0], 1)), arg=shape)
+    columns = ops.expand(ops.reshape(ops.iota(shape[1]), arg=(1, shape[1])), arg=shape)
+    node = ops.cast(ops.eq(rows, columns), arg=dtype or promotion.get_default_dtype())
+    made = from_node(node, canonical_device(device))
+    return made.requires_grad_() if requires_grad else made
+
+
+# In place
+
+@method("fill_")
+def fill_(x: Tensor, value: Any) -> Tensor:
+    """Every element becomes `value`, a number or a 0-d tensor."""
+    value = check_operand("fill_", value)
+    if isinstance(value, Tensor):
+        if value.ndim:
+            raise ShapeError(f"[fill_] fill_ only supports 0-dimension value tensor but got tensor with {value.ndim} "
+                             f"dimensions.")
+        return x.copy_(value)
+    return x.write(ops.const(value, x._dtype, x._shape), "fill_")
+
+
+@method("zero_")
+def zero_(x: Tensor) -> Tensor:
+    """Every element becomes 0."""
+    return x.write(ops.const(0, x._dtype, x._shape), "zero_")
+
+
+@method("copy_")
+def copy_(x: Tensor, src: Any, non_blocking: bool = False) -> Tensor:
+    """x takes the values of src, broadcast, converted and moved to its device."""
+    source = src if isinstance(src, Tensor) else tensor(src)
+    source = source.to(device=x.device, dtype=x._dtype)
+    return x.write(source if source._shape == x._shape else source.expand(x._shape), "copy_")

@@ -1,0 +1,59 @@
+"""`device`: where a tensor's values live, as users write it and as PyTorch prints it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lazygrad import config
+from lazygrad.errors import ArgumentTypeError, DeviceError
+
+KINDS = ("CPU", "CL", "NUMPY")
+
+
+def canonical_device(value: Any) -> str:
+    """The name that the engine uses ("CPU", "CL", "CL:1", "NUMPY") of a device, a name in any letter case, or None."""
+    if value is None:
+        return config.get("DEVICE")
+    if isinstance(value, device):
+        return value.name
+    if not isinstance(value, str):
+        raise ArgumentTypeError(f"[device] expected a name or a device, not {type(value).__name__}")
+    kind, _, number = value.upper().partition(":")
+    if kind not in KINDS or (number and not number.isdigit()):
+        raise DeviceError(f"[device] unknown device {value!r}: there are cpu, cl, cl:1 ... and numpy")
+    return f"{kind}:{int(number)}" if kind == "CL" and number and int(number) else kind
+
+
+class device:  # noqa: N801 (PyTorch's name)
+    """A device by name (`device("cl:1")`) or by kind and index (`device("cl", 1)`); equal to its name in any case."""
+
+    __slots__ = ("name",)
+
+    def __init__(self, type: Any, index: int | None = None):  # noqa: A002 (PyTorch's name)
+        self.name = canonical_device(type if index is None else f"{type}:{index}")
+
+    @property
+    def type(self) -> str:
+        """The kind in lower case: "cpu", "cl" or "numpy"."""
+        return self.name.partition(":")[0].lower()
+
+    @property
+    def index(self) -> int | None:
+        """The number after the colon, None without one."""
+        number = self.name.partition(":")[2]
+        return int(number) if number else None
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, device):
+            return self.name == other.name
+        return isinstance(other, str) and self.name == other.upper()
+
+    def __hash__(self) -> int:
+        return hash(self.name)
+
+    def __str__(self) -> str:
+        return self.name.lower()
+
+    def __repr__(self) -> str:
+        index = "" if self.index is None else f", index={self.index}"
+        return f"device(type='{self.type}'{index})"

@@ -1,0 +1,387 @@
+"""Elementwise functions of one tensor and compositions of several."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from lazygrad import dtype as dtypes
+from lazygrad import ops
+from lazygrad.dtype import DType
+from lazygrad.errors import ArgumentError, DTypeError
+from lazygrad.graph import Node
+from lazygrad.tensors import promotion
+from lazygrad.tensors.arithmetic import add, div, mul, require_tensor, sub, truth, with_in_place
+from lazygrad.tensors.core import Tensor, apply, function, method
+from lazygrad.tensors.promotion import (broadcast, check_operand, constant, converted, elementwise, result_type, stretch)
+
+
+def unary(name: str, build: Callable[[Node], Node], *aliases: str, dtype: str = "float") -> Callable[..., Tensor]:
+    """Publish a function of one tensor. `dtype`: "float" converts integers to the default float type, "number" refuses
+    bool, "same" takes all, "whole" returns integers as they are."""
+    def evaluate(input: Tensor, *, out: Tensor | None = None) -> Tensor:  # noqa: A002
+        x = require_tensor(name, input)
+        kind = x._dtype.kind
+        if dtype == "whole" and kind != "float":
+            result = x.clone()
+        elif dtype == "number" and kind == "bool":
+            raise DTypeError(f"[{name}] not supported for bool tensors: convert with .int(), or use ~ to invert a mask")
+        elif dtype == "float" and kind != "float":
+            target = promotion.get_default_dtype()
+            result = apply(name, lambda n: build(converted(n, target)), x)
+        else:
+            result = apply(name, build, x)
+        return result if out is None else out.copy_(result)
+
+    evaluate.__name__ = evaluate.__qualname__ = name
+    evaluate.__doc__ = f"Elementwise `{name}`."
+    return with_in_place(name, *aliases)(evaluate)
+
+
+def _scale(factor: float) -> Callable[[Node], Node]:
+    return lambda x: ops.mul(x, ops.like(factor, x))
+
+
+def _sigmoid(x: Node) -> Node:
+    return ops.reciprocal(ops.add(ops.like(1, x), ops.exp(ops.neg(x))))
+
+
+def _relu(x: Node) -> Node:
+    # not maximum: the derivative at 0 is 0, and NaN stays
+    return ops.where(ops.le(x, ops.like(0, x)), ops.like(0, x), x)
+
+
+def _logit(x: Node) -> Node:
+    return ops.log(ops.div(x, ops.sub(ops.like(1, x), x)))
+
+
+for _row in ("acos", "acosh", "asin", "asinh", "atan", "atanh", "cos", "cosh", "erf", "erfc", "exp", "exp2", "expm1",
+             "log", "log10", "log1p", "log2", "reciprocal", "rsqrt", "sin", "sinh", "sqrt", "tan", "tanh"):
+    unary(_row, ops.OPS[_row], *(("arc" + _row[1:],) if _row[0] == "a" else ()))
+sigmoid = unary("sigmoid", _sigmoid)
+unary("neg", ops.neg, "negative", dtype="number")
+unary("abs", ops.abs_, "absolute", dtype="number")
+unary("sign", ops.sign, dtype="number")
+unary("floor", ops.floor, dtype="whole")
+unary("ceil", ops.ceil, dtype="whole")
+unary("trunc", ops.trunc, "fix", dtype="whole")
+relu = unary("relu", _relu, dtype="number")
+unary("square", lambda x: ops.mul(x, x), dtype="number")
+unary("deg2rad", _scale(math.pi / 180))
+unary("rad2deg", _scale(180 / math.pi))
+unary("sinc", lambda x: ops.where(ops.eq(x, ops.like(0, x)), ops.like(1, x),
+                                  ops.div(ops.sin(_scale(math.pi)(x)), _scale(math.pi)(x))))
+
+
+@with_in_place("round")
+def round(input: Tensor, *, decimals: int = 0) -> Tensor:  # noqa: A001, A002
+    """To the nearest integer, ties to even; to `decimals` places. Integers stay as they are."""
+    if input._dtype.kind != "float":
+        return input.clone()
+    if not decimals:
+        return apply("round", ops.round_, input)
+    factor = 10.0 ** abs(decimals)
+    scaled = mul(input, factor) if decimals > 0 else div(input, factor)
+    whole = apply("round", ops.round_, scaled)
+    return div(whole, factor) if decimals > 0 else mul(whole, factor)
+
+
+@with_in_place("frac")
+def frac(input: Tensor) -> Tensor:  # noqa: A002
+    """The part after the point, with the sign of the whole."""
+    return sub(input, input.trunc())
+
+
+@with_in_place("sgn")
+def sgn(input: Tensor) -> Tensor:  # noqa: A002
+    """The sign: -1, 0 or 1."""
+    return input.sign() if input._dtype.kind != "bool" else input.clone()
+
+
+@with_in_place("logit")
+def logit(input: Tensor, eps: float | None = None) -> Tensor:  # noqa: A002
+    """log(x / (1 - x)), with x clamped to [eps, 1 - eps] where eps is given."""
+    x = input if input._dtype.kind == "float" else input.to(promotion.get_default_dtype())
+    return apply("logit", _logit, x if eps is None else clamp(x, eps, 1 - eps))
+
+
+@function("positive")
+def positive(input: Tensor) -> Tensor:  # noqa: A002
+    """The tensor itself. Raises DTypeError for bool."""
+    if input._dtype.kind == "bool":
+        raise DTypeError("[positive] The `+` operator, on a bool tensor is not supported.")
+    return input
+
+
+# Tests of floats
+
+def _test(name: str, build: Callable[[Node], Node], otherwise: bool) -> None:
+    def test(input: Tensor) -> Tensor:  # noqa: A002
+        if input._dtype.kind != "float":
+            return apply(name, lambda x: ops.const(otherwise, dtypes.bool_, x.shape), input)
+        return apply(name, build, input)
+
+    test.__name__ = test.__qualname__ = name
+    test.__doc__ = f"Elementwise `{name}`: a bool tensor."
+    function(name)(test)
+
+
+def _is_infinite(x: Node) -> Node:
+    return ops.eq(ops.abs_(x), ops.like(math.inf, x))
+
+
+_test("isnan", lambda x: ops.ne(x, x), False)
+_test("isinf", _is_infinite, False)
+_test("isfinite", lambda x: ops.lt(ops.abs_(x), ops.like(math.inf, x)), True)
+_test("isposinf", lambda x: ops.eq(x, ops.like(math.inf, x)), False)
+_test("isneginf", lambda x: ops.eq(x, ops.like(-math.inf, x)), False)
+
+
+@function("signbit")
+def signbit(input: Tensor) -> Tensor:  # noqa: A002
+    """Whether the sign is negative, -0.0 included: a bool tensor."""
+    if input._dtype.kind != "float":
+        return input < 0
+    return apply("signbit", _sign_bit, input)
+
+
+def _sign_bit(x: Node) -> Node:
+    bits = {2: dtypes.int16, 4: dtypes.int32, 8: dtypes.int64}[x.dtype.itemsize]
+    as_integer = ops.bitcast(x, arg=bits)
+    return ops.lt(as_integer, ops.like(0, as_integer))
+
+
+# Of two tensors
+
+def _binary(name: str, build: Callable[..., Node], floats_only: bool, *aliases: str) -> Callable[..., Tensor]:
+    def combine(input: Any, other: Any) -> Tensor:  # noqa: A002
+        x, y = check_operand(name, input), check_operand(name, other)
+        dtype = result_type(x, y)
+        if floats_only and dtype.kind != "float":
+            dtype = promotion.get_default_dtype()
+        return elementwise(name, build, (x, y), dtype)
+
+    combine.__name__ = combine.__qualname__ = name
+    combine.__doc__ = f"Elementwise `{name}` of two tensors or a tensor and a number."
+    return with_in_place(name, *aliases)(combine)
+
+
+def _log_add(scale: float) -> Callable[[Node, Node], Node]:
+    def build(x: Node, y: Node) -> Node:
+        high, low = ops.maximum(x, y), ops.minimum(x, y)
+        # equal infinities would give inf - inf
+        gap = ops.where(ops.eq(x, y), ops.like(0, x), ops.sub(low, high))
+        return ops.add(high, _scale(1 / scale)(ops.log1p(ops.exp(_scale(scale)(gap)))))
+
+    return build
+
+
+def _xlogy(x: Node, y: Node) -> Node:
+    zero = ops.like(0, x)
+    product = ops.mul(x, ops.log(y))
+    return ops.where(ops.ne(y, y), y, ops.where(ops.eq(x, zero), zero, product))
+
+
+def _copysign(x: Node, y: Node) -> Node:
+    size = ops.abs_(x)
+    return ops.where(_sign_bit(y), ops.neg(size), size)
+
+
+def _heaviside(x: Node, y: Node) -> Node:
+    zero = ops.like(0, x)
+    step = ops.cast(ops.lt(zero, x), arg=x.dtype)
+    return ops.where(ops.ne(x, x), x, ops.where(ops.eq(x, zero), y, step))
+
+
+def _skip_nan(choose: Callable[[Node, Node], Node]) -> Callable[[Node, Node], Node]:
+    return lambda x, y: ops.where(ops.ne(x, x), y, ops.where(ops.ne(y, y), x, choose(x, y)))
+
+
+maximum = _binary("maximum", ops.maximum, False)
+minimum = _binary("minimum", ops.minimum, False)
+_binary("fmax", _skip_nan(ops.maximum), False)
+_binary("fmin", _skip_nan(ops.minimum), False)
+_binary("atan2", ops.atan2, True, "arctan2")
+_binary("hypot", lambda x, y: ops.sqrt(ops.add(ops.mul(x, x), ops.mul(y, y))), True)
+_binary("logaddexp", _log_add(1.0), True)
+_binary("logaddexp2", lambda x, y: _log_add(math.log(2))(x, y), True)
+_binary("xlogy", _xlogy, True)
+_binary("copysign", _copysign, True)
+_binary("heaviside", _heaviside, False)
+
+
+# Choices and bounds
+
+@function("where")
+def where(condition: Tensor, input: Any = None, other: Any = None) -> Any:  # noqa: A002
+    """`input` where condition holds, else `other`; both may be numbers. With the condition alone: the indices of
+    nonzero elements. Raises DTypeError unless the condition is bool (or uint8)."""
+    if input is None and other is None:
+        return condition.nonzero(as_tuple=True)
+    if not isinstance(condition, Tensor) and isinstance(input, Tensor) and isinstance(other, Tensor):
+        condition, input, other = input, condition, other  # x.where(condition, y) as a method
+    if condition._dtype is dtypes.uint8:
+        condition = truth(condition)
+    if condition._dtype is not dtypes.bool_:
+        raise DTypeError(f"[where] expected condition to be a boolean tensor, but got a tensor with dtype "
+                         f"{promotion.pytorch_name(condition._dtype)}: compare it, as in (c != 0)")
+    x, y = check_operand("where", input), check_operand("where", other)
+    return choose("where", condition, x, y, result_type(x, y))
+
+
+def choose(name: str, condition: Tensor, x: Any, y: Any, dtype: DType) -> Tensor:
+    """x where condition holds, else y, in `dtype`."""
+    operands = (condition, x, y)
+    tensors = [o for o in operands if isinstance(o, Tensor)]
+    shape = broadcast(name, *[t._shape for t in tensors])
+
+    def build(mask: Node, *nodes: Node) -> Node:
+        rest = iter(nodes)
+        branches = [stretch(converted(next(rest), dtype), shape) if isinstance(o, Tensor)
+                    else constant(name, o, dtype, shape) for o in operands[1:]]
+        return ops.where(stretch(mask, shape), *branches)
+
+    return apply(name, build, *tensors)
+
+
+@method("where")
+def _where_method(x: Tensor, condition: Tensor, other: Any) -> Tensor:
+    """x where condition holds, else other."""
+    return where(condition, x, other)
+
+
+@with_in_place("masked_fill")
+def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:  # noqa: A002
+    """`value` (a number or 0-d tensor) where the mask holds, else input; input's type stays."""
+    value = check_operand("masked_fill", value)
+    if isinstance(value, Tensor) and value.ndim:
+        raise ArgumentError(f"[masked_fill] only supports a 0-dimensional value tensor, but got tensor with "
+                            f"{value.ndim} dimension(s)")
+    if mask._dtype is not dtypes.bool_:
+        raise DTypeError(f"[masked_fill] masked_fill_ only supports boolean masks, but got mask with dtype "
+                         f"{mask._dtype!r}")
+    return choose("masked_fill", mask, value, input, input._dtype)
+
+
+@with_in_place("clamp", "clip")
+def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:  # noqa: A002
+    """input held within [min, max], numbers or tensors. Raises ArgumentError without any bound."""
+    if min is None and max is None:
+        raise ArgumentError("[clamp] At least one of 'min' or 'max' must not be None")
+    bounds = [check_operand("clamp", b) for b in (min, max) if b is not None]
+    dtype = result_type(input, *bounds)
+    tensors = any(isinstance(b, Tensor) for b in bounds)
+    low = check_operand("clamp", min) if min is not None else None
+    high = check_operand("clamp", max) if max is not None else None
+    result = input.to(dtype)
+    if low is not None:
+        result = elementwise("clamp", ops.maximum if tensors else _at_least, (result, low), dtype)
+    return result if high is None else elementwise("clamp", ops.minimum if tensors else _at_most, (result, high), dtype)
+
+
+def _at_least(x: Node, low: Node) -> Node:
+    # with a number as bound the whole gradient goes to x at the bound, and NaN stays
+    return ops.where(ops.lt(x, low), low, x)
+
+
+def _at_most(x: Node, high: Node) -> Node:
+    return ops.where(ops.lt(high, x), high, x)
+
+
+@with_in_place("clamp_min")
+def clamp_min(input: Tensor, min: Any) -> Tensor:  # noqa: A002
+    """No element below min."""
+    return clamp(input, min=min)
+
+
+@with_in_place("clamp_max")
+def clamp_max(input: Tensor, max: Any) -> Tensor:  # noqa: A002
+    """No element above max."""
+    return clamp(input, max=max)
+
+
+@with_in_place("nan_to_num")
+def nan_to_num(input: Tensor, nan: float = 0.0, posinf: float | None = None,  # noqa: A002
+               neginf: float | None = None) -> Tensor:
+    """NaN and the infinities replaced; by the greatest and least finite values where none are given."""
+    d = input._dtype
+    if d.kind != "float":
+        return input.clone()
+    limit = FINITE_MAX[d.name]
+
+    def build(x: Node) -> Node:
+        high, low = (limit if posinf is None else posinf), (-limit if neginf is None else neginf)
+        x = ops.where(ops.ne(x, x), ops.like(nan, x), x)
+        x = ops.where(ops.eq(x, ops.like(math.inf, x)), ops.like(high, x), x)
+        return ops.where(ops.eq(x, ops.like(-math.inf, x)), ops.like(low, x), x)
+
+    return apply("nan_to_num", build, input)
+
+
+FINITE_MAX = {"float16": 65504.0, "bfloat16": 3.3895313892515355e38, "float32": 3.4028234663852886e38,
+              "float64": 1.7976931348623157e308}
+
+
+# Multiply and add
+
+@with_in_place("lerp")
+def lerp(input: Tensor, end: Tensor, weight: Any) -> Tensor:  # noqa: A002
+    """input + weight * (end - input), from the nearer end as PyTorch computes it."""
+    x, y, w = check_operand("lerp", input), check_operand("lerp", end), check_operand("lerp", weight)
+
+    def build(x: Node, y: Node, w: Node) -> Node:
+        gap = ops.sub(y, x)
+        near_start = ops.add(x, ops.mul(w, gap))
+        near_end = ops.sub(y, ops.mul(gap, ops.sub(ops.like(1, w), w)))
+        return ops.where(ops.lt(ops.abs_(w), ops.like(0.5, w)), near_start, near_end)
+
+    return elementwise("lerp", build, (x, y, w))
+
+
+@with_in_place("addcmul")
+def addcmul(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) -> Tensor:  # noqa: A002
+    """input + value * tensor1 * tensor2."""
+    return add(input, mul(mul(tensor1, tensor2), value) if value != 1 else mul(tensor1, tensor2))
+
+
+@with_in_place("addcdiv")
+def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) -> Tensor:  # noqa: A002
+    """input + value * tensor1 / tensor2. Raises DTypeError for integers."""
+    if result_type(tensor1, tensor2).kind != "float":
+        raise DTypeError("[addcdiv] Integer division with addcdiv is no longer supported: convert one side to float")
+    return add(input, div(mul(tensor1, value) if value != 1 else tensor1, tensor2))
+
+
+# Closeness
+
+@function("isclose")
+def isclose(input: Tensor, other: Tensor, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> Tensor:  # noqa: A002
+    """Whether |input - other| <= atol + rtol * |other|, elementwise. Raises DTypeError for unequal types."""
+    if input._dtype is not other._dtype:
+        raise DTypeError(f"[isclose] {input._dtype.name} did not match {other._dtype.name}: convert one of them")
+
+    def build(x: Node, y: Node) -> Node:
+        same = ops.eq(x, y)
+        if x.dtype.kind != "float":
+            wide = dtypes.float64
+            x, y = ops.cast(x, arg=wide), ops.cast(y, arg=wide)
+        bound = ops.add(ops.like(atol, y), ops.abs_(ops.mul(ops.like(rtol, y), y)))
+        gap = ops.abs_(ops.sub(x, y))
+        close = ops.bitand(ops.le(gap, bound), ops.lt(gap, ops.like(math.inf, gap)))
+        result = ops.bitor(same, close)
+        return ops.bitor(result, ops.bitand(ops.ne(x, x), ops.ne(y, y))) if equal_nan else result
+
+    return elementwise("isclose", build, (input, other))
+
+
+@function("allclose")
+def allclose(input: Tensor, other: Tensor, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> bool:  # noqa: A002
+    """Whether all elements are close. Realizes."""
+    return bool(isclose(input, other, rtol, atol, equal_nan).all())
+
+
+@function("equal")
+def equal(input: Tensor, other: Tensor) -> bool:  # noqa: A002
+    """Whether shapes and all elements are equal. Realizes."""
+    return input._shape == other._shape and bool((input == other).all())

@@ -1,0 +1,121 @@
+"""Whether operations record what gradients need: `no_grad`, `enable_grad`, `set_grad_enabled`, `inference_mode`."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import threading
+from collections.abc import Callable
+from typing import Any
+
+
+class _Mode(threading.local):
+    enabled = True
+
+
+mode = _Mode()
+
+
+def is_grad_enabled() -> bool:
+    """True where operations on tensors that require a gradient are recorded."""
+    return mode.enabled
+
+
+class set_grad_enabled:  # noqa: N801 (PyTorch's name)
+    """Switch recording on or off, at once or for a `with` block or a decorated function."""
+
+    def __init__(self, mode_on: bool):
+        self.before = mode.enabled
+        self.wanted = bool(mode_on)
+        mode.enabled = self.wanted
+
+    def __enter__(self) -> None:
+        mode.enabled = self.wanted
+
+    def __exit__(self, *_: object) -> None:
+        mode.enabled = self.before
+
+    def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        mode.enabled = self.before
+        return _decorated(lambda: _Block(self.wanted), function)
+
+
+class _Block:
+    """A context manager and decorator that sets the mode for a block; one object may be entered many times."""
+
+    def __init__(self, wanted: bool):
+        self.wanted, self.before = wanted, []
+
+    def __enter__(self) -> None:
+        self.before.append(mode.enabled)
+        mode.enabled = self.wanted
+
+    def __exit__(self, *_: object) -> None:
+        mode.enabled = self.before.pop()
+
+    def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        return _decorated(lambda: _Block(self.wanted), function)
+
+
+def _decorated(block: Callable[[], _Block], function: Callable[..., Any]) -> Callable[..., Any]:
+    if inspect.isgeneratorfunction(function):
+        return _decorated_generator(block, function)
+
+    @functools.wraps(function)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        with block():
+            return function(*args, **kwargs)
+
+    return wrapper
+
+
+def _decorated_generator(block: Callable[[], _Block], function: Callable[..., Any]) -> Callable[..., Any]:
+    # the mode holds while the generator runs, not while its caller does
+    @functools.wraps(function)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        generator = function(*args, **kwargs)
+        answer = None
+        while True:
+            try:
+                with block():
+                    value = generator.send(answer)
+            except StopIteration as stop:
+                return stop.value
+            answer = yield value
+
+    return wrapper
+
+
+class no_grad(_Block):  # noqa: N801 (PyTorch's name)
+    """Record nothing: results do not require a gradient. A `with` block or a decorator."""
+
+    def __new__(cls, function: Callable[..., Any] | None = None) -> Any:
+        made = super().__new__(cls)
+        if function is None:
+            return made
+        made.__init__()  # type: ignore[misc]
+        return made(function)
+
+    def __init__(self, function: Callable[..., Any] | None = None):
+        super().__init__(False)
+
+
+class enable_grad(no_grad):  # noqa: N801 (PyTorch's name)
+    """Record again inside a `no_grad` block."""
+
+    def __init__(self, function: Callable[..., Any] | None = None):
+        _Block.__init__(self, True)
+
+
+class inference_mode(_Block):  # noqa: N801 (PyTorch's name)
+    """Like `no_grad`; `inference_mode(False)` changes nothing about a recording mode that is on."""
+
+    def __new__(cls, mode: Any = True) -> Any:
+        made = super().__new__(cls)
+        if not callable(mode):
+            return made
+        made.__init__(True)  # type: ignore[misc]
+        return made(mode)
+
+    def __init__(self, mode: Any = True):
+        super().__init__(not mode if mode in (True, False) else False)

@@ -1,0 +1,189 @@
+"""Operands: PyTorch's type promotion and broadcasting, and Python numbers beside tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from lazygrad import dtype as dtypes
+from lazygrad import ops
+from lazygrad.dtype import DType, category, promote
+from lazygrad.errors import ArgumentTypeError, DTypeError, ShapeError
+from lazygrad.graph import Node, Scalar
+from lazygrad.realize import upload
+from lazygrad.tensors.core import Tensor, apply, creator, from_node
+
+NUMBERS = (bool, int, float, np.generic)
+
+
+class _Default:
+    float = dtypes.float32
+
+
+@creator()
+def get_default_dtype() -> DType:
+    """The type that floats get where none is named: float32 at first."""
+    return _Default.float
+
+
+@creator()
+def set_default_dtype(d: DType) -> None:
+    """Choose the type that floats get where none is named. Raises ArgumentTypeError unless it is a float type."""
+    if not isinstance(d, DType) or d.kind != "float":
+        raise ArgumentTypeError(f"[set_default_dtype] only floating-point types are supported as the default type, not {d!r}")
+    _Default.float = d
+
+
+def number_dtype(value: Any) -> DType:
+    """The type that a Python or NumPy number stands for among operands."""
+    if isinstance(value, bool | np.bool_):
+        return dtypes.bool_
+    return dtypes.int64 if isinstance(value, int | np.integer) else _Default.float
+
+
+@creator()
+def result_type(*operands: Any) -> DType:
+    """PyTorch's result type: tensors with dimensions first, then 0-d tensors, then numbers; a later one only counts
+    where its category (bool, integer, float) is higher."""
+    groups: list[DType | None] = [None, None, None]
+    for operand in operands:
+        if isinstance(operand, Tensor):
+            place, d = (0 if operand.ndim else 1), operand._dtype
+        else:
+            place, d = 2, number_dtype(operand)
+        before = groups[place]
+        groups[place] = d if before is None or before is d else promote(before, d)
+    result: DType | None = None
+    for d in groups:
+        if d is not None and (result is None or category(d) > category(result)):
+            result = d
+    assert result is not None
+    return result
+
+
+@creator()
+def promote_types(type1: DType, type2: DType) -> DType:
+    """The smallest type that both convert to."""
+    return promote(type1, type2)
+
+
+@creator()
+def can_cast(from_: DType, to: DType) -> bool:
+    """True where an in-place operation may store `from_` in `to`: the category must not fall."""
+    return category(from_) <= category(to) and not (to.kind == "uint" and from_.kind == "int" and False)
+
+
+def check_castable(name: str, result: DType, target: DType) -> None:
+    """Raises DTypeError where an in-place result of type `result` does not fit into a tensor of type `target`."""
+    if category(result) > category(target):
+        raise DTypeError(f"[{name}] result type {pytorch_name(result)} can't be cast to the desired output type "
+                         f"{pytorch_name(target)}: use the form that makes a new tensor")
+
+
+_PYTORCH_NAMES = {"bool": "Bool", "uint8": "Byte", "int8": "Char", "int16": "Short", "int32": "Int", "int64": "Long",
+                  "float16": "Half", "bfloat16": "BFloat16", "float32": "Float", "float64": "Double",
+                  "uint16": "UInt16", "uint32": "UInt32", "uint64": "UInt64"}
+
+
+def pytorch_name(d: DType) -> str:
+    """A type as PyTorch's messages call it: Float, Long, ..."""
+    return _PYTORCH_NAMES[d.name]
+
+
+def broadcast(name: str, *shapes: Sequence[int]) -> tuple[int, ...]:
+    """The shape that all shapes broadcast to. Raises ShapeError where two sizes differ and neither is 1."""
+    first = shapes[0]
+    if all(s == first for s in shapes[1:]):
+        return tuple(first)
+    ndim = max(len(s) for s in shapes)
+    result = [1] * ndim
+    for shape in shapes:
+        for i, n in enumerate(shape, ndim - len(shape)):
+            if n != 1 and result[i] not in (1, n):
+                listed = " with ".join(str(tuple(s)) for s in shapes)
+                raise ShapeError(f"[{name}] {listed}: The size of tensor a ({result[i]}) must match the size of tensor b "
+                                 f"({n}) at non-singleton dimension {i}")
+            result[i] = n if n != 1 else result[i]
+    return tuple(result)
+
+
+@creator()
+def broadcast_shapes(*shapes: Any) -> Any:
+    """The shape that shapes broadcast to."""
+    return type(Tensor.shape)(()) if not shapes else broadcast("broadcast_shapes", *[
+        (s,) if isinstance(s, int) else tuple(s) for s in shapes])
+
+
+def stretch(node: Node, shape: tuple[int, ...]) -> Node:
+    """A node broadcast to a shape: axes of size 1 put in front, then grown."""
+    if node.shape == shape:
+        return node
+    if node.op.name == "const":
+        return ops.const(node.arg.value, node.dtype, shape)
+    if len(node.shape) < len(shape):
+        node = ops.reshape(node, arg=(1,) * (len(shape) - len(node.shape)) + node.shape)
+    return node if node.shape == shape else ops.expand(node, arg=shape)
+
+
+def converted(node: Node, dtype: DType) -> Node:
+    """A node cast to a type, itself where it has it."""
+    if node.dtype is dtype:
+        return node
+    if node.op.name == "const":
+        value = node.arg.value
+        if node.dtype.kind != "float" or dtype.kind == "float":
+            return ops.const(value, dtype, node.shape)
+    return ops.cast(node, arg=dtype)
+
+
+def check_operand(name: str, value: Any) -> Any:
+    """A tensor or a Python number; arrays become tensors. Raises ArgumentTypeError for anything else."""
+    if isinstance(value, Tensor):
+        return value
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, np.ndarray):
+        return from_node(upload(value, known_dtype(name, value), "CPU"), "CPU")
+    kind = type(value).__name__
+    hint = ": complex numbers are not supported" if isinstance(value, complex) else ""
+    raise ArgumentTypeError(f"[{name}] expected a Tensor or a number, not {kind}{hint}")
+
+
+def known_dtype(name: str, array: np.ndarray) -> DType:
+    """The lazygrad type of an array. Raises ArgumentTypeError where there is none."""
+    d = dtypes.from_numpy(array.dtype)
+    if d is None:
+        raise ArgumentTypeError(f"[{name}] can't convert np.ndarray of type {array.dtype}: there are "
+                                f"{', '.join(d.name for d in dtypes.ALL)}")
+    return d
+
+
+def elementwise(name: str, build: Any, operands: Sequence[Any], dtype: DType | None = None) -> Tensor:
+    """Apply an elementwise node builder to tensors and numbers, cast to one type and broadcast to one shape.
+
+    `dtype` is the type to compute in: the promoted one by default.
+    """
+    tensors = [o for o in operands if isinstance(o, Tensor)]
+    target = dtype or result_type(*operands)
+    shape = broadcast(name, *[t._shape for t in tensors])
+
+    def make(*nodes: Node) -> Node:
+        rest = iter(nodes)
+        return build(*[stretch(converted(next(rest), target), shape) if isinstance(o, Tensor)
+                       else constant(name, o, target, shape) for o in operands])
+
+    return apply(name, make, *tensors)
+
+
+def constant(name: str, value: Scalar, dtype: DType, shape: tuple[int, ...]) -> Node:
+    """A Python number as a constant of a type. Raises DTypeError where an integer type cannot hold it."""
+    if dtype.is_integer and isinstance(value, int) and not dtype.min <= value <= dtype.max:
+        if not -(1 << 63) <= value < (1 << 64):
+            raise DTypeError(f"[{name}] {value} does not fit into {dtype!r}: it holds {dtype.min} to {dtype.max}")
+    if dtype.is_integer and isinstance(value, float) and value != value:
+        value = 0
+    return ops.const(value, dtype, shape)

@@ -1,0 +1,184 @@
+"""When and with what a cell is realized.
+
+Reading a value realizes its cell together with every live pending cell that shares unrealized work with it, since
+PyTorch would have computed them too: so a training loop runs each kernel once, wherever it reads its loss.
+
+What has been realized is remembered by node: `_values` maps a node to its buffer for as long as some graph still
+refers to the node (a history kept for gradients, another pending result), so nothing is computed twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+
+from lazygrad import ops
+from lazygrad.graph import Node, intern, topological
+from lazygrad.realize import download, realize as compute, upload
+from lazygrad.tensors.cell import Cell, pending_cells, tracked_histories
+
+_values: WeakKeyDictionary[Node, Node] = WeakKeyDictionary()
+
+
+def _inputs(node: Node) -> tuple[Node, ...]:
+    """The inputs that computing a node needs; none for what is remembered."""
+    if node in _values:
+        return ()
+    return node.inputs[:1] if node.op.name == "surrogate" else node.inputs
+
+
+def realize_cells(cells: Iterable[Cell]) -> None:
+    """Put the values of cells, and of all live cells that share unrealized work with them, into buffers."""
+    wanted = [cell for cell in cells if not cell.is_realized]
+    if not wanted:
+        return
+    by_device: dict[str, list[Cell]] = {}
+    for cell in _connected(wanted):
+        by_device.setdefault(cell.device, []).append(cell)
+    for device, group in by_device.items():
+        todo = [cell for cell in group if not cell.is_realized]
+        _settle(todo, _run([cell.node for cell in todo], device))
+    for history in list(tracked_histories):
+        if history.spent and history.cell.is_realized:
+            history.forget()
+
+
+def realize_node(node: Node, device: str) -> Node:
+    """The buffer of one node, for a reader that does not want its whole cell."""
+    return _run([node], device)[0]
+
+
+def _settle(cells: Sequence[Cell], buffers: Sequence[Node]) -> None:
+    for cell, buffer in zip(cells, buffers, strict=True):
+        if cell.node.op.kind != "source":
+            _values[cell.node] = buffer
+        cell.settle(buffer)
+
+
+def _connected(wanted: list[Cell]) -> list[Cell]:
+    """The wanted cells and the live pending cells whose graphs meet theirs in an unrealized computation."""
+    others = [cell for cell in list(pending_cells) if cell not in wanted]
+    if not others:
+        return wanted
+    owner: dict[Node, int] = {}
+    parent = list(range(len(wanted) + len(others)))
+
+    def find(i: int) -> int:
+        while parent[i] != i:
+            parent[i] = parent[parent[i]]
+            i = parent[i]
+        return i
+
+    for i, cell in enumerate(wanted + others):
+        stack = [cell.node]
+        while stack:
+            node = stack.pop()
+            if node.op.kind == "source" or node in _values:
+                continue
+            if node in owner:
+                parent[find(i)] = find(owner[node])
+                continue
+            moves_data = node.op.kind in ("annotation", "movement") and node.inputs[0].op.kind == "source"
+            if not moves_data:
+                owner[node] = i
+            stack.extend(_inputs(node))
+    groups = {find(i) for i in range(len(wanted))}
+    return wanted + [cell for i, cell in enumerate(others, len(wanted)) if find(i) in groups]
+
+
+def _run(targets: Sequence[Node], device: str) -> list[Node]:
+    """One buffer per target. Leaves and transfers between devices are realized first, each on its own device."""
+    order = topological(targets, _inputs)
+    for batch in _stages(order):
+        by_device: dict[str, list[Node]] = {}
+        for node in batch:
+            by_device.setdefault(_stage_device(node, device), []).append(node)
+        for stage_device, nodes in by_device.items():
+            for node, value in zip(nodes, _compute([n.inputs[0] for n in nodes], stage_device), strict=True):
+                _values[node] = _moved(node, value)
+                _settle_leaf(node, value)
+    return _compute(targets, device)
+
+
+def _stages(order: list[Node]) -> list[list[Node]]:
+    """The leaves that are not data yet and the transfers, in batches that depend on earlier batches alone."""
+    if not any(_is_stage(node) for node in order):
+        return []
+    level: dict[Node, int] = {}
+    batches: list[list[Node]] = []
+    for node in order:
+        level[node] = max((level[i] for i in _inputs(node)), default=0)
+        if _is_stage(node):
+            if level[node] == len(batches):
+                batches.append([])
+            batches[level[node]].append(node)
+            level[node] += 1
+    return batches
+
+
+def _is_stage(node: Node) -> bool:
+    # parameters are computed before the program that uses them, so that every training step is the same program
+    if node in _values:
+        return False
+    if node.op.name == "leaf":
+        return node.inputs[0].op.name not in ("buffer", "scalar") and _is_live(node.arg)
+    return node.op.name == "copy"
+
+
+def _is_live(token: Any) -> bool:
+    """True for the token of a leaf tensor that is alive."""
+    return getattr(token, "cell", None) is not None and token.cell() is not None
+
+
+def _stage_device(node: Node, device: str) -> str:
+    return node.arg[0] if node.op.name == "copy" else node.arg.cell().device
+
+
+def _moved(node: Node, value: Node) -> Node:
+    if node.op.name != "copy":
+        return value
+    return upload(download(value), node.dtype, node.arg[1])
+
+
+def _settle_leaf(node: Node, value: Node) -> None:
+    cell = node.arg.cell() if node.op.name == "leaf" else None
+    if cell is None:
+        return
+    read = node.inputs[0]
+    if cell.node is read or (read.op.name == "detach" and cell.node is read.inputs[0]):
+        _settle([cell], [value])
+
+
+def _compute(targets: Sequence[Node], device: str) -> list[Node]:
+    """One buffer per target, whose stages have been realized."""
+    graphs = _substituted(targets)
+    todo = list(dict.fromkeys(g for g in graphs if g.op.kind != "source" or g.op.name == "iota"))
+    buffers = dict(zip(todo, compute(todo, device), strict=True)) if todo else {}
+    return [buffers.get(g) or _data(g, device) for g in graphs]
+
+
+def _data(node: Node, device: str) -> Node:
+    """The buffer of a source."""
+    if node.op.name in ("buffer", "scalar"):
+        return node
+    return upload(np.full(node.shape, node.arg.value, node.dtype.numpy), node.dtype, device)
+
+
+def _substituted(targets: Sequence[Node]) -> list[Node]:
+    """The targets with every remembered node replaced by its buffer."""
+    order = topological(targets, _inputs)
+    new: dict[Node, Node] = {}
+    for node in order:
+        value = _values.get(node)
+        if value is not None:
+            new[node] = value
+            continue
+        inputs = tuple(new.get(i, i) for i in node.inputs)
+        if node.op.name == "surrogate":
+            new[node] = inputs[0]
+        elif any(a is not b for a, b in zip(inputs, node.inputs, strict=True)):
+            new[node] = intern(node.op, node.dtype, node.shape, inputs, node.arg)
+    return [new.get(t, t) for t in targets]

@@ -1,0 +1,393 @@
+"""Reductions: sums, products, extremes, truth, moments, norms, and the softmax family."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from lazygrad import dtype as dtypes
+from lazygrad import ops
+from lazygrad.dtype import DType
+from lazygrad.errors import AxisError, DTypeError, ShapeError
+from lazygrad.graph import Node
+from lazygrad.helpers import product
+from lazygrad.tensors import promotion
+from lazygrad.tensors.arithmetic import div, mul, sub, truth
+from lazygrad.tensors.axes import axes_of, axis_of
+from lazygrad.tensors.core import Tensor, apply, function
+from lazygrad.tensors.elementwise import maximum, minimum
+from lazygrad.tensors.promotion import converted, pytorch_name
+
+
+class Extreme(NamedTuple):
+    """Extreme values along a dimension and where they stand."""
+
+    values: Tensor
+    indices: Tensor
+
+    def __repr__(self) -> str:
+        return f"lazygrad.return_types.extreme(\nvalues={self.values!r},\nindices={self.indices!r})"
+
+
+def reduced_shape(shape: tuple[int, ...], axes: tuple[int, ...], keepdim: bool) -> tuple[int, ...]:
+    """The shape after a reduction over axes."""
+    if keepdim:
+        return tuple(1 if i in axes else n for i, n in enumerate(shape))
+    return tuple(n for i, n in enumerate(shape) if i not in axes)
+
+
+def fold(name: str, row: Callable[..., Node], x: Tensor, axes: tuple[int, ...], keepdim: bool,
+         dtype: DType | None = None) -> Tensor:
+    """Reduce x by a row over axes, in `dtype` where it is given."""
+    shape = reduced_shape(x._shape, axes, keepdim)
+
+    def build(n: Node) -> Node:
+        n = n if dtype is None else converted(n, dtype)
+        n = row(n, arg=axes) if axes else n
+        return n if n.shape == shape else ops.reshape(n, arg=shape)
+
+    return apply(name, build, x)
+
+
+def _sum_dtype(x: Tensor, dtype: DType | None) -> DType:
+    return dtype or (x._dtype if x._dtype.kind == "float" else dtypes.int64)
+
+
+def _stored(result: Tensor, out: Tensor | None) -> Tensor:
+    return result if out is None else out.copy_(result)
+
+
+@function("sum")
+def sum_(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: DType | None = None,  # noqa: A002
+         axis: Any = None, out: Tensor | None = None) -> Tensor:
+    """The sum over dimensions, all by default; bool and integers give int64."""
+    axes = axes_of("sum", dim if axis is None else axis, input.ndim)
+    return _stored(fold("sum", ops.sum_, input, axes, keepdim, _sum_dtype(input, dtype)), out)
+
+
+@function("nansum")
+def nansum(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: DType | None = None) -> Tensor:  # noqa: A002
+    """The sum with NaN counted as 0."""
+    x = input.masked_fill(input.isnan(), 0) if input._dtype.kind == "float" else input
+    return sum_(x, dim, keepdim, dtype=dtype)
+
+
+@function("mean")
+def mean(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: DType | None = None,  # noqa: A002
+         axis: Any = None, out: Tensor | None = None) -> Tensor:
+    """The mean over dimensions, all by default. Raises DTypeError for integers unless a float dtype is given."""
+    target = dtype or input._dtype
+    if target.kind != "float":
+        raise DTypeError(f"[mean] mean(): could not infer output dtype. Input dtype must be either a floating point or "
+                         f"complex dtype. Got: {pytorch_name(target)}. Convert with .float() first")
+    axes = axes_of("mean", dim if axis is None else axis, input.ndim)
+    count = product(input._shape[a] for a in axes)
+    wide = target.accumulator
+    total = fold("mean", ops.sum_, input, axes, keepdim, wide)
+    return _stored(div(total, float(count)).to(target), out)
+
+
+@function("nanmean")
+def nanmean(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: DType | None = None) -> Tensor:  # noqa: A002
+    """The mean of what is not NaN."""
+    count = sum_(input.isnan().logical_not(), dim, keepdim)
+    return div(nansum(input, dim, keepdim, dtype=dtype), count)
+
+
+@function("prod")
+def prod(input: Tensor, dim: int | None = None, keepdim: bool = False, *, dtype: DType | None = None) -> Tensor:  # noqa: A002
+    """The product over one dimension, or over all; bool and integers give int64."""
+    axes = tuple(range(input.ndim)) if dim is None else axes_of("prod", axis_of("prod", dim, input.ndim), input.ndim)
+    return fold("prod", ops.prod, input, axes, keepdim, _sum_dtype(input, dtype))
+
+
+# Truth
+
+def _truth(name: str, row: Callable[..., Node]) -> Callable[..., Tensor]:
+    def test(input: Tensor, dim: Any = None, keepdim: bool = False, *, axis: Any = None) -> Tensor:  # noqa: A002
+        dim = dim if axis is None else axis
+        target = dtypes.uint8 if input._dtype is dtypes.uint8 else dtypes.bool_
+        result = fold(name, row, truth(input), axes_of(name, dim, input.ndim), keepdim)
+        return result if target is dtypes.bool_ else result.to(target)
+
+    test.__name__ = test.__qualname__ = name
+    test.__doc__ = f"Whether {name} elements over dimensions are nonzero: a bool tensor."
+    return function(name)(test)
+
+
+any_, all_ = _truth("any", ops.max_), _truth("all", ops.min_)
+
+
+@function("count_nonzero")
+def count_nonzero(input: Tensor, dim: Any = None) -> Tensor:  # noqa: A002
+    """How many elements differ from 0."""
+    return sum_(truth(input), dim)
+
+
+# Extremes
+
+def _check_not_empty(name: str, x: Tensor, axes: tuple[int, ...]) -> None:
+    if any(x._shape[a] == 0 for a in axes):
+        whole = len(axes) == x.ndim
+        cure = "Specify the reduction dim with the 'dim' argument." if whole else \
+            f"Expected reduction dim {axes[0]} to have non-zero size."
+        raise _EmptyReduction(f"[{name}] {name}(): Expected reduction dim to be specified for input.numel() == 0. {cure} "
+                              f"The shape is {tuple(x._shape)}")
+
+
+class _EmptyReduction(ShapeError, AxisError):
+    """An extreme of no elements."""
+
+
+def _even(name: str, row: Callable[..., Node]) -> Callable[..., Tensor]:
+    def reduce(input: Tensor, dim: Any = (), keepdim: bool = False, *, out: Tensor | None = None) -> Tensor:  # noqa: A002
+        axes = axes_of(name, dim, input.ndim)
+        _check_not_empty(name, input, axes)
+        return _stored(fold(name, row, input, axes, keepdim), out)
+
+    reduce.__name__ = reduce.__qualname__ = name
+    reduce.__doc__ = f"`{name}` over dimensions; ties share the gradient evenly. Raises ShapeError for no elements."
+    return function(name)(reduce)
+
+
+amax, amin = _even("amax", ops.max_), _even("amin", ops.min_)
+
+
+@function("aminmax")
+def aminmax(input: Tensor, *, dim: int | None = None, keepdim: bool = False) -> tuple[Tensor, Tensor]:  # noqa: A002
+    """The least and the greatest element."""
+    return amin(input, () if dim is None else dim, keepdim), amax(input, () if dim is None else dim, keepdim)
+
+
+def first_place(row: Callable[..., Node], x: Node, axis: int) -> Node:
+    """Along an axis (kept, size 1), the first place where the extreme stands; NaN counts as the extreme."""
+    best = ops.expand(row(x, arg=(axis,)), arg=x.shape)
+    there = ops.eq(x, best)
+    if x.dtype.kind == "float":
+        there = ops.bitor(there, ops.ne(x, x))
+    size = x.shape[axis]
+    line = ops.reshape(ops.iota(size), arg=tuple(size if i == axis else 1 for i in range(x.ndim)))
+    places = ops.expand(line, arg=x.shape)
+    return ops.min_(ops.where(there, places, ops.like(size - 1, places)), arg=(axis,))
+
+
+def _value_at(row: Callable[..., Node], x: Node, place: Node, axis: int) -> Node:
+    """The extreme, with a derivative that goes to the chosen place alone."""
+    size = x.shape[axis]
+    line = ops.reshape(ops.iota(size), arg=tuple(size if i == axis else 1 for i in range(x.ndim)))
+    chosen = ops.eq(ops.expand(line, arg=x.shape), ops.expand(place, arg=x.shape))
+    alone = ops.sum_(ops.where(chosen, x, ops.like(0, x)), arg=(axis,))
+    value = row(x, arg=(axis,))
+    return ops.surrogate(value, alone) if x.dtype.kind == "float" else value
+
+
+def _extreme(name: str, row: Callable[..., Node], pair: Callable[..., Tensor]) -> None:
+    def reduce(input: Tensor, dim: Any = None, keepdim: bool = False, *, axis: Any = None) -> Any:  # noqa: A002
+        dim = dim if axis is None else axis
+        if isinstance(dim, Tensor):
+            return pair(input, dim)
+        if dim is None:
+            axes = tuple(range(input.ndim))
+            _check_not_empty(name, input, axes)
+            return fold(name, row, input, axes, False)
+        place = axis_of(name, dim, input.ndim)
+        if not input.ndim:
+            return Extreme(input.clone(), apply(name, lambda x: ops.const(0, dtypes.int64), input))
+        _check_not_empty(name, input, (place,))
+        shape = reduced_shape(input._shape, (place,), keepdim)
+        values = apply(name, lambda x: ops.reshape(_value_at(row, x, first_place(row, x, place), place), arg=shape), input)
+        return Extreme(values, _place(name, row, input, place, keepdim))
+
+    reduce.__name__ = reduce.__qualname__ = name
+    reduce.__doc__ = (f"The {name} of all elements; with `dim` the pair (values, indices), the gradient going to the "
+                      f"chosen element; with another tensor the elementwise {name}imum.")
+    function(name)(reduce)
+
+
+def _place(name: str, row: Callable[..., Node], x: Tensor, axis: int, keepdim: bool) -> Tensor:
+    shape = reduced_shape(x._shape, (axis,), keepdim)
+    return apply(name, lambda n: ops.reshape(first_place(row, n, axis), arg=shape), x.detach())
+
+
+_extreme("max", ops.max_, maximum)
+_extreme("min", ops.min_, minimum)
+
+
+def _argument(name: str, row: Callable[..., Node]) -> None:
+    def reduce(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:  # noqa: A002
+        x = input.detach()
+        if x._dtype.kind == "bool":
+            raise DTypeError(f"[{name}] \"{name}_cpu\" not implemented for 'Bool': convert with .int() first")
+        if dim is None:
+            flat = x.reshape(-1)
+            _check_not_empty(name, flat, (0,))
+            place = _place(name, row, flat, 0, False)
+            return place.reshape((1,) * x.ndim) if keepdim else place
+        axis = axis_of(name, dim, x.ndim)
+        if not x.ndim:
+            return apply(name, lambda n: ops.const(0, dtypes.int64), x)
+        _check_not_empty(name, x, (axis,))
+        return _place(name, row, x, axis, keepdim)
+
+    reduce.__name__ = reduce.__qualname__ = name
+    reduce.__doc__ = f"The place of the {name[3:]} along a dimension, or in the flattened tensor: int64."
+    function(name)(reduce)
+
+
+_argument("argmax", ops.max_)
+_argument("argmin", ops.min_)
+
+
+# Moments
+
+def _correction(unbiased: bool | None, correction: Any) -> float:
+    if unbiased is not None:
+        return 1 if unbiased else 0
+    return 1 if correction is None else correction
+
+
+def _moment_arguments(name: str, x: Tensor, dim: Any, unbiased: Any, correction: Any) -> tuple[tuple[int, ...], float]:
+    if isinstance(dim, bool):  # var(x, unbiased)
+        dim, unbiased = None, dim
+    if x._dtype.kind != "float":
+        raise DTypeError(f"[{name}] std and var only support floating point and complex dtypes, not {x._dtype!r}")
+    return axes_of(name, dim, x.ndim), _correction(unbiased, correction)
+
+
+def _variance(name: str, x: Tensor, axes: tuple[int, ...], correction: float, keepdim: bool) -> Tensor:
+    count = product(x._shape[a] for a in axes)
+    wide = x.to(x._dtype.accumulator)
+    gap = sub(wide, mean(wide, axes, True)) if axes else sub(wide, wide)
+    total = fold(name, ops.sum_, mul(gap, gap), axes, keepdim)
+    freedom = max(count - correction, 0)
+    return div(total, float(freedom)).to(x._dtype)
+
+
+@function("var")
+def var(input: Tensor, dim: Any = None, unbiased: bool | None = None, keepdim: bool = False, *,  # noqa: A002
+        correction: Any = None) -> Tensor:
+    """The variance over dimensions, divided by count - correction (1 by default)."""
+    axes, correction = _moment_arguments("var", input, dim, unbiased, correction)
+    return _variance("var", input, axes, correction, keepdim)
+
+
+@function("std")
+def std(input: Tensor, dim: Any = None, unbiased: bool | None = None, keepdim: bool = False, *,  # noqa: A002
+        correction: Any = None) -> Tensor:
+    """The square root of the variance."""
+    axes, correction = _moment_arguments("std", input, dim, unbiased, correction)
+    return _variance("std", input, axes, correction, keepdim).sqrt()
+
+
+@function("var_mean")
+def var_mean(input: Tensor, dim: Any = None, unbiased: bool | None = None, keepdim: bool = False, *,  # noqa: A002
+             correction: Any = None) -> tuple[Tensor, Tensor]:
+    """The variance and the mean."""
+    axes, correction = _moment_arguments("var_mean", input, dim, unbiased, correction)
+    return _variance("var_mean", input, axes, correction, keepdim), mean(input, axes, keepdim)
+
+
+@function("std_mean")
+def std_mean(input: Tensor, dim: Any = None, unbiased: bool | None = None, keepdim: bool = False, *,  # noqa: A002
+             correction: Any = None) -> tuple[Tensor, Tensor]:
+    """The standard deviation and the mean."""
+    variance, average = var_mean(input, dim, unbiased, keepdim, correction=correction)
+    return variance.sqrt(), average
+
+
+# Norms
+
+@function("norm")
+def norm(input: Tensor, p: Any = "fro", dim: Any = None, keepdim: bool = False, dtype: DType | None = None) -> Tensor:  # noqa: A002
+    """The p-norm over dimensions, all by default. Raises DTypeError for integers."""
+    x = input if dtype is None else input.to(dtype)
+    if x._dtype.kind != "float":
+        raise DTypeError(f"[norm] linalg.vector_norm: Expected a floating point or complex tensor as input. Got "
+                         f"{pytorch_name(x._dtype)}")
+    axes = axes_of("norm", dim, x.ndim)
+    order = 2.0 if p in ("fro", None) else float(p)
+    if order == math.inf or order == -math.inf:
+        return (amax if order > 0 else amin)(x.abs(), axes, keepdim)
+    if order == 0:
+        return sum_(x.ne(0), axes, keepdim).to(x._dtype)
+    if order == 1:
+        return sum_(x.abs(), axes, keepdim)
+    if order == 2:
+        return _root(fold("norm", ops.sum_, mul(x, x), axes, keepdim))
+    return sum_(x.abs() ** order, axes, keepdim) ** (1 / order)
+
+
+def _root(squares: Tensor) -> Tensor:
+    """The square root, with derivative 0 at 0 as PyTorch's norm has it."""
+    def build(n: Node) -> Node:
+        zero, one = ops.like(0, n), ops.like(1, n)
+        is_zero = ops.eq(n, zero)
+        return ops.where(is_zero, zero, ops.sqrt(ops.where(is_zero, one, n)))
+
+    return apply("norm", build, squares)
+
+
+# Exponentials, shifted by the greatest element so that nothing overflows
+
+def _greatest(x: Node, axes: tuple[int, ...]) -> Node:
+    return ops.detach(ops.max_(x, arg=axes))
+
+
+@function("logsumexp")
+def logsumexp(input: Tensor, dim: Any, keepdim: bool = False) -> Tensor:  # noqa: A002
+    """log of the sum of exponentials over dimensions."""
+    axes = axes_of("logsumexp", dim, input.ndim)
+    x = input if input._dtype.kind == "float" else input.to(promotion.get_default_dtype())
+    shape = reduced_shape(x._shape, axes, keepdim)
+
+    def build(n: Node) -> Node:
+        if not axes:
+            return n
+        top = _greatest(n, axes)
+        finite = ops.lt(ops.abs_(top), ops.like(math.inf, top))
+        shift = ops.where(finite, top, ops.like(0, top))
+        total = ops.sum_(ops.exp(ops.sub(n, ops.expand(shift, arg=n.shape))), arg=axes)
+        return ops.reshape(ops.add(ops.log(total), shift), arg=shape)
+
+    return apply("logsumexp", build, x)
+
+
+def _along(name: str, build: Callable[[Node, tuple[int, ...]], Node]) -> Callable[..., Tensor]:
+    def normalize(input: Tensor, dim: int | None = None, dtype: DType | None = None) -> Tensor:  # noqa: A002
+        x = input if dtype is None else input.to(dtype)
+        if x._dtype.kind != "float":
+            raise DTypeError(f"[{name}] \"{name}_lastdim_kernel_impl\" not implemented for '{pytorch_name(x._dtype)}': convert "
+                             f"with .float() first")
+        if dim is None:
+            dim = 0 if x.ndim in (0, 1, 3) else 1
+        axis = axis_of(name, dim, x.ndim)
+
+        def computed(n: Node) -> Node:
+            lifted = n if n.ndim else ops.reshape(n, arg=(1,))
+            if lifted.size == 0:
+                return n
+            result = build(converted(lifted, n.dtype.accumulator), (axis,))
+            return ops.reshape(converted(result, n.dtype), arg=n.shape) if not n.ndim else converted(result, n.dtype)
+
+        return apply(name, computed, x)
+
+    normalize.__name__ = normalize.__qualname__ = name
+    normalize.__doc__ = f"`{name}` along a dimension. Raises DTypeError for integers."
+    return function(name)(normalize)
+
+
+def _softmax(x: Node, axes: tuple[int, ...]) -> Node:
+    powers = ops.exp(ops.sub(x, ops.expand(_greatest(x, axes), arg=x.shape)))
+    return ops.div(powers, ops.expand(ops.sum_(powers, arg=axes), arg=x.shape))
+
+
+def _log_softmax(x: Node, axes: tuple[int, ...]) -> Node:
+    shifted = ops.sub(x, ops.expand(_greatest(x, axes), arg=x.shape))
+    total = ops.log(ops.sum_(ops.exp(shifted), arg=axes))
+    return ops.sub(shifted, ops.expand(total, arg=x.shape))
+
+
+softmax = _along("softmax", _softmax)
+log_softmax = _along("log_softmax", _log_softmax)
+softmin = _along("softmin", lambda x, axes: _softmax(ops.neg(x), axes))

@@ -1,0 +1,166 @@
+"""Reading values: what realizes, and what hands Python and NumPy their numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from lazygrad import dtype as dtypes
+from lazygrad.errors import ArgumentTypeError, AxisError, GradientError, ShapeError
+from lazygrad.graph import Node
+from lazygrad.interpret import interpret
+from lazygrad.realize import download
+from lazygrad.tensors.core import Tensor, creator, method
+from lazygrad.tensors.realization import realize_cells, realize_node
+
+# a view of a storage up to this size, or of a good part of it, is cut out on the host: cheaper than a kernel
+_SMALL = 4096
+
+
+@creator()
+def realize(*tensors: Tensor) -> None:
+    """Compute tensors now. Nothing needs it; it says where work happens."""
+    realize_cells([t.cell for t in tensors])
+
+
+@method("realize")
+def _realize(x: Tensor) -> Tensor:
+    """Compute the tensor now, and return it."""
+    realize_cells([x.cell])
+    return x
+
+
+def read(x: Tensor) -> np.ndarray:
+    """A fresh array with the values (bfloat16 as float32); realizes what it must."""
+    cell = x.cell
+    if not cell.is_realized:
+        realize_cells([cell])
+    node = x.plain_node()
+    if node.op.kind == "source":
+        return _data(node)
+    base = cell.node
+    if base.op.name == "scalar" or base.size <= max(_SMALL, 4 * node.size):
+        with np.errstate(all="ignore"):
+            return np.array(interpret([node], _data)[0])
+    return download(realize_node(node, cell.device))
+
+
+def _data(node: Node) -> np.ndarray:
+    if node.op.name == "buffer":
+        return download(node)
+    return np.full(node.shape, node.arg.value, node.dtype.numpy)
+
+
+@method()
+def item(x: Tensor) -> bool | int | float:
+    """The only element as a Python number. Raises ShapeError unless there is exactly one."""
+    if x.shape.numel() != 1:
+        raise ShapeError(f"[item] a Tensor with {x.shape.numel()} elements cannot be converted to Scalar: "
+                         f"its shape is {tuple(x.shape)}")
+    node = x.cell.node
+    if node.op.name == "scalar":
+        return node.arg.value
+    return read(x).reshape(-1)[0].item()
+
+
+@method()
+def tolist(x: Tensor) -> Any:
+    """Nested lists of Python numbers; one number for a 0-d tensor."""
+    return read(x).tolist()
+
+
+@method()
+def numpy(x: Tensor, *, force: bool = False) -> np.ndarray:
+    """A NumPy array with a copy of the values. Raises GradientError for tensors that require a gradient."""
+    if x.requires_grad and not force:
+        raise GradientError("[numpy] Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
+    if x.dtype is dtypes.bfloat16:
+        raise ArgumentTypeError("[numpy] Got unsupported ScalarType BFloat16: convert it with .float() first")
+    return read(x)
+
+
+@method("__array__")
+def _array(x: Tensor, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+    values = numpy(x)
+    return values if dtype is None else values.astype(dtype, copy=False)
+
+
+@method("__len__")
+def _len(x: Tensor) -> int:
+    if not x.ndim:
+        raise ArgumentTypeError("[len] len() of a 0-d tensor")
+    return x.shape[0]
+
+
+@method("__bool__", "is_nonzero")
+def _bool(x: Tensor) -> bool:
+    count = x.shape.numel()
+    if count != 1:
+        more = "more than one value" if count else "no values"
+        raise ShapeError(f"[bool] Boolean value of Tensor with {more} is ambiguous: use .any() or .all()")
+    return bool(item(x))
+
+
+def _number(x: Tensor, kind: str) -> bool | int | float:
+    if x.shape.numel() != 1:
+        raise ShapeError(f"[{kind}] only one element tensors can be converted to Python scalars, not shape "
+                         f"{tuple(x.shape)}")
+    return item(x)
+
+
+@method("__float__")
+def _float(x: Tensor) -> float:
+    return float(_number(x, "float"))
+
+
+@method("__int__")
+def _int(x: Tensor) -> int:
+    return int(_number(x, "int"))
+
+
+@method("__complex__")
+def _complex(x: Tensor) -> complex:
+    return complex(_number(x, "complex"))
+
+
+@method("__index__")
+def _index(x: Tensor) -> int:
+    if x.dtype.kind == "float" or x.shape.numel() != 1:
+        raise ArgumentTypeError("[index] only integer tensors of a single element can be converted to an index, not "
+                                f"{tuple(x.shape)} of {x.dtype.name}")
+    return int(item(x))
+
+
+@method("__format__")
+def _format(x: Tensor, spec: str) -> str:
+    if not x.ndim and type(x) is Tensor:
+        return format(item(x), spec)
+    return object.__format__(x, spec)
+
+
+@method("__iter__")
+def _iter(x: Tensor) -> Iterator[Tensor]:
+    if not x.ndim:
+        raise ArgumentTypeError("[iter] iteration over a 0-d tensor")
+    return iter(x.unbind(0))
+
+
+@method("__contains__")
+def _contains(x: Tensor, element: Any) -> bool:
+    if not isinstance(element, Tensor | bool | int | float | np.generic):
+        raise ArgumentTypeError(f"[contains] Tensor.__contains__ only supports Tensor or scalar, but you passed in a "
+                                f"{type(element)}.")
+    return bool((x == element).any())
+
+
+@method()
+def size(x: Tensor, dim: int | None = None) -> Any:
+    """The shape, or the size of one dimension."""
+    if dim is None:
+        return x.shape
+    if not -max(x.ndim, 1) <= dim < max(x.ndim, 1) or not x.ndim:
+        raise AxisError(f"[size] Dimension out of range (expected to be in range of [{-max(x.ndim, 1)}, "
+                        f"{max(x.ndim, 1) - 1}], but got {dim})")
+    return x.shape[dim]

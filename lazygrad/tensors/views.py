@@ -1,0 +1,129 @@
+"""Movements of which views are made: how a view reads its base, and how a write to the view changes the base.
+
+A movement is a tuple (row, argument). A chain is a tuple of movements, applied from left to right to the node of a
+cell. `write_back` undoes a chain: it gives the base's new node after the view has taken a new value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from lazygrad import dtype as dtypes
+from lazygrad import ops
+from lazygrad.errors import ShapeError
+from lazygrad.graph import Node
+from lazygrad.helpers import inverse_permutation
+
+Movement = tuple[str, Any]
+Chain = tuple[Movement, ...]
+
+
+@dataclass(frozen=True)
+class MovementRow:
+    """`read(base, arg)` is the view; `write(base, arg, new)` is the base after the view became `new`."""
+
+    read: Callable[[Node, Any], Node]
+    write: Callable[[Node, Any, Node], Node]
+
+
+def _where_written(base: Node, new: Node, place: Callable[[Node], Node]) -> Node:
+    mask = place(ops.const(True, dtypes.bool_, new.shape))
+    return ops.where(mask, place(new), base)
+
+
+def _write_region(base: Node, bounds: Any, new: Node) -> Node:
+    if new.shape == base.shape:
+        return new
+    pads = tuple((a, n - b) for n, (a, b) in zip(base.shape, bounds, strict=True))
+    return _where_written(base, new, lambda x: ops.pad(x, arg=ops.pad_arg(pads, False if x.dtype.kind == "bool" else 0)))
+
+
+def _read_steps(base: Node, arg: tuple[int, int]) -> Node:
+    axis, step = arg
+    if base.shape[axis] == 0:
+        return base
+    picked = ops.window(base, arg=((axis, 1, step, 1),))
+    return ops.reshape(picked, arg=picked.shape[:-1])
+
+
+def _write_steps(base: Node, arg: tuple[int, int], new: Node) -> Node:
+    axis, step = arg
+    if base.shape[axis] == 0:
+        return base
+
+    def place(x: Node) -> Node:
+        placed = ops.spread(ops.reshape(x, arg=(*x.shape, 1)), arg=((axis, base.shape[axis], step, 1),))
+        return ops.reshape(placed, arg=base.shape)
+
+    return _where_written(base, new, place)
+
+
+def _write_places(base: Node, places: Node, new: Node) -> Node:
+    """Write through the flat positions in `base` that the view's elements have."""
+    flat = ops.reshape(base, arg=(base.size,))
+    count = (new.size,)
+    written = ops.scatter(flat, ops.reshape(places, arg=count), ops.reshape(new, arg=count), arg=((0,), "set"))
+    return ops.reshape(written, arg=base.shape)
+
+
+def _write_windows(base: Node, windows: Any, new: Node) -> Node:
+    positions = ops.reshape(ops.iota(base.size), arg=base.shape)
+    return _write_places(base, ops.window(positions, arg=windows), new)
+
+
+def strided_places(arg: tuple[tuple[int, ...], tuple[int, ...], int]) -> Node:
+    """The flat positions of a view given by (shape, strides, offset)."""
+    shape, strides, offset = arg
+    places = ops.const(offset, dtypes.int64, shape)
+    for axis, (size, stride) in enumerate(zip(shape, strides, strict=True)):
+        steps = ops.mul(ops.iota(size), ops.const(stride, dtypes.int64, (size,)))
+        along = ops.reshape(steps, arg=tuple(size if i == axis else 1 for i in range(len(shape))))
+        places = ops.add(places, ops.expand(along, arg=shape))
+    return places
+
+
+def _read_strided(base: Node, arg: Any) -> Node:
+    return ops.gather(ops.reshape(base, arg=(base.size,)), strided_places(arg), arg=(0,))
+
+
+def _refuse_expanded(base: Node, shape: Any, new: Node) -> Node:
+    if base.shape == new.shape:
+        return new
+    raise ShapeError(
+        f"[write] unsupported operation: more than one element of the written-to tensor refers to a single memory "
+        f"location: it is a view of an expanded tensor, {tuple(base.shape)} -> {tuple(new.shape)}. Please clone() the "
+        f"tensor before performing the operation.")
+
+
+MOVEMENTS = {
+    "reshape": MovementRow(lambda x, arg: ops.reshape(x, arg=arg),
+                           lambda x, arg, new: ops.reshape(new, arg=x.shape)),
+    "permute": MovementRow(lambda x, arg: ops.permute(x, arg=arg),
+                           lambda x, arg, new: ops.permute(new, arg=inverse_permutation(arg))),
+    "expand": MovementRow(lambda x, arg: ops.expand(x, arg=arg), _refuse_expanded),
+    "shrink": MovementRow(lambda x, arg: ops.shrink(x, arg=arg), _write_region),
+    "steps": MovementRow(_read_steps, _write_steps),  # (axis, step): every step-th element
+    "window": MovementRow(lambda x, arg: ops.window(x, arg=arg), _write_windows),
+    "strided": MovementRow(_read_strided, lambda x, arg, new: _write_places(x, strided_places(arg), new)),
+    "bitcast": MovementRow(lambda x, arg: ops.bitcast(x, arg=arg),
+                           lambda x, arg, new: ops.bitcast(new, arg=x.dtype)),
+}
+
+
+def read_through(base: Node, chain: Chain) -> Node:
+    """The node of a view of `base`."""
+    for name, arg in chain:
+        base = MOVEMENTS[name].read(base, arg)
+    return base
+
+
+def write_back(base: Node, chain: Chain, new: Node) -> Node:
+    """The base's node after its view through `chain` became `new`. Raises ShapeError for expanded views."""
+    bases = [base]
+    for name, arg in chain[:-1]:
+        bases.append(MOVEMENTS[name].read(bases[-1], arg))
+    for (name, arg), below in zip(reversed(chain), reversed(bases), strict=False):
+        new = MOVEMENTS[name].write(below, arg, new)
+    return new
