@@ -101,17 +101,16 @@ fmod = _row("fmod", 2, np.fmod, lambda g, n, x, y: (g, neg(mul(g, truncdiv(x, y)
             by_node=_integer_or_float(np.fmod, np.fmod), dtypes=NUMBER, domain=(0.5, 3.0))
 
 
-def _half_at_ties(g: Node, wins: Node, ties: Node) -> Node:
-    zero = like(0, g)
-    return where(ties, mul(g, like(0.5, g)), where(wins, g, zero))
-
+def _half_at_ties(g: Node, loses: Node, ties: Node) -> Node:
+    # as PyTorch has it: beside a NaN, neither operand loses and both take the gradient
+    return where(ties, mul(g, like(0.5, g)), where(loses, like(0, g), g))
 
 
 maximum = _row("maximum", 2, np.maximum,
-               lambda g, n, x, y: (_half_at_ties(g, lt(y, x), eq(x, y)), _half_at_ties(g, lt(x, y), eq(x, y))),
+               lambda g, n, x, y: (_half_at_ties(g, lt(x, y), eq(x, y)), _half_at_ties(g, lt(y, x), eq(x, y))),
                "maximum_{t}({0}, {1})")
 minimum = _row("minimum", 2, np.minimum,
-               lambda g, n, x, y: (_half_at_ties(g, lt(x, y), eq(x, y)), _half_at_ties(g, lt(y, x), eq(x, y))),
+               lambda g, n, x, y: (_half_at_ties(g, lt(y, x), eq(x, y)), _half_at_ties(g, lt(x, y), eq(x, y))),
                "minimum_{t}({0}, {1})")
 
 
@@ -126,9 +125,12 @@ def _integer_power(node: Node, x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def _power_gradient(g: Node, n: Node, x: Node, y: Node) -> tuple[Node, Node]:
-    zero = like(0, g)
-    dx = where(eq(y, zero), zero, mul(g, mul(y, pow_(x, sub(y, like(1, y))))))
-    dy = where(bitand(eq(x, zero), le(zero, y)), zero, mul(g, mul(n, log(x))))
+    # a safe base stands where x**(y-1) or log(x) would be no number, so that zeros stay zeros in every order
+    zero, one = like(0, g), like(1, g)
+    no_sign = bitnot(bitor(lt(x, zero), lt(zero, x)))
+    base = where(bitand(eq(y, zero), no_sign), one, x)
+    dx = mul(g, mul(y, pow_(base, sub(y, one))))
+    dy = mul(g, mul(n, log(where(bitand(eq(x, zero), le(zero, y)), one, x))))
     return dx, dy
 
 

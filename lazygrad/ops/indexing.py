@@ -35,7 +35,7 @@ def _front(x: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
 
 
 def _gather_gradient(g: Node, n: Node, x: Node, *indices: Node) -> tuple[Node | None, ...]:
-    zero = e.const(0, g.dtype, x.shape)
+    zero = e.like(0, x)
     return (scatter(zero, *indices, g, arg=(n.arg, "add")), *(None for _ in indices))
 
 
@@ -75,17 +75,30 @@ def _scatter_gradient(g: Node, n: Node, base: Node, *rest: Node) -> tuple[Node |
     none = (None,) * len(indices)
     if mode == "add":
         return (g, *none, gather(g, *indices, arg=axes))
-    if mode == "set":
+    if mode == "set":  # as in PyTorch, every write of a place that is written twice gets its gradient
         kept = scatter(g, *indices, e.like(0, values), arg=(axes, "set"))
         return (kept, *none, gather(g, *indices, arg=axes))
     if mode == "multiply":
-        share = e.mul(g, n)
-        return (e.div(share, base), *none, e.div(gather(share, *indices, arg=axes), values))
+        return _product_gradient(g, base, tuple(indices), values, axes)
     # an extreme is shared evenly among all that attained it, as PyTorch's scatter_reduce does
     from_base = e.cast(e.eq(base, n), arg=g.dtype)
     from_values = e.cast(e.eq(values, gather(n, *indices, arg=axes)), arg=g.dtype)
     share = e.div(g, scatter(from_base, *indices, from_values, arg=(axes, "add")))
     return (e.mul(from_base, share), *none, e.mul(from_values, gather(share, *indices, arg=axes)))
+
+
+def _product_gradient(g: Node, base: Node, indices: tuple[Node, ...], values: Node,
+                      axes: tuple[int, ...]) -> tuple[Node | None, ...]:
+    # the product of the others: of all factors that are not zero, where no other factor is zero
+    zero_base, zero_values = e.eq(base, e.like(0, base)), e.eq(values, e.like(0, values))
+    safe_base, safe_values = e.where(zero_base, e.like(1, base), base), e.where(zero_values, e.like(1, values), values)
+    product = scatter(safe_base, *indices, safe_values, arg=(axes, "multiply"))
+    own_base, own_values = e.cast(zero_base, arg=dtypes.int64), e.cast(zero_values, arg=dtypes.int64)
+    zeros = scatter(own_base, *indices, own_values, arg=(axes, "add"))
+    to_base = e.where(e.eq(zeros, own_base), e.div(e.mul(g, product), safe_base), e.like(0, base))
+    at_values = e.div(gather(e.mul(g, product), *indices, arg=axes), safe_values)
+    to_values = e.where(e.eq(gather(zeros, *indices, arg=axes), own_values), at_values, e.like(0, values))
+    return (to_base, *(None for _ in indices), to_values)
 
 
 scatter = Op("scatter", "index", None, shape=_scattered_shape, dtype=lambda inputs, _: inputs[0].dtype,

@@ -20,7 +20,7 @@ import numpy as np
 
 from lazygrad import expr
 from lazygrad.expr import Expr, Guard
-from lazygrad.graph import Literal, Node, Shape
+from lazygrad.graph import Literal, Node, Scalar, Shape
 from lazygrad.helpers import inverse_permutation, product
 from lazygrad.ops.table import OPS, IndexRule, Op, same_dtype
 
@@ -94,7 +94,6 @@ def _expanded(inputs: tuple[Node, ...], shape: Shape) -> Shape:
 
 
 def _expand_gradient(g: Node, n: Node, x: Node) -> tuple[Node]:
-    from_table = table_row("sum")
     axes = tuple(i for i, (a, b) in enumerate(zip(x.shape, n.shape, strict=True)) if a != b)
     return (table_row("sum")(g, arg=axes) if axes else g,)
 
@@ -125,7 +124,7 @@ def _pad_index(n: Node, index: Index) -> list[tuple[Index, tuple[Guard, ...]]]:
     return [(moved, guards)]
 
 
-def pad_arg(pads: tuple[tuple[int, int], ...], fill: bool | int | float = 0) -> tuple[Any, Literal]:
+def pad_arg(pads: tuple[tuple[int, int], ...], fill: Scalar = 0) -> tuple[Any, Literal]:
     """The arg of a pad row."""
     return pads, Literal(fill)
 
@@ -170,6 +169,7 @@ def window_count(length: int, size: int, stride: int, dilation: int) -> int:
 
 def _window_shape(inputs: tuple[Node, ...], windows: Windows) -> Shape:
     shape = list(inputs[0].shape)
+    assert len({axis for axis, *_ in windows}) == len(windows), windows
     for axis, size, stride, dilation in windows:
         assert size > 0 and stride > 0 and dilation > 0, windows
         assert shape[axis] >= dilation * (size - 1) + 1, (inputs[0].shape, windows)
@@ -207,7 +207,11 @@ window = _movement("window", _window_shape, _window_numpy, _window_index, _windo
 
 def _spread_shape(inputs: tuple[Node, ...], lengths: Windows) -> Shape:
     shape = list(inputs[0].shape)
-    for axis, length, _, _ in lengths:
+    first = len(shape) - len(lengths)
+    for position, (axis, length, stride, dilation) in enumerate(lengths):
+        count, size = shape[axis], shape[first + position]
+        assert 0 <= axis < first and stride > 0 and dilation > 0, lengths
+        assert 0 in (count, size) or length > stride * (count - 1) + dilation * (size - 1), (shape, lengths)
         shape[axis] = length
     return tuple(shape)
 
@@ -274,6 +278,7 @@ spread = _movement("spread", _spread_shape, _spread_numpy, _spread_index, _sprea
 
 def _cat_shape(inputs: tuple[Node, ...], axis: int) -> Shape:
     first = inputs[0].shape
+    assert 0 <= axis < len(first), (first, axis)
     assert all(i.shape[:axis] + i.shape[axis + 1:] == first[:axis] + first[axis + 1:] for i in inputs), inputs
     return (*first[:axis], sum(i.shape[axis] for i in inputs), *first[axis + 1:])
 

@@ -101,7 +101,8 @@ def _extreme_scan_gradient(g: Node, n: Node, x: Node) -> tuple[Node]:
     # the last place that attained the extreme takes the gradient, as in PyTorch
     axis, size = n.arg, x.shape[n.arg]
     places = expand(reshape(iota(size), arg=tuple(size if i == axis else 1 for i in range(x.ndim))), arg=x.shape)
-    attained = e.where(e.eq(x, n), places, e.like(0, places))
+    attains = e.bitor(e.eq(x, n), e.ne(x, x))  # a NaN is the extreme from where it stands
+    attained = e.where(attains, places, e.like(0, places))
     winners = cummax(attained, arg=axis)
     indices = [winners if i == axis else _places(x.shape, i) for i in range(x.ndim)]
     return (scatter(e.like(0, g), *indices, g, arg=(tuple(range(x.ndim)), "add")),)
