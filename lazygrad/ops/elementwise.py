@@ -188,10 +188,13 @@ erfc = _unary("erfc", _through_double(math.erfc), lambda n, x: neg(_gauss(x)))
 
 # Rounding
 
-floor = _unary("floor", np.floor, lambda n, x: like(0, x))
-ceil = _unary("ceil", np.ceil, lambda n, x: like(0, x))
-trunc = _unary("trunc", np.trunc, lambda n, x: like(0, x))
-round_ = _unary("round", np.rint, lambda n, x: like(0, x), "rint({0})")
+
+def _steps(name: str, numpy: Callable[..., Any], opencl: str = "") -> Op:
+    return _row(name, 1, numpy, lambda g, n, x: (like(0, g),), opencl, dtypes=FLOAT)
+
+
+floor, ceil, trunc = _steps("floor", np.floor), _steps("ceil", np.ceil), _steps("trunc", np.trunc)
+round_ = _steps("round", np.rint, "rint({0})")
 
 # Bits
 
