@@ -40,12 +40,20 @@ class Module:
     _loops: list[bool] = field(default_factory=list)  # per loop: may LLVM unroll it
 
     def function(
-        self, name: str, parameters: Sequence[tuple[str, str]], result: str = "void", attributes: str = ""
+        self,
+        name: str,
+        parameters: Sequence[tuple[str, str]],
+        result: str = "void",
+        attributes: str = "",
+        linkage: str = "",
     ) -> Builder:
         """A new function; `parameters` are (name, LLVM type with attributes, such as "ptr noalias")."""
-        builder = Builder(self, name, tuple(parameters), result, attributes)
+        builder = Builder(self, name, tuple(parameters), f"{linkage} {result}".strip(), attributes)
         self._functions.append(builder)
         return builder
+
+    def has_function(self, name: str) -> bool:
+        return any(function.name == name for function in self._functions)
 
     def declare(self, name: str, result: str, parameters: Iterable[str]) -> None:
         self._declarations.setdefault(name, f"declare {result} @{name}({', '.join(parameters)})")
@@ -101,6 +109,14 @@ class Loop:
     unroll: bool
 
 
+def _parameter(name: str, type_: str) -> Value:
+    """The Value of a parameter: "<16 x float>", "i64" or "ptr noalias"."""
+    if not type_.startswith("<"):
+        return Value(f"%{name}", type_.split()[0])
+    lanes, _, scalar = type_[1 : type_.index(">")].split()
+    return Value(f"%{name}", scalar, int(lanes))
+
+
 def _binary(op: str) -> Callable[..., Value]:
     def emit(self: Builder, x: Value, y: Value | Number, name: str = "", flags: str = "") -> Value:
         y = self.like(x, y)
@@ -137,7 +153,7 @@ class Builder:
     ) -> None:
         self.module, self.name, self.result, self.attributes = module, name, result, attributes
         self.parameter_texts = [f"{type_} %{parameter}" for parameter, type_ in parameters]
-        self.parameters = tuple(Value(f"%{parameter}", type_.split()[0]) for parameter, type_ in parameters)
+        self.parameters = tuple(_parameter(name, type_) for name, type_ in parameters)
         self.lines: list[str] = []
         self.entry_lines: list[str] = []
         self.block = Label("entry")
@@ -210,6 +226,12 @@ class Builder:
             low, high = (self.shuffle(x, x, range(start, start + half)) for start in (0, half))
             x = combine(low, high)
         return self.extract(x, 0) if x.lanes else x
+
+    def any_lane(self, x: Value, name: str = "") -> Value:
+        """Whether an i1 is true in any lane, as a scalar."""
+        if not x.lanes:
+            return x
+        return self.intrinsic("vector.reduce.or", "i1", 0, (x,), mangled("i1", x.lanes), name)
 
     # ---- arithmetic
 
