@@ -195,8 +195,10 @@ def _linear(found: Contraction, variables: Sequence[Var]) -> bool:
 
 def unflattened(index: Expr, variables: Sequence[Var]) -> dict[Atom, Expr]:
     """The value of each variable at a row-major index over all of them."""
-    parts = expr.unflatten(index, tuple(v.extent for v in variables))
-    return dict(zip(variables, parts, strict=True))
+    values: dict[Atom, Expr] = {}
+    for v in reversed(variables[1:]):
+        values[v], index = index % v.extent, index // v.extent
+    return {**values, variables[0]: index} if variables else values  # the outermost may run beyond its extent: guarded
 
 
 # Tiling

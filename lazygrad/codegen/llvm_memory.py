@@ -50,7 +50,7 @@ class Memory:
                     raise NeedsMemory(array)
         key = (array, offset, lanes, part)
         if key not in self._slots:
-            self._slots[key] = alloca(self.builder, array, lanes, f"{array.name}.{offset}")
+            self._slots[key] = alloca(self.builder, array, lanes, f"{array.name}_slot{offset}")
         return self._slots[key]
 
     def slots(self, array: Array, index: Expr) -> Value | list[Value]:
