@@ -1,0 +1,298 @@
+"""Products of matrices and other sums of products: matmul, einsum, linear, ... Every one is a contraction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from lazygrad import ops
+from lazygrad.compositions import axes, contraction
+from lazygrad.errors import ArgumentError, ArgumentTypeError, DTypeError, ShapeError
+from lazygrad.graph import Node
+from lazygrad.tensors.arithmetic import in_place, require_tensor, store
+from lazygrad.tensors.axes import axis_of
+from lazygrad.tensors.core import Tensor, apply, creator, function, method
+from lazygrad.tensors.promotion import result_type
+
+
+def _ranks(op: str, wanted: Sequence[int], *tensors: Tensor) -> None:
+    for place, (t, rank) in enumerate(zip(tensors, wanted, strict=True), 1):
+        if require_tensor(op, t).ndim != rank:
+            raise ShapeError(f"[{op}] argument {place} must have {rank} dimension(s), got {tuple(t._shape)}")
+
+
+def _out(out: Tensor | None, result: Tensor) -> Tensor:
+    return result if out is None else store("out", out, result)
+
+
+@function("matmul")
+def matmul(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:  # noqa: A002
+    """The matrix product of the last two dimensions, others broadcast; 1-d tensors are vectors.
+
+    Raises ShapeError where inner sizes differ, DTypeError for different types.
+    """
+    x, y = require_tensor("matmul", input), require_tensor("matmul", other)
+    return _out(out, apply("matmul", contraction.matmul, x, y))
+
+
+@method("__matmul__")
+def _matmul_operator(x: Tensor, other: Any) -> Any:
+    return matmul(x, other) if isinstance(other, Tensor) else NotImplemented
+
+
+@method("__rmatmul__")
+def _matmul_reflected(x: Tensor, other: Any) -> Any:
+    return matmul(other, x) if isinstance(other, Tensor) else NotImplemented
+
+
+@method("__imatmul__")
+def _matmul_in_place(x: Tensor, other: Tensor) -> Tensor:
+    return store("matmul", x, matmul(x, other))
+
+
+def _product(name: str, ranks: tuple[int, int], doc: str) -> None:
+    def product(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:  # noqa: A002
+        _ranks(name, ranks, input, other)
+        if name == "bmm" and input._shape[0] != other._shape[0]:
+            raise ShapeError(f"[bmm] {tuple(input._shape)} @ {tuple(other._shape)}: batch sizes differ, "
+                             f"{input._shape[0]} and {other._shape[0]}")
+        return _out(out, apply(name, lambda x, y: contraction.matmul(x, y, name), input, other))
+
+    product.__name__, product.__doc__ = name, doc
+    function(name)(product)
+
+
+_product("mm", (2, 2), "The product of two matrices (n, k) and (k, m).")
+_product("bmm", (3, 3), "The products of matrices (b, n, k) and (b, k, m).")
+_product("mv", (2, 1), "The product of a matrix (n, k) and a vector (k).")
+_product("dot", (1, 1), "The sum of products of two vectors.")
+_product("vdot", (1, 1), "The sum of products of two vectors.")
+
+
+@function("inner")
+def inner(input: Tensor, other: Tensor) -> Tensor:  # noqa: A002
+    """The sums of products over the last dimensions: (*a, k) and (*b, k) to (*a, *b)."""
+    if not input.ndim or not other.ndim:
+        return input * other
+    if input._shape[-1] != other._shape[-1]:
+        raise ShapeError(f"[inner] {tuple(input._shape)} and {tuple(other._shape)}: the size of the last dimension must "
+                         f"match, got {input._shape[-1]} and {other._shape[-1]}")
+    return apply("inner", lambda x, y: contraction.tensordot(x, y, (-1,), (-1,)), input, other)
+
+
+@function("outer", "ger")
+def outer(input: Tensor, vec2: Tensor) -> Tensor:  # noqa: A002
+    """All products of two vectors' elements: (n, m)."""
+    _ranks("outer", (1, 1), input, vec2)
+    return input.reshape(-1, 1) * vec2
+
+
+@function("chain_matmul")
+def chain_matmul(*matrices: Tensor) -> Tensor:
+    """The product of several matrices, from left to right."""
+    result = matrices[0]
+    for m in matrices[1:]:
+        result = matmul(result, m)
+    return result
+
+
+def _scaled_sum(op: str, x: Tensor, product: Tensor, beta: Any, alpha: Any) -> Tensor:
+    """beta * x + alpha * product; x counts not at all, NaN or not, where beta is 0."""
+    if x._dtype is not product._dtype:
+        raise DTypeError(f"[{op}] expected input and product to have one dtype, got {x._dtype!r} and {product._dtype!r}")
+    shape = tuple(product._shape)
+
+    def build(a: Node, p: Node) -> Node:
+        p = p if alpha == 1 else ops.mul(p, axes.full(alpha, p))
+        if beta == 0:
+            return p
+        a = axes.broadcast(a, shape, op)
+        return ops.add(a if beta == 1 else ops.mul(a, axes.full(beta, a)), p)
+
+    return apply(op, build, x, product)
+
+
+def _added(name: str, ranks: tuple[int, int], batches_summed: bool = False) -> None:
+    def added(input: Tensor, first: Tensor, second: Tensor, *, beta: Any = 1, alpha: Any = 1,  # noqa: A002
+              out: Tensor | None = None) -> Tensor:
+        """beta * input + alpha * (first @ second)."""
+        _ranks(name, ranks, first, second)
+        product = matmul(first, second)
+        if batches_summed:
+            product = product.sum(0)
+        return _out(out, _scaled_sum(name, input, product, beta, alpha))
+
+    added.__name__ = name
+    function(name)(added)
+    in_place(name + "_", added)
+
+
+_added("addmm", (2, 2))
+_added("addmv", (2, 1))
+_added("baddbmm", (3, 3))
+_added("addbmm", (3, 3), batches_summed=True)
+
+
+@function("addr")
+def addr(input: Tensor, vec1: Tensor, vec2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:  # noqa: A002
+    """beta * input + alpha * outer(vec1, vec2)."""
+    return _scaled_sum("addr", input, outer(vec1, vec2), beta, alpha)
+
+
+@creator("einsum")
+def einsum(equation: Any, *operands: Any) -> Tensor:
+    """Sums of products by named axes: einsum("bij,bjk->bik", x, y). Repeated letters take diagonals, `...` broadcasts,
+    a missing output is the letters that appear once, in order. The form einsum(x, [0, 1], y, [1, 2], [0, 2]) works too.
+    """
+    if not isinstance(equation, str):
+        equation, operands = _equation_of_lists((equation, *operands))
+    elif len(operands) == 1 and isinstance(operands[0], list | tuple):
+        operands = tuple(operands[0])
+    if not operands:
+        raise ArgumentError("[einsum] must provide at least one operand")
+    tensors = [require_tensor("einsum", t) for t in operands]
+    return apply("einsum", lambda *nodes: contraction.einsum(equation, nodes), *tensors)
+
+
+_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+
+
+def _equation_of_lists(given: tuple[Any, ...]) -> tuple[str, tuple[Any, ...]]:
+    """The equation and operands of the form (operand, subscripts, ..., [subscripts of the output])."""
+    pairs, rest = given[:len(given) // 2 * 2], given[len(given) // 2 * 2:]
+
+    def text(subscripts: Any) -> str:
+        if any(s is not Ellipsis and not 0 <= s < len(_LETTERS) for s in subscripts):
+            raise ArgumentError(f"[einsum] subscripts must be in the range [0, {len(_LETTERS)}), got {list(subscripts)}")
+        return "".join("..." if s is Ellipsis else _LETTERS[s] for s in subscripts)
+
+    equation = ",".join(map(text, pairs[1::2]))
+    return equation + ("->" + text(rest[0]) if rest else ""), pairs[0::2]
+
+
+@creator("tensordot")
+def tensordot(a: Tensor, b: Tensor, dims: Any = 2) -> Tensor:
+    """Sums of products over pairs of dimensions: the last `dims` of a with the first of b, or two lists of dimensions."""
+    if isinstance(dims, Tensor):
+        dims = dims.tolist()
+    if isinstance(dims, int):
+        if dims < 0 or dims > min(a.ndim, b.ndim):
+            raise ShapeError(f"[tensordot] dims={dims} needs tensors of at least as many dimensions: {tuple(a._shape)} and "
+                             f"{tuple(b._shape)}")
+        dims = (range(a.ndim - dims, a.ndim), range(dims))
+    left, right = ([d] if isinstance(d, int) else list(d) for d in dims)
+    return apply("tensordot", lambda x, y: contraction.tensordot(x, y, left, right), a, b)
+
+
+@creator("linear")
+def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:  # noqa: A002
+    """input (..., in) times weight (out, in) transposed, plus bias (out): (..., out)."""
+    return apply("linear", contraction.linear, input, weight, *([] if bias is None else [bias]))
+
+
+@creator("bilinear")
+def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """input1 (..., a) and input2 (..., b) through weight (out, a, b), plus bias (out): (..., out)."""
+    return apply("bilinear", contraction.bilinear, input1, input2, weight, *([] if bias is None else [bias]))
+
+
+@function("trace")
+def trace(input: Tensor) -> Tensor:  # noqa: A002
+    """The sum of a matrix's diagonal; integers sum in int64."""
+    _ranks("trace", (2,), input)
+    return input.diagonal().sum()
+
+
+@function("kron")
+def kron(input: Tensor, other: Tensor) -> Tensor:  # noqa: A002
+    """The Kronecker product: every element of input times all of other, as blocks."""
+    dtype = result_type(input, other)
+    rank = max(input.ndim, other.ndim)
+
+    def build(x: Node, y: Node) -> Node:
+        left, right = ((1,) * (rank - n.ndim) + n.shape for n in (x, y))
+        shape = tuple(m for pair in zip(left, right, strict=True) for m in pair)
+        x = axes.reshape(axes.cast(x, dtype), tuple(m for n in left for m in (n, 1)))
+        y = axes.reshape(axes.cast(y, dtype), tuple(m for n in right for m in (1, n)))
+        product = ops.mul(axes.expand(x, shape), axes.expand(y, shape))
+        return axes.reshape(product, tuple(a * b for a, b in zip(left, right, strict=True)))
+
+    return apply("kron", build, input, other)
+
+
+@creator("cdist")
+def cdist(x1: Tensor, x2: Tensor, p: float = 2.0, compute_mode: str = "use_mm_for_euclid_dist_if_necessary") -> Tensor:
+    """The p-norms of differences between all rows: (..., n, d) and (..., m, d) to (..., n, m)."""
+    op = "cdist"
+    if x1.ndim < 2 or x2.ndim < 2 or x1._shape[-1] != x2._shape[-1]:
+        raise ShapeError(f"[{op}] needs two tensors of rows of one length, got {tuple(x1._shape)} and {tuple(x2._shape)}")
+    if p < 0:
+        raise ArgumentError(f"[{op}] only supports non-negative p values, got {p}")
+    batch = axes.broadcast_shape(op, tuple(x1._shape[:-2]), tuple(x2._shape[:-2]))
+    shape = (*batch, x1._shape[-2], x2._shape[-2], x1._shape[-1])
+
+    def build(x: Node, y: Node) -> Node:
+        axes.require_same_dtype(op, x, y)
+        axes.require_float(op, x)
+        x = axes.broadcast(axes.insert_axis(x, x.ndim - 1), shape, op)
+        y = axes.broadcast(axes.insert_axis(y, y.ndim - 2), shape, op)
+        return _norm_of(ops.sub(x, y), p)
+
+    return apply(op, build, x1, x2)
+
+
+def _norm_of(d: Node, p: float) -> Node:
+    """The p-norm over the last axis; its gradient at 0 is 0, as PyTorch's."""
+    last = (d.ndim - 1,)
+    size = ops.abs_(d)
+    if p == 0:
+        return axes.total(axes.cast(ops.ne(d, axes.full(0, d)), d.dtype), last)
+    if p == 1:
+        return axes.total(size, last)
+    if p == float("inf"):
+        return axes.drop_axes(ops.max_(size, arg=last), last) if d.shape[-1] else axes.total(size, last)
+    power = ops.mul(d, d) if p == 2 else ops.pow_(size, axes.full(p, size))
+    summed = axes.total(power, last)
+    is_zero = ops.eq(summed, axes.full(0, summed))
+    safe = ops.where(is_zero, axes.full(1, summed), summed)
+    root = ops.sqrt(safe) if p == 2 else ops.pow_(safe, axes.full(1 / p, safe))
+    return ops.where(is_zero, axes.full(0, root), root)
+
+
+@creator("pairwise_distance")
+def pairwise_distance(x1: Tensor, x2: Tensor, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False) -> Tensor:
+    """The p-norm of x1 - x2 + eps over the last dimension."""
+    result = apply("pairwise_distance", lambda d: _norm_of(d, p), x1 - x2 + eps)
+    return result.unsqueeze(-1) if keepdim else result
+
+
+@function("matrix_power")
+def matrix_power(input: Tensor, n: int) -> Tensor:  # noqa: A002
+    """A square matrix times itself n times, n of at least 0, by repeated squaring."""
+    if input.ndim < 2 or input._shape[-1] != input._shape[-2]:
+        raise ShapeError(f"[matrix_power] must be batches of square matrices, got {tuple(input._shape)}")
+    if not isinstance(n, int):
+        raise ArgumentTypeError(f"[matrix_power] n must be an int, not {type(n).__name__}")
+    if n < 0:
+        raise ArgumentError(f"[matrix_power] n must be at least 0 here, got {n}: invert the matrix first")
+    result, square = None, input
+    while n:
+        if n & 1:
+            result = square if result is None else matmul(result, square)
+        n >>= 1
+        square = matmul(square, square) if n else square
+    if result is not None:
+        return result if result is not input else input.clone()
+    size = input._shape[-1]
+    return apply("matrix_power", lambda x: axes.broadcast(axes.cast(ops.eq(
+        axes.places((size, size), 0), axes.places((size, size), 1)), x.dtype), x.shape), input)
+
+
+@creator("cosine_similarity")
+def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -> Tensor:
+    """x1 . x2 / (|x1| |x2|) over a dimension, norms no less than eps."""
+    x1, x2 = x1.broadcast_to(axes.broadcast_shape("cosine_similarity", x1._shape, x2._shape)), x2
+    x2 = x2.broadcast_to(x1._shape)
+    axis = axis_of("cosine_similarity", dim, x1.ndim)
+    norms = [((x * x).sum(axis, keepdim=True)).sqrt().clamp_min(eps) for x in (x1, x2)]
+    return ((x1 / norms[0]) * (x2 / norms[1])).sum(axis)

@@ -1,0 +1,270 @@
+"""gather, scatter and their relatives: reading and writing at places that an integer tensor names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from lazygrad import ops
+from lazygrad.compositions import axes
+from lazygrad.compositions import indexing as places
+from lazygrad.errors import ArgumentError, ArgumentTypeError, DTypeError, ShapeError
+from lazygrad.graph import Node
+from lazygrad.tensors.arithmetic import in_place
+from lazygrad.tensors.axes import axis_of
+from lazygrad.tensors.core import Tensor, apply, creator, function
+from lazygrad.tensors.indexing import check_index, number_node
+
+
+def _with_in_place(name: str) -> Callable[[Callable[..., Tensor]], Callable[..., Tensor]]:
+    def decorate(definition: Callable[..., Tensor]) -> Callable[..., Tensor]:
+        function(name)(definition)
+        in_place(name + "_", definition)
+        return definition
+
+    return decorate
+
+
+def _check_integer(op: str, index: Any) -> None:
+    if not isinstance(index, Tensor):
+        raise ArgumentTypeError(f"[{op}] index must be a Tensor, not {type(index).__name__}")
+    if index._dtype.kind in ("float", "bool"):
+        raise DTypeError(f"[{op}] Expected dtype int32/int64 for index, got {index._dtype!r}; convert it with .long()")
+
+
+def _check_along(op: str, x: Tensor, dim: Any, index: Tensor, source: Tensor | None = None) -> int:
+    """The axis; raises where the shapes or indices of a gather or scatter along it do not fit."""
+    axis = axis_of(op, dim, x.ndim)
+    _check_integer(op, index)
+    if not index._shape.numel():
+        return axis
+    for other, what in ((x, "input"), (source, "src")):
+        if other is None:
+            continue
+        if max(other.ndim, 1) != max(index.ndim, 1):
+            raise ShapeError(f"[{op}] Index tensor must have the same number of dimensions as {what} tensor: "
+                             f"{tuple(index._shape)} and {tuple(other._shape)}")
+        for i, (n, limit) in enumerate(zip(index._shape, other._shape, strict=False)):
+            if n > limit and (what == "src" or i != axis):
+                raise ShapeError(f"[{op}] Expected index {list(index._shape)} to be no larger than {what} "
+                                 f"{list(other._shape)}" + ("" if what == "src" else f" apart from dimension {axis}"))
+    check_index(op, index, x._shape[axis] if x.ndim else 1, axis, negative=False)
+    return axis
+
+
+@function("gather")
+def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False) -> Tensor:  # noqa: A002
+    """input[..., index[..., j, ...], ...]: the shape of index, which is no larger than input but along dim."""
+    axis = _check_along("gather", input, dim, index)
+    if not index._shape.numel():
+        return apply("gather", lambda x: ops.const(0, x.dtype, tuple(index._shape)), input)
+    return apply("gather", lambda x, i: places.take_along("gather", x, i, axis), input, index)
+
+
+@function("take_along_dim")
+def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Tensor:  # noqa: A002
+    """Like gather, after input and indices are broadcast together along the other dimensions."""
+    op = "take_along_dim"
+    _check_integer(op, indices)
+    if dim is None:
+        return gather(input.reshape(-1), 0, indices.reshape(-1))
+    if input.ndim != indices.ndim:
+        raise ShapeError(f"[{op}] input and indices should have the same number of dimensions, but got {input.ndim} "
+                         f"dimensions for input, and {indices.ndim} dimensions for indices")
+    axis = axis_of(op, dim, input.ndim)
+    rest = [axes.broadcast_shape(op, (1,) * (i == axis) or (a,), (1,) * (i == axis) or (b,))[0]
+            for i, (a, b) in enumerate(zip(input._shape, indices._shape, strict=True))]
+    shapes = [[t._shape[axis] if i == axis else n for i, n in enumerate(rest)] for t in (input, indices)]
+    return gather(input.expand(shapes[0]), axis, indices.expand(shapes[1]))
+
+
+_SCATTER_REDUCE = {None: "set", "add": "add", "multiply": "multiply"}
+
+
+def _written(op: str, input: Tensor, dim: int, index: Tensor, src: Any, mode: str) -> Tensor:  # noqa: A002
+    source = src if isinstance(src, Tensor) and (src.ndim or not index.ndim) else None
+    axis = _check_along(op, input, dim, index, source)
+    if isinstance(src, Tensor) and src._dtype is not input._dtype:
+        raise DTypeError(f"[{op}] Expected self.dtype to be equal to src.dtype, got {input._dtype!r} and {src._dtype!r}")
+    if not index._shape.numel():
+        return input.clone()
+    shape = tuple(index._shape)
+    if isinstance(src, Tensor):
+        return apply(op, lambda x, i, s: places.put_along(
+            op, x, i, s if source is not None else axes.broadcast(s, shape), axis, mode), input, index, src)
+    return apply(op, lambda x, i: places.put_along(
+        op, x, i, axes.expand(axes.reshape(number_node(op, src, x.dtype), (1,) * len(shape)), shape), axis, mode), input, index)
+
+
+@_with_in_place("scatter")
+def scatter(input: Tensor, dim: int, index: Tensor, src: Any = None, *, value: Any = None,  # noqa: A002
+            reduce: str | None = None) -> Tensor:
+    """input with src[..., j, ...] (a tensor or number) written to [..., index[..., j, ...], ...]; reduce "add" or
+    "multiply" combines it with what is there."""
+    if reduce not in _SCATTER_REDUCE:
+        raise ArgumentError(f"[scatter] reduce argument must be either add or multiply, got {reduce!r}")
+    src = value if src is None else src
+    if src is None:
+        raise ArgumentTypeError("[scatter] needs src, a tensor, or value, a number")
+    return _written("scatter", input, dim, index, src, _SCATTER_REDUCE[reduce])
+
+
+@_with_in_place("scatter_add")
+def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:  # noqa: A002
+    """input with src[..., j, ...] added at [..., index[..., j, ...], ...]."""
+    return _written("scatter_add", input, dim, index, src, "add")
+
+
+@_with_in_place("scatter_reduce")
+def scatter_reduce(input: Tensor, dim: int, index: Tensor, src: Tensor, reduce: str, *,  # noqa: A002
+                   include_self: bool = True) -> Tensor:
+    """src folded by "sum", "prod", "mean", "amax" or "amin" into the places that index names."""
+    op = "scatter_reduce"
+    if reduce not in places.REDUCTIONS:
+        raise ArgumentError(f"[{op}] reduce argument must be one of {', '.join(places.REDUCTIONS)}, got {reduce!r}")
+    axis = _check_along(op, input, dim, index, src)
+    if src._dtype is not input._dtype:
+        raise DTypeError(f"[{op}] Expected self.dtype to be equal to src.dtype, got {input._dtype!r} and {src._dtype!r}")
+    if not index._shape.numel():
+        return input.clone()
+    return apply(op, lambda x, i, s: places.reduce_along(op, x, i, s, axis, reduce, include_self), input, index, src)
+
+
+# A 1-d index along one dimension
+
+
+def _check_row_index(op: str, x: Tensor, dim: Any, index: Tensor, negative: bool) -> tuple[int, Tensor]:
+    axis = axis_of(op, dim, x.ndim)
+    _check_integer(op, index)
+    if index.ndim > 1:
+        raise ShapeError(f"[{op}] Index is supposed to be a vector, but got dim: {index.ndim}")
+    check_index(op, index, x._shape[axis] if x.ndim else 1, axis, negative)
+    return axis, index if index.ndim else index.reshape(1)
+
+
+@function("index_select")
+def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:  # noqa: A002
+    """The slices of input along dim that a 1-d index names: a copy."""
+    axis, index = _check_row_index("index_select", input, dim, index, negative=False)
+
+    def build(x: Node, i: Node) -> Node:
+        if not x.ndim:
+            return x
+        return places.take_axis("index_select", x, axis, i)
+
+    return apply("index_select", build, input, index)
+
+
+def _check_rows(op: str, x: Tensor, axis: int, index: Tensor, source: Tensor) -> None:
+    if source._dtype is not x._dtype:
+        raise DTypeError(f"[{op}] self and source expected to have the same dtype, got {x._dtype!r} and {source._dtype!r}")
+    want = tuple(index._shape[0] if i == axis else n for i, n in enumerate(x._shape))
+    if tuple(source._shape) != want and (x.ndim or source._shape.numel() != 1):
+        raise ShapeError(f"[{op}] source {tuple(source._shape)} does not fit: index of {index._shape[0]} elements along "
+                         f"dim {axis} of {tuple(x._shape)} needs {want}")
+
+
+@_with_in_place("index_add")
+def index_add(input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: Any = 1) -> Tensor:  # noqa: A002
+    """input with alpha times the slices of source added to those that a 1-d index names."""
+    axis, index = _check_row_index("index_add", input, dim, index, negative=False)
+    _check_rows("index_add", input, axis, index, source)
+
+    def build(x: Node, i: Node, s: Node) -> Node:
+        s = s if alpha == 1 else ops.mul(s, axes.full(alpha, s))
+        return places.put_axis("index_add", x, axis, i, s, "add")
+
+    return apply("index_add", build, input, index, source)
+
+
+@_with_in_place("index_copy")
+def index_copy(input: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor:  # noqa: A002
+    """input with the slices that a 1-d index names replaced by those of source."""
+    axis, index = _check_row_index("index_copy", input, dim, index, negative=False)
+    _check_rows("index_copy", input, axis, index, source)
+    return apply("index_copy", lambda x, i, s: places.put_axis("index_copy", x, axis, i, s, "set"), input, index, source)
+
+
+@_with_in_place("index_fill")
+def index_fill(input: Tensor, dim: int, index: Tensor, value: Any) -> Tensor:  # noqa: A002
+    """input with the slices that a 1-d index names filled with a number or a 0-d tensor."""
+    op = "index_fill"
+    axis, index = _check_row_index(op, input, dim, index, negative=True)
+    if isinstance(value, Tensor) and value.ndim:
+        raise ShapeError(f"[{op}] only supports a 0-dimensional value tensor, but got tensor with {value.ndim} dimension(s).")
+
+    def build(x: Node, i: Node, *rest: Node) -> Node:
+        filling = axes.cast(rest[0], x.dtype) if rest else number_node(op, value, x.dtype)
+        if not x.ndim:
+            return filling
+        shape = tuple(i.shape[0] if a == axis else n for a, n in enumerate(x.shape))
+        return places.put_axis(op, x, axis, i, axes.broadcast(filling, shape), "set")
+
+    return apply(op, build, input, index, *([value] if isinstance(value, Tensor) else []))
+
+
+@_with_in_place("index_reduce")
+def index_reduce(input: Tensor, dim: int, index: Tensor, source: Tensor, reduce: str, *,  # noqa: A002
+                 include_self: bool = True) -> Tensor:
+    """The slices of source folded by "prod", "mean", "amax" or "amin" into those that a 1-d index names."""
+    op = "index_reduce"
+    if reduce not in ("prod", "mean", "amax", "amin"):
+        raise ArgumentError(f"[{op}] reduce argument must be one of prod, mean, amax, amin, got {reduce!r}")
+    axis, index = _check_row_index(op, input, dim, index, negative=False)
+    _check_rows(op, input, axis, index, source)
+
+    def build(x: Node, i: Node, s: Node) -> Node:
+        row = axes.reshape(i, tuple(i.size if a == axis else 1 for a in range(x.ndim)))
+        return places.reduce_along(op, x, axes.expand(row, s.shape), s, axis, reduce, include_self)
+
+    return apply(op, build, input, index, source)
+
+
+# Flat places
+
+
+@function("take")
+def take(input: Tensor, index: Tensor) -> Tensor:  # noqa: A002
+    """The elements of the flattened input at index: the shape of index. Negative indices count from the end."""
+    _check_integer("take", index)
+    count = input._shape.numel()
+    check_index("take", index, count, 0)
+    return apply("take", lambda x, i: places.take("take", axes.reshape(x, (count,)), [i]), input, index)
+
+
+@_with_in_place("put")
+def put(input: Tensor, index: Tensor, source: Tensor, accumulate: bool = False) -> Tensor:  # noqa: A002
+    """input with the elements of source written (or added) at flat places."""
+    _check_integer("put", index)
+    count = input._shape.numel()
+    if index._shape.numel() != source._shape.numel():
+        raise ShapeError(f"[put] expected source and index to have the same number of elements, but got "
+                         f"{source._shape.numel()} and {index._shape.numel()}")
+    check_index("put", index, count, 0)
+
+    def build(x: Node, i: Node, s: Node) -> Node:
+        flat = [axes.reshape(v, (v.size,)) for v in (x, i, s)]
+        mode = "add" if accumulate else "set"
+        return axes.reshape(places.put("put", flat[0], [flat[1]], flat[2], mode), x.shape)
+
+    return apply("put", build, input, index, source)
+
+
+@creator("embedding")
+def embedding(weight: Tensor, indices: Tensor, padding_idx: int = -1, scale_grad_by_freq: bool = False,
+              sparse: bool = False) -> Tensor:
+    """The rows of weight (n, ...) that indices name: (*indices.shape, ...). Rows of `padding_idx` (where not negative)
+    get no gradient. Only the rows that are named are read."""
+    op = "embedding"
+    _check_integer(op, indices)
+    check_index(op, indices, weight._shape[0], 0, negative=False)
+
+    def build(w: Node, i: Node) -> Node:
+        taken = ops.gather(w, places.wrapped(i, w.shape[0]), arg=(0,))
+        if padding_idx < 0:
+            return taken
+        is_padding = ops.eq(i, axes.full(padding_idx, i))
+        is_padding = axes.broadcast(axes.reshape(is_padding, i.shape + (1,) * (taken.ndim - i.ndim)), taken.shape)
+        return ops.surrogate(taken, ops.where(is_padding, axes.full(0, taken), taken))
+
+    return apply(op, build, weight, indices)
