@@ -198,12 +198,13 @@ class _Renderer:
 
     def division(self, atom: Quotient | Remainder, base: str, kind: str) -> str:
         quotient, d = isinstance(atom, Quotient), atom.divisor
+        bare, base = base, base if base.isidentifier() else f"({base})"
         suffix = "L" if kind == "long" else ""
         if d & (d - 1) == 0:  # a shift and a mask are floor division, for negative numbers too
-            return f"(({base}) >> {d.bit_length() - 1})" if quotient else f"(({base}) & {d - 1}{suffix})"
+            return f"({base} >> {d.bit_length() - 1})" if quotient else f"({base} & {d - 1}{suffix})"
         if atom.base.bounds[0] >= 0:
-            return f"(({base}) {'/' if quotient else '%'} {d}{suffix})"
-        return f"floor_{'quotient' if quotient else 'remainder'}_{kind}({base}, {d}{suffix})"
+            return f"({base} {'/' if quotient else '%'} {d}{suffix})"
+        return f"floor_{'quotient' if quotient else 'remainder'}_{kind}({bare}, {d}{suffix})"
 
     def condition(self, guards: Iterable[Guard]) -> str:
         """Guards in C; bounds that always hold are left out. Empty: nothing to ask."""

@@ -1,0 +1,122 @@
+"""The recipe of OpenCL kernels: from a naive nest to work-groups, work-items and local memory.
+
+Each top-level loop nest is a phase with a kernel function of its own, and is read as rows (see opencl_rows): straight
+bodies are spread over work-items, the loops of long rows are shared by a work-group, sums of products become tiles.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from lazygrad import expr
+from lazygrad.codegen.loopnest import Accumulate, Let, Load, Loop, LoopNest, Statement, statement_values, walk
+from lazygrad.codegen.opencl_contraction import find_contraction, tile
+from lazygrad.codegen.opencl_rows import (
+    GROUP_ITEMS,
+    PART_STEPS,
+    Rows,
+    Team,
+    can_divide,
+    divide_rows,
+    is_shared,
+    open_chain,
+    power_of_two,
+    share_rows,
+    spread,
+    trips,
+)
+from lazygrad.codegen.transform import merge_loops
+from lazygrad.expr import Expr, Var
+from lazygrad.helpers import ceil_div
+from lazygrad.source import Target
+
+GROUPS_PER_UNIT = 8  # work-groups that keep a compute unit busy
+LONG = 4 * PART_STEPS  # loops of this many iterations are divided where there are few rows
+
+
+def optimize(nest: LoopNest, target: Target) -> LoopNest:
+    """The nest with its loops mapped to work-groups and work-items; `recipe` says how."""
+    nest = merge_loops(nest)
+    body: list[Statement] = []
+    words = list(nest.recipe)
+    for s in nest.body if _is_phases(nest.body) else (Rows((), nest.body),):
+        if isinstance(s, Rows):
+            found = map_rows(s, target)
+        elif isinstance(s, Loop) and s.kind == "domain":
+            found = map_rows(open_chain(_atomic(s, target)), target)
+        else:
+            body.append(s)
+            continue
+        body += [phase for phase, _ in found]
+        words += [text for _, text in found]
+    return replace(nest, body=tuple(body), recipe=tuple(words))
+
+
+def _is_phases(body: Sequence[Statement]) -> bool:
+    """True where the top level is domain loops and lets: each loop is a phase. Else all of it is one row."""
+    return all(isinstance(s, Let) or isinstance(s, Loop) and s.kind == "domain" for s in body)
+
+
+def map_rows(rows: Rows, target: Target, divided: bool = False) -> list[tuple[Statement, str]]:
+    """The phases that compute rows, each with the words of its recipe."""
+    most = target.max_group_items
+    contraction = find_contraction(rows, target)
+    shared = [s for s in rows.body if isinstance(s, Loop) and is_shared(s)]
+    longest = max((trips(s) for s in shared), default=1)
+    if not divided and longest >= LONG and can_divide(rows.body):
+        groups = contraction.groups if contraction else rows.count
+        wanted = ceil_div(GROUPS_PER_UNIT * target.threads, max(1, groups))
+        if wanted > 1 and rows.count:
+            phases = divide_rows(rows, wanted, LONG)
+            return [found for phase in phases for found in map_rows(phase, target, divided=True)]
+    if contraction:
+        return [tile(contraction)]
+    team = choose_team(rows, shared, longest, target)
+    return [spread(rows, most) if team is None else share_rows(rows, team)]
+
+
+def choose_team(rows: Rows, shared: Sequence[Loop], longest: int, target: Target) -> Team | None:
+    """How many rows a group takes and how many items share a row; None: an item for each row."""
+    most = min(GROUP_ITEMS, target.max_group_items)
+    most = 1 << (most.bit_length() - 1)
+    across = bool(shared) and _rows_are_neighbours(rows, shared)
+    enough = target.threads * GROUP_ITEMS * (1 if across else 4)  # items that fill the device
+    columns = 1
+    while columns < most and columns * 4 <= longest and (rows.count * columns < enough or not across and
+                                                         columns * 8 <= longest):
+        columns *= 2
+    if columns == 1:
+        return None
+    return Team(min(most // columns, power_of_two(rows.count)), columns, across)
+
+
+def _rows_are_neighbours(rows: Rows, shared: Sequence[Loop]) -> bool:
+    """True where neighbouring rows, not the steps of the shared loops, are neighbours in memory."""
+    votes = 0
+    last = next((v for v in reversed(rows.variables) if v.extent > 1), None)
+    for loop in shared:
+        inner = next((v for v in reversed(open_chain(loop).variables) if v.extent > 1), None)
+        for s in walk(loop.body):
+            indices = [v.index for v in statement_values(s) if isinstance(v, Load) and v.array.space == "parameter"]
+            for index in indices:
+                votes += (_stride(index, last) == 1) - (_stride(index, inner) == 1)
+    return votes > 0
+
+
+def _stride(index: Expr, v: Var | None) -> int:
+    return next((abs(factor) for atom, factor in index.terms if atom == v), 0)
+
+
+def _atomic(loop: Loop, target: Target) -> Loop:
+    """    for j: for i in order: out[f(i), j] += v   ->   for j: for i: atomic out[f(i), j] += v
+
+    Where the loops around are too short to fill the device.
+    """
+    rows = open_chain(loop)
+    inner = [s for s in rows.body if not isinstance(s, Let)]
+    if len(inner) != 1 or not isinstance(inner[0], Loop) or inner[0].kind != "serial":
+        return loop
+    if rows.count >= target.threads * GROUP_ITEMS:
+        return loop
+    return loop
