@@ -7,11 +7,12 @@ from typing import Any
 
 from lazygrad import ops
 from lazygrad.errors import GradientError, ShapeError
-from lazygrad.gradient import differentiable_inputs, gradient
+from lazygrad.gradient import differentiable_inputs
 from lazygrad.graph import Node, topological
-from lazygrad.tensors.cell import Token, check_not_spent, tracked_histories
+from lazygrad.tensors.cell import Mark, Token
 from lazygrad.tensors.core import Tensor, from_node, method
-from lazygrad.tensors.modes import no_grad
+from lazygrad.tensors.flow import check_not_spent, flow, free
+from lazygrad.tensors.modes import no_grad, set_grad_enabled
 
 
 def _listed(value: Any) -> list[Any]:
@@ -49,18 +50,43 @@ def _walk(outputs: Sequence[Tensor]) -> tuple[list[Node], list[Node]]:
     return roots, order
 
 
-def _free(order: list[Node]) -> None:
-    """Mark the histories of a graph as spent: their memory goes when their values are realized."""
-    reached = set(order)
-    for history in list(tracked_histories):
-        if history.token is None and history.node in reached:
-            history.spent = True
-            if history.cell.is_realized:
-                history.forget()
-
-
 def _wrap(node: Node, like: Tensor, create_graph: bool) -> Tensor:
     return from_node(node, like.cell.device, tracked=create_graph, tainted=True)
+
+
+def _hooks(create_graph: bool) -> Any:
+    """What passes a gradient through the hooks of a mark."""
+    def through(mark: Mark, g: Node) -> Node:
+        tensor = mark.tensor()
+        return g if tensor is None else _call_hooks(mark.hooks, _wrap(g, tensor, create_graph), create_graph)
+
+    return through
+
+
+def _call_hooks(hooks: dict[int, Any], g: Tensor, create_graph: bool) -> Node:
+    with set_grad_enabled(create_graph):
+        for hook in list(hooks.values()):
+            changed = hook(g)
+            g = g if changed is None else changed
+    return g.graph_node() if create_graph and g.requires_grad else g.node(False)
+
+
+def _targets(order: Sequence[Node], inputs: Any) -> list[tuple[Tensor, Node]]:
+    """The tensors that collect gradients in `.grad`, each with a node of its own in the graph."""
+    if inputs is not None:
+        listed = _listed(inputs)
+        leaves = {id(t) for t in listed if t.is_leaf}
+        found = [(t, t.graph_node()) for t in listed if not t.is_leaf]
+    else:
+        leaves, found = None, []
+    for node in order:
+        if node.op.name == "leaf" and isinstance(node.arg, Token | Mark):
+            tensor = node.arg.tensor()
+            if tensor is None or (isinstance(node.arg, Mark) and not node.arg.retain):
+                continue
+            if isinstance(node.arg, Mark) or leaves is None or id(tensor) in leaves:
+                found.append((tensor, node))
+    return found
 
 
 def backward(tensors: Any, grad_tensors: Any = None, retain_graph: bool | None = None, create_graph: bool = False,
@@ -74,23 +100,22 @@ def backward(tensors: Any, grad_tensors: Any = None, retain_graph: bool | None =
     cotangents = [None] * len(outputs) if grad_tensors is None else _listed(grad_tensors)
     seeds = _seeds("backward", outputs, cotangents, create_graph)
     roots, order = _walk(outputs)
-    leaves = [n for n in order if n.op.name == "leaf" and isinstance(n.arg, Token)]
-    wanted = None if inputs is None else {id(t) for t in _listed(inputs)}
-    found: dict[int, tuple[Tensor, Node]] = {}
-    for leaf, g in zip(leaves, gradient(roots, seeds, leaves), strict=True):
-        tensor = leaf.arg.tensor()
-        if g is None or tensor is None or (wanted is not None and id(tensor) not in wanted):
-            continue
-        before = found.get(id(tensor))
-        found[id(tensor)] = (tensor, g if before is None else ops.add(before[1], g))
-    for tensor, g in found.values():
+    targets = _targets(order, inputs)
+    totals: dict[int, tuple[Tensor, Node]] = {}
+    for (tensor, _), g in zip(targets, flow(roots, seeds, [n for _, n in targets], order, _hooks(create_graph)), strict=True):
+        if g is not None:
+            before = totals.get(id(tensor))
+            totals[id(tensor)] = (tensor, g if before is None else ops.add(before[1], g))
+    for tensor, g in totals.values():
         _accumulate(tensor, g, create_graph)
     if not (create_graph if retain_graph is None else retain_graph):
-        _free(order)
+        free(order)
 
 
 def _accumulate(tensor: Tensor, g: Node, create_graph: bool) -> None:
     new = _wrap(g, tensor, create_graph)
+    if tensor.is_leaf and tensor._hooks:
+        new = _wrap(_call_hooks(tensor._hooks, new, create_graph), tensor, create_graph)
     if tensor._grad is None:
         tensor._grad = new
     elif create_graph:
@@ -98,6 +123,8 @@ def _accumulate(tensor: Tensor, g: Node, create_graph: bool) -> None:
     else:
         with no_grad():
             tensor._grad.add_(new)
+    for hook in list((tensor._after_grad or {}).values()):
+        hook(tensor)
 
 
 def grad(outputs: Any, inputs: Any, grad_outputs: Any = None, retain_graph: bool | None = None,
@@ -118,7 +145,9 @@ def grad(outputs: Any, inputs: Any, grad_outputs: Any = None, retain_graph: bool
     roots, order = _walk(outputs)
     nodes = [x.graph_node() for x in inputs]
     results: list[Tensor | None] = []
-    for x, g in zip(inputs, gradient(roots, seeds, nodes), strict=True):
+    for x, g in zip(inputs, flow(roots, seeds, nodes, order, _hooks(create_graph)), strict=True):
+        if g is not None and x.is_leaf and x._hooks:
+            g = _call_hooks(x._hooks, _wrap(g, x, create_graph), create_graph)
         if g is None and materialize_grads:
             g = ops.const(0, x._dtype, x._shape)
         if g is None and not allow_unused:
@@ -126,7 +155,7 @@ def grad(outputs: Any, inputs: Any, grad_outputs: Any = None, retain_graph: bool
                                 "allow_unused=True if this is the desired behavior.")
         results.append(None if g is None else _wrap(g, x, create_graph))
     if not (create_graph if retain_graph is None else retain_graph):
-        _free(order)
+        free(order)
     return tuple(results)
 
 
@@ -158,3 +187,87 @@ def detach_(x: Tensor) -> Tensor:
         raise GradientError("[detach_] Can't detach views in-place. Use detach() instead.")
     x._own_history(leaf=False)
     return x
+
+
+# Hooks
+
+class RemovableHandle:
+    """What registering a hook returns: `remove()` takes the hook away. Also a context manager."""
+
+    def __init__(self, hooks: dict[int, Any], hook: Any):
+        self.hooks, self.id = hooks, max(hooks, default=-1) + 1
+        hooks[self.id] = hook
+
+    def remove(self) -> None:
+        """Take the hook away."""
+        self.hooks.pop(self.id, None)
+
+    def __enter__(self) -> RemovableHandle:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.remove()
+
+
+def _mark(x: Tensor) -> Mark:
+    """The mark of a tensor in the middle of a graph: its uses from now on go through it."""
+    node = x.graph_node()
+    if node.op.name == "leaf" and isinstance(node.arg, Mark) and node.arg.tensor() is x:
+        return node.arg
+    mark = Mark(x)
+    marked = ops.leaf(node, arg=mark)
+    if not x._chain:
+        x._history.node = x._graph_root = marked
+    x._graph = marked
+    return mark
+
+
+def _check_hookable(name: str, x: Tensor) -> None:
+    if not x.requires_grad:
+        raise GradientError(f"[{name}] cannot register a hook on a tensor that doesn't require gradient")
+
+
+@method("register_hook")
+def register_hook(x: Tensor, hook: Any) -> RemovableHandle:
+    """Call `hook(grad)` whenever the gradient of x is computed; what it returns, unless None, takes its place.
+
+    Uses of x made before the call do not pass the hook where x is not a leaf. Raises GradientError for a tensor that
+    requires no gradient.
+    """
+    _check_hookable("register_hook", x)
+    if not x.is_leaf:
+        return RemovableHandle(_mark(x).hooks, hook)
+    x._hooks = {} if x._hooks is None else x._hooks
+    return RemovableHandle(x._hooks, hook)
+
+
+@method("register_post_accumulate_grad_hook")
+def register_post_accumulate_grad_hook(x: Tensor, hook: Any) -> RemovableHandle:
+    """Call `hook(x)` after each time that a backward pass has added to `x.grad`. Raises GradientError for others than
+    leaves."""
+    _check_hookable("register_post_accumulate_grad_hook", x)
+    if not x.is_leaf:
+        raise GradientError("[register_post_accumulate_grad_hook] post accumulate grad hooks cannot be registered on "
+                            "non-leaf tensors")
+    x._after_grad = {} if x._after_grad is None else x._after_grad
+    return RemovableHandle(x._after_grad, hook)
+
+
+@method("retain_grad")
+def retain_grad(x: Tensor) -> None:
+    """Let backward passes keep the gradient of this tensor in `.grad` although it is no leaf."""
+    if not x.requires_grad:
+        raise GradientError("[retain_grad] can't retain_grad on Tensor that has requires_grad=False")
+    if not x.is_leaf:
+        _mark(x).retain = True
+
+
+def _retains_grad(x: Tensor) -> bool:
+    node = x.graph_node() if x.requires_grad and not x.is_leaf else None
+    return node is not None and node.op.name == "leaf" and isinstance(node.arg, Mark) and node.arg.retain
+
+
+Tensor.retains_grad = property(_retains_grad, doc="Whether `.grad` is kept although this is no leaf.")  # type: ignore[attr-defined]
+Tensor.grad_fn = property(lambda x: None if x.is_leaf else x.graph_node().op,  # type: ignore[attr-defined]
+                          doc="The row of the op table that made a differentiable result; None for leaves.")
+Tensor.output_nr = 0  # type: ignore[attr-defined]

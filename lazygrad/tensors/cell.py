@@ -12,7 +12,6 @@ from typing import Any
 from weakref import WeakSet, ref
 
 from lazygrad import ops
-from lazygrad.errors import GradientError
 from lazygrad.graph import Node
 from lazygrad.tensors.views import Chain, read_through, write_back
 
@@ -29,6 +28,18 @@ class Token:
     def __init__(self, tensor: Any, cell: Cell):
         self.tensor: Callable[[], Any] = ref(tensor)
         self.cell: Callable[[], Cell | None] = ref(cell)
+
+
+class Mark:
+    """Names one tensor in the middle of a graph whose gradient somebody wants to see: the argument of a `leaf` node
+    that lets the gradient through. `hooks` may change it, `retain` keeps it in `.grad`."""
+
+    __slots__ = ("tensor", "hooks", "retain", "__weakref__")
+
+    def __init__(self, tensor: Any):
+        self.tensor: Callable[[], Any] = ref(tensor)
+        self.hooks: dict[int, Callable[[Any], Any]] = {}
+        self.retain = False
 
 
 class Spent:
@@ -125,14 +136,3 @@ class History:
         cell.write(base, tainted=True)
         self.node, self.version, self.requires_grad, self.spent = new, cell.version, True, False
         tracked_histories.add(self)
-
-
-def check_not_spent(order: list[Node]) -> None:
-    """Raises GradientError where a graph needs a history that an earlier backward pass freed."""
-    for node in order:
-        if node.op.name == "leaf" and node.arg is SPENT:
-            raise GradientError(
-                "[backward] Trying to backward through the graph a second time (or directly access saved tensors "
-                "after they have already been freed). Saved intermediate values of the graph are freed when you call "
-                ".backward() or autograd.grad(). Specify retain_graph=True if you need to backward through the graph a "
-                "second time or if you need to access saved tensors after calling backward.")

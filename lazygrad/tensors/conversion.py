@@ -185,7 +185,7 @@ def _copy(x: Tensor) -> Tensor:
 
 
 _OWN = frozenset({"_history", "_chain", "_shape", "_dtype", "_strides", "_offset", "_plain", "_plain_base", "_graph",
-                  "_graph_root", "_grad", "_base", "_hooks"})
+                  "_graph_root", "_grad", "_base", "_hooks", "_after_grad"})
 
 
 def rebuild_tensor(cls: type, values: np.ndarray, dtype_name: str, where: str, requires_grad: bool,

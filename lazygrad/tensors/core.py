@@ -67,6 +67,8 @@ class Tensor:
     _offset: int
     _plain: Node | None  # the value's node as of the cell's node `_plain_base`
     _grad: Tensor | None
+    _hooks: dict[int, Any] | None  # of a leaf: called with its gradient
+    _after_grad: dict[int, Any] | None  # of a leaf: called after its gradient was added to
     _base: Tensor | None  # of a view: the tensor it was made from
 
     if TYPE_CHECKING:
@@ -265,7 +267,8 @@ def _assemble(cls: type, history: History, chain: Chain, shape: Sequence[int], d
     made._history, made._chain = history, chain
     made._shape = shape if type(shape) is Size else Size(shape)
     made._dtype, made._strides, made._offset = dtype, strides, offset
-    made._plain = made._plain_base = made._graph = made._graph_root = made._grad = made._base = None
+    made._plain = made._plain_base = made._graph = made._graph_root = None
+    made._grad = made._base = made._hooks = made._after_grad = None
     return made
 
 

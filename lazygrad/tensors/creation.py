@@ -17,7 +17,7 @@ from lazygrad.ops.elementwise import convert
 from lazygrad.realize import upload
 from lazygrad.tensors import promotion
 from lazygrad.tensors.axes import sizes_of
-from lazygrad.tensors.core import Tensor, creator, from_node, method
+from lazygrad.tensors.core import Size, Tensor, creator, from_node, method
 from lazygrad.tensors.devices import canonical_device
 from lazygrad.tensors.promotion import check_operand, converted, known_dtype, number_dtype, result_type
 
@@ -324,3 +324,20 @@ def copy_(x: Tensor, src: Any, non_blocking: bool = False) -> Tensor:
     source = src if isinstance(src, Tensor) else tensor(src)
     source = source.to(device=x.device, dtype=x._dtype)
     return x.write(source if source._shape == x._shape else source.expand(x._shape), "copy_")
+
+
+# The class as a constructor
+
+def _new(cls: type, *args: Any, device: Any = None, dtype: DType | None = None) -> Tensor:
+    """`Tensor(2, 3)`: an empty tensor of a shape; `Tensor([1, 2])`: these numbers; both of the default float type."""
+    dtype = dtype or promotion.get_default_dtype()
+    if len(args) == 1 and isinstance(args[0], Tensor):
+        return Tensor._make_subclass(cls, args[0].to(dtype))
+    if len(args) == 1 and not hasattr(args[0], "__index__") or args and isinstance(args[0], Sequence):
+        if isinstance(args[0], Size):
+            return Tensor._make_subclass(cls, _filled("Tensor", args[0], 0, dtype, device, False))
+        return Tensor._make_subclass(cls, tensor(args[0], dtype=dtype, device=device))
+    return Tensor._make_subclass(cls, _filled("Tensor", sizes_of("Tensor", args or (0,)), 0, dtype, device, False))
+
+
+Tensor.__new__ = _new  # type: ignore[method-assign,assignment]

@@ -13,7 +13,7 @@ from lazygrad.dtype import DType, category, promote
 from lazygrad.errors import ArgumentTypeError, DTypeError, ShapeError
 from lazygrad.graph import Node, Scalar
 from lazygrad.realize import upload
-from lazygrad.tensors.core import Tensor, apply, creator, from_node
+from lazygrad.tensors.core import Size, Tensor, apply, creator, from_node
 
 NUMBERS = (bool, int, float, np.generic)
 
@@ -72,7 +72,7 @@ def promote_types(type1: DType, type2: DType) -> DType:
 @creator()
 def can_cast(from_: DType, to: DType) -> bool:
     """True where an in-place operation may store `from_` in `to`: the category must not fall."""
-    return category(from_) <= category(to) and not (to.kind == "uint" and from_.kind == "int" and False)
+    return category(from_) <= category(to)
 
 
 def check_castable(name: str, result: DType, target: DType) -> None:
@@ -112,8 +112,7 @@ def broadcast(name: str, *shapes: Sequence[int]) -> tuple[int, ...]:
 @creator()
 def broadcast_shapes(*shapes: Any) -> Any:
     """The shape that shapes broadcast to."""
-    return type(Tensor.shape)(()) if not shapes else broadcast("broadcast_shapes", *[
-        (s,) if isinstance(s, int) else tuple(s) for s in shapes])
+    return Size(broadcast("broadcast_shapes", (), *[(s,) if isinstance(s, int) else tuple(s) for s in shapes]))
 
 
 def stretch(node: Node, shape: tuple[int, ...]) -> Node:

@@ -1,0 +1,100 @@
+"""Running results along a dimension: cumsum, cumprod, cummax, cummin, logcumsumexp, diff."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from lazygrad import dtype as dtypes
+from lazygrad import ops
+from lazygrad.dtype import DType
+from lazygrad.errors import ShapeError
+from lazygrad.graph import Node
+from lazygrad.tensors import promotion
+from lazygrad.tensors.arithmetic import in_place, logical_xor, sub
+from lazygrad.tensors.axes import axis_of
+from lazygrad.tensors.core import Tensor, apply, function
+from lazygrad.tensors.movement import narrow
+from lazygrad.tensors.promotion import converted
+from lazygrad.tensors.reduction import Extreme
+
+
+def scan(name: str, build: Callable[[Node, int], Node], x: Tensor, dim: int) -> Tensor:
+    """A scan along a dimension; 0-d tensors count as one element."""
+    axis = axis_of(name, dim, x.ndim)
+
+    def lifted(n: Node) -> Node:
+        return build(n, axis) if n.ndim else ops.reshape(build(ops.reshape(n, arg=(1,)), 0), arg=())
+
+    return apply(name, lifted, x)
+
+
+def _running(name: str, row: Callable[..., Node]) -> Callable[..., Tensor]:
+    def run(input: Tensor, dim: int, *, dtype: DType | None = None, out: Tensor | None = None) -> Tensor:  # noqa: A002
+        target = dtype or (input._dtype if input._dtype.kind == "float" else dtypes.int64)
+        result = scan(name, lambda n, axis: row(converted(n, target), arg=axis), input, dim)
+        return result if out is None else out.copy_(result)
+
+    run.__name__ = run.__qualname__ = name
+    run.__doc__ = f"`{name}` along a dimension; bool and integers give int64."
+    in_place(name + "_", run)
+    return function(name)(run)
+
+
+cumsum, cumprod = _running("cumsum", ops.cumsum), _running("cumprod", ops.cumprod)
+
+
+def _last_place(row: Callable[..., Node], n: Node, axis: int) -> Node:
+    """Where the running extreme was last attained; NaN counts as the extreme."""
+    size = n.shape[axis]
+    line = ops.reshape(ops.iota(size), arg=tuple(size if i == axis else 1 for i in range(n.ndim)))
+    places = ops.expand(line, arg=n.shape)
+    attained = ops.eq(n, row(n, arg=axis))
+    if n.dtype.kind == "float":
+        attained = ops.bitor(attained, ops.ne(n, n))
+    return ops.cummax(ops.where(attained, places, ops.like(0, places)), arg=axis)
+
+
+def _running_extreme(name: str, row: Callable[..., Node]) -> None:
+    def run(input: Tensor, dim: int) -> Extreme:  # noqa: A002
+        values = scan(name, lambda n, axis: row(n, arg=axis), input, dim)
+        return Extreme(values, scan(name, lambda n, axis: _last_place(row, n, axis), input.detach(), dim))
+
+    run.__name__ = run.__qualname__ = name
+    run.__doc__ = f"The pair (values, indices) of the running {name[3:]}imum along a dimension."
+    function(name)(run)
+
+
+_running_extreme("cummax", ops.cummax)
+_running_extreme("cummin", ops.cummin)
+
+
+@function("logcumsumexp")
+def logcumsumexp(input: Tensor, dim: int) -> Tensor:  # noqa: A002
+    """log of the running sum of exponentials along a dimension."""
+    x = input if input._dtype.kind == "float" else input.to(promotion.get_default_dtype())
+
+    def build(n: Node, axis: int) -> Node:
+        # shifted by the greatest of all: exact up to where the exponentials of the rest underflow
+        top = ops.detach(ops.max_(n, arg=(axis,)))
+        finite = ops.lt(ops.abs_(top), ops.like(math.inf, top))
+        shift = ops.expand(ops.where(finite, top, ops.like(0, top)), arg=n.shape)
+        return ops.add(ops.log(ops.cumsum(ops.exp(ops.sub(n, shift)), arg=axis)), shift)
+
+    return scan("logcumsumexp", build, x, dim)
+
+
+@function("diff")
+def diff(input: Tensor, n: int = 1, dim: int = -1, prepend: Any = None, append: Any = None) -> Tensor:  # noqa: A002
+    """Differences of neighbours along a dimension, n times over."""
+    axis = axis_of("diff", dim, input.ndim)
+    if not input.ndim:
+        raise ShapeError("[diff] diff expects input to be at least one-dimensional")
+    parts = [p for p in (prepend, input, append) if p is not None]
+    x = parts[0] if len(parts) == 1 else apply("diff", lambda *nodes: ops.cat(*nodes, arg=axis), *parts)
+    for _ in range(min(n, x._shape[axis])):
+        size = x._shape[axis]
+        later, earlier = narrow(x, axis, 1, size - 1), narrow(x, axis, 0, size - 1)
+        x = logical_xor(later, earlier) if x._dtype.kind == "bool" else sub(later, earlier)
+    return x
