@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lazygrad import config, explain, ops
+from lazygrad import config, ops, report
 from lazygrad.backend import Kernel, compile_group
 from lazygrad.dtype import DType, from_storage, to_storage
 from lazygrad.fuse import fuse, inputs_in_plan
@@ -55,9 +55,9 @@ def realize(targets: Sequence[Node], device: str, donate: Iterable[Buffer] = ())
     if device == "NUMPY":
         values = interpret(targets, download)
         return [upload(v, n.dtype, device) for v, n in zip(values, targets, strict=True)]
-    explain.opened(opened)
+    report.opened(opened)
     plan, sources, fresh = find_plan(targets, opened, frozenset(donate))
-    explain.schedule_line(opened, len(plan.steps), plan.seconds if fresh else None, plan.compiled)
+    report.schedule_line(opened, len(plan.steps), plan.seconds if fresh else None, plan.compiled)
     return plan.run(sources)
 
 
@@ -89,7 +89,7 @@ class Plan:
         memory = self._memory(sources)
         launches = [(step.kernel.program, [memory[m] for m in step.memory]) for step in self.steps]
         if config.get("DEBUG") >= 2:
-            explain.run_timed(self.device, [step.kernel for step in self.steps], launches)
+            report.run_timed(self.device, [step.kernel for step in self.steps], launches)
         else:
             for program, buffers in launches:
                 self.device.launch(program, buffers)
@@ -199,7 +199,7 @@ def make_plan(targets: Sequence[Node], sources: Sequence[Node], device: Device,
         else:
             found.append((numbers[node], 0, target.dtype, target.shape))
     seconds = planned - start, time.perf_counter() - planned
-    explain.planned(targets, simplified, [(step.group, step.kernel) for step in steps], reasons, schedule)
+    report.planned(targets, simplified, [(step.group, step.kernel) for step in steps], reasons, schedule)
     return Plan(device, tuple(steps), schedule, tuple(scalars), scalar_bytes, tuple(found),
                 tuple(numbers[g] for g in gifts), seconds, compiled)
 
