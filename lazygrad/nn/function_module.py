@@ -1,0 +1,72 @@
+"""Modules whose forward is one function of the inputs and of settings given once: a row each, no class body.
+
+`define` makes the class of a row. A module's attributes are its settings; those named in `buffers` move and are saved
+with the module.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
+
+from lazygrad.errors import ArgumentTypeError
+from lazygrad.nn.module import Module
+
+REQUIRED = inspect.Parameter.empty
+
+
+class FunctionModule(Module):
+    """The base of all modules that a row describes."""
+
+    _function: ClassVar[Callable[..., Any]]
+    _settings: ClassVar[inspect.Signature]
+    _passed: ClassVar[tuple[str, ...]]
+    _shown: ClassVar[tuple[str, ...]]
+    _buffer_names: ClassVar[tuple[str, ...]]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__()
+        try:
+            given = self._settings.bind(*args, **kwargs)
+        except TypeError as error:
+            raise ArgumentTypeError(f"{type(self).__name__}.__init__(): {error}") from None
+        given.apply_defaults()
+        self._take(dict(given.arguments))
+
+    def _take(self, settings: dict[str, Any]) -> None:
+        for name, value in settings.items():
+            if name in self._buffer_names:
+                self.register_buffer(name, value)
+            else:
+                setattr(self, name, value)
+
+    def forward(self, *inputs: Any, **kwargs: Any) -> Any:
+        """The function of the inputs and the settings."""
+        return type(self)._function(*inputs, **kwargs, **{name: getattr(self, name) for name in self._passed})
+
+    def extra_repr(self) -> str:
+        # `inplace` is shown where it is on; a single lambd without its name
+        parts = [str(getattr(self, name)) if name == "lambd" else f"{name}={_text(getattr(self, name))}"
+                 for name in self._shown]
+        return ", ".join(parts + (["inplace=True"] if getattr(self, "inplace", False) else []))
+
+
+def _text(value: Any) -> str:
+    return repr(value) if isinstance(value, str) else str(value)
+
+
+def define(name: str, function: Callable[..., Any], doc: str, *, base: type = FunctionModule, module: str,
+           shown: Sequence[str] = (), passed: Sequence[str] | None = None, buffers: Sequence[str] = (),
+           **settings: Any) -> Any:
+    """The class `name` of `module` whose forward is `function(*inputs, **settings)`.
+
+    `settings`: names and defaults (REQUIRED: none) of __init__, in order; `passed`: those that go to the function (all,
+    if not said); `shown`: those that repr prints.
+    """
+    parameters = [inspect.Parameter(key, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=default)
+                  for key, default in settings.items()]
+    return type(name, (base,), {
+        "__doc__": doc, "__module__": module, "_function": staticmethod(function),
+        "_settings": inspect.Signature(parameters), "_passed": tuple(settings if passed is None else passed),
+        "_shown": tuple(shown), "_buffer_names": tuple(buffers)})

@@ -1,0 +1,259 @@
+"""Activation functions. Every one takes a floating-point tensor of any shape and returns that shape and dtype.
+
+`inplace=True` writes the result into the input and returns the input.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from typing import Any
+
+import lazygrad
+from lazygrad.errors import ShapeError
+from lazygrad.tensors import Tensor
+
+_SELU_ALPHA = 1.6732632423543772848170429916717
+_SELU_SCALE = 1.0507009873554804934193349852946
+
+
+def _finish(input: Tensor, result: Tensor, inplace: bool) -> Tensor:
+    return input.copy_(result) if inplace else result
+
+
+def relu(input: Tensor, inplace: bool = False) -> Tensor:
+    """max(x, 0); the derivative at 0 is 0."""
+    return _finish(input, input.relu(), inplace)
+
+
+def relu_(input: Tensor) -> Tensor:
+    """relu in place."""
+    return relu(input, inplace=True)
+
+
+def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Tensor:
+    """x limited to [min_val, max_val]; the derivative at and outside the limits is 0."""
+    # not clamp, whose derivative at the limits is 1
+    inside = lazygrad.where(input <= min_val, min_val, input)
+    return _finish(input, lazygrad.where(input >= max_val, max_val, inside), inplace)
+
+
+def hardtanh_(input: Tensor, min_val: float = -1.0, max_val: float = 1.0) -> Tensor:
+    """hardtanh in place."""
+    return hardtanh(input, min_val, max_val, inplace=True)
+
+
+def relu6(input: Tensor, inplace: bool = False) -> Tensor:
+    """x limited to [0, 6]."""
+    return hardtanh(input, 0.0, 6.0, inplace)
+
+
+def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
+    """(x + 3) / 6 limited to [0, 1]."""
+    return _finish(input, hardtanh(input + 3.0, 0.0, 6.0) / 6.0, inplace)
+
+
+def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
+    """x * hardsigmoid(x)."""
+    return _finish(input, input * (input + 3.0).clamp(0.0, 6.0) / 6.0, inplace)
+
+
+def sigmoid(input: Tensor) -> Tensor:
+    """1 / (1 + exp(-x))."""
+    return input.sigmoid()
+
+
+def tanh(input: Tensor) -> Tensor:
+    """The hyperbolic tangent."""
+    return input.tanh()
+
+
+def threshold(input: Tensor, threshold: float, value: float, inplace: bool = False) -> Tensor:
+    """x where it is above `threshold`, else `value`."""
+    return _finish(input, lazygrad.where(input <= threshold, value, input), inplace)
+
+
+def threshold_(input: Tensor, threshold: float, value: float) -> Tensor:
+    """threshold in place."""
+    return _finish(input, lazygrad.where(input <= threshold, value, input), True)
+
+
+def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
+    """x where positive, else negative_slope * x."""
+    return _finish(input, lazygrad.where(input > 0, input, input * negative_slope), inplace)
+
+
+def leaky_relu_(input: Tensor, negative_slope: float = 0.01) -> Tensor:
+    """leaky_relu in place."""
+    return leaky_relu(input, negative_slope, inplace=True)
+
+
+def prelu(input: Tensor, weight: Tensor) -> Tensor:
+    """x where positive, else weight * x; weight has one value, or one for each channel (axis 1)."""
+    channels = input.shape[1] if input.ndim > 1 else 1
+    if weight.numel() not in (1, channels):
+        raise ShapeError(f"[prelu] {weight.numel()} weights for {channels} channels of input {tuple(input.shape)}: "
+                         "give one weight or one for each channel")
+    slope = weight.reshape(-1, *(1,) * (input.ndim - 2)) if input.ndim > 1 else weight
+    return lazygrad.where(input > 0, input, slope * input)
+
+
+def rrelu(input: Tensor, lower: float = 1 / 8, upper: float = 1 / 3, training: bool = False,
+          inplace: bool = False) -> Tensor:
+    """leaky_relu with a slope drawn from [lower, upper] for each element, or the middle one outside training."""
+    if not training:
+        return leaky_relu(input, (lower + upper) / 2, inplace)
+    slope = lazygrad.rand(input.shape, dtype=input.dtype, device=input.device) * (upper - lower) + lower
+    return _finish(input, lazygrad.where(input > 0, input, input * slope), inplace)
+
+
+def rrelu_(input: Tensor, lower: float = 1 / 8, upper: float = 1 / 3, training: bool = False) -> Tensor:
+    """rrelu in place."""
+    return rrelu(input, lower, upper, training, inplace=True)
+
+
+def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
+    """x where positive, else alpha * (exp(x) - 1)."""
+    # the clamp keeps exp, and with it the gradient, finite on the branch that is not taken
+    negative = input.clamp(max=0).expm1() * alpha
+    return _finish(input, lazygrad.where(input > 0, input, negative), inplace)
+
+
+def elu_(input: Tensor, alpha: float = 1.0) -> Tensor:
+    """elu in place."""
+    return elu(input, alpha, inplace=True)
+
+
+def selu(input: Tensor, inplace: bool = False) -> Tensor:
+    """The self-normalizing ELU: scale * elu(x, alpha) with fixed numbers."""
+    negative = input.clamp(max=0).expm1() * (_SELU_SCALE * _SELU_ALPHA)
+    return _finish(input, lazygrad.where(input > 0, input * _SELU_SCALE, negative), inplace)
+
+
+def selu_(input: Tensor) -> Tensor:
+    """selu in place."""
+    return selu(input, inplace=True)
+
+
+def celu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
+    """x where positive, else alpha * (exp(x / alpha) - 1)."""
+    if alpha == 0:
+        raise ShapeError("[celu] ZeroDivisionError: alpha cannot be 0 for CELU")
+    negative = (input.clamp(max=0) * (1.0 / alpha)).expm1() * alpha
+    return _finish(input, lazygrad.where(input > 0, input, negative), inplace)
+
+
+def celu_(input: Tensor, alpha: float = 1.0) -> Tensor:
+    """celu in place."""
+    return celu(input, alpha, inplace=True)
+
+
+def gelu(input: Tensor, approximate: str = "none") -> Tensor:
+    """x times the normal distribution's integral up to x; `approximate="tanh"` uses tanh in place of erf."""
+    if approximate == "none":
+        return input * 0.5 * (1.0 + (input * math.sqrt(0.5)).erf())
+    if approximate == "tanh":
+        inner = math.sqrt(2.0 / math.pi) * (input + 0.044715 * (input * input * input))
+        return 0.5 * input * (1.0 + inner.tanh())
+    raise ShapeError(f"[gelu] approximate argument must be either none or tanh, got {approximate!r}")
+
+
+def silu(input: Tensor, inplace: bool = False) -> Tensor:
+    """x * sigmoid(x)."""
+    return _finish(input, input * input.sigmoid(), inplace)
+
+
+def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
+    """log(1 + exp(beta * x)) / beta; x itself where beta * x is above `threshold`."""
+    scaled = input * beta
+    linear = scaled > threshold
+    return lazygrad.where(linear, input, lazygrad.where(linear, 0.0, scaled).exp().log1p() / beta)
+
+
+def mish(input: Tensor, inplace: bool = False) -> Tensor:
+    """x * tanh(softplus(x))."""
+    return _finish(input, input * softplus(input).tanh(), inplace)
+
+
+def logsigmoid(input: Tensor) -> Tensor:
+    """log(sigmoid(x)), without overflow for any x."""
+    lower = lazygrad.minimum(input, lazygrad.zeros_like(input))
+    return lower - (-input.abs()).exp().log1p()
+
+
+def softsign(input: Tensor) -> Tensor:
+    """x / (1 + |x|)."""
+    return input / (input.abs() + 1)
+
+
+def tanhshrink(input: Tensor) -> Tensor:
+    """x - tanh(x)."""
+    return input - input.tanh()
+
+
+def hardshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
+    """x, but 0 where |x| <= lambd."""
+    return lazygrad.where(input.abs() <= lambd, 0.0, input)
+
+
+def softshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
+    """x moved towards 0 by lambd, 0 where |x| <= lambd."""
+    if lambd < 0:
+        raise ShapeError(f"[softshrink] lambda must be greater or equal to 0, but found to be {lambd}")
+    # x * 0 keeps NaN
+    below = lazygrad.where(input < -lambd, input + lambd, input * 0)
+    return lazygrad.where(input > lambd, input - lambd, below)
+
+
+def glu(input: Tensor, dim: int = -1) -> Tensor:
+    """The first half along `dim` times the sigmoid of the second; the size of `dim` must be even."""
+    if input.ndim == 0:
+        raise ShapeError("[glu] glu does not support 0-dimensional tensors")
+    if input.shape[dim] % 2:
+        raise ShapeError(f"[glu] Halving dimension must be even, but dimension {dim} is size {input.shape[dim]}")
+    first, second = input.chunk(2, dim)
+    return first * second.sigmoid()
+
+
+def _implicit_dim(name: str, ndim: int) -> int:
+    warnings.warn(f"Implicit dimension choice for {name} has been deprecated. Change the call to include dim=X as an "
+                  "argument.", stacklevel=3)
+    return 0 if ndim in (0, 1, 3) else 1
+
+
+def softmax(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None) -> Tensor:
+    """exp(x) divided by its sum along `dim`; the input is cast to `dtype` first."""
+    dim = _implicit_dim("softmax", input.ndim) if dim is None else dim
+    return input.softmax(dim) if dtype is None else input.softmax(dim, dtype=dtype)
+
+
+def softmin(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None) -> Tensor:
+    """softmax(-x)."""
+    dim = _implicit_dim("softmin", input.ndim) if dim is None else dim
+    return softmax(-input, dim, dtype=dtype)
+
+
+def log_softmax(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None) -> Tensor:
+    """The logarithm of softmax, without overflow."""
+    dim = _implicit_dim("log_softmax", input.ndim) if dim is None else dim
+    return input.log_softmax(dim) if dtype is None else input.log_softmax(dim, dtype=dtype)
+
+
+def softmax2d(input: Tensor) -> Tensor:
+    """softmax over the channels of a (N, C, H, W) or (C, H, W) tensor."""
+    return softmax(input, -3)
+
+
+def gumbel_softmax(logits: Tensor, tau: float = 1, hard: bool = False, eps: float = 1e-10, dim: int = -1) -> Tensor:
+    """A sample of the Gumbel-softmax distribution; with `hard`, one-hot with the gradient of the soft sample."""
+    uniform = lazygrad.rand(logits.shape, dtype=logits.dtype, device=logits.device)
+    # 1 - u lies in (0, 1]; its -log is exponential and, but for u = 0, positive
+    exponential = -(1.0 - uniform).log()
+    # the smallest normal number of every float type but float16 is far smaller
+    gumbels = -exponential.clamp(min=6.2e-05 if logits.dtype == lazygrad.float16 else 1.2e-38).log()
+    soft = ((logits + gumbels) / tau).softmax(dim)
+    if not hard:
+        return soft
+    index = soft.argmax(dim, keepdim=True)
+    one = lazygrad.zeros_like(logits).detach().scatter(dim, index, 1.0)
+    return one - soft.detach() + soft

@@ -1,0 +1,47 @@
+"""Scaled dot product attention."""
+
+from __future__ import annotations
+
+import math
+
+import lazygrad
+from lazygrad.errors import ShapeError
+from lazygrad.nn.functional.dropout import dropout
+from lazygrad.tensors import Tensor
+
+
+def scaled_dot_product_attention(query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None,
+                                 dropout_p: float = 0.0, is_causal: bool = False, scale: float | None = None,
+                                 enable_gqa: bool = False) -> Tensor:
+    """softmax(query @ key.T * scale + mask) @ value.
+
+    query (..., L, E), key (..., S, E), value (..., S, V) give (..., L, V). A bool mask is True where attention is
+    allowed; a float mask is added. A query that may attend to nothing gives zeros. `scale` defaults to 1 / sqrt(E).
+    `enable_gqa`: key and value have fewer heads (axis -3), each used by a run of query heads.
+    """
+    if query.ndim < 2 or key.ndim < 2 or value.ndim < 2 or query.shape[-1] != key.shape[-1]:
+        raise ShapeError(f"[scaled_dot_product_attention] query {tuple(query.shape)}, key {tuple(key.shape)} and value "
+                         f"{tuple(value.shape)}: each needs two axes, and query and key the same last one")
+    if is_causal and attn_mask is not None:
+        raise ShapeError("[scaled_dot_product_attention] Explicit attn_mask should not be set when is_causal=True")
+    if enable_gqa:
+        repeats = query.shape[-3] // key.shape[-3]
+        key = key.repeat_interleave(repeats, -3)
+        value = value.repeat_interleave(query.shape[-3] // value.shape[-3], -3)
+    scale = 1 / math.sqrt(query.shape[-1]) if scale is None else scale
+    scores = query.matmul(key.transpose(-2, -1)) * scale
+    nothing = None
+    if is_causal:
+        rows = lazygrad.arange(query.shape[-2], device=query.device).unsqueeze(1)
+        columns = lazygrad.arange(key.shape[-2], device=query.device)
+        scores = scores.masked_fill(columns > rows, -math.inf)
+    elif attn_mask is not None:
+        masked = attn_mask.dtype == lazygrad.bool
+        scores = scores.masked_fill(attn_mask.logical_not(), -math.inf) if masked else scores + attn_mask
+        nothing = (scores.detach() == -math.inf).all(-1, keepdim=True)
+        # a row of -inf would make softmax, and every gradient behind it, NaN
+        scores = scores.masked_fill(nothing, 0.0)
+    weights = scores.softmax(-1)
+    if nothing is not None:
+        weights = weights.masked_fill(nothing, 0.0)
+    return dropout(weights, dropout_p).matmul(value) if dropout_p > 0 else weights.matmul(value)

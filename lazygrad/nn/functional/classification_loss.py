@@ -1,0 +1,191 @@
+"""Losses against classes and probabilities: cross entropy, negative log likelihood, binary cross entropy, KL.
+
+`reduction` is "none", "mean" or "sum"; `size_average` and `reduce` are its old spelling.
+"""
+
+from __future__ import annotations
+
+import warnings
+
+import lazygrad
+from lazygrad.errors import ArgumentError, ShapeError
+from lazygrad.nn.functional.activation import logsigmoid
+from lazygrad.nn.functional.norm import wide
+from lazygrad.tensors import Tensor
+
+
+def chosen_reduction(reduction: str, size_average: bool | None, reduce: bool | None) -> str:
+    """The reduction to use, with PyTorch's reading of the two old arguments."""
+    if size_average is not None or reduce is not None:
+        warnings.warn("size_average and reduce args will be deprecated, please use reduction='...' instead.",
+                      stacklevel=3)
+        average = size_average is None or size_average
+        reduction = "none" if reduce is False else "mean" if average else "sum"
+    if reduction not in ("none", "mean", "sum"):
+        raise ArgumentError(f"{reduction} is not a valid value for reduction")
+    return reduction
+
+
+def reduced(loss: Tensor, reduction: str) -> Tensor:
+    """The loss of each element as it is, its mean or its sum."""
+    return loss if reduction == "none" else loss.mean() if reduction == "mean" else loss.sum()
+
+
+def _class_axis(name: str, input: Tensor, target: Tensor) -> int:
+    axis = 0 if input.ndim == 1 else 1
+    expected = tuple(n for i, n in enumerate(input.shape) if i != axis)
+    if input.ndim == 0:
+        raise ShapeError(f"[{name}] expected an input with a class axis, got a 0-d tensor")
+    if tuple(target.shape) == expected:
+        return axis
+    if target.ndim and input.ndim > 1 and target.shape[0] != input.shape[0]:
+        raise ArgumentError(f"Expected input batch_size ({input.shape[0]}) to match target batch_size "
+                            f"({target.shape[0]}).")
+    raise ShapeError(f"[{name}] Expected target size {list(expected)}, got {list(target.shape)} "
+                     f"for input {list(input.shape)}")
+
+
+def _picked(x: Tensor, target: Tensor, axis: int) -> Tensor:
+    """x[..., target, ...]: one indexed load for each target."""
+    return x.gather(axis, target.unsqueeze(axis)).squeeze(axis)
+
+
+def _over_targets(loss: Tensor, target: Tensor, weight: Tensor | None, ignore_index: int, reduction: str) -> Tensor:
+    """Losses of single targets weighted by class, zero where ignored, and reduced; the mean is a weighted one."""
+    ignored = target == ignore_index
+    if weight is None:
+        loss = lazygrad.where(ignored, 0.0, loss)
+        count = lazygrad.where(ignored, 0.0, lazygrad.ones_like(loss)) if reduction == "mean" else None
+    else:
+        count = lazygrad.where(ignored, 0.0, weight[lazygrad.where(ignored, 0, target)])
+        loss = lazygrad.where(ignored, 0.0, loss * count)
+    if reduction == "mean":
+        return loss.sum() / count.sum()
+    return reduced(loss, reduction)
+
+
+def _check_weight(name: str, weight: Tensor | None, classes: int) -> None:
+    if weight is not None and tuple(weight.shape) != (classes,):
+        raise ShapeError(f"[{name}] weight tensor should be defined either for all {classes} classes or no classes "
+                         f"but got weight tensor of shape: {list(weight.shape)}")
+
+
+def nll_loss(input: Tensor, target: Tensor, weight: Tensor | None = None, size_average: bool | None = None,
+             ignore_index: int = -100, reduce: bool | None = None, reduction: str = "mean") -> Tensor:
+    """Minus the entry of `input` (log probabilities, (C,) or (N, C, ...)) at each target class ((), (N, ...)).
+
+    The mean weighs each target by its class's weight; ignored targets count for nothing.
+    """
+    reduction = chosen_reduction(reduction, size_average, reduce)
+    axis = _class_axis("nll_loss", input, target)
+    _check_weight("nll_loss", weight, input.shape[axis])
+    safe = lazygrad.where(target == ignore_index, 0, target).long()
+    return _over_targets(-_picked(input, safe, axis), target, weight, ignore_index, reduction)
+
+
+def cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None = None, size_average: bool | None = None,
+                  ignore_index: int = -100, reduce: bool | None = None, reduction: str = "mean",
+                  label_smoothing: float = 0.0) -> Tensor:
+    """Cross entropy of logits (C,) or (N, C, ...) with classes ((), (N, ...)) or probabilities (the input's shape)."""
+    reduction = chosen_reduction(reduction, size_average, reduce)
+    if not 0.0 <= label_smoothing <= 1.0:
+        raise ShapeError(f"[cross_entropy] label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing}")
+    axis = 0 if input.ndim == 1 else 1
+    if input.ndim:
+        _check_weight("cross_entropy", weight, input.shape[axis])
+    if tuple(target.shape) == tuple(input.shape) and input.ndim:
+        return _soft_cross_entropy(input, target, weight, reduction, label_smoothing, axis)
+    if target.is_floating_point():
+        raise ShapeError(f"[cross_entropy] target classes must be integers, got {target.dtype}; probabilities need "
+                         f"the input's shape {list(input.shape)}, got {list(target.shape)}")
+    axis = _class_axis("cross_entropy", input, target)
+    x = wide(input)
+    # log-sum-exp of x - max, less the target's own logit: no log-softmax of all classes is stored
+    top = x.detach().amax(axis, keepdim=True)
+    total = (x - top).exp().sum(axis).log()
+    safe = lazygrad.where(target == ignore_index, 0, target).long()
+    loss = total - (_picked(x, safe, axis) - top.squeeze(axis))
+    result = _over_targets(loss, target, weight, ignore_index, reduction)
+    if label_smoothing > 0:
+        smooth = _smooth_loss(x - top - total.unsqueeze(axis), target, weight, ignore_index, reduction, axis)
+        result = (1 - label_smoothing) * result + (label_smoothing / input.shape[axis]) * smooth
+    return result.to(input.dtype)
+
+
+def _smooth_loss(log_prob: Tensor, target: Tensor, weight: Tensor | None, ignore_index: int, reduction: str,
+                 axis: int) -> Tensor:
+    """The loss against all classes alike, reduced as the loss against the target is."""
+    ignored = target == ignore_index
+    weighted = log_prob if weight is None else log_prob * _along(weight, axis, log_prob.ndim)
+    loss = lazygrad.where(ignored, 0.0, -weighted.sum(axis))
+    if reduction != "mean":
+        return reduced(loss, reduction)
+    one = lazygrad.ones_like(loss) if weight is None else weight[lazygrad.where(ignored, 0, target)]
+    return loss.sum() / lazygrad.where(ignored, 0.0, one).sum()
+
+
+def _along(weight: Tensor, axis: int, ndim: int) -> Tensor:
+    return weight.reshape([-1 if i == axis else 1 for i in range(ndim)])
+
+
+def _soft_cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None, reduction: str, label_smoothing: float,
+                        axis: int) -> Tensor:
+    if not target.is_floating_point():
+        raise ShapeError(f"[cross_entropy] Expected floating point type for target with class probabilities, "
+                         f"got {target.dtype}")
+    classes = input.shape[axis]
+    if label_smoothing > 0:
+        target = target * (1 - label_smoothing) + label_smoothing / classes
+    product = wide(input).log_softmax(axis) * target
+    if weight is not None:
+        product = product * _along(weight, axis, input.ndim)
+    if reduction == "none":
+        return -product.sum(axis).to(input.dtype)
+    total = -product.sum()
+    count = max(input.numel() // max(classes, 1), 0)
+    return (total / count if reduction == "mean" else total).to(input.dtype)
+
+
+def binary_cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None = None, size_average: bool | None = None,
+                         reduce: bool | None = None, reduction: str = "mean") -> Tensor:
+    """-(target * log(input) + (1 - target) * log(1 - input)), each logarithm at least -100; shapes are equal."""
+    reduction = chosen_reduction(reduction, size_average, reduce)
+    if tuple(target.shape) != tuple(input.shape):
+        raise ArgumentError(f"Using a target size ({target.size()}) that is different to the input size "
+                            f"({input.size()}) is deprecated. Please ensure they have the same size.")
+    loss = (target - 1) * _bounded_log(1 - input) - target * _bounded_log(input)
+    return reduced(loss if weight is None else loss * weight, reduction)
+
+
+def _bounded_log(x: Tensor) -> Tensor:
+    """log(x), at least -100; the log of 0 is taken of 1 instead, whose derivative is finite."""
+    zero = x <= 0
+    return lazygrad.where(zero, -100.0, lazygrad.where(zero, 1.0, x).log().clamp(min=-100.0))
+
+
+def binary_cross_entropy_with_logits(input: Tensor, target: Tensor, weight: Tensor | None = None,
+                                     size_average: bool | None = None, reduce: bool | None = None,
+                                     reduction: str = "mean", pos_weight: Tensor | None = None) -> Tensor:
+    """binary_cross_entropy of sigmoid(input), without overflow; pos_weight weighs the positive class."""
+    reduction = chosen_reduction(reduction, size_average, reduce)
+    if tuple(target.shape) != tuple(input.shape):
+        raise ArgumentError(f"Target size ({target.size()}) must be the same as input size ({input.size()})")
+    logs = logsigmoid(input)
+    if pos_weight is not None:
+        logs = logs * ((pos_weight - 1) * target + 1)
+    loss = (1 - target) * input - logs
+    return reduced(loss if weight is None else loss * weight, reduction)
+
+
+def kl_div(input: Tensor, target: Tensor, size_average: bool | None = None, reduce: bool | None = None,
+           reduction: str = "mean", log_target: bool = False) -> Tensor:
+    """target * (log(target) - input) for log probabilities `input`; "batchmean" divides the sum by the batch."""
+    if reduction == "batchmean":
+        total = kl_div(input, target, reduction="sum", log_target=log_target)
+        return total / input.shape[0] if input.ndim else total
+    reduction = chosen_reduction(reduction, size_average, reduce)
+    if log_target:
+        return reduced(target.exp() * (target - input), reduction)
+    zero = target == 0
+    own = lazygrad.where(zero, 0.0, target * lazygrad.where(zero, 1.0, target).log())
+    return reduced(own - target * input, reduction)

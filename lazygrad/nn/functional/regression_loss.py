@@ -1,0 +1,110 @@
+"""Losses against numbers: squared, absolute, Huber, Poisson and Gaussian.
+
+`reduction` is "none", "mean" or "sum"; `size_average` and `reduce` are its old spelling.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+
+import lazygrad
+from lazygrad.errors import ArgumentError
+from lazygrad.nn.functional.classification_loss import chosen_reduction, reduced
+from lazygrad.tensors import Tensor
+
+
+def _warn_of_broadcast(input: Tensor, target: Tensor) -> None:
+    if tuple(input.shape) != tuple(target.shape):
+        warnings.warn(f"Using a target size ({target.size()}) that is different to the input size ({input.size()}). "
+                      "This will likely lead to incorrect results due to broadcasting. "
+                      "Please ensure they have the same size.", stacklevel=3)
+
+
+def mse_loss(input: Tensor, target: Tensor, size_average: bool | None = None, reduce: bool | None = None,
+             reduction: str = "mean", weight: Tensor | None = None) -> Tensor:
+    """(input - target) ** 2; with `weight`, the mean is a weighted one."""
+    reduction = chosen_reduction(reduction, size_average, reduce)
+    _warn_of_broadcast(input, target)
+    difference = input - target
+    return _weighted(difference * difference, weight, reduction)
+
+
+def _weighted(loss: Tensor, weight: Tensor | None, reduction: str) -> Tensor:
+    if weight is None:
+        return reduced(loss, reduction)
+    loss = loss * weight
+    return loss.sum() / weight.expand_as(loss).sum() if reduction == "mean" else reduced(loss, reduction)
+
+
+def l1_loss(input: Tensor, target: Tensor, size_average: bool | None = None, reduce: bool | None = None,
+            reduction: str = "mean", weight: Tensor | None = None) -> Tensor:
+    """|input - target|."""
+    reduction = chosen_reduction(reduction, size_average, reduce)
+    _warn_of_broadcast(input, target)
+    return _weighted((input - target).abs(), weight, reduction)
+
+
+def smooth_l1_loss(input: Tensor, target: Tensor, size_average: bool | None = None, reduce: bool | None = None,
+                   reduction: str = "mean", beta: float = 1.0) -> Tensor:
+    """d * d / (2 * beta) where d = |input - target| is below beta, else d - beta / 2."""
+    if beta < 0:
+        raise ArgumentError(f"smooth_l1_loss does not support negative values for beta, got {beta}")
+    if beta == 0:
+        return l1_loss(input, target, size_average, reduce, reduction)
+    reduction = chosen_reduction(reduction, size_average, reduce)
+    _warn_of_broadcast(input, target)
+    distance = (input - target).abs()
+    return reduced(lazygrad.where(distance < beta, 0.5 * distance * distance / beta, distance - 0.5 * beta), reduction)
+
+
+def huber_loss(input: Tensor, target: Tensor, reduction: str = "mean", delta: float = 1.0,
+               weight: Tensor | None = None) -> Tensor:
+    """d * d / 2 where d = |input - target| is below delta, else delta * (d - delta / 2)."""
+    reduction = chosen_reduction(reduction, None, None)
+    if delta <= 0:
+        raise ArgumentError(f"huber_loss does not support non-positive values for delta, got {delta}")
+    _warn_of_broadcast(input, target)
+    distance = (input - target).abs()
+    loss = lazygrad.where(distance < delta, 0.5 * distance * distance, delta * (distance - 0.5 * delta))
+    return _weighted(loss, weight, reduction)
+
+
+def poisson_nll_loss(input: Tensor, target: Tensor, log_input: bool = True, full: bool = False,
+                     size_average: bool | None = None, eps: float = 1e-8, reduce: bool | None = None,
+                     reduction: str = "mean") -> Tensor:
+    """Minus the log likelihood of counts under a Poisson rate (`log_input`: its logarithm).
+
+    `full` adds Stirling's approximation of the constant term.
+    """
+    reduction = chosen_reduction(reduction, size_average, reduce)
+    loss = input.exp() - target * input if log_input else input - target * (input + eps).log()
+    if full:
+        large = target > 1
+        safe = lazygrad.where(large, target, 1.0)
+        loss = loss + lazygrad.where(large, safe * safe.log() - safe + 0.5 * (2 * math.pi * safe).log(), 0.0)
+    return reduced(loss, reduction)
+
+
+def gaussian_nll_loss(input: Tensor, target: Tensor, var: Tensor | float, full: bool = False, eps: float = 1e-6,
+                      reduction: str = "mean") -> Tensor:
+    """Minus the log likelihood of `target` under normal distributions with mean `input` and variance `var`.
+
+    `var` has the input's shape, or lacks its last axis or has size 1 there. ValueError for a negative `var`.
+    """
+    reduction = chosen_reduction(reduction, None, None)
+    if not isinstance(var, Tensor):
+        var = lazygrad.full_like(input, var)
+    shape = tuple(input.shape)
+    if tuple(var.shape) != shape:
+        if tuple(var.shape) == shape[:-1]:
+            var = var.unsqueeze(-1)
+        elif tuple(var.shape) != (*shape[:-1], 1):
+            raise ArgumentError("var is of incorrect size")
+    if bool((var < 0).any()):
+        raise ArgumentError("var has negative entry/entries")
+    # the lower bound of the variance passes the gradient as if it were not there
+    bounded = var + (var.clamp(min=eps) - var).detach()
+    difference = input - target
+    loss = 0.5 * (bounded.log() + difference * difference / bounded)
+    return reduced(loss + 0.5 * math.log(2 * math.pi) if full else loss, reduction)

@@ -1,0 +1,187 @@
+"""Hooks of modules: handles, the hooks of all modules, and registration on one module."""
+
+from __future__ import annotations
+
+import itertools
+import weakref
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any
+
+_next_id = itertools.count()
+
+
+class RemovableHandle:
+    """What registering a hook returns; `remove()` takes the hook out again. Works as a context manager."""
+
+    def __init__(self, hooks: dict[int, Any], *, extra: tuple[dict[int, Any], ...] = ()) -> None:
+        self.id = next(_next_id)
+        self._tables = tuple(weakref.ref(table) for table in (hooks, *extra))
+
+    def remove(self) -> None:
+        for reference in self._tables:
+            table = reference()
+            if table is not None:
+                table.pop(self.id, None)
+
+    def __getstate__(self) -> tuple[int, tuple]:
+        return self.id, tuple(reference() for reference in self._tables)
+
+    def __setstate__(self, state: tuple[int, tuple]) -> None:
+        self.id = state[0]
+        self._tables = tuple(weakref.ref(OrderedDict() if t is None else t) for t in state[1])
+
+    def __enter__(self) -> RemovableHandle:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.remove()
+
+
+class HookTable(OrderedDict):
+    """Hooks by id, in the order in which they run."""
+
+    def register(self, hook: Callable, prepend: bool = False, flags: tuple[tuple[dict[int, bool], bool], ...] = ()
+                 ) -> RemovableHandle:
+        """Add `hook`; each of `flags` is (table, whether to note this hook in it)."""
+        handle = RemovableHandle(self, extra=tuple(table for table, _ in flags))
+        self[handle.id] = hook
+        for table, wanted in flags:
+            if wanted:
+                table[handle.id] = True
+        if prepend:
+            self.move_to_end(handle.id, last=False)
+        return handle
+
+
+global_forward_pre_hooks = HookTable()
+global_forward_hooks = HookTable()
+global_forward_hooks_always_called = HookTable()
+global_forward_hooks_with_kwargs = HookTable()
+global_backward_pre_hooks = HookTable()
+global_backward_hooks = HookTable()
+global_buffer_registration_hooks = HookTable()
+global_module_registration_hooks = HookTable()
+global_parameter_registration_hooks = HookTable()
+
+
+def register_module_forward_pre_hook(hook: Callable) -> RemovableHandle:
+    """Run `hook(module, args)` before the forward of every module."""
+    return global_forward_pre_hooks.register(hook)
+
+
+def register_module_forward_hook(hook: Callable, *, with_kwargs: bool = False, always_call: bool = False
+                                 ) -> RemovableHandle:
+    """Run `hook(module, args, output)` after the forward of every module."""
+    return global_forward_hooks.register(hook, flags=((global_forward_hooks_with_kwargs, with_kwargs),
+                                                      (global_forward_hooks_always_called, always_call)))
+
+
+def register_module_full_backward_pre_hook(hook: Callable) -> RemovableHandle:
+    """Run `hook(module, grad_output)` when gradients arrive at the output of any module."""
+    return global_backward_pre_hooks.register(hook)
+
+
+def register_module_full_backward_hook(hook: Callable) -> RemovableHandle:
+    """Run `hook(module, grad_input, grad_output)` when gradients of any module's inputs are known."""
+    return global_backward_hooks.register(hook)
+
+
+def register_module_buffer_registration_hook(hook: Callable) -> RemovableHandle:
+    """Run `hook(module, name, buffer)` when any buffer is registered; it may return another buffer."""
+    return global_buffer_registration_hooks.register(hook)
+
+
+def register_module_module_registration_hook(hook: Callable) -> RemovableHandle:
+    """Run `hook(module, name, submodule)` when any submodule is registered; it may return another module."""
+    return global_module_registration_hooks.register(hook)
+
+
+def register_module_parameter_registration_hook(hook: Callable) -> RemovableHandle:
+    """Run `hook(module, name, param)` when any parameter is registered; it may return another parameter."""
+    return global_parameter_registration_hooks.register(hook)
+
+
+class HookMethods:
+    """The part of Module that registers hooks; each method returns a RemovableHandle."""
+
+    _forward_hooks: HookTable
+    _forward_hooks_with_kwargs: HookTable
+    _forward_hooks_always_called: HookTable
+    _forward_pre_hooks: HookTable
+    _forward_pre_hooks_with_kwargs: HookTable
+    _backward_hooks: HookTable
+    _backward_pre_hooks: HookTable
+    _state_dict_hooks: HookTable
+    _state_dict_pre_hooks: HookTable
+    _load_state_dict_pre_hooks: HookTable
+    _load_state_dict_post_hooks: HookTable
+
+    def register_forward_pre_hook(self, hook: Callable, *, prepend: bool = False, with_kwargs: bool = False
+                                  ) -> RemovableHandle:
+        """Run `hook(module, args)` before forward; it may return new arguments.
+
+        With `with_kwargs`, the hook is called as `hook(module, args, kwargs)` and may return (args, kwargs).
+        """
+        return self._forward_pre_hooks.register(hook, prepend, ((self._forward_pre_hooks_with_kwargs, with_kwargs),))
+
+    def register_forward_hook(self, hook: Callable, *, prepend: bool = False, with_kwargs: bool = False,
+                              always_call: bool = False) -> RemovableHandle:
+        """Run `hook(module, args, output)` after forward; what it returns replaces the output.
+
+        With `with_kwargs`, it is called as `hook(module, args, kwargs, output)`; with `always_call`, also when
+        forward raises.
+        """
+        return self._forward_hooks.register(hook, prepend, ((self._forward_hooks_with_kwargs, with_kwargs),
+                                                            (self._forward_hooks_always_called, always_call)))
+
+    def register_full_backward_pre_hook(self, hook: Callable, prepend: bool = False) -> RemovableHandle:
+        """Run `hook(module, grad_output)` when the output's gradients are known; it may return other ones."""
+        return self._backward_pre_hooks.register(hook, prepend)
+
+    def register_full_backward_hook(self, hook: Callable, prepend: bool = False) -> RemovableHandle:
+        """Run `hook(module, grad_input, grad_output)`; what it returns replaces grad_input."""
+        return self._backward_hooks.register(hook, prepend)
+
+    def register_backward_hook(self, hook: Callable) -> RemovableHandle:
+        """The same as register_full_backward_hook."""
+        return self.register_full_backward_hook(hook)
+
+    def register_state_dict_pre_hook(self, hook: Callable) -> RemovableHandle:
+        """Run `hook(module, prefix, keep_vars)` before state_dict collects."""
+        return self._state_dict_pre_hooks.register(hook)
+
+    def register_state_dict_post_hook(self, hook: Callable) -> RemovableHandle:
+        """Run `hook(module, state_dict, prefix, local_metadata)` after state_dict; it changes the dict in place."""
+        hook._from_public_api = True  # type: ignore[attr-defined]
+        return self._state_dict_hooks.register(hook)
+
+    def _register_state_dict_hook(self, hook: Callable) -> RemovableHandle:
+        return self._state_dict_hooks.register(hook)
+
+    def register_load_state_dict_pre_hook(self, hook: Callable) -> RemovableHandle:
+        """Run `hook(module, state_dict, prefix, local_metadata, strict, missing, unexpected, errors)` before loading."""
+        return self._load_state_dict_pre_hooks.register(_WithModule(hook, self))
+
+    def _register_load_state_dict_pre_hook(self, hook: Callable, with_module: bool = False) -> RemovableHandle:
+        return self._load_state_dict_pre_hooks.register(_WithModule(hook, self) if with_module else hook)
+
+    def register_load_state_dict_post_hook(self, hook: Callable) -> RemovableHandle:
+        """Run `hook(module, incompatible_keys)` after loading; it may change the two lists in place."""
+        return self._load_state_dict_post_hooks.register(hook)
+
+
+class _WithModule:
+    """A hook that gets its module first, without keeping the module alive."""
+
+    def __init__(self, hook: Callable, module: object) -> None:
+        self.hook, self.module = hook, weakref.ref(module)
+
+    def __call__(self, *args: Any) -> Any:
+        return self.hook(self.module(), *args)
+
+    def __getstate__(self) -> tuple:
+        return self.hook, self.module()
+
+    def __setstate__(self, state: tuple) -> None:
+        self.hook, self.module = state[0], weakref.ref(state[1])

@@ -1,0 +1,330 @@
+"""`Optimizer`: parameter groups, state, saving and loading; and the loop that most optimizers share."""
+
+from __future__ import annotations
+
+import functools
+import warnings
+from collections import OrderedDict, defaultdict
+from collections.abc import Callable, Iterable
+from copy import deepcopy
+from itertools import chain
+from typing import Any
+
+import lazygrad
+from lazygrad.errors import ArgumentError, ArgumentTypeError
+from lazygrad.tensors import Tensor
+
+
+class _Required:
+    def __repr__(self) -> str:
+        return "<required parameter>"
+
+
+required = _Required()
+
+
+class _Hook:
+    """What registering a hook returns; `remove()` takes the hook out again."""
+
+    def __init__(self, table: OrderedDict[object, Callable], hook: Callable, prepend: bool = False) -> None:
+        self._table = table
+        table[self] = hook
+        if prepend:
+            table.move_to_end(self, last=False)
+
+    def remove(self) -> None:
+        self._table.pop(self, None)
+
+
+def _with_hooks(step: Callable) -> Callable:
+    """`step` with the optimizer's hooks before and after it, counted so that schedulers can check the order."""
+
+    @functools.wraps(step)
+    def run(self: Optimizer, *args: Any, **kwargs: Any) -> Any:
+        for hook in list(self._step_pre_hooks.values()):
+            result = hook(self, args, kwargs)
+            if result is not None:
+                args, kwargs = result
+        self._steps_taken += 1
+        outcome = step(self, *args, **kwargs)
+        for hook in list(self._step_post_hooks.values()):
+            hook(self, args, kwargs)
+        return outcome
+
+    run._hooked = True  # type: ignore[attr-defined]
+    return run
+
+
+class Optimizer:
+    """Parameters in groups, each with its own settings, and what an optimizer remembers of each parameter.
+
+    Subclasses give `defaults` and define `step`.
+    """
+
+    _hook_tables = ("_step_pre_hooks", "_step_post_hooks", "_state_dict_pre_hooks", "_state_dict_post_hooks",
+                    "_load_state_dict_pre_hooks", "_load_state_dict_post_hooks")
+    _step_pre_hooks: OrderedDict
+    _step_post_hooks: OrderedDict
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        own = cls.__dict__.get("step")
+        if own is not None and not getattr(own, "_hooked", False):
+            cls.step = _with_hooks(own)  # type: ignore[method-assign]
+
+    def __init__(self, params: Any, defaults: dict[str, Any]) -> None:
+        self.defaults = defaults
+        self._set_up()
+        if isinstance(params, Tensor):
+            raise ArgumentTypeError("params argument given to the optimizer should be an iterable of Tensors or dicts, "
+                                    f"but got {type(params).__name__}")
+        groups = list(params)
+        if not groups:
+            raise ArgumentError("optimizer got an empty parameter list")
+        if not isinstance(groups[0], dict):
+            groups = [{"params": groups}]
+        for group in groups:
+            self.add_param_group(group)
+
+    def _set_up(self) -> None:
+        for name in self._hook_tables:
+            self.__dict__.setdefault(name, OrderedDict())
+        self.__dict__.setdefault("_steps_taken", 0)
+        self.__dict__.setdefault("state", defaultdict(dict))
+        self.__dict__.setdefault("param_groups", [])
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"defaults": self.defaults, "state": self.state, "param_groups": self.param_groups}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._set_up()
+        self.defaults.setdefault("differentiable", False)
+
+    def __repr__(self) -> str:
+        lines = [type(self).__name__ + " ("]
+        for place, group in enumerate(self.param_groups):
+            lines.append(f"Parameter Group {place}")
+            lines.extend(f"    {key}: {group[key]}" for key in sorted(group) if key != "params")
+        return "\n".join([*lines, ")"])
+
+    # Hooks
+
+    def register_step_pre_hook(self, hook: Callable) -> _Hook:
+        """Run `hook(optimizer, args, kwargs)` before each step; it may return new (args, kwargs)."""
+        return _Hook(self._step_pre_hooks, hook)
+
+    def register_step_post_hook(self, hook: Callable) -> _Hook:
+        """Run `hook(optimizer, args, kwargs)` after each step."""
+        return _Hook(self._step_post_hooks, hook)
+
+    def register_state_dict_pre_hook(self, hook: Callable, prepend: bool = False) -> _Hook:
+        """Run `hook(optimizer)` before state_dict."""
+        return _Hook(self._state_dict_pre_hooks, hook, prepend)  # type: ignore[attr-defined]
+
+    def register_state_dict_post_hook(self, hook: Callable, prepend: bool = False) -> _Hook:
+        """Run `hook(optimizer, state_dict)` after state_dict; it may return another one."""
+        return _Hook(self._state_dict_post_hooks, hook, prepend)  # type: ignore[attr-defined]
+
+    def register_load_state_dict_pre_hook(self, hook: Callable, prepend: bool = False) -> _Hook:
+        """Run `hook(optimizer, state_dict)` before loading; it may return another one."""
+        return _Hook(self._load_state_dict_pre_hooks, hook, prepend)  # type: ignore[attr-defined]
+
+    def register_load_state_dict_post_hook(self, hook: Callable, prepend: bool = False) -> _Hook:
+        """Run `hook(optimizer)` after loading."""
+        return _Hook(self._load_state_dict_post_hooks, hook, prepend)  # type: ignore[attr-defined]
+
+    # Groups
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add parameters with settings of their own: `{"params": tensors, "lr": 0.1}`; others come from the defaults."""
+        if not isinstance(param_group, dict):
+            raise ArgumentTypeError(f"param_group must be a dict, but got {type(param_group)}")
+        params = param_group["params"]
+        if isinstance(params, set):
+            raise ArgumentTypeError("optimizer parameters should be ordered collections, but the ordering of tensors in "
+                                    "sets will change between runs. Please use a list instead.")
+        params = [params] if isinstance(params, Tensor) else list(params)
+        named = [isinstance(p, tuple) for p in params]
+        if any(named):
+            if not all(named):
+                raise ArgumentError("all optimizer params should be with/without names. Some param names are missing")
+            param_group["param_names"] = [name for name, _ in params]
+            params = [p for _, p in params]
+        for param in params:
+            if not isinstance(param, Tensor):
+                raise ArgumentTypeError("optimizer can only optimize Tensors, but one of the params is "
+                                        f"{type(param).__name__}")
+            if not (self.defaults.get("differentiable") or param.is_leaf or param.retains_grad):
+                raise ArgumentError("can't optimize a non-leaf Tensor")
+        param_group["params"] = params
+        for name, default in self.defaults.items():
+            if default is required and name not in param_group:
+                raise ArgumentError("parameter group didn't specify a value of required optimization parameter "
+                                    f"{name}")
+            param_group.setdefault(name, default)
+        if len({id(p) for p in params}) != len(params):
+            warnings.warn("optimizer contains a parameter group with duplicate parameters; in future, this will cause "
+                          "an error", stacklevel=3)
+        known = {id(p) for group in self.param_groups for p in group["params"]}
+        if any(id(p) in known for p in params):
+            raise ArgumentError("some parameters appear in more than one parameter group")
+        self.param_groups.append(param_group)
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget the gradients of all parameters, or set them to zero."""
+        for group in self.param_groups:
+            for param in group["params"]:
+                if param.grad is not None:
+                    param.grad = None if set_to_none else lazygrad.zeros_like(param.grad)
+
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Update the parameters once; every optimizer defines it. Returns what `closure` returned."""
+        raise ArgumentTypeError(f"[optim] {type(self).__name__} does not define step")
+
+    # Saving and loading
+
+    def state_dict(self) -> dict[str, Any]:
+        """{"state": {number: state}, "param_groups": [...]}, parameters replaced by their numbers."""
+        for hook in self._state_dict_pre_hooks.values():  # type: ignore[attr-defined]
+            hook(self)
+        numbers: dict[int, int] = {}
+        for param in chain.from_iterable(group["params"] for group in self.param_groups):
+            numbers.setdefault(id(param), len(numbers))
+        groups = [{**{key: value for key, value in group.items() if key != "params"},
+                   "params": [numbers[id(p)] for p in group["params"]]} for group in self.param_groups]
+        state = {numbers[id(key)] if isinstance(key, Tensor) else key: value for key, value in self.state.items()}
+        result: dict[str, Any] = {"state": state, "param_groups": groups}
+        for hook in self._state_dict_post_hooks.values():  # type: ignore[attr-defined]
+            changed = hook(self, result)
+            result = result if changed is None else changed
+        return result
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take the settings and states of a state_dict; states get the device and (floats) dtype of their parameter."""
+        state_dict = dict(state_dict)
+        for hook in self._load_state_dict_pre_hooks.values():  # type: ignore[attr-defined]
+            changed = hook(self, state_dict)
+            state_dict = state_dict if changed is None else changed
+        groups, saved = self.param_groups, deepcopy(state_dict["param_groups"])
+        if len(groups) != len(saved):
+            raise ArgumentError("loaded state dict has a different number of parameter groups")
+        if any(len(g["params"]) != len(s["params"]) for g, s in zip(groups, saved, strict=True)):
+            raise ArgumentError("loaded state dict contains a parameter group that doesn't match the size of "
+                                "optimizer's group")
+        params = dict(zip(chain.from_iterable(s["params"] for s in saved),
+                          chain.from_iterable(g["params"] for g in groups), strict=True))
+        state: defaultdict = defaultdict(dict)
+        for key, value in state_dict["state"].items():
+            state[params.get(key, key)] = _fitted(value, params[key]) if key in params else value
+        for group, fresh in zip(groups, saved, strict=True):
+            fresh["params"] = group["params"]
+            if "param_names" in group:
+                fresh["param_names"] = group["param_names"]
+        self.__setstate__({"state": state, "param_groups": saved})
+        for hook in self._load_state_dict_post_hooks.values():  # type: ignore[attr-defined]
+            hook(self)
+
+
+def _fitted(value: Any, param: Tensor, key: str | None = None) -> Any:
+    """A saved state as its parameter needs it; the count of steps stays as it is."""
+    if isinstance(value, Tensor):
+        if key == "step":
+            return value.clone()
+        dtype = param.dtype if param.is_floating_point() else value.dtype
+        return value.detach().clone().to(device=param.device, dtype=dtype)
+    if isinstance(value, dict):
+        return {k: _fitted(v, param, k) for k, v in value.items()}
+    return type(value)(_fitted(v, param) for v in value) if isinstance(value, list | tuple) else value
+
+
+class Numbers:
+    """Settings of one step as 0-d tensors: data, so that a schedule changes no kernel."""
+
+    def __init__(self, dtype: Any, device: Any) -> None:
+        self.dtype, self.device = dtype, device
+
+    def __call__(self, value: float) -> Tensor:
+        return lazygrad.tensor(value, dtype=self.dtype, device=self.device)
+
+
+def plain(value: Any) -> float:
+    """A setting as a Python number; a learning rate may be a 0-d tensor."""
+    return value.item() if isinstance(value, Tensor) else value
+
+
+class ParameterwiseOptimizer(Optimizer):
+    """An optimizer that updates each parameter from its own gradient and state: `update` says how."""
+
+    # what a state holds beside these is not computed here
+    def update(self, param: Tensor, grad: Tensor, state: dict[str, Any], group: dict[str, Any], number: Numbers
+               ) -> Tensor:
+        """The parameter's new value; changes `state`. Values are float32 or wider, `number` makes settings into data."""
+        raise ArgumentTypeError(f"[optim] {type(self).__name__} does not define update")
+
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Update every parameter that has a gradient; returns the closure's loss.
+
+        All new values, and the loss and buffers that were computed on the way to them, are realized together.
+        """
+        loss = None
+        if closure is not None:
+            with lazygrad.enable_grad():
+                loss = closure()
+        changed: list[Tensor] = []
+        with lazygrad.no_grad():
+            for group in self.param_groups:
+                for param in group["params"]:
+                    if param.grad is not None:
+                        changed.append(param)
+                        changed.extend(self._update_one(param, group))
+        lazygrad.realize(*changed)
+        return loss
+
+    def _update_one(self, param: Tensor, group: dict[str, Any]) -> Iterable[Tensor]:
+        """Update one parameter; returns the tensors of its state."""
+        state = self.state[param]
+        # 16-bit parameters are updated in float32 and rounded once
+        dtype = param.dtype if param.dtype.itemsize >= 4 else lazygrad.float32
+        grad = param.grad.to(dtype)
+        grad = -grad if group.get("maximize") else grad
+        value = self.update(param.detach().to(dtype), grad, state, group, Numbers(dtype, param.device))
+        param.copy_(value)
+        for key, kept in state.items():
+            if isinstance(kept, Tensor) and key != "step":
+                state[key] = kept.to(param.dtype)
+        return [kept for kept in state.values() if isinstance(kept, Tensor)]
+
+
+def next_step(state: dict[str, Any]) -> float:
+    """The number of this step, counted in state["step"], a 0-d float32 tensor as PyTorch keeps it."""
+    count = plain(state.get("step", 0.0)) + 1.0
+    state["step"] = lazygrad.tensor(count, dtype=lazygrad.float32, device="cpu")
+    return count
+
+
+def lerp(start: Tensor, end: Tensor, weight: float, number: Numbers) -> Tensor:
+    """start + weight * (end - start), rounded as PyTorch's lerp rounds it."""
+    if weight < 0.5:
+        return start + number(weight) * (end - start)
+    return end - (end - start) * number(1 - weight)
+
+
+def decayed(param: Tensor, grad: Tensor, group: dict[str, Any], number: Numbers) -> Tensor:
+    """The gradient with the penalty of the weights' squares added."""
+    decay = plain(group["weight_decay"])
+    return grad + number(decay) * param if decay != 0 else grad
+
+
+def check_at_least_zero(**values: Any) -> None:
+    """Raises ValueError, in PyTorch's words, for a negative setting; names spell PyTorch's messages."""
+    for name, value in values.items():
+        if not 0.0 <= plain(value):
+            raise ArgumentError(f"Invalid {name.replace('__', ' ')}: {value}")
+
+
+def check_betas(betas: tuple[Any, ...]) -> None:
+    """Raises ValueError for a beta outside [0, 1)."""
+    for place, beta in enumerate(betas):
+        if not 0.0 <= plain(beta) < 1.0:
+            raise ArgumentError(f"Invalid beta parameter at index {place}: {beta}")
