@@ -1,9 +1,312 @@
-"""Placeholder so that the engine imports; the recipe's author replaces this file."""
+"""Recipes for CPUs: which transforms make a naive nest fast. Contractions go to `contraction`, all else is here.
 
-from lazygrad.codegen.loopnest import LoopNest
+A nest is brought into plain form (divisions split away, loops over one row merged, contiguous loops coalesced); then
+each top-level loop is a *phase* of its own. Its directly nested domain loops are the *chain*, what the innermost holds
+the *core*. Either a chain loop runs in vector lanes, with one accumulator a lane, or the loops within the core do; the
+cheaper by `loop_cost` is taken. The rest of the chain is shared among workers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from lazygrad.codegen.contraction import contract
+from lazygrad.codegen.loop_cost import Vectors, cost, lanes_of, values_in, varying_names, vector_cost
+from lazygrad.codegen.loopnest import If, Let, Load, Loop, LoopNest, Statement, Store, statement_values, walk
+from lazygrad.codegen.transform import collapse, find_loop, interchange, mark, merge_loops, split_divisions
+from lazygrad.codegen.transform_cpu import (
+    accumulators, chunk_reduction, coalesce, divide, is_transposed, publish, transpose_tiles)
+from lazygrad.expr import Var
+from lazygrad.helpers import ceil_div, product, round_up
 from lazygrad.source import Target
+
+CYCLES_PER_BYTE = 0.25  # of memory traffic, for one core
+WORTH_SHARING = 40_000.0  # cycles of a phase below which one worker does it all
+WORTH_HANDING = 20_000.0  # cycles of a chunk that a worker takes at once
+CHUNKS = 8  # per worker: enough for an even end
+BLOCK_BYTES = 16 << 10  # of an array, in one block of a long vector loop
+BUSY = 12.0  # instructions in a turn that keep the processor busy without several vectors together
 
 
 def optimize(nest: LoopNest, target: Target) -> LoopNest:
-    """The nest as it is."""
+    """The nest as fast as we know how to make it for this target."""
+    contracted = contract(nest, target)
+    if contracted is not None:
+        return contracted
+    nest = coalesce(merge_loops(split_divisions(nest)))
+    nest = share_reductions(nest, target)
+    bodies: list[Statement] = []
+    words: list[str] = []
+    for s in nest.body:
+        part = replace(nest, body=(s,), recipe=())
+        if isinstance(s, Loop):
+            part = optimize_phase(part, target)
+        bodies += part.body
+        words += part.recipe
+    return replace(nest, body=tuple(bodies), recipe=(*nest.recipe, *words))
+
+
+# Reductions without a loop around them
+
+
+def share_reductions(nest: LoopNest, target: Target) -> LoopNest:
+    """Cut long top-level reductions into chunks for the workers."""
+    shared = False
+    for s in nest.body:
+        if not isinstance(s, Loop) or s.kind != "reduce" or total_cycles(s, target) < WORTH_SHARING:
+            continue
+        found = accumulators(s)
+        if s.var.extent < 2 or not found or any(a.size != 1 or a.space != "register" for a in found):
+            continue
+        lanes = lanes_of(s.body, target.vector_bytes)
+        wanted = min(CHUNKS * target.threads, max(int(total_cycles(s, target) / WORTH_HANDING), 2))
+        size = ceil_div(s.var.extent, wanted)
+        size = min(round_up(size, 4 * lanes), s.var.extent) if size > 4 * lanes else size
+        nest = chunk_reduction(nest, s.var.name, size)
+        shared = True
+    parallel = shared or any(isinstance(s, Loop) and s.kind == "domain" for s in nest.body)
+    return publish_scalars(nest) if parallel else nest
+
+
+def publish_scalars(nest: LoopNest) -> LoopNest:
+    """Scalars that one phase folds and a later one reads go through memory."""
+    folded = [a for s in nest.body if isinstance(s, Loop) and s.kind == "reduce" for a in accumulators(s)]
+    for array in dict.fromkeys(folded):
+        if array.space == "register" and any(isinstance(s, Loop) and s.kind == "domain" for s in after(nest, Store)):
+            nest = publish(nest, array)
     return nest
+
+
+def after(nest: LoopNest, kind: type) -> Sequence[Statement]:
+    """The top-level statements from the first of a kind on."""
+    first = next((i for i, s in enumerate(nest.body) if isinstance(s, kind)), len(nest.body))
+    return nest.body[first:]
+
+
+# One phase
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A top-level loop nest: the directly nested domain loops, and the body of the innermost."""
+
+    chain: tuple[Loop, ...]
+    core: tuple[Statement, ...]
+
+    @property
+    def is_straight(self) -> bool:
+        return not any(isinstance(s, Loop) for s in walk(self.core))
+
+
+def phase_of(nest: LoopNest) -> Phase:
+    chain: list[Loop] = []
+    body = nest.body
+    while len(body) == 1 and isinstance(body[0], Loop) and body[0].kind == "domain":
+        chain.append(body[0])
+        body = body[0].body
+    return Phase(tuple(chain), body)
+
+
+def optimize_phase(nest: LoopNest, target: Target) -> LoopNest:
+    """One top-level loop with its vector loops marked and its outer loops shared."""
+    phase = phase_of(nest)
+    if not phase.chain:
+        return mark_inner(nest, target)
+    tiled = transpose(nest, phase, target)
+    if tiled is not None:
+        return tiled
+    best, least = None, inner_cost(phase, target)
+    for loop in phase.chain:
+        price = chain_cost(phase, loop, target)
+        if price < least or price == least and best is not None:  # of equals the innermost
+            best, least = loop.var, price
+    if best is None:
+        return share(mark_inner(nest, target), target, None)
+    nest = innermost(nest, phase, best)
+    return share(nest, target, best)
+
+
+def inner_cost(phase: Phase, target: Target) -> float:
+    """Cycles if the loops within the core run in lanes; without such loops, everything runs one by one."""
+    return product_of(phase.chain) * body_cost(phase.core, target)
+
+
+def body_cost(body: Sequence[Statement], target: Target) -> float:
+    total = 0.0
+    for s in body:
+        if isinstance(s, Loop):
+            best = best_inner(s, target)
+            scalar = s.var.extent * (body_cost(s.body, target) + 1.0)
+            total += min(vector_cost(s, lanes_of(s.body, target.vector_bytes)), scalar) if best else scalar
+        elif isinstance(s, If):
+            total += body_cost(s.body, target)
+        else:
+            total += cost((s,), None)
+    return total
+
+
+def best_inner(loop: Loop, target: Target) -> bool:
+    """Whether a loop can run in lanes itself: free, and with straight code inside."""
+    return loop.kind in ("domain", "reduce") and not any(isinstance(s, Loop) for s in walk(loop.body))
+
+
+def chain_cost(phase: Phase, loop: Loop, target: Target) -> float:
+    """Cycles if a loop of the chain runs in lanes."""
+    lanes = lanes_of(phase.core, target.vector_bytes)
+    vectors = Vectors(loop.var, lanes, varying_names(phase.core, loop.var))
+    others = product_of([other for other in phase.chain if other is not loop])
+    return others * ceil_div(loop.var.extent, lanes) * cost(phase.core, vectors)
+
+
+def product_of(loops: Sequence[Loop]) -> int:
+    return product(loop.var.extent for loop in loops)
+
+
+def innermost(nest: LoopNest, phase: Phase, var: Var) -> LoopNest:
+    """The nest with a loop of the chain moved to its end."""
+    names = [loop.var.name for loop in phase.chain]
+    for inner in names[names.index(var.name) + 1:]:
+        nest = interchange(nest, var.name, inner)
+    return nest
+
+
+def mark_inner(nest: LoopNest, target: Target) -> LoopNest:
+    """Every free loop with straight code inside, in lanes."""
+    for s in list(walk(nest.body)):
+        if isinstance(s, Loop) and best_inner(s, target) and s.var.extent > 1:
+            nest = vectorize(nest, s, target)
+    return nest
+
+
+def vectorize(nest: LoopNest, loop: Loop, target: Target) -> LoopNest:
+    lanes = lanes_of(loop.body, target.vector_bytes)
+    return mark(nest, loop.var.name, "vector", lanes, together(loop.body, loop.var.extent, lanes))
+
+
+def together(body: Sequence[Statement], extent: int, lanes: int) -> int:
+    """How many vectors a turn takes: several, until it holds enough independent instructions."""
+    work = values_in(body)
+    most = 4 if work <= BUSY else 2 if work <= 4 * BUSY else 1
+    return max(1, min(most, extent // lanes))
+
+
+# Sharing among workers
+
+
+def total_cycles(loop: Loop, target: Target) -> float:
+    """About how long a loop takes one core."""
+    lanes = lanes_of(loop.body, target.vector_bytes)
+    arithmetic = loop.var.extent * cost(loop.body, None) / lanes
+    return max(arithmetic, CYCLES_PER_BYTE * traffic(loop))
+
+
+def traffic(loop: Loop) -> float:
+    """Bytes that a loop touches, each access counted by its own turns."""
+    total, stack = 0.0, [(loop, loop.var.extent)]
+    while stack:
+        outer, turns = stack.pop()
+        for s in outer.body:
+            if isinstance(s, Loop):
+                stack.append((s, turns * s.var.extent))
+                continue
+            for inner in walk((s,)):
+                arrays = [v.array for v in statement_values(inner) if isinstance(v, Load)]
+                arrays += [inner.array] if isinstance(inner, Store) else []
+                total += sum(turns * a.dtype.itemsize for a in arrays if a.space == "parameter")
+    return total
+
+
+def share(nest: LoopNest, target: Target, vector: Var | None) -> LoopNest:
+    """Outer chain loops to the workers, the vector loop cut in blocks where the others are too few."""
+    phase = phase_of(nest)
+    cycles = total_cycles(phase.chain[0], target)
+    wanted = min(CHUNKS * target.threads, int(cycles / WORTH_HANDING)) if target.threads > 1 else 1
+    parallel = cycles >= WORTH_SHARING and wanted > 1
+    outer = [loop for loop in phase.chain if loop.var != vector]
+    if vector is not None:
+        loop = find_loop(nest.body, vector.name)
+        size = block_size(loop, phase, product_of(outer), wanted if parallel else 1, target)
+        name = vector.name
+        if size < loop.var.extent:
+            nest = divide(nest, name, size)
+            outer.append(find_loop(nest.body, f"{name}_o"))
+            for tail in ("i", "rest"):
+                nest = vectorize_named(nest, f"{name}_{tail}", target)
+        else:
+            nest = vectorize_named(nest, name, target)
+    return spread(nest, [loop.var for loop in outer], wanted, cycles) if parallel and outer else nest
+
+
+def vectorize_named(nest: LoopNest, name: str, target: Target) -> LoopNest:
+    found = [s for s in walk(nest.body) if isinstance(s, Loop) and s.var.name == name]
+    return vectorize(nest, found[0], target) if found and found[0].var.extent > 1 else nest
+
+
+def block_size(loop: Loop, phase: Phase, others: int, wanted: int, target: Target) -> int:
+    """Turns of a vector loop in one block: few enough for the workers, and for accumulators to stay in registers."""
+    lanes = lanes_of(phase.core, target.vector_bytes)
+    vectors = lanes * together(loop.body, loop.var.extent, lanes)
+    blocks = ceil_div(wanted, others)
+    if phase.is_straight:
+        size = round_up(ceil_div(loop.var.extent, blocks), vectors) if blocks > 1 else loop.var.extent
+        return min(size, loop.var.extent)
+    return min(max(vectors, lanes), loop.var.extent)
+
+
+def spread(nest: LoopNest, outer: Sequence[Var], wanted: int, cycles: float) -> LoopNest:
+    """The outermost loops collapsed until they are enough for the workers, and made parallel."""
+    first, *rest = [v for v in outer if v.extent > 1] or list(outer)
+    count, name = first.extent, first.name
+    for var in rest:
+        if count >= 4 * wanted:
+            break
+        nest = collapse(nest, name, var.name)
+        name, count = f"{name}_{var.name}", count * var.extent
+    grain = max(1, min(int(count * WORTH_HANDING / cycles), ceil_div(count, wanted)))
+    return mark(nest, name, "parallel", grain=grain)
+
+
+# Transposes
+
+
+def transpose(nest: LoopNest, phase: Phase, target: Target) -> LoopNest | None:
+    """Square tiles for straight code that reads some array along one chain loop and writes along another."""
+    if not phase.is_straight or len(phase.chain) < 2:
+        return None
+    inner = phase.chain[-1].var
+    lanes = lanes_of(phase.core, target.vector_bytes)
+    loads = [v for s in phase.core for v in statement_values(s) if isinstance(v, Load)]
+    for loop in phase.chain[:-1]:
+        outer = loop.var
+        found = [v for v in loads if is_transposed(v, outer, inner)]
+        if found and min(outer.extent, inner.extent) >= lanes and all(v.dtype.itemsize >= 4 for v in found):
+            return _tiled(nest, phase, outer, inner, lanes, target)
+    return None
+
+
+def _tiled(nest: LoopNest, phase: Phase, outer: Var, inner: Var, lanes: int, target: Target) -> LoopNest:
+    """Both loops in blocks of `lanes`, the blocks' loops innermost; what is left over runs in plain lanes."""
+    cycles = total_cycles(phase.chain[0], target)
+    nest = divide(nest, outer.name, lanes)
+    nest = divide(nest, inner.name, lanes)
+    parts: list[Statement] = []
+    words = list(nest.recipe)
+    for s in nest.body:
+        part = replace(nest, body=(s,), recipe=())
+        names = [loop.var.name for loop in phase_of(part).chain]
+        block = [f"{outer.name}_i", f"{inner.name}_i"]
+        if set(block) <= set(names):
+            for name in block:
+                for other in names[names.index(name) + 1:]:
+                    part = interchange(part, name, other)
+                    names = [loop.var.name for loop in phase_of(part).chain]
+            part = transpose_tiles(part, *block, lanes)
+            wanted = min(CHUNKS * target.threads, int(cycles / WORTH_HANDING)) if target.threads > 1 else 1
+            if cycles >= WORTH_SHARING and wanted > 1:
+                part = spread(part, [loop.var for loop in phase_of(part).chain], wanted, cycles)
+        else:
+            part = mark_inner(part, target)
+        parts += part.body
+        words += part.recipe
+    return replace(nest, body=tuple(parts), recipe=tuple(words))

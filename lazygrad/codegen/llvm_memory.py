@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from lazygrad.codegen.llvm_builder import Builder
+from lazygrad.codegen.llvm_builder import Builder, Label
 from lazygrad.codegen.llvm_index import Indices, Rendered
 from lazygrad.codegen.llvm_values import Value, constant, constant_vector, memory_type, register_type
 from lazygrad.codegen.loopnest import Array
@@ -36,6 +36,7 @@ class Memory:
         self.private: frozenset[Array] = frozenset()  # register arrays of which each lane has its own
         self._slots: dict[tuple[Array, int, int, int], Value] = {}
         self._owners: dict[tuple[Array, int], tuple[int, int]] = {}
+        self._columns: dict[Array, tuple[Label | None, list[Value]]] = {}  # of tiles, with the block that has them
 
     # ---- register slots
 
@@ -71,6 +72,35 @@ class Memory:
             raise NeedsMemory(array)
         return [self.slot(array, e.constant, lanes.lanes, lanes.valid(p)) for p, e in enumerate(offsets)]
 
+    def _column(self, array: Array, index: Expr) -> Value | None:
+        """A column of a square tile whose rows are slots; all columns are made together by swapping blocks."""
+        lanes = self.indices.lanes
+        if lanes is None or lanes.parts > 1 or lanes.base != 0 or array.size != lanes.lanes**2:
+            return None
+        if array in self.private or self.indices.stride(index) != lanes.lanes:
+            return None
+        place = self.indices.at_part(index, 0)
+        keys = [(array, t * lanes.lanes, lanes.lanes, -1) for t in range(lanes.lanes)]
+        if not place.is_constant or not 0 <= place.constant < lanes.lanes or any(k not in self._slots for k in keys):
+            return None
+        block, columns = self._columns.get(array, (None, []))
+        if block != self.builder.block:
+            rows = [self.load_slot(array, self._slots[k], lanes.lanes, array.name) for k in keys]
+            columns = self._transposed(rows)
+            self._columns[array] = self.builder.block, columns
+        return columns[place.constant]
+
+    def _transposed(self, rows: list[Value]) -> list[Value]:
+        size = half = len(rows)
+        lanes = range(size)
+        while half > 1:
+            half //= 2
+            for i in (i for i in lanes if not i & half):
+                x, y = rows[i], rows[i + half]
+                rows[i] = self.builder.shuffle(x, y, [t if not t & half else size + t - half for t in lanes])
+                rows[i + half] = self.builder.shuffle(x, y, [t + half if not t & half else size + t for t in lanes])
+        return rows
+
     def load_slot(self, array: Array, slot: Value, lanes: int, name: str) -> Value:
         type_ = register_type(array.dtype)
         return self.builder.emit(f"load {constant(type_, 0, lanes).text}, {slot}", type_, lanes, name)
@@ -104,6 +134,9 @@ class Memory:
         index = self.indices.resolve(index)
         lanes = self.indices.lanes
         if self.in_slots(array):
+            column = self._column(array, index)
+            if column is not None:
+                return [column]
             found = self.slots(array, index)
             if isinstance(found, Value):
                 return self.load_slot(array, found, 0, name)
@@ -191,6 +224,7 @@ class Memory:
             found, vectors = [found], [x]
         else:
             vectors = self.indices.splat(x)
+        self._columns.pop(array, None)
         for part, (slot, vector) in enumerate(zip(found, vectors, strict=True)):
             holds = self.indices.holds(guards, part)
             if holds is not None:
