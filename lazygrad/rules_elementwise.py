@@ -189,8 +189,9 @@ def cast_of_cast(node: Node) -> Node | None:
     x = inner.inputs[0]
     if not holds_exactly(x.dtype, inner.dtype):
         return None
-    if x.dtype.kind != "float" and inner.dtype.kind == "float" and not holds_exactly(x.dtype, node.dtype):
-        return None  # an integer may be rounded differently on its way to a 16-bit float
+    narrow = node.dtype.kind == "float" and node.dtype.itemsize == 2
+    if narrow and x.dtype.is_integer and not holds_exactly(x.dtype, node.dtype):
+        return None  # an integer may be rounded twice on its way to a 16-bit float
     return ops.cast(x, arg=node.dtype)
 
 

@@ -26,6 +26,12 @@ def _fill(node: Node) -> Scalar:
     return ops.canonical(node.arg[1].value if node.op.name == "pad" else 0, node.dtype)
 
 
+def fill_in_dtype(node: Node) -> Node | None:
+    """pad: the fill becomes a value of the node's dtype"""
+    fill = _fill(node)
+    return ops.pad(node.inputs[0], arg=ops.pad_arg(node.arg[0], fill)) if Literal(fill) != node.arg[1] else None
+
+
 def movement_to_itself(node: Node) -> Node | None:
     """a reshape, permute, expand, pad or shrink that moves nothing -> x"""
     return node.inputs[0] if node.shape == node.inputs[0].shape and MOVES_NOTHING[node.op.name](node) else None

@@ -90,6 +90,7 @@ RULES = (
     Rule("move_constant", ("reshape", "permute", "expand", "shrink", "flip", "window"), movement.move_constant,
          needs=("const",)),
     Rule("pad_constant", ("pad", "spread"), movement.pad_constant),
+    Rule("fill_in_dtype", ("pad",), movement.fill_in_dtype),
     Rule("movement_to_itself", tuple(movement.MOVES_NOTHING), movement.movement_to_itself),
     Rule("flip_of_ones", ("flip",), movement.flip_of_ones),
     Rule("reshape_of_reshape", ("reshape",), movement.reshape_of_reshape, needs=("reshape",)),

@@ -22,6 +22,7 @@ from lazygrad import expr
 from lazygrad.expr import Expr, Guard
 from lazygrad.graph import Literal, Node, Scalar, Shape
 from lazygrad.helpers import inverse_permutation, product
+from lazygrad.ops.source import canonical
 from lazygrad.ops.table import OPS, IndexRule, Op, same_dtype
 
 Windows = tuple[tuple[int, int, int, int], ...]
@@ -130,7 +131,7 @@ def pad_arg(pads: tuple[tuple[int, int], ...], fill: Scalar = 0) -> tuple[Any, L
 
 
 pad = _movement("pad", _padded,
-                lambda n, x: np.pad(x, n.arg[0], constant_values=n.arg[1].value) if n.arg[0] else x,
+                lambda n, x: np.pad(x, n.arg[0], constant_values=canonical(n.arg[1].value, n.dtype)) if n.arg[0] else x,
                 _pad_index,
                 lambda g, n, x: (shrink(g, arg=tuple((a, a + size) for size, (a, _) in
                                                      zip(x.shape, n.arg[0], strict=True))),))
