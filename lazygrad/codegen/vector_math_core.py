@@ -1,4 +1,4 @@
-"""What the functions of vector_math are made of: polynomials, powers of two, logarithms and exponentials in pieces.
+"""What vector_math is made of: polynomials, powers of two, logarithms and exponentials in pieces.
 
 Every function takes a Builder and float or double Values (vectors or scalars) and appends instructions
 without branches. No intermediate is LLVM's poison: integers come out of floats by adding a large number and
@@ -19,7 +19,7 @@ INF, NAN = float("inf"), float("nan")
 
 @dataclass(frozen=True)
 class Format:
-    """A float type: digits of the mantissa, exponent bias, and the range in which exp and the like neither end."""
+    """A float type: digits of the mantissa, bias of the exponent, and where exp and its kin end."""
 
     digits: int
     bias: int
@@ -94,7 +94,7 @@ def by_type(for_float: Callable[..., Value], for_double: Callable[..., Value]) -
 
 
 def rounded(b: Builder, x: Value, factor: float, offset: int = 0) -> tuple[Value, Value]:
-    """n, the integer nearest to x * factor, and the power of two 2^(n + offset) (if it is a normal number)."""
+    """n, the integer nearest to x * factor, and the power 2^(n + offset) (if it is a normal number)."""
     form = FORMATS[x.type]
     shift = form.rounder + form.bias + offset
     shifted = b.fma(x, factor, shift)
@@ -119,14 +119,9 @@ def exp(b: Builder, x: Value) -> Value:
 
 def exp2(b: Builder, x: Value) -> Value:
     form = FORMATS[x.type]
-    return exp2_sum(b, at_least(b, at_most(b, x, form.exp2_high), form.exp2_low), None)
-
-
-def exp2_sum(b: Builder, x: Value, low: Value | None) -> Value:
-    """2^(x + low) for x between exp2_low and exp2_high."""
+    x = at_least(b, at_most(b, x, form.exp2_high), form.exp2_low)
     n, s = rounded(b, x, 0.5)
     r = b.fma(n, -2.0, x)
-    r = r if low is None else b.fadd(r, low)
     p = b.fma(r, polynomial(b, r, "exp2"), 1.0)
     return b.fmul(b.fmul(p, s), s)
 
@@ -228,7 +223,7 @@ def log(b: Builder, x: Value) -> Value:
 
 
 def _log_in_base(b: Builder, x: Value, scale: tuple[float, ...], unit: tuple[float, ...]) -> Value:
-    """log(x) * scale, where an exponent counts `unit`; both in two parts, so that whole results come out whole."""
+    """log(x) * scale; an exponent counts `unit`. Both come in two parts, so that whole results are whole."""
     m, e = mantissa(b, x)
     f = b.fsub(m, 1.0)
     main = b.fmul(f, scale[0])
@@ -269,7 +264,7 @@ def log1p(b: Builder, x: Value) -> Value:
 
 
 def _asinh_wide(b: Builder, x: Value) -> Value:
-    """asinh on doubles that came from floats: no square overflows, and log's own error is far below a float's."""
+    """asinh on doubles that came from floats: no square overflows, and log's error is far below a float's."""
     a = b.fabs(x)
     large = log_positive(b, b.fadd(a, b.sqrt(b.fma(a, a, 1.0))))
     z = b.fmul(a, a)
@@ -301,7 +296,7 @@ def _atanh_ends(b: Builder, a: Value, result: Value) -> Value:
 def _asinh_double(b: Builder, x: Value) -> Value:
     """log1p(a + a^2 / (1 + sqrt(1 + a^2))); log(a) + log(2) for large a."""
     a = b.fabs(x)
-    large = b.fcmp("ogt", a, 2.0**30)
+    large = b.fcmp("ogt", a, 2.0**60)
     z = b.fmul(a, a)
     grown = b.fadd(a, b.fdiv(z, b.fadd(b.sqrt(b.fadd(z, 1.0)), 1.0)))
     result = _log1p_finite(b, b.select(large, a, grown))
@@ -311,7 +306,7 @@ def _asinh_double(b: Builder, x: Value) -> Value:
 
 def _acosh_double(b: Builder, x: Value) -> Value:
     """log1p(u + sqrt(2 u + u^2)) of u = x - 1; log(x) + log(2) for large x."""
-    large = b.fcmp("ogt", x, 2.0**30)
+    large = b.fcmp("ogt", x, 2.0**60)
     u = b.fsub(x, 1.0)
     grown = b.fadd(u, b.sqrt(b.fma(u, u, b.fadd(u, u))))
     result = _log1p_finite(b, b.select(large, x, grown))

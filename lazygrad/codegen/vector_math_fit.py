@@ -19,7 +19,7 @@ import mpmath as mp
 
 mp.mp.prec = 240
 LN2 = mp.log(2)
-ERFC_CENTER = {"float": 2, "double": 4}
+ERFC_CENTER, ERFC_END = 4.0, 27.4
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,8 @@ class Row:
     degrees: dict[str, int]
 
 
-def erfcx_at(u: mp.mpf, center: int) -> mp.mpf:
-    x = center * (1 + u) / (1 - u)
+def erfcx_at(u: mp.mpf) -> mp.mpf:
+    x = ERFC_CENTER * (1 + u) / (1 - u)
     return (1 + 2 * x) * mp.exp(x * x) * mp.erfc(x)
 
 
@@ -137,10 +137,10 @@ ROWS = (
     ),
     Row(
         "erfcx", "erfc(x) = exp(-x^2) / (1 + 2 x) q((x - K) / (x + K))",
-        erfcx_at, lambda u, center: 1 / erfcx_at(u, center), -1, 1, {"float": 11, "double": 24},
+        erfcx_at, lambda u: 1 / erfcx_at(u),
+        -1, (ERFC_END - ERFC_CENTER) / (ERFC_END + ERFC_CENTER), {"double": 24},
     ),
 )  # fmt: skip
-ERFC_END = {"float": 10.2, "double": 27.4}
 
 
 def rounded(number: mp.mpf, type_: str) -> mp.mpf:
@@ -163,15 +163,11 @@ def solve(nodes: list, targets: list, weights: list, powers: range) -> list[mp.m
 def fit(row: Row, type_: str) -> tuple[list[mp.mpf], float]:
     """The coefficients, lowest first, and the largest weighted error."""
     low, high, degree = mp.mpf(row.low), mp.mpf(row.high), row.degrees[type_]
-    extra = ()
-    if row.name == "erfcx":
-        center = ERFC_CENTER[type_]
-        high, extra = mp.mpf(ERFC_END[type_] - center) / (ERFC_END[type_] + center), (center,)
     count = 6 * (degree + 1) + 1  # odd offsets keep the nodes off zero, where q is 0/0
     nodes = [
         (low + high) / 2 + (high - low) / 2 * mp.cos(PI * (i + mp.mpf("0.37")) / count) for i in range(count)
     ]
-    values, scale = [row.q(z, *extra) for z in nodes], [abs(row.weight(z, *extra)) for z in nodes]
+    values, scale = [row.q(z) for z in nodes], [abs(row.weight(z)) for z in nodes]
     lawson = [mp.mpf(1)] * count
     for _ in range(12):
         weights = [s * mp.sqrt(w) for s, w in zip(scale, lawson, strict=True)]
@@ -220,7 +216,7 @@ def bits_of_turn(words: int) -> list[int]:
 
 def main() -> None:
     print('"""Coefficients of vector_math, lowest power first; made by vector_math_fit.py, do not edit."""\n')
-    print("ERFC_CENTER = " + repr(ERFC_CENTER).replace("'", '"') + "\n")
+    print(f"ERFC_CENTER = {ERFC_CENTER}\n")
     print("POLYNOMIALS: dict[str, dict[str, tuple[float, ...]]] = {")
     for row in ROWS:
         print(f'    # {row.formula}\n    "{row.name}": {{')

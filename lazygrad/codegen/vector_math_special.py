@@ -10,16 +10,16 @@ from lazygrad.codegen.vector_math_core import (
     at_least,
     at_most,
     by_type,
-    exp2_sum,
     exp_pieces,
     mantissa,
     parts,
     polynomial,
     rounded,
+    widened,
 )
 from lazygrad.codegen.vector_math_tables import ERFC_CENTER
 
-_ERFC_END = {"float": 10.1, "double": 27.3}  # erfc is 0 above
+_ERFC_END = 27.3  # erfc is 0 above
 
 
 def _erf_small(b: Builder, x: Value) -> Value:
@@ -41,8 +41,8 @@ def _erf_double(b: Builder, x: Value) -> Value:
 
 def _erfc_positive(b: Builder, a: Value) -> Value:
     """exp(-a^2) / (1 + 2 a) q((a - K) / (a + K)), with the rounding of a^2 made good."""
-    a = at_most(b, a, _ERFC_END[a.type])
-    center = float(ERFC_CENTER[a.type])
+    a = at_most(b, a, _ERFC_END)
+    center = ERFC_CENTER
     square = b.fmul(a, a)
     lost = b.fma(a, a, b.fneg(square))
     q = polynomial(b, b.fdiv(b.fsub(a, center), b.fadd(a, center)), "erfcx")
@@ -51,12 +51,13 @@ def _erfc_positive(b: Builder, a: Value) -> Value:
     return b.fmul(b.fmul(b.fmul(p, q), s), s)
 
 
-def erfc(b: Builder, x: Value) -> Value:
+def _erfc_double(b: Builder, x: Value) -> Value:
     positive = _erfc_positive(b, b.fabs(x))
     return b.select(b.fcmp("olt", x, 0.0), b.fsub(b.like(x, 2.0), positive), positive)
 
 
 erf = by_type(_erf_float, _erf_double)
+erfc = by_type(widened(_erfc_double), _erfc_double)
 
 
 # ---- pow
@@ -113,6 +114,20 @@ def _log2_pair(b: Builder, x: Value) -> tuple[Value, Value]:
     return high, b.fadd(b.fadd(b.fsub(e, high), w), w_low)
 
 
+def _exp2_of_pair(b: Builder, t: Value, t_low: Value) -> Value:
+    """2^(t + t_low) for |t| up to 1100, nearly correctly rounded: small whole powers come out exact."""
+    n, _ = rounded(b, t, 1.0)
+    r, (ln2, ln2_low) = b.fsub(t, n), parts("ln2", "double")
+    e = b.fmul(r, ln2)
+    e_low = b.fma(t_low, ln2, b.fma(r, ln2_low, b.fma(r, ln2, b.fneg(e))))
+    small = b.fma(b.fmul(e, e), polynomial(b, e, "exp"), b.fma(e_low, e, e_low))
+    high = b.fadd(e, 1.0)
+    p = b.fadd(high, b.fadd(b.fadd(b.fsub(b.like(e, 1.0), high), e), small))
+    m, power = rounded(b, n, 0.5)
+    _, other = rounded(b, b.fsub(n, m), 1.0)
+    return b.fmul(b.fmul(p, power), other)
+
+
 def _power_double(b: Builder, x: Value, y: Value) -> Value:
     """|x|^y with the exponent of two, y log2(x), in two doubles."""
     high, low = _log2_pair(b, x)
@@ -120,7 +135,7 @@ def _power_double(b: Builder, x: Value, y: Value) -> Value:
     t = b.fmul(y, high)
     t_low = b.fma(y, low, b.fma(y, high, b.fneg(t)))
     t_low = b.select(b.fcmp("olt", b.fabs(t), 1100.0), t_low, 0.0)
-    return exp2_sum(b, at_least(b, at_most(b, t, 1100.0), -1100.0), t_low)
+    return _exp2_of_pair(b, at_least(b, at_most(b, t, 1100.0), -1100.0), t_low)
 
 
 def _power_float(b: Builder, x: Value, y: Value) -> Value:
@@ -131,7 +146,7 @@ _power = by_type(_power_float, _power_double)
 
 
 def pow_(b: Builder, x: Value, y: Value) -> Value:
-    """As C99 and NumPy have it: x^0 = 1^y = 1, negative x only to whole powers, signed zeros and infinities."""
+    """As C99 has it: x^0 = 1^y = 1, negative x only to whole powers, signed zeros and infinities."""
     a = b.fabs(x)
     # an infinite exponent acts like a huge one, but does not turn log2(1) = 0 into NaN
     bound = 2.0**100

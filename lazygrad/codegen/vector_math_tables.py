@@ -1,6 +1,6 @@
 """Coefficients of vector_math, lowest power first; made by vector_math_fit.py, do not edit."""
 
-ERFC_CENTER = {"float": 2, "double": 4}
+ERFC_CENTER = 4.0
 
 POLYNOMIALS: dict[str, dict[str, tuple[float, ...]]] = {
     # exp(r) = 1 + r + r^2 q(r)
@@ -331,20 +331,6 @@ POLYNOMIALS: dict[str, dict[str, tuple[float, ...]]] = {
     },
     # erfc(x) = exp(-x^2) / (1 + 2 x) q((x - K) / (x + K))
     "erfcx": {
-        "float": (
-            1.2769783735275269,
-            -0.09276381880044937,
-            -0.16603022813796997,
-            0.16405102610588074,
-            -0.05422050878405571,
-            -0.00803125649690628,
-            0.008719340898096561,
-            0.0012561496114358306,
-            -0.001438366947695613,
-            -0.0004097442433703691,
-            0.0001806069485610351,
-            8.686304499860853e-05,
-        ),
         "double": (
             1.2329951186255526,
             -0.13962111684056255,

@@ -1,0 +1,259 @@
+"""The CPU's elementary functions against wider references: special values, and samples of every binade.
+
+As a script, it takes every float32 value through the functions of one argument and prints the largest errors:
+
+    python tests/test_vector_math.py exp log     # some minutes each; no names: all functions
+"""
+
+import ctypes
+import re
+import sys
+import time
+from functools import cache
+
+import numpy as np
+import pytest
+
+from lazygrad.codegen.llvm_builder import Module
+from lazygrad.codegen.vector_math import FUNCTIONS, expand
+from lazygrad.dtype import BY_NAME
+from lazygrad.runtime import jit
+
+# the largest error in units in the last place: float32, float64
+MAX_ULP = {
+    "sqrt": (0.51, 0.51),
+    "floor": (0, 0),
+    "ceil": (0, 0),
+    "trunc": (0, 0),
+    "round": (0, 0),
+    "exp": (1.5, 1.5),
+    "exp2": (1.2, 1.2),
+    "expm1": (1.8, 1.9),
+    "log": (0.9, 0.9),
+    "log2": (1.0, 1.0),
+    "log10": (0.9, 0.9),
+    "log1p": (1.6, 1.3),
+    "sin": (2.0, 2.2),
+    "cos": (2.0, 2.2),
+    "tan": (2.6, 3.6),
+    "asin": (1.9, 2.1),
+    "acos": (1.4, 1.4),
+    "atan": (1.5, 1.6),
+    "atan2": (1.6, 1.6),
+    "sinh": (2.5, 2.7),
+    "cosh": (1.9, 2.1),
+    "tanh": (2.6, 2.7),
+    "asinh": (0.51, 2.2),
+    "acosh": (0.51, 2.4),
+    "atanh": (0.51, 2.0),
+    "erf": (1.2, 1.2),
+    "erfc": (0.51, 3.7),
+    "pow": (0.51, 0.8),
+}
+LIBRARY = {"asin": "arcsin", "acos": "arccos", "atan": "arctan", "asinh": "arcsinh", "acosh": "arccosh"}
+LIBRARY |= {"atanh": "arctanh", "pow": "power", "atan2": "arctan2", "round": "rint"}
+TWO_ARGUMENTS = ("pow", "atan2")
+LLVM_TYPES = {"float32": "float", "float64": "double"}
+SAMPLES = 1 << 15
+LONG_DOUBLES = np.finfo(np.longdouble).nmant >= 63
+
+
+@cache
+def kernel_text(name: str, dtype: str, lanes: int) -> str:
+    """A loop over arrays: void kernel(x, y, out, n)."""
+    d, type_ = BY_NAME[dtype], LLVM_TYPES[dtype]
+    module = Module(function_attributes='nounwind "prefer-vector-width"="512" "min-legal-vector-width"="512"')
+    b = module.function("kernel", [("x", "ptr"), ("y", "ptr"), ("out", "ptr"), ("n", "i64")])
+    x, y, out, n = b.parameters
+    loop = b.begin_loop("i", 0, n, max(lanes, 1))
+    inputs = (x, y) if name in TWO_ARGUMENTS else (x,)
+    values = [b.load(b.element(p, type_, loop.index), d, lanes) for p in inputs]
+    b.store(expand(name, b, *values), b.element(out, type_, loop.index), d)
+    b.end_loop(loop)
+    b.ret()
+    return module.text()
+
+
+@cache
+def loaded(name: str, dtype: str, lanes: int):
+    library, _ = jit.load(kernel_text(name, dtype, lanes), ["kernel"], jit.host_target())
+    pointer = ctypes.c_void_p
+    signature = ctypes.CFUNCTYPE(None, pointer, pointer, pointer, ctypes.c_int64)
+    return library, signature(library.addresses["kernel"])
+
+
+def computed(name: str, x: np.ndarray, y: np.ndarray | None = None, lanes: int | None = None) -> np.ndarray:
+    """Our function over arrays of float32 or float64."""
+    lanes = (16 if x.dtype == np.float32 else 8) if lanes is None else lanes
+    padded = -(-x.size // 16) * 16
+    inputs = [np.resize(v, padded) for v in (x, x if y is None else y)]
+    out = np.empty_like(inputs[0])
+    _, function = loaded(name, x.dtype.name, lanes)
+    function(inputs[0].ctypes.data, inputs[1].ctypes.data, out.ctypes.data, padded)
+    return out[: x.size]
+
+
+def reference(name: str, *inputs: np.ndarray) -> np.ndarray:
+    """The value in the next wider type; for erf and erfc our own in float64, which mpmath checks below."""
+    wide = np.float64 if inputs[0].dtype == np.float32 else np.longdouble
+    with np.errstate(all="ignore"):
+        if name in ("erf", "erfc"):
+            return computed(name, inputs[0].astype(np.float64))
+        return getattr(np, LIBRARY.get(name, name))(*(v.astype(wide) for v in inputs))
+
+
+def ulps(got: np.ndarray, expected: np.ndarray) -> np.ndarray:
+    """Errors in units in the last place; infinite where NaN, infinity or the sign is wrong."""
+    with np.errstate(all="ignore"):
+        near = expected.astype(got.dtype)
+        error = np.abs(got.astype(expected.dtype) - expected) / np.spacing(np.abs(near)).astype(
+            expected.dtype
+        )
+        # what rounds up to infinity, or just below it, is half a unit away
+        edge = np.isinf(got) != np.isinf(near)
+        largest = np.finfo(got.dtype).max
+        close = np.minimum(np.abs(got), largest) == np.minimum(np.abs(near), largest)
+        error = np.where(edge, np.where(close & (np.sign(got) == np.sign(near)), 0.5, np.inf), error)
+        same = (got == near) & (np.isinf(near) | (got == 0))
+        error = np.where(same | (np.isnan(got) & np.isnan(near)), 0, error)
+        error = np.where(np.isnan(got) != np.isnan(near), np.inf, error)
+    return np.where((np.signbit(got) != np.signbit(near)) & ~np.isnan(near), np.inf, error)
+
+
+def special_values(dtype: type) -> np.ndarray:
+    info = np.finfo(dtype)
+    positive = [
+        0,
+        info.smallest_subnormal,
+        3 * info.smallest_subnormal,
+        info.tiny,
+        info.eps,
+        1e-5,
+        1 / 3,
+        0.5,
+    ]
+    positive += [
+        1 - info.epsneg,
+        1,
+        1 + info.eps,
+        1.5,
+        2,
+        np.pi / 2,
+        np.pi,
+        3,
+        4,
+        7,
+        10,
+        1000,
+        1e5,
+        2.0**24 + 1,
+    ]
+    positive += [2.0**53 - 1, np.sqrt(info.max), info.max, np.inf, np.nan]
+    return np.array(positive + [-v for v in positive], dtype)
+
+
+def samples(dtype: type) -> np.ndarray:
+    """All binades evenly, and dense intervals where functions have their knees."""
+    rng = np.random.default_rng(8)
+    bits = np.uint32 if dtype is np.float32 else np.uint64
+    spread = rng.integers(0, np.iinfo(bits).max, SAMPLES, dtype=bits, endpoint=True).view(dtype)
+    dense = [rng.uniform(-r, r, SAMPLES).astype(dtype) for r in (1, 4, 20, 110, 760, 2e5)]
+    near_one = (1 + rng.normal(size=SAMPLES) * 10.0 ** rng.integers(-8, 0, SAMPLES)).astype(dtype)
+    whole = rng.integers(-40, 41, 1000).astype(dtype)
+    return np.concatenate([special_values(dtype), spread, *dense, near_one, whole])
+
+
+def arguments(name: str, dtype: type) -> tuple[np.ndarray, ...]:
+    x = samples(dtype)
+    if name not in TWO_ARGUMENTS:
+        return (x,)
+    rng = np.random.default_rng(9)
+    special = special_values(dtype)
+    pairs = np.array(np.meshgrid(special, special), dtype).reshape(2, -1)
+    first, second = np.concatenate([x, x]), np.concatenate([rng.permutation(x), rng.permutation(x)])
+    return np.concatenate([first, pairs[0]]), np.concatenate([second, pairs[1]])
+
+
+def assert_close(name: str, inputs: tuple[np.ndarray, ...], got: np.ndarray, expected: np.ndarray) -> None:
+    errors = ulps(got, expected)
+    worst = int(np.argmax(errors))
+    limit = MAX_ULP[name][0 if got.dtype == np.float32 else 1]
+    told = f"{name}{tuple(v[worst] for v in inputs)} = {got[worst]!r}, not {expected[worst]!r}"
+    assert errors[worst] <= limit, f"{told}: {errors[worst]} ulp"
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_float32(name):
+    inputs = arguments(name, np.float32)
+    assert_close(name, inputs, computed(name, *inputs), reference(name, *inputs))
+
+
+@pytest.mark.skipif(not LONG_DOUBLES, reason="no type with more digits than float64")
+@pytest.mark.parametrize("name", [name for name in FUNCTIONS if name not in ("erf", "erfc")])
+def test_float64(name):
+    inputs = arguments(name, np.float64)
+    assert_close(name, inputs, computed(name, *inputs), reference(name, *inputs))
+
+
+@pytest.mark.parametrize("name", ["erf", "erfc"])
+def test_error_functions_in_float64(name):
+    mpmath = pytest.importorskip("mpmath")
+    rng = np.random.default_rng(10)
+    tiny = 10.0 ** -rng.uniform(0, 300, 100)
+    x = np.concatenate([rng.uniform(-1, 1, 600), rng.uniform(-6, 6, 900), rng.uniform(5, 27.5, 500), tiny])
+    got = computed(name, x)
+    for value, ours in zip(x, got, strict=True):
+        exact = getattr(mpmath, name)(mpmath.mpf(float(value)))
+        error = abs(mpmath.mpf(float(ours)) - exact) / float(np.spacing(abs(float(exact))))
+        assert error <= MAX_ULP[name][1], (name, value, ours, exact)
+    ends = computed(name, np.array([0.0, -0.0, np.inf, -np.inf, np.nan, 30, -30, 5e-324]))
+    expected = {"erf": [0, -0.0, 1, -1, np.nan, 1, -1, 5e-324], "erfc": [1, 1, 0, 2, np.nan, 0, 2, 1]}[name]
+    np.testing.assert_array_equal(ends, expected)
+    np.testing.assert_array_equal(np.signbit(ends[:2]), np.signbit(expected[:2]))
+
+
+@pytest.mark.parametrize("name", ["exp", "log", "tanh", "sin", "tan", "pow", "erf", "log1p", "atan2"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_scalars_and_other_widths_give_the_same_bits(name, dtype):
+    inputs = tuple(v[:4000] for v in arguments(name, dtype))
+    expected = computed(name, *inputs)
+    for lanes in (0, 4):
+        np.testing.assert_array_equal(computed(name, *inputs, lanes=lanes), expected)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_no_library_is_called(name, dtype):
+    text = kernel_text(name, dtype, 16 if dtype == "float32" else 8)
+    called = re.findall(
+        r"^\s+(?:callq?|bl|jmp)\s+([A-Za-z_]\w*)", jit.assembly(text, jit.host_target()), re.M
+    )
+    assert [function for function in called if "_of_huge" not in function] == []
+
+
+def test_whole_powers_and_logarithms_are_whole():
+    for dtype, top in ((np.float32, 38), (np.float64, 300)):
+        tens = np.array([float(f"1e{k}") for k in range(top + 1)], dtype)
+        np.testing.assert_array_equal(computed("log10", tens), np.arange(top + 1, dtype=dtype))
+        twos = np.arange(-30, 31).astype(dtype)
+        np.testing.assert_array_equal(computed("exp2", twos), np.exp2(twos))
+        np.testing.assert_array_equal(computed("log2", np.exp2(twos)), twos)
+        base, power = (v.ravel().astype(dtype) for v in np.meshgrid(np.arange(-12, 13), np.arange(7)))
+        np.testing.assert_array_equal(computed("pow", base, power), base**power)
+
+
+def exhaustive(names: list[str]) -> None:
+    block = 1 << 22
+    for name in names:
+        worst, at, start = -1.0, np.float32(0), time.time()
+        for first in range(0, 1 << 32, block):
+            x = np.arange(first, first + block, dtype=np.uint64).astype(np.uint32).view(np.float32)
+            errors = ulps(computed(name, x), reference(name, x))
+            k = int(np.argmax(errors))
+            if errors[k] > worst:
+                worst, at = float(errors[k]), x[k]
+        print(f"{name}: {worst:.3f} ulp at {at!r}, {time.time() - start:.0f} s", flush=True)
+
+
+if __name__ == "__main__":
+    exhaustive(sys.argv[1:] or [name for name in FUNCTIONS if name not in TWO_ARGUMENTS])
