@@ -8,7 +8,7 @@ cheaper by `loop_cost` is taken. The rest of the chain is shared among workers.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from lazygrad.codegen.contraction import contract
@@ -36,15 +36,7 @@ def optimize(nest: LoopNest, target: Target) -> LoopNest:
         return contracted
     nest = coalesce(merge_loops(split_divisions(nest)))
     nest = share_reductions(nest, target)
-    bodies: list[Statement] = []
-    words: list[str] = []
-    for s in nest.body:
-        part = replace(nest, body=(s,), recipe=())
-        if isinstance(s, Loop):
-            part = optimize_phase(part, target)
-        bodies += part.body
-        words += part.recipe
-    return replace(nest, body=tuple(bodies), recipe=(*nest.recipe, *words))
+    return each_phase(nest, lambda part: optimize_phase(part, target) if isinstance(part.body[0], Loop) else part)
 
 
 # Reductions without a loop around them
@@ -218,29 +210,40 @@ def traffic(loop: Loop) -> float:
 
 
 def share(nest: LoopNest, target: Target, vector: Var | None) -> LoopNest:
-    """Outer chain loops to the workers, the vector loop cut in blocks where the others are too few."""
+    """Outer chain loops to the workers; a vector loop, the innermost of the chain, in blocks where the others are few."""
     phase = phase_of(nest)
-    cycles = total_cycles(phase.chain[0], target)
-    wanted = min(CHUNKS * target.threads, int(cycles / WORTH_HANDING)) if target.threads > 1 else 1
-    parallel = cycles >= WORTH_SHARING and wanted > 1
-    outer = [loop for loop in phase.chain if loop.var != vector]
     if vector is not None:
-        loop = find_loop(nest.body, vector.name)
-        size = block_size(loop, phase, product_of(outer), wanted if parallel else 1, target)
-        name = vector.name
+        loop = phase.chain[-1]
+        size = block_size(loop, phase, product_of(phase.chain[:-1]), workers_wanted(phase, target), target)
         if size < loop.var.extent:
-            nest = divide(nest, name, size)
-            outer.append(find_loop(nest.body, f"{name}_o"))
-            for tail in ("i", "rest"):
-                nest = vectorize_named(nest, f"{name}_{tail}", target)
-        else:
-            nest = vectorize_named(nest, name, target)
-    return spread(nest, [loop.var for loop in outer], wanted, cycles) if parallel and outer else nest
+            nest = divide(nest, vector.name, size)
+    return each_phase(nest, lambda part: share_part(part, target, vector is not None))
 
 
-def vectorize_named(nest: LoopNest, name: str, target: Target) -> LoopNest:
-    found = [s for s in walk(nest.body) if isinstance(s, Loop) and s.var.name == name]
-    return vectorize(nest, found[0], target) if found and found[0].var.extent > 1 else nest
+def each_phase(nest: LoopNest, change: Callable[[LoopNest], LoopNest]) -> LoopNest:
+    """The nest with every top-level statement changed on its own (names of loops may come twice)."""
+    parts = [change(replace(nest, body=(s,), recipe=())) for s in nest.body]
+    words = dict.fromkeys(word for part in parts for word in part.recipe)
+    return replace(nest, body=tuple(s for part in parts for s in part.body), recipe=(*nest.recipe, *words))
+
+
+def share_part(nest: LoopNest, target: Target, vector: bool) -> LoopNest:
+    phase = phase_of(nest)
+    if not phase.chain:
+        return nest
+    outer = [loop.var for loop in (phase.chain[:-1] if vector else phase.chain)]
+    wanted, cycles = workers_wanted(phase, target), total_cycles(phase.chain[0], target)
+    if vector and phase.chain[-1].var.extent > 1:
+        nest = vectorize(nest, phase.chain[-1], target)
+    return spread(nest, outer, wanted, cycles) if wanted > 1 and outer else nest
+
+
+def workers_wanted(phase: Phase, target: Target) -> int:
+    """Into how many chunks a phase is worth cutting; 1: it stays on one thread."""
+    cycles = total_cycles(phase.chain[0], target)
+    if target.threads == 1 or cycles < WORTH_SHARING:
+        return 1
+    return min(CHUNKS * target.threads, int(cycles / WORTH_HANDING))
 
 
 def block_size(loop: Loop, phase: Phase, others: int, wanted: int, target: Target) -> int:
@@ -287,26 +290,18 @@ def transpose(nest: LoopNest, phase: Phase, target: Target) -> LoopNest | None:
 
 def _tiled(nest: LoopNest, phase: Phase, outer: Var, inner: Var, lanes: int, target: Target) -> LoopNest:
     """Both loops in blocks of `lanes`, the blocks' loops innermost; what is left over runs in plain lanes."""
-    cycles = total_cycles(phase.chain[0], target)
-    nest = divide(nest, outer.name, lanes)
-    nest = divide(nest, inner.name, lanes)
-    parts: list[Statement] = []
-    words = list(nest.recipe)
-    for s in nest.body:
-        part = replace(nest, body=(s,), recipe=())
-        names = [loop.var.name for loop in phase_of(part).chain]
-        block = [f"{outer.name}_i", f"{inner.name}_i"]
-        if set(block) <= set(names):
-            for name in block:
-                for other in names[names.index(name) + 1:]:
-                    part = interchange(part, name, other)
-                    names = [loop.var.name for loop in phase_of(part).chain]
-            part = transpose_tiles(part, *block, lanes)
-            wanted = min(CHUNKS * target.threads, int(cycles / WORTH_HANDING)) if target.threads > 1 else 1
-            if cycles >= WORTH_SHARING and wanted > 1:
-                part = spread(part, [loop.var for loop in phase_of(part).chain], wanted, cycles)
-        else:
-            part = mark_inner(part, target)
-        parts += part.body
-        words += part.recipe
-    return replace(nest, body=tuple(parts), recipe=tuple(words))
+    nest = divide(divide(nest, outer.name, lanes), inner.name, lanes)
+    return each_phase(nest, lambda part: _tile(part, f"{outer.name}_i", f"{inner.name}_i", lanes, target))
+
+
+def _tile(nest: LoopNest, outer: str, inner: str, lanes: int, target: Target) -> LoopNest:
+    names = [loop.var.name for loop in phase_of(nest).chain]
+    if not {outer, inner} <= set(names):
+        return mark_inner(nest, target)
+    for name in (outer, inner):
+        phase = phase_of(nest)
+        nest = innermost(nest, phase, find_loop(nest.body, name).var)
+    wanted, cycles = workers_wanted(phase_of(nest), target), total_cycles(phase_of(nest).chain[0], target)
+    blocks = [loop.var for loop in phase_of(nest).chain[:-2]]
+    nest = transpose_tiles(nest, outer, inner, lanes)
+    return spread(nest, blocks, wanted, cycles) if wanted > 1 and blocks else nest
