@@ -117,9 +117,10 @@ def _log2_pair(b: Builder, x: Value) -> tuple[Value, Value]:
 def _exp2_of_pair(b: Builder, t: Value, t_low: Value) -> Value:
     """2^(t + t_low) for |t| up to 1100, nearly correctly rounded: small whole powers come out exact."""
     n, _ = rounded(b, t, 1.0)
-    r, (ln2, ln2_low) = b.fsub(t, n), parts("ln2", "double")
+    exact, (ln2, ln2_low) = b.fsub(t, n), parts("ln2", "double")
+    r = b.fadd(exact, t_low)
     e = b.fmul(r, ln2)
-    e_low = b.fma(t_low, ln2, b.fma(r, ln2_low, b.fma(r, ln2, b.fneg(e))))
+    e_low = b.fma(b.fadd(b.fsub(exact, r), t_low), ln2, b.fma(r, ln2_low, b.fma(r, ln2, b.fneg(e))))
     small = b.fma(b.fmul(e, e), polynomial(b, e, "exp"), b.fma(e_low, e, e_low))
     high = b.fadd(e, 1.0)
     p = b.fadd(high, b.fadd(b.fadd(b.fsub(b.like(e, 1.0), high), e), small))
