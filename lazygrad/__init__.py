@@ -6,17 +6,41 @@ import importlib
 from math import e, inf, nan, pi
 from typing import Any
 
-from lazygrad.dtype import (BY_NAME, DType, bfloat16, bool_, float16, float32, float64, int8, int16, int32, int64, uint8,
-                            uint16, uint32, uint64)
+from lazygrad.dtype import (
+    DType,
+    bfloat16,
+    bool_,
+    float16,
+    float32,
+    float64,
+    int8,
+    int16,
+    int32,
+    int64,
+    uint8,
+    uint16,
+    uint32,
+    uint64,
+)
 from lazygrad.errors import LazygradError
-from lazygrad.tensors import (FUNCTIONS, Size, Tensor, device, enable_grad, inference_mode, is_grad_enabled, no_grad,
-                              set_grad_enabled)
+from lazygrad.tensors import (
+    FUNCTIONS,
+    Size,
+    Tensor,
+    device,
+    enable_grad,
+    inference_mode,
+    is_grad_enabled,
+    no_grad,
+    set_grad_enabled,
+)
 
 __version__ = "0.1.0"
 
-half, float, double = float16, float32, float64  # noqa: A001 (PyTorch's names)
-short, int, long = int16, int32, int64  # noqa: A001
-bool = bool_  # noqa: A001
+# the names that PyTorch gives to types
+half, float, double = float16, float32, float64
+short, int, long = int16, int32, int64
+bool = bool_
 newaxis = None
 globals().update(FUNCTIONS)
 
@@ -30,7 +54,7 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module 'lazygrad' has no attribute {name!r}")
 
 
-__all__ = ["BY_NAME", "DType", "LazygradError", "Size", "Tensor", "bfloat16", "bool", "device", "double", "e",
-           "enable_grad", "float", "float16", "float32", "float64", "half", "inf", "inference_mode", "int", "int16",
-           "int32", "int64", "int8", "is_grad_enabled", "long", "nan", "newaxis", "no_grad", "pi", "set_grad_enabled",
-           "short", "uint16", "uint32", "uint64", "uint8", *FUNCTIONS]
+__all__ = ["DType", "LazygradError", "Size", "Tensor", "bfloat16", "bool", "device", "double", "e", "enable_grad",
+           "float", "float16", "float32", "float64", "half", "inf", "inference_mode", "int", "int16", "int32", "int64",
+           "int8", "is_grad_enabled", "long", "nan", "newaxis", "no_grad", "pi", "set_grad_enabled", "short", "uint16",
+           "uint32", "uint64", "uint8", *FUNCTIONS]

@@ -1,17 +1,32 @@
 """Tensors with PyTorch's names and semantics over the lazy graph.
 
 A file imports only from files listed before it: devices, modes, views, cell, realization, core, promotion, values,
-conversion, axes, arithmetic, elementwise, movement, reduction, scans, creation, limits, printing, flow, autograd; then indexing,
-joining, linear, convolution, random, sorting. A definition is written once and published by `@function`, `@method` or
-`@creator` of core.py; `FUNCTIONS` collects what the package exports as functions.
+conversion, axes, arithmetic, elementwise, movement, reduction, scans, creation, limits, printing, flow, autograd;
+then indexing, lookup, joining, linear, convolution, random, sorting. A definition is written once and published by
+`@function`, `@method` or `@creator` of core.py; `FUNCTIONS` collects what the package exports as functions.
 """
 
-from lazygrad.tensors import (arithmetic, autograd, conversion, creation, elementwise, limits, movement, printing, reduction, scans,
-                              values)
+from lazygrad.tensors import (
+    arithmetic,
+    autograd,
+    conversion,
+    creation,
+    elementwise,
+    indexing,
+    joining,
+    limits,
+    linear,
+    lookup,
+    movement,
+    printing,
+    reduction,
+    scans,
+    values,
+)
 from lazygrad.tensors.core import FUNCTIONS, Size, Tensor
 from lazygrad.tensors.devices import device
 from lazygrad.tensors.modes import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
 
 __all__ = ["FUNCTIONS", "Size", "Tensor", "arithmetic", "autograd", "conversion", "creation", "device", "elementwise",
-           "enable_grad", "inference_mode", "is_grad_enabled", "limits", "movement", "no_grad", "printing", "reduction", "scans", "set_grad_enabled",
-           "values"]
+           "enable_grad", "indexing", "inference_mode", "is_grad_enabled", "joining", "limits", "linear", "lookup",
+           "movement", "no_grad", "printing", "reduction", "scans", "set_grad_enabled", "values"]

@@ -77,7 +77,7 @@ def _scaled(name: str, y: Any, alpha: Any, x: Any) -> Any:
 
 
 @with_in_place("add")
-def add(input: Any, other: Any, *, alpha: Any = 1, out: Tensor | None = None) -> Tensor:  # noqa: A002
+def add(input: Any, other: Any, *, alpha: Any = 1, out: Tensor | None = None) -> Tensor:
     """input + alpha * other, elementwise."""
     x, y = check_operand("add", input), check_operand("add", other)
     y = _scaled("add", y, alpha, x)
@@ -85,7 +85,7 @@ def add(input: Any, other: Any, *, alpha: Any = 1, out: Tensor | None = None) ->
 
 
 @with_in_place("sub", "subtract")
-def sub(input: Any, other: Any, *, alpha: Any = 1, out: Tensor | None = None) -> Tensor:  # noqa: A002
+def sub(input: Any, other: Any, *, alpha: Any = 1, out: Tensor | None = None) -> Tensor:
     """input - alpha * other, elementwise. Raises DTypeError for bool."""
     x, y = check_operand("sub", input), check_operand("sub", other)
     _no_bool("sub", "-", x, y)
@@ -94,13 +94,13 @@ def sub(input: Any, other: Any, *, alpha: Any = 1, out: Tensor | None = None) ->
 
 
 @function("rsub")
-def rsub(input: Any, other: Any, *, alpha: Any = 1) -> Tensor:  # noqa: A002
+def rsub(input: Any, other: Any, *, alpha: Any = 1) -> Tensor:
     """other - alpha * input."""
     return sub(other, input, alpha=alpha)
 
 
 @with_in_place("mul", "multiply")
-def mul(input: Any, other: Any, *, out: Tensor | None = None) -> Tensor:  # noqa: A002
+def mul(input: Any, other: Any, *, out: Tensor | None = None) -> Tensor:
     """input * other, elementwise."""
     return _into(out, elementwise("mul", ops.mul, (check_operand("mul", input), check_operand("mul", other))))
 
@@ -109,7 +109,7 @@ _ROUNDED = {"floor": ops.floordiv, "trunc": ops.truncdiv}
 
 
 @with_in_place("div", "divide")
-def div(input: Any, other: Any, *, rounding_mode: str | None = None, out: Tensor | None = None) -> Tensor:  # noqa: A002
+def div(input: Any, other: Any, *, rounding_mode: str | None = None, out: Tensor | None = None) -> Tensor:
     """input / other, elementwise; integers give the default float type. `rounding_mode` "floor" or "trunc" keeps
     integers. Raises ArgumentError for another mode, ZeroDivisionError for an integer divided by the number 0."""
     x, y = check_operand("div", input), check_operand("div", other)
@@ -140,27 +140,27 @@ class _ZeroDivision(DTypeError, ZeroDivisionError):
 
 
 @with_in_place("true_divide")
-def true_divide(input: Any, other: Any) -> Tensor:  # noqa: A002
+def true_divide(input: Any, other: Any) -> Tensor:
     """input / other, elementwise."""
     return div(input, other)
 
 
 @with_in_place("floor_divide")
-def floor_divide(input: Any, other: Any) -> Tensor:  # noqa: A002
+def floor_divide(input: Any, other: Any) -> Tensor:
     """The quotient rounded down."""
     return _integer_or_float("floor_divide", ops.floordiv, check_operand("floor_divide", input),
                              check_operand("floor_divide", other))
 
 
 @with_in_place("remainder")
-def remainder(input: Any, other: Any) -> Tensor:  # noqa: A002
+def remainder(input: Any, other: Any) -> Tensor:
     """The remainder with the divisor's sign, as Python's %."""
     return _integer_or_float("remainder", ops.remainder, check_operand("remainder", input),
                              check_operand("remainder", other))
 
 
 @with_in_place("fmod")
-def fmod(input: Any, other: Any) -> Tensor:  # noqa: A002
+def fmod(input: Any, other: Any) -> Tensor:
     """The remainder with the dividend's sign, as C's fmod."""
     return _integer_or_float("fmod", ops.fmod, check_operand("fmod", input), check_operand("fmod", other))
 
@@ -177,7 +177,7 @@ _FLOAT_POWERS: dict[float, Callable[[Tensor], Tensor]] = {
 
 
 @with_in_place("pow", "float_power")
-def pow(input: Any, exponent: Any) -> Tensor:  # noqa: A001, A002
+def pow(input: Any, exponent: Any) -> Tensor:
     """input raised to exponent, elementwise. Raises DTypeError for integers to a negative integer."""
     x, y = check_operand("pow", input), check_operand("pow", exponent)
     dtype = result_type(x, y)
@@ -197,7 +197,7 @@ def pow(input: Any, exponent: Any) -> Tensor:  # noqa: A001, A002
 
 def comparison(name: str, row: Callable[[Node, Node], Node]) -> Binary:
     """A published comparison: bool results; NaN is unequal to everything."""
-    def compare(input: Any, other: Any, *, out: Tensor | None = None) -> Tensor:  # noqa: A002
+    def compare(input: Any, other: Any, *, out: Tensor | None = None) -> Tensor:
         x, y = check_operand(name, input), check_operand(name, other)
         return _into(out, elementwise(name, row, (x, y)))
 
@@ -216,7 +216,7 @@ gt, ge = comparison("gt", lambda a, b: ops.lt(b, a)), comparison("ge", lambda a,
 # Bits and logic
 
 def _bitwise(name: str, row: Callable[..., Node]) -> Binary:
-    def combine(input: Any, other: Any) -> Tensor:  # noqa: A002
+    def combine(input: Any, other: Any) -> Tensor:
         x, y = check_operand(name, input), check_operand(name, other)
         dtype = result_type(x, y)
         if dtype.kind == "float":
@@ -236,7 +236,7 @@ bitwise_right_shift = _bitwise("bitwise_right_shift", ops.shr)
 
 
 @with_in_place("bitwise_not")
-def bitwise_not(input: Tensor) -> Tensor:  # noqa: A002
+def bitwise_not(input: Tensor) -> Tensor:
     """Every bit inverted; `not` for bool. Raises DTypeError for floats."""
     if input._dtype.kind == "float":
         raise DTypeError("[bitwise_not] ~ (operator.invert) is only implemented on integer and Boolean-type tensors, "
@@ -254,7 +254,7 @@ def _nonzero(x: Node) -> Node:
 
 
 def _logical(name: str, row: Callable[..., Node]) -> Binary:
-    def combine(input: Tensor, other: Tensor) -> Tensor:  # noqa: A002
+    def combine(input: Tensor, other: Tensor) -> Tensor:
         x, y = truth(check_operand(name, input)), truth(check_operand(name, other))
         return elementwise(name, row, (x, y), dtypes.bool_)
 
@@ -268,7 +268,7 @@ logical_xor = _logical("logical_xor", ops.bitxor)
 
 
 @with_in_place("logical_not")
-def logical_not(input: Tensor) -> Tensor:  # noqa: A002
+def logical_not(input: Tensor) -> Tensor:
     """Whether each element is 0: a bool tensor."""
     return elementwise("logical_not", lambda x: ops.eq(x, ops.like(0, x)), (input,))
 

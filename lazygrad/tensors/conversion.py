@@ -11,7 +11,7 @@ from lazygrad import dtype as dtypes
 from lazygrad import ops
 from lazygrad.dtype import DType
 from lazygrad.errors import ArgumentError, ArgumentTypeError, GradientError
-from lazygrad.realize import upload
+from lazygrad.engine import upload
 from lazygrad.tensors.core import Tensor, apply, from_node, function, method
 from lazygrad.tensors.devices import canonical_device, device
 from lazygrad.tensors.promotion import known_dtype
@@ -19,8 +19,8 @@ from lazygrad.tensors.values import read
 
 
 @method("to")
-def to(x: Tensor, *args: Any, dtype: DType | None = None, device: Any = None, non_blocking: bool = False,  # noqa: A002
-       copy: bool = False, memory_format: Any = None) -> Tensor:  # noqa: A002
+def to(x: Tensor, *args: Any, dtype: DType | None = None, device: Any = None, non_blocking: bool = False,
+       copy: bool = False, memory_format: Any = None) -> Tensor:
     """The tensor as another type, on another device, or as another tensor has both; itself if nothing changes."""
     for arg in args:
         if isinstance(arg, DType):
@@ -101,7 +101,7 @@ def type_as(x: Tensor, other: Tensor) -> Tensor:
 
 
 @function("numel")
-def numel(input: Tensor) -> int:  # noqa: A002
+def numel(input: Tensor) -> int:
     """The number of elements."""
     return input._shape.numel()
 
@@ -134,7 +134,7 @@ def is_signed(x: Tensor) -> bool:
 
 
 @function("is_complex")
-def is_complex(input: Tensor) -> bool:  # noqa: A002
+def is_complex(input: Tensor) -> bool:
     """False: there are no complex tensors."""
     return False
 

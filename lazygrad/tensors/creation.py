@@ -14,7 +14,7 @@ from lazygrad.dtype import DType
 from lazygrad.errors import ArgumentError, ArgumentTypeError, ShapeError
 from lazygrad.graph import Node
 from lazygrad.ops.elementwise import convert
-from lazygrad.realize import upload
+from lazygrad.engine import upload
 from lazygrad.tensors import promotion
 from lazygrad.tensors.axes import sizes_of
 from lazygrad.tensors.core import Size, Tensor, creator, from_node, method
@@ -148,7 +148,7 @@ def is_tensor(obj: Any) -> bool:
 
 
 @creator("is_floating_point")
-def is_floating_point(input: Tensor) -> bool:  # noqa: A002
+def is_floating_point(input: Tensor) -> bool:
     """Whether the elements are floats."""
     return input._dtype.kind == "float"
 
@@ -168,7 +168,7 @@ def _filler(name: str, value: int) -> None:
         made = _filled(name, sizes_of(name, size), value, dtype or promotion.get_default_dtype(), device, requires_grad)
         return made if out is None else out.copy_(made)
 
-    def fill_like(input: Tensor, *, dtype: DType | None = None, layout: Any = None, device: Any = None,  # noqa: A002
+    def fill_like(input: Tensor, *, dtype: DType | None = None, layout: Any = None, device: Any = None,
                   requires_grad: bool = False, memory_format: Any = None) -> Tensor:
         return _filled(name + "_like", input._shape, value, dtype or input._dtype, device or input.device, requires_grad)
 
@@ -201,7 +201,7 @@ def full(size: Any, fill_value: Any, *, out: Tensor | None = None, dtype: DType 
 
 
 @creator("full_like")
-def full_like(input: Tensor, fill_value: Any, *, dtype: DType | None = None, device: Any = None,  # noqa: A002
+def full_like(input: Tensor, fill_value: Any, *, dtype: DType | None = None, device: Any = None,
               requires_grad: bool = False, layout: Any = None, memory_format: Any = None) -> Tensor:
     """A tensor of another's shape, type and device, filled with one value."""
     return full(input._shape, fill_value, dtype=dtype or input._dtype, device=device or input.device,

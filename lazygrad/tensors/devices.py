@@ -24,12 +24,12 @@ def canonical_device(value: Any) -> str:
     return f"{kind}:{int(number)}" if kind == "CL" and number and int(number) else kind
 
 
-class device:  # noqa: N801 (PyTorch's name)
+class device:
     """A device by name (`device("cl:1")`) or by kind and index (`device("cl", 1)`); equal to its name in any case."""
 
     __slots__ = ("name",)
 
-    def __init__(self, type: Any, index: int | None = None):  # noqa: A002 (PyTorch's name)
+    def __init__(self, type: Any, index: int | None = None):
         self.name = canonical_device(type if index is None else f"{type}:{index}")
 
     @property

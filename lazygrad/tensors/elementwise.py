@@ -12,7 +12,9 @@ from lazygrad.dtype import DType
 from lazygrad.errors import ArgumentError, DTypeError
 from lazygrad.graph import Node
 from lazygrad.tensors import promotion
-from lazygrad.tensors.arithmetic import add, div, mul, require_tensor, sub, truth, with_in_place
+from lazygrad.tensors.arithmetic import add, div, mul
+from lazygrad.tensors.arithmetic import pow as power
+from lazygrad.tensors.arithmetic import require_tensor, sub, truth, with_in_place
 from lazygrad.tensors.core import Tensor, apply, function, method
 from lazygrad.tensors.promotion import (broadcast, check_operand, constant, converted, elementwise, result_type, stretch)
 
@@ -20,7 +22,7 @@ from lazygrad.tensors.promotion import (broadcast, check_operand, constant, conv
 def unary(name: str, build: Callable[[Node], Node], *aliases: str, dtype: str = "float") -> Callable[..., Tensor]:
     """Publish a function of one tensor. `dtype`: "float" converts integers to the default float type, "number" refuses
     bool, "same" takes all, "whole" returns integers as they are."""
-    def evaluate(input: Tensor, *, out: Tensor | None = None) -> Tensor:  # noqa: A002
+    def evaluate(input: Tensor, *, out: Tensor | None = None) -> Tensor:
         x = require_tensor(name, input)
         kind = x._dtype.kind
         if dtype == "whole" and kind != "float":
@@ -62,12 +64,11 @@ for _row in ("acos", "acosh", "asin", "asinh", "atan", "atanh", "cos", "cosh", "
 sigmoid = unary("sigmoid", _sigmoid)
 unary("neg", ops.neg, "negative", dtype="number")
 unary("abs", ops.abs_, "absolute", dtype="number")
-unary("sign", ops.sign, dtype="number")
+unary("sign", lambda x: x if x.dtype.kind == "bool" else ops.sign(x), "sgn", dtype="same")
 unary("floor", ops.floor, dtype="whole")
 unary("ceil", ops.ceil, dtype="whole")
 unary("trunc", ops.trunc, "fix", dtype="whole")
 relu = unary("relu", _relu, dtype="number")
-unary("square", lambda x: ops.mul(x, x), dtype="number")
 unary("deg2rad", _scale(math.pi / 180))
 unary("rad2deg", _scale(180 / math.pi))
 unary("sinc", lambda x: ops.where(ops.eq(x, ops.like(0, x)), ops.like(1, x),
@@ -75,7 +76,7 @@ unary("sinc", lambda x: ops.where(ops.eq(x, ops.like(0, x)), ops.like(1, x),
 
 
 @with_in_place("round")
-def round(input: Tensor, *, decimals: int = 0) -> Tensor:  # noqa: A001, A002
+def round(input: Tensor, *, decimals: int = 0) -> Tensor:
     """To the nearest integer, ties to even; to `decimals` places. Integers stay as they are."""
     if input._dtype.kind != "float":
         return input.clone()
@@ -87,27 +88,27 @@ def round(input: Tensor, *, decimals: int = 0) -> Tensor:  # noqa: A001, A002
     return div(whole, factor) if decimals > 0 else mul(whole, factor)
 
 
+@with_in_place("square")
+def square(input: Tensor) -> Tensor:
+    """input * input; bool gives int64."""
+    return power(input, 2)
+
+
 @with_in_place("frac")
-def frac(input: Tensor) -> Tensor:  # noqa: A002
+def frac(input: Tensor) -> Tensor:
     """The part after the point, with the sign of the whole."""
     return sub(input, input.trunc())
 
 
-@with_in_place("sgn")
-def sgn(input: Tensor) -> Tensor:  # noqa: A002
-    """The sign: -1, 0 or 1."""
-    return input.sign() if input._dtype.kind != "bool" else input.clone()
-
-
 @with_in_place("logit")
-def logit(input: Tensor, eps: float | None = None) -> Tensor:  # noqa: A002
+def logit(input: Tensor, eps: float | None = None) -> Tensor:
     """log(x / (1 - x)), with x clamped to [eps, 1 - eps] where eps is given."""
     x = input if input._dtype.kind == "float" else input.to(promotion.get_default_dtype())
     return apply("logit", _logit, x if eps is None else clamp(x, eps, 1 - eps))
 
 
 @function("positive")
-def positive(input: Tensor) -> Tensor:  # noqa: A002
+def positive(input: Tensor) -> Tensor:
     """The tensor itself. Raises DTypeError for bool."""
     if input._dtype.kind == "bool":
         raise DTypeError("[positive] The `+` operator, on a bool tensor is not supported.")
@@ -117,7 +118,7 @@ def positive(input: Tensor) -> Tensor:  # noqa: A002
 # Tests of floats
 
 def _test(name: str, build: Callable[[Node], Node], otherwise: bool) -> None:
-    def test(input: Tensor) -> Tensor:  # noqa: A002
+    def test(input: Tensor) -> Tensor:
         if input._dtype.kind != "float":
             return apply(name, lambda x: ops.const(otherwise, dtypes.bool_, x.shape), input)
         return apply(name, build, input)
@@ -139,7 +140,7 @@ _test("isneginf", lambda x: ops.eq(x, ops.like(-math.inf, x)), False)
 
 
 @function("signbit")
-def signbit(input: Tensor) -> Tensor:  # noqa: A002
+def signbit(input: Tensor) -> Tensor:
     """Whether the sign is negative, -0.0 included: a bool tensor."""
     if input._dtype.kind != "float":
         return input < 0
@@ -155,7 +156,7 @@ def _sign_bit(x: Node) -> Node:
 # Of two tensors
 
 def _binary(name: str, build: Callable[..., Node], floats_only: bool, *aliases: str) -> Callable[..., Tensor]:
-    def combine(input: Any, other: Any) -> Tensor:  # noqa: A002
+    def combine(input: Any, other: Any) -> Tensor:
         x, y = check_operand(name, input), check_operand(name, other)
         dtype = result_type(x, y)
         if floats_only and dtype.kind != "float":
@@ -214,7 +215,7 @@ _binary("heaviside", _heaviside, False)
 # Choices and bounds
 
 @function("where")
-def where(condition: Tensor, input: Any = None, other: Any = None) -> Any:  # noqa: A002
+def where(condition: Tensor, input: Any = None, other: Any = None) -> Any:
     """`input` where condition holds, else `other`; both may be numbers. With the condition alone: the indices of
     nonzero elements. Raises DTypeError unless the condition is bool (or uint8)."""
     if input is None and other is None:
@@ -252,7 +253,7 @@ def _where_method(x: Tensor, condition: Tensor, other: Any) -> Tensor:
 
 
 @with_in_place("masked_fill")
-def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:  # noqa: A002
+def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:
     """`value` (a number or 0-d tensor) where the mask holds, else input; input's type stays."""
     value = check_operand("masked_fill", value)
     if isinstance(value, Tensor) and value.ndim:
@@ -265,7 +266,7 @@ def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:  # noqa: A00
 
 
 @with_in_place("clamp", "clip")
-def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:  # noqa: A002
+def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
     """input held within [min, max], numbers or tensors. Raises ArgumentError without any bound."""
     if min is None and max is None:
         raise ArgumentError("[clamp] At least one of 'min' or 'max' must not be None")
@@ -290,19 +291,19 @@ def _at_most(x: Node, high: Node) -> Node:
 
 
 @with_in_place("clamp_min")
-def clamp_min(input: Tensor, min: Any) -> Tensor:  # noqa: A002
+def clamp_min(input: Tensor, min: Any) -> Tensor:
     """No element below min."""
     return clamp(input, min=min)
 
 
 @with_in_place("clamp_max")
-def clamp_max(input: Tensor, max: Any) -> Tensor:  # noqa: A002
+def clamp_max(input: Tensor, max: Any) -> Tensor:
     """No element above max."""
     return clamp(input, max=max)
 
 
 @with_in_place("nan_to_num")
-def nan_to_num(input: Tensor, nan: float = 0.0, posinf: float | None = None,  # noqa: A002
+def nan_to_num(input: Tensor, nan: float = 0.0, posinf: float | None = None,
                neginf: float | None = None) -> Tensor:
     """NaN and the infinities replaced; by the greatest and least finite values where none are given."""
     d = input._dtype
@@ -326,7 +327,7 @@ FINITE_MAX = {"float16": 65504.0, "bfloat16": 3.3895313892515355e38, "float32": 
 # Multiply and add
 
 @with_in_place("lerp")
-def lerp(input: Tensor, end: Tensor, weight: Any) -> Tensor:  # noqa: A002
+def lerp(input: Tensor, end: Tensor, weight: Any) -> Tensor:
     """input + weight * (end - input), from the nearer end as PyTorch computes it."""
     x, y, w = check_operand("lerp", input), check_operand("lerp", end), check_operand("lerp", weight)
 
@@ -340,13 +341,13 @@ def lerp(input: Tensor, end: Tensor, weight: Any) -> Tensor:  # noqa: A002
 
 
 @with_in_place("addcmul")
-def addcmul(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) -> Tensor:  # noqa: A002
+def addcmul(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) -> Tensor:
     """input + value * tensor1 * tensor2."""
     return add(input, mul(mul(tensor1, tensor2), value) if value != 1 else mul(tensor1, tensor2))
 
 
 @with_in_place("addcdiv")
-def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) -> Tensor:  # noqa: A002
+def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) -> Tensor:
     """input + value * tensor1 / tensor2. Raises DTypeError for integers."""
     if result_type(tensor1, tensor2).kind != "float":
         raise DTypeError("[addcdiv] Integer division with addcdiv is no longer supported: convert one side to float")
@@ -356,7 +357,7 @@ def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) 
 # Closeness
 
 @function("isclose")
-def isclose(input: Tensor, other: Tensor, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> Tensor:  # noqa: A002
+def isclose(input: Tensor, other: Tensor, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> Tensor:
     """Whether |input - other| <= atol + rtol * |other|, elementwise. Raises DTypeError for unequal types."""
     if input._dtype is not other._dtype:
         raise DTypeError(f"[isclose] {input._dtype.name} did not match {other._dtype.name}: convert one of them")
@@ -376,12 +377,12 @@ def isclose(input: Tensor, other: Tensor, rtol: float = 1e-5, atol: float = 1e-8
 
 
 @function("allclose")
-def allclose(input: Tensor, other: Tensor, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> bool:  # noqa: A002
+def allclose(input: Tensor, other: Tensor, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> bool:
     """Whether all elements are close. Realizes."""
     return bool(isclose(input, other, rtol, atol, equal_nan).all())
 
 
 @function("equal")
-def equal(input: Tensor, other: Tensor) -> bool:  # noqa: A002
+def equal(input: Tensor, other: Tensor) -> bool:
     """Whether shapes and all elements are equal. Realizes."""
     return input._shape == other._shape and bool((input == other).all())

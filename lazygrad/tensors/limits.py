@@ -13,10 +13,10 @@ _FLOATS = {"float16": (10, -14, 65504.0), "bfloat16": (7, -126, 3.38953138925153
 
 
 @creator("finfo")
-class finfo:  # noqa: N801 (PyTorch's name)
+class finfo:
     """Limits of a float type, the default one where none is given. Raises ArgumentTypeError for other types."""
 
-    def __init__(self, type: DType | None = None):  # noqa: A002
+    def __init__(self, type: DType | None = None):
         d = type or promotion.get_default_dtype()
         if d.name not in _FLOATS:
             raise ArgumentTypeError(f"[finfo] finfo requires a floating point input type, not {d!r}. Use iinfo instead")
@@ -32,10 +32,10 @@ class finfo:  # noqa: N801 (PyTorch's name)
 
 
 @creator("iinfo")
-class iinfo:  # noqa: N801 (PyTorch's name)
+class iinfo:
     """Limits of an integer type. Raises ArgumentTypeError for other types."""
 
-    def __init__(self, type: DType):  # noqa: A002
+    def __init__(self, type: DType):
         if not isinstance(type, DType) or not type.is_integer:
             raise ArgumentTypeError(f"[iinfo] iinfo requires an integer input type, not {type!r}. Use finfo instead")
         self.dtype, self.bits = type.name, type.bits

@@ -21,7 +21,7 @@ def is_grad_enabled() -> bool:
     return mode.enabled
 
 
-class set_grad_enabled:  # noqa: N801 (PyTorch's name)
+class set_grad_enabled:
     """Switch recording on or off, at once or for a `with` block or a decorated function."""
 
     def __init__(self, mode_on: bool):
@@ -86,7 +86,7 @@ def _decorated_generator(block: Callable[[], _Block], function: Callable[..., An
     return wrapper
 
 
-class no_grad(_Block):  # noqa: N801 (PyTorch's name)
+class no_grad(_Block):
     """Record nothing: results do not require a gradient. A `with` block or a decorator."""
 
     def __new__(cls, function: Callable[..., Any] | None = None) -> Any:
@@ -100,14 +100,14 @@ class no_grad(_Block):  # noqa: N801 (PyTorch's name)
         super().__init__(False)
 
 
-class enable_grad(no_grad):  # noqa: N801 (PyTorch's name)
+class enable_grad(no_grad):
     """Record again inside a `no_grad` block."""
 
     def __init__(self, function: Callable[..., Any] | None = None):
         _Block.__init__(self, True)
 
 
-class inference_mode(_Block):  # noqa: N801 (PyTorch's name)
+class inference_mode(_Block):
     """Like `no_grad`; `inference_mode(False)` changes nothing about a recording mode that is on."""
 
     def __new__(cls, mode: Any = True) -> Any:

@@ -97,7 +97,7 @@ def _view_bits(x: Tensor, dtype: DType) -> Tensor:
 
 
 @function("reshape")
-def reshape(input: Tensor, *shape: Any) -> Tensor:  # noqa: A002
+def reshape(input: Tensor, *shape: Any) -> Tensor:
     """Another shape: a view where one exists, else a copy."""
     sizes = _filled_in("reshape", input, sizes_of("reshape", shape))
     result = reshaped_view(input, sizes)
@@ -117,7 +117,7 @@ def reshape_as(x: Tensor, other: Tensor) -> Tensor:
 
 
 @function("permute")
-def permute(input: Tensor, *dims: Any) -> Tensor:  # noqa: A002
+def permute(input: Tensor, *dims: Any) -> Tensor:
     """The dimensions in another order: a view."""
     order = sizes_of("permute", dims)
     if len(order) != input.ndim:
@@ -131,7 +131,7 @@ def permute(input: Tensor, *dims: Any) -> Tensor:  # noqa: A002
 
 
 @function("transpose", "swapaxes", "swapdims")
-def transpose(input: Tensor, dim0: int, dim1: int) -> Tensor:  # noqa: A002
+def transpose(input: Tensor, dim0: int, dim1: int) -> Tensor:
     """Two dimensions exchanged: a view."""
     a, b = axis_of("transpose", dim0, input.ndim), axis_of("transpose", dim1, input.ndim)
     order = list(range(input.ndim))
@@ -141,7 +141,7 @@ def transpose(input: Tensor, dim0: int, dim1: int) -> Tensor:  # noqa: A002
 
 
 @function("t")
-def t(input: Tensor) -> Tensor:  # noqa: A002
+def t(input: Tensor) -> Tensor:
     """A matrix transposed. Raises ShapeError beyond two dimensions."""
     if input.ndim > 2:
         raise ShapeError(f"[t] t() expects a tensor with <= 2 dimensions, but self is {input.ndim}D")
@@ -161,13 +161,13 @@ Tensor.mH = Tensor.mT  # type: ignore[attr-defined]
 
 
 @function("adjoint")
-def adjoint(input: Tensor) -> Tensor:  # noqa: A002
+def adjoint(input: Tensor) -> Tensor:
     """The last two dimensions exchanged."""
     return _matrix_transpose(input)
 
 
 @function("movedim", "moveaxis")
-def movedim(input: Tensor, source: Any, destination: Any) -> Tensor:  # noqa: A002
+def movedim(input: Tensor, source: Any, destination: Any) -> Tensor:
     """Dimensions moved to other places; the others keep their order."""
     sources = [source] if isinstance(source, int) else list(source)
     targets = [destination] if isinstance(destination, int) else list(destination)
@@ -190,7 +190,7 @@ def _with_sizes(x: Tensor, kept: Sequence[tuple[int, int]]) -> Tensor:
 
 
 @function("squeeze")
-def squeeze(input: Tensor, dim: Any = None) -> Tensor:  # noqa: A002
+def squeeze(input: Tensor, dim: Any = None) -> Tensor:
     """Without its dimensions of size 1, or without those of `dim` that have size 1: a view."""
     axes = axes_of("squeeze", dim, input.ndim)
     return _with_sizes(input, [(n, s) for i, (n, s) in enumerate(zip(input._shape, input.stride(), strict=True))
@@ -198,7 +198,7 @@ def squeeze(input: Tensor, dim: Any = None) -> Tensor:  # noqa: A002
 
 
 @function("unsqueeze")
-def unsqueeze(input: Tensor, dim: int) -> Tensor:  # noqa: A002
+def unsqueeze(input: Tensor, dim: int) -> Tensor:
     """A dimension of size 1 inserted before `dim`: a view."""
     axis = axis_of("unsqueeze", dim, input.ndim + 1)
     sizes = list(zip(input._shape, input.stride(), strict=True))
@@ -241,7 +241,7 @@ def expand_as(x: Tensor, other: Tensor) -> Tensor:
 
 
 @function("broadcast_to")
-def broadcast_to(input: Tensor, size: Any) -> Tensor:  # noqa: A002
+def broadcast_to(input: Tensor, size: Any) -> Tensor:
     """x expanded to a shape."""
     return expand(input, size)
 
@@ -280,7 +280,7 @@ def selected(x: Tensor, axis: int, index: int) -> Tensor:
 
 
 @function("select")
-def select(input: Tensor, dim: int, index: Any) -> Tensor:  # noqa: A002
+def select(input: Tensor, dim: int, index: Any) -> Tensor:
     """The slice at an index along a dimension: a view. Raises OutOfBoundsError."""
     if not input.ndim:
         raise AxisError("[select] select() cannot be applied to a 0-dim tensor.")
@@ -292,7 +292,7 @@ def select(input: Tensor, dim: int, index: Any) -> Tensor:  # noqa: A002
 
 
 @function("narrow")
-def narrow(input: Tensor, dim: int, start: Any, length: int) -> Tensor:  # noqa: A002
+def narrow(input: Tensor, dim: int, start: Any, length: int) -> Tensor:
     """`length` elements from `start` on along a dimension: a view."""
     if not input.ndim:
         raise ShapeError("[narrow] narrow() cannot be applied to a 0-dim tensor.")
@@ -332,13 +332,13 @@ def split(tensor: Tensor, split_size_or_sections: Any, dim: int = 0) -> tuple[Te
 
 
 @function("split_with_sizes")
-def split_with_sizes(input: Tensor, split_sizes: Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:  # noqa: A002
+def split_with_sizes(input: Tensor, split_sizes: Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:
     """Pieces of listed sizes along a dimension: views."""
     return split(input, list(split_sizes), dim)
 
 
 @function("chunk")
-def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:  # noqa: A002
+def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     """At most `chunks` pieces of equal size (the last may be smaller) along a dimension: views."""
     if chunks <= 0:
         raise ShapeError(f"[chunk] chunk expects `chunks` to be greater than 0, got: {chunks}")
@@ -350,7 +350,7 @@ def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:  # no
 
 
 @function("tensor_split")
-def tensor_split(input: Tensor, indices_or_sections: Any, dim: int = 0) -> tuple[Tensor, ...]:  # noqa: A002
+def tensor_split(input: Tensor, indices_or_sections: Any, dim: int = 0) -> tuple[Tensor, ...]:
     """Pieces between indices, or a number of pieces as equal as can be, along a dimension: views."""
     axis = axis_of("tensor_split", dim, input.ndim)
     size = input._shape[axis]
@@ -367,7 +367,7 @@ def tensor_split(input: Tensor, indices_or_sections: Any, dim: int = 0) -> tuple
 
 
 @function("unbind")
-def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:  # noqa: A002
+def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
     """All slices along a dimension: views."""
     if not input.ndim:
         raise AxisError("[unbind] Dimension specified as 0 but tensor has no dimensions")
@@ -378,7 +378,7 @@ def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:  # noqa: A002
 # Dimensions merged and cut
 
 @function("flatten")
-def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:  # noqa: A002
+def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
     """Dimensions start_dim to end_dim merged into one."""
     a, b = axis_of("flatten", start_dim, input.ndim), axis_of("flatten", end_dim, input.ndim)
     if a > b:
@@ -391,13 +391,13 @@ def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:  # 
 
 
 @function("ravel")
-def ravel(input: Tensor) -> Tensor:  # noqa: A002
+def ravel(input: Tensor) -> Tensor:
     """One dimension."""
     return reshape(input, -1)
 
 
 @function("unflatten")
-def unflatten(input: Tensor, dim: int, sizes: Any) -> Tensor:  # noqa: A002
+def unflatten(input: Tensor, dim: int, sizes: Any) -> Tensor:
     """One dimension cut into several; one size may be -1."""
     axis = axis_of("unflatten", dim, input.ndim)
     sizes = sizes_of("unflatten", (sizes,))
@@ -413,7 +413,7 @@ def unflatten(input: Tensor, dim: int, sizes: Any) -> Tensor:  # noqa: A002
 # Other walks over the storage
 
 @function("diagonal")
-def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:  # noqa: A002
+def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
     """The diagonal of two dimensions, moved to the end: a view."""
     a, b = axis_of("diagonal", dim1, input.ndim), axis_of("diagonal", dim2, input.ndim)
     if a == b:
@@ -456,7 +456,7 @@ def unfold(x: Tensor, dimension: int, size: int, step: int) -> Tensor:
 
 
 @function("as_strided")
-def as_strided(input: Tensor, size: Any, stride: Any, storage_offset: int | None = None) -> Tensor:  # noqa: A002
+def as_strided(input: Tensor, size: Any, stride: Any, storage_offset: int | None = None) -> Tensor:
     """The storage walked with any sizes and strides: a view. Raises ShapeError beyond the storage's end."""
     shape, strides = tuple(size), tuple(stride)
     offset = input._offset if storage_offset is None else storage_offset
@@ -469,19 +469,19 @@ def as_strided(input: Tensor, size: Any, stride: Any, storage_offset: int | None
 
 
 @function("atleast_1d")
-def atleast_1d(input: Tensor) -> Tensor:  # noqa: A002
+def atleast_1d(input: Tensor) -> Tensor:
     """With one dimension at least."""
     return input if input.ndim else reshape(input, 1)
 
 
 @function("atleast_2d")
-def atleast_2d(input: Tensor) -> Tensor:  # noqa: A002
+def atleast_2d(input: Tensor) -> Tensor:
     """With two dimensions at least, new ones in front."""
     return input if input.ndim >= 2 else unsqueeze(atleast_1d(input), 0)
 
 
 @function("atleast_3d")
-def atleast_3d(input: Tensor) -> Tensor:  # noqa: A002
+def atleast_3d(input: Tensor) -> Tensor:
     """With three dimensions at least, the third at the end."""
     return input if input.ndim >= 3 else unsqueeze(atleast_2d(input), -1)
 
@@ -489,20 +489,20 @@ def atleast_3d(input: Tensor) -> Tensor:  # noqa: A002
 # Copies in another order
 
 @function("flip")
-def flip(input: Tensor, *dims: Any) -> Tensor:  # noqa: A002
+def flip(input: Tensor, *dims: Any) -> Tensor:
     """The elements in reverse order along dimensions: a copy."""
     axes = axes_of("flip", sizes_of("flip", dims), input.ndim) if dims != ((),) and dims else ()
     return apply("flip", lambda x: ops.flip(x, arg=axes) if axes else x, input)
 
 
 @function("fliplr")
-def fliplr(input: Tensor) -> Tensor:  # noqa: A002
+def fliplr(input: Tensor) -> Tensor:
     """Columns in reverse order."""
     return flip(input, 1)
 
 
 @function("flipud")
-def flipud(input: Tensor) -> Tensor:  # noqa: A002
+def flipud(input: Tensor) -> Tensor:
     """Rows in reverse order."""
     return flip(input, 0)
 
@@ -514,12 +514,12 @@ def contiguous(x: Tensor, memory_format: Any = None) -> Tensor:
 
 
 @function("clone")
-def clone(input: Tensor, *, memory_format: Any = None) -> Tensor:  # noqa: A002
+def clone(input: Tensor, *, memory_format: Any = None) -> Tensor:
     """A copy with its own storage; gradients flow back to the original."""
     return apply("clone", lambda x: x, input)
 
 
 @function("is_same_size")
-def is_same_size(input: Tensor, other: Tensor) -> bool:  # noqa: A002
+def is_same_size(input: Tensor, other: Tensor) -> bool:
     """Whether the shapes are equal."""
     return input._shape == other._shape

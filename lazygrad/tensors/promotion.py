@@ -12,7 +12,7 @@ from lazygrad import ops
 from lazygrad.dtype import DType, category, promote
 from lazygrad.errors import ArgumentTypeError, DTypeError, ShapeError
 from lazygrad.graph import Node, Scalar
-from lazygrad.realize import upload
+from lazygrad.engine import upload
 from lazygrad.tensors.core import Size, Tensor, apply, creator, from_node
 
 NUMBERS = (bool, int, float, np.generic)

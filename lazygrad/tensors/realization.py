@@ -17,7 +17,7 @@ import numpy as np
 
 from lazygrad import ops
 from lazygrad.graph import Node, intern, topological
-from lazygrad.realize import download, realize as compute, upload
+from lazygrad.engine import download, realize as compute, upload
 from lazygrad.tensors.cell import Cell, pending_cells, tracked_histories
 
 _values: WeakKeyDictionary[Node, Node] = WeakKeyDictionary()
@@ -155,16 +155,21 @@ def _settle_leaf(node: Node, value: Node) -> None:
 def _compute(targets: Sequence[Node], device: str) -> list[Node]:
     """One buffer per target, whose stages have been realized."""
     graphs = _substituted(targets)
-    todo = list(dict.fromkeys(g for g in graphs if g.op.kind != "source" or g.op.name == "iota"))
+    todo = list(dict.fromkeys(g for g in graphs if _is_work(g)))
     buffers = dict(zip(todo, compute(todo, device), strict=True)) if todo else {}
     return [buffers.get(g) or _data(g, device) for g in graphs]
 
 
+def _is_work(node: Node) -> bool:
+    return node.size > 0 and (node.op.kind != "source" or node.op.name == "iota")
+
+
 def _data(node: Node, device: str) -> Node:
-    """The buffer of a source."""
+    """The buffer of what needs no kernel: data, a constant, nothing at all."""
     if node.op.name in ("buffer", "scalar"):
         return node
-    return upload(np.full(node.shape, node.arg.value, node.dtype.numpy), node.dtype, device)
+    value = node.arg.value if node.op.name == "const" else 0
+    return upload(np.full(node.shape, value, node.dtype.numpy), node.dtype, device)
 
 
 def _substituted(targets: Sequence[Node]) -> list[Node]:

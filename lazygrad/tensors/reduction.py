@@ -59,7 +59,7 @@ def _stored(result: Tensor, out: Tensor | None) -> Tensor:
 
 
 @function("sum")
-def sum_(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: DType | None = None,  # noqa: A002
+def sum_(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: DType | None = None,
          axis: Any = None, out: Tensor | None = None) -> Tensor:
     """The sum over dimensions, all by default; bool and integers give int64."""
     axes = axes_of("sum", dim if axis is None else axis, input.ndim)
@@ -67,14 +67,14 @@ def sum_(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: DType 
 
 
 @function("nansum")
-def nansum(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: DType | None = None) -> Tensor:  # noqa: A002
+def nansum(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: DType | None = None) -> Tensor:
     """The sum with NaN counted as 0."""
     x = input.masked_fill(input.isnan(), 0) if input._dtype.kind == "float" else input
     return sum_(x, dim, keepdim, dtype=dtype)
 
 
 @function("mean")
-def mean(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: DType | None = None,  # noqa: A002
+def mean(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: DType | None = None,
          axis: Any = None, out: Tensor | None = None) -> Tensor:
     """The mean over dimensions, all by default. Raises DTypeError for integers unless a float dtype is given."""
     target = dtype or input._dtype
@@ -89,14 +89,14 @@ def mean(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: DType 
 
 
 @function("nanmean")
-def nanmean(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: DType | None = None) -> Tensor:  # noqa: A002
+def nanmean(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: DType | None = None) -> Tensor:
     """The mean of what is not NaN."""
     count = sum_(input.isnan().logical_not(), dim, keepdim)
     return div(nansum(input, dim, keepdim, dtype=dtype), count)
 
 
 @function("prod")
-def prod(input: Tensor, dim: int | None = None, keepdim: bool = False, *, dtype: DType | None = None) -> Tensor:  # noqa: A002
+def prod(input: Tensor, dim: int | None = None, keepdim: bool = False, *, dtype: DType | None = None) -> Tensor:
     """The product over one dimension, or over all; bool and integers give int64."""
     axes = tuple(range(input.ndim)) if dim is None else axes_of("prod", axis_of("prod", dim, input.ndim), input.ndim)
     return fold("prod", ops.prod, input, axes, keepdim, _sum_dtype(input, dtype))
@@ -105,7 +105,7 @@ def prod(input: Tensor, dim: int | None = None, keepdim: bool = False, *, dtype:
 # Truth
 
 def _truth(name: str, row: Callable[..., Node]) -> Callable[..., Tensor]:
-    def test(input: Tensor, dim: Any = None, keepdim: bool = False, *, axis: Any = None) -> Tensor:  # noqa: A002
+    def test(input: Tensor, dim: Any = None, keepdim: bool = False, *, axis: Any = None) -> Tensor:
         dim = dim if axis is None else axis
         target = dtypes.uint8 if input._dtype is dtypes.uint8 else dtypes.bool_
         result = fold(name, row, truth(input), axes_of(name, dim, input.ndim), keepdim)
@@ -120,7 +120,7 @@ any_, all_ = _truth("any", ops.max_), _truth("all", ops.min_)
 
 
 @function("count_nonzero")
-def count_nonzero(input: Tensor, dim: Any = None) -> Tensor:  # noqa: A002
+def count_nonzero(input: Tensor, dim: Any = None) -> Tensor:
     """How many elements differ from 0."""
     return sum_(truth(input), dim)
 
@@ -141,7 +141,7 @@ class _EmptyReduction(ShapeError, AxisError):
 
 
 def _even(name: str, row: Callable[..., Node]) -> Callable[..., Tensor]:
-    def reduce(input: Tensor, dim: Any = (), keepdim: bool = False, *, out: Tensor | None = None) -> Tensor:  # noqa: A002
+    def reduce(input: Tensor, dim: Any = (), keepdim: bool = False, *, out: Tensor | None = None) -> Tensor:
         axes = axes_of(name, dim, input.ndim)
         _check_not_empty(name, input, axes)
         return _stored(fold(name, row, input, axes, keepdim), out)
@@ -155,7 +155,7 @@ amax, amin = _even("amax", ops.max_), _even("amin", ops.min_)
 
 
 @function("aminmax")
-def aminmax(input: Tensor, *, dim: int | None = None, keepdim: bool = False) -> tuple[Tensor, Tensor]:  # noqa: A002
+def aminmax(input: Tensor, *, dim: int | None = None, keepdim: bool = False) -> tuple[Tensor, Tensor]:
     """The least and the greatest element."""
     return amin(input, () if dim is None else dim, keepdim), amax(input, () if dim is None else dim, keepdim)
 
@@ -183,7 +183,7 @@ def _value_at(row: Callable[..., Node], x: Node, place: Node, axis: int) -> Node
 
 
 def _extreme(name: str, row: Callable[..., Node], pair: Callable[..., Tensor]) -> None:
-    def reduce(input: Tensor, dim: Any = None, keepdim: bool = False, *, axis: Any = None) -> Any:  # noqa: A002
+    def reduce(input: Tensor, dim: Any = None, keepdim: bool = False, *, axis: Any = None) -> Any:
         dim = dim if axis is None else axis
         if isinstance(dim, Tensor):
             return pair(input, dim)
@@ -215,7 +215,7 @@ _extreme("min", ops.min_, minimum)
 
 
 def _argument(name: str, row: Callable[..., Node]) -> None:
-    def reduce(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:  # noqa: A002
+    def reduce(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
         x = input.detach()
         if x._dtype.kind == "bool":
             raise DTypeError(f"[{name}] \"{name}_cpu\" not implemented for 'Bool': convert with .int() first")
@@ -265,7 +265,7 @@ def _variance(name: str, x: Tensor, axes: tuple[int, ...], correction: float, ke
 
 
 @function("var")
-def var(input: Tensor, dim: Any = None, unbiased: bool | None = None, keepdim: bool = False, *,  # noqa: A002
+def var(input: Tensor, dim: Any = None, unbiased: bool | None = None, keepdim: bool = False, *,
         correction: Any = None) -> Tensor:
     """The variance over dimensions, divided by count - correction (1 by default)."""
     axes, correction = _moment_arguments("var", input, dim, unbiased, correction)
@@ -273,7 +273,7 @@ def var(input: Tensor, dim: Any = None, unbiased: bool | None = None, keepdim: b
 
 
 @function("std")
-def std(input: Tensor, dim: Any = None, unbiased: bool | None = None, keepdim: bool = False, *,  # noqa: A002
+def std(input: Tensor, dim: Any = None, unbiased: bool | None = None, keepdim: bool = False, *,
         correction: Any = None) -> Tensor:
     """The square root of the variance."""
     axes, correction = _moment_arguments("std", input, dim, unbiased, correction)
@@ -281,7 +281,7 @@ def std(input: Tensor, dim: Any = None, unbiased: bool | None = None, keepdim: b
 
 
 @function("var_mean")
-def var_mean(input: Tensor, dim: Any = None, unbiased: bool | None = None, keepdim: bool = False, *,  # noqa: A002
+def var_mean(input: Tensor, dim: Any = None, unbiased: bool | None = None, keepdim: bool = False, *,
              correction: Any = None) -> tuple[Tensor, Tensor]:
     """The variance and the mean."""
     axes, correction = _moment_arguments("var_mean", input, dim, unbiased, correction)
@@ -289,7 +289,7 @@ def var_mean(input: Tensor, dim: Any = None, unbiased: bool | None = None, keepd
 
 
 @function("std_mean")
-def std_mean(input: Tensor, dim: Any = None, unbiased: bool | None = None, keepdim: bool = False, *,  # noqa: A002
+def std_mean(input: Tensor, dim: Any = None, unbiased: bool | None = None, keepdim: bool = False, *,
              correction: Any = None) -> tuple[Tensor, Tensor]:
     """The standard deviation and the mean."""
     variance, average = var_mean(input, dim, unbiased, keepdim, correction=correction)
@@ -299,7 +299,7 @@ def std_mean(input: Tensor, dim: Any = None, unbiased: bool | None = None, keepd
 # Norms
 
 @function("norm")
-def norm(input: Tensor, p: Any = "fro", dim: Any = None, keepdim: bool = False, dtype: DType | None = None) -> Tensor:  # noqa: A002
+def norm(input: Tensor, p: Any = "fro", dim: Any = None, keepdim: bool = False, dtype: DType | None = None) -> Tensor:
     """The p-norm over dimensions, all by default. Raises DTypeError for integers."""
     x = input if dtype is None else input.to(dtype)
     if x._dtype.kind != "float":
@@ -335,7 +335,7 @@ def _greatest(x: Node, axes: tuple[int, ...]) -> Node:
 
 
 @function("logsumexp")
-def logsumexp(input: Tensor, dim: Any, keepdim: bool = False) -> Tensor:  # noqa: A002
+def logsumexp(input: Tensor, dim: Any, keepdim: bool = False) -> Tensor:
     """log of the sum of exponentials over dimensions."""
     axes = axes_of("logsumexp", dim, input.ndim)
     x = input if input._dtype.kind == "float" else input.to(promotion.get_default_dtype())
@@ -354,7 +354,7 @@ def logsumexp(input: Tensor, dim: Any, keepdim: bool = False) -> Tensor:  # noqa
 
 
 def _along(name: str, build: Callable[[Node, tuple[int, ...]], Node]) -> Callable[..., Tensor]:
-    def normalize(input: Tensor, dim: int | None = None, dtype: DType | None = None) -> Tensor:  # noqa: A002
+    def normalize(input: Tensor, dim: int | None = None, dtype: DType | None = None) -> Tensor:
         x = input if dtype is None else input.to(dtype)
         if x._dtype.kind != "float":
             raise DTypeError(f"[{name}] \"{name}_lastdim_kernel_impl\" not implemented for '{pytorch_name(x._dtype)}': convert "

@@ -31,7 +31,7 @@ def scan(name: str, build: Callable[[Node, int], Node], x: Tensor, dim: int) -> 
 
 
 def _running(name: str, row: Callable[..., Node]) -> Callable[..., Tensor]:
-    def run(input: Tensor, dim: int, *, dtype: DType | None = None, out: Tensor | None = None) -> Tensor:  # noqa: A002
+    def run(input: Tensor, dim: int, *, dtype: DType | None = None, out: Tensor | None = None) -> Tensor:
         target = dtype or (input._dtype if input._dtype.kind == "float" else dtypes.int64)
         result = scan(name, lambda n, axis: row(converted(n, target), arg=axis), input, dim)
         return result if out is None else out.copy_(result)
@@ -57,7 +57,7 @@ def _last_place(row: Callable[..., Node], n: Node, axis: int) -> Node:
 
 
 def _running_extreme(name: str, row: Callable[..., Node]) -> None:
-    def run(input: Tensor, dim: int) -> Extreme:  # noqa: A002
+    def run(input: Tensor, dim: int) -> Extreme:
         values = scan(name, lambda n, axis: row(n, arg=axis), input, dim)
         return Extreme(values, scan(name, lambda n, axis: _last_place(row, n, axis), input.detach(), dim))
 
@@ -71,7 +71,7 @@ _running_extreme("cummin", ops.cummin)
 
 
 @function("logcumsumexp")
-def logcumsumexp(input: Tensor, dim: int) -> Tensor:  # noqa: A002
+def logcumsumexp(input: Tensor, dim: int) -> Tensor:
     """log of the running sum of exponentials along a dimension."""
     x = input if input._dtype.kind == "float" else input.to(promotion.get_default_dtype())
 
@@ -86,7 +86,7 @@ def logcumsumexp(input: Tensor, dim: int) -> Tensor:  # noqa: A002
 
 
 @function("diff")
-def diff(input: Tensor, n: int = 1, dim: int = -1, prepend: Any = None, append: Any = None) -> Tensor:  # noqa: A002
+def diff(input: Tensor, n: int = 1, dim: int = -1, prepend: Any = None, append: Any = None) -> Tensor:
     """Differences of neighbours along a dimension, n times over."""
     axis = axis_of("diff", dim, input.ndim)
     if not input.ndim:

@@ -11,7 +11,7 @@ from lazygrad import dtype as dtypes
 from lazygrad.errors import ArgumentTypeError, AxisError, GradientError, ShapeError
 from lazygrad.graph import Node
 from lazygrad.interpret import interpret
-from lazygrad.realize import download
+from lazygrad.engine import download
 from lazygrad.tensors.core import Tensor, creator, method
 from lazygrad.tensors.realization import realize_cells, realize_node
 

@@ -1,0 +1,182 @@
+"""Views and writes: every alias sees a write, an older lazy result never does. The same program on PyTorch."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from torch_support import both, check, outcome, pytorch
+
+import lazygrad
+
+VIEWS = {
+    "select": lambda x, r: x.select(r.randrange(x.ndim), -1),
+    "narrow": lambda x, r: x.narrow(0, min(1, x.shape[0]), max(x.shape[0] - 1, 0)),
+    "slice": lambda x, r: x[..., ::2],
+    "step": lambda x, r: x[1::2],
+    "index": lambda x, r: x[0],
+    "permute": lambda x, r: x.permute(*reversed(range(x.ndim))),
+    "transpose": lambda x, r: x.transpose(0, -1),
+    "unsqueeze": lambda x, r: x.unsqueeze(r.randrange(x.ndim + 1)),
+    "squeeze": lambda x, r: x.squeeze(),
+    "flatten": lambda x, r: x.flatten(),
+    "reshape": lambda x, r: x.reshape(-1),
+    "view": lambda x, r: x.view(-1, 1),
+    "unflatten": lambda x, r: x.unsqueeze(0).unflatten(0, (1, 1)),
+    "chunk": lambda x, r: x.chunk(2)[-1],
+    "split": lambda x, r: x.split(2, -1)[0],
+    "unbind": lambda x, r: x.unbind(-1)[0],
+    "diagonal": lambda x, r: x.diagonal(r.choice((-1, 0, 1)), 0, -1),
+    "unfold": lambda x, r: x.unfold(-1, 2, 2),
+    "movedim": lambda x, r: x.movedim(0, -1),
+    "detach": lambda x, r: x.detach(),
+    "data": lambda x, r: x.data,
+    "expand": lambda x, r: x.expand(*x.shape),
+    "T": lambda x, r: x.mT,
+}
+WRITES = {
+    "add_": lambda x, r: x.add_(r.randrange(5)),
+    "mul_": lambda x, r: x.mul_(2),
+    "fill_": lambda x, r: x.fill_(r.randrange(9)),
+    "zero_": lambda x, r: x.zero_(),
+    "copy_": lambda x, r: x.copy_(x.flip(0)),
+    "setitem": lambda x, r: x.__setitem__(0, 7),
+    "iadd": lambda x, r: x.__iadd__(1),
+    "clamp_": lambda x, r: x.clamp_(1, 20),
+}
+
+
+def _program(base, seed):
+    """A random chain of views and writes on `base`; all aliases and an older result, for comparison."""
+    r = random.Random(seed)
+    aliases, older = [base], []
+    for _ in range(r.randrange(2, 9)):
+        target = r.choice(aliases)
+        if r.random() < 0.6:
+            name = r.choice(sorted(VIEWS))
+            got = outcome(lambda: VIEWS[name](target, r))
+            if not isinstance(got, Exception):
+                aliases.append(got)
+            else:
+                aliases.append(target)
+                older.append(type(got).__mro__[-3].__name__ if False else "error")
+        else:
+            older.append(target * 10)
+            name = r.choice(sorted(WRITES))
+            outcome(lambda: WRITES[name](target, r))
+    return aliases, older
+
+
+@pytest.mark.parametrize("seed", range(150))
+def test_random_views_and_writes(seed):
+    shape = random.Random(seed).choice(((4,), (3, 4), (2, 3, 4), (1, 5), (0, 3), (2, 2, 2, 3)))
+    count = 1
+    for n in shape:
+        count *= n
+    ours, theirs = both(list(range(count)), dtype="float32")
+    a, older_a = _program(ours.view(shape), seed)
+    b, older_b = _program(theirs.view(shape), seed)
+    for x, y in zip(older_a, older_b, strict=True):
+        check(x, y)
+    for x, y in zip(a, b, strict=True):
+        check(x, y)
+        if x.numel():
+            assert x.stride() == y.stride()
+            assert x.is_contiguous() == y.is_contiguous()
+            assert x.storage_offset() == y.storage_offset()
+    check(ours, theirs)
+
+
+def test_older_result_does_not_see_a_later_write():
+    w = lazygrad.tensor([1.0, 2.0])
+    y = w * 10
+    w += 1
+    assert y.tolist() == [10.0, 20.0]
+    v = w[0:1]
+    z = w * 10
+    v += 5
+    assert z.tolist() == [20.0, 30.0]
+    assert w.tolist() == [7.0, 3.0]
+    row = lazygrad.zeros(2, 2)
+    used = row + 1
+    row[0] = 9
+    assert used.tolist() == [[1, 1], [1, 1]]
+    assert row.tolist() == [[9, 9], [0, 0]]
+
+
+def test_every_alias_sees_a_write():
+    x = lazygrad.zeros(2, 3)
+    flat, transposed, row = x.view(-1), x.t(), x[1]
+    x += 1
+    flat[0] = 5
+    transposed[2, 1] = 7
+    assert x.tolist() == [[5, 1, 1], [1, 1, 7]]
+    assert row.tolist() == [1, 1, 7]
+    assert flat._version == x._version == 3
+
+
+def test_reshape_is_a_view_exactly_where_pytorch_has_one():
+    torch = pytorch()
+    cases = [((2, 3, 4), (6, 4)), ((2, 3, 4), (2, 12)), ((2, 3, 4), (4, 6)), ((1, 3, 1), (3,)), ((6, 1), (2, 3, 1))]
+    orders = {3: [(0, 1, 2), (1, 0, 2), (2, 0, 1), (0, 2, 1)], 2: [(0, 1), (1, 0)]}
+    for shape, new in cases:
+        for order in orders[len(shape)]:
+            x, y = lazygrad.zeros(shape).permute(order), torch.zeros(shape).permute(order)
+            a, b = x.reshape(new), y.reshape(new)
+            b.fill_(1)
+            a.fill_(1)
+            assert bool(x.sum() == 0) == bool(y.sum() == 0), (shape, order, new)
+            assert isinstance(outcome(lambda: x.view(new)), Exception) == isinstance(outcome(lambda: y.view(new)), Exception)
+
+
+def test_writing_to_an_expanded_view_is_refused():
+    x = lazygrad.zeros(3, 1).expand(3, 4)
+    with pytest.raises(RuntimeError, match=r"\[add_\].*more than one element of the written-to tensor refers"):
+        x.add_(1)
+    with pytest.raises(RuntimeError, match="view size is not compatible"):
+        lazygrad.zeros(2, 3).t().view(-1)
+
+
+def test_as_strided_reads_and_writes_the_storage():
+    ours, theirs = both(list(range(10)), dtype="float32")
+    a, b = ours.as_strided((3, 2), (2, 1), 1), theirs.as_strided((3, 2), (2, 1), 1)
+    check(a, b)
+    a.mul_(10)
+    b.mul_(10)
+    check(ours, theirs)
+    check(ours[2:].as_strided((2,), (3,)), theirs[2:].as_strided((2,), (3,)))
+    with pytest.raises(RuntimeError, match="out of bounds"):
+        ours.as_strided((20,), (1,))
+
+
+def test_data_and_detach_share_storage():
+    x = lazygrad.ones(3, requires_grad=True)
+    x.data.mul_(3)
+    assert x.tolist() == [3, 3, 3]
+    x.data = lazygrad.zeros(2)
+    assert x.shape == (2,)
+    assert x.requires_grad
+    (x * 2).sum().backward()
+    assert x.grad.tolist() == [2, 2]
+    y = x.detach()
+    y += 1
+    assert x.tolist() == [1, 1]
+
+
+def test_view_as_another_type_of_the_same_width():
+    ours, theirs = both([1.0, -2.0])
+    check(ours.view(lazygrad.int32), theirs.view(pytorch().int32))
+    ours.view(lazygrad.int32)[0] = 0
+    assert ours.tolist() == [0.0, -2.0]
+    with pytest.raises(RuntimeError, match="equal widths"):
+        ours.view(lazygrad.int64)
+
+
+def test_views_of_bad_shapes_name_both_sides():
+    x = lazygrad.zeros(2, 3)
+    with pytest.raises(RuntimeError, match=r"\[view\] shape '\[4, -1\]' is invalid for input of size 6"):
+        x.view(4, -1)
+    with pytest.raises(IndexError, match=r"Dimension out of range \(expected to be in range of \[-2, 1\], but got 2\)"):
+        x.transpose(0, 2)
+    with pytest.raises(RuntimeError, match="must match the existing size"):
+        x.expand(4, 3)
