@@ -196,26 +196,40 @@ def _order(term: tuple[Atom, int]) -> tuple[int, str]:
 
 
 def _collect(terms: Iterable[tuple[Atom, int]], constant: int) -> Expr:
-    """Sum like atoms, and put a quotient and its remainder together again: c*(e//c) + e%c is e."""
+    """Sum like atoms, and put together again what one division took apart."""
     factors: dict[Atom, int] = {}
     for atom, factor in terms:
         factors[atom] = factors.get(atom, 0) + factor
-    for atom, factor in list(factors.items()):
-        if isinstance(atom, Remainder) and factors.get(atom):
-            partner = _partner(atom)
-            if factors.get(partner) == factor * atom.divisor:
-                del factors[atom], factors[partner]
-                whole = atom.base * factor
-                return _collect([*factors.items(), *whole.terms], constant + whole.constant)
+    for atom, factor in factors.items():
+        if isinstance(atom, Remainder) and factor:
+            joined = _join_quotient(atom, factor, factors) or _join_remainder(atom, factor, factors)
+            if joined is not None:
+                partner, whole = joined
+                rest = [(a, f) for a, f in factors.items() if a not in (atom, partner)]
+                return _collect([*rest, *whole.terms], constant + whole.constant)
     return Expr(tuple(sorted(((a, f) for a, f in factors.items() if f), key=_order)), constant)
 
 
-def _partner(remainder: Remainder) -> Quotient:
-    """The quotient of the same division, in the form in which `//` gives it."""
-    terms = remainder.base.terms
-    if len(terms) == 1 and terms[0][1] == 1 and not remainder.base.constant and isinstance(terms[0][0], Quotient):
-        return Quotient(terms[0][0].base, terms[0][0].divisor * remainder.divisor)
-    return Quotient(remainder.base, remainder.divisor)
+def _join_quotient(r: Remainder, factor: int, factors: Mapping[Atom, int]) -> tuple[Atom, Expr] | None:
+    """c*(e//c) + e%c is e: the partner of r among the terms, and what both are together."""
+    quotient = r.base // r.divisor
+    if len(quotient.terms) != 1 or quotient.terms[0][1] != 1:
+        return None
+    partner = quotient.terms[0][0]
+    if factors.get(partner) != factor * r.divisor:
+        return None
+    return partner, (r.base - quotient.constant * r.divisor) * factor
+
+
+def _join_remainder(r: Remainder, factor: int, factors: Mapping[Atom, int]) -> tuple[Atom, Expr] | None:
+    """c*((e//c)%d) + e%c is e%(c*d): the partner of r among the terms, and what both are together."""
+    for partner, f in factors.items():
+        if isinstance(partner, Remainder) and f == factor * r.divisor and partner is not r:
+            quotient = r.base // r.divisor  # e//c may be this plus m, where r.base left out the multiple c*m
+            if quotient.terms and set(quotient.terms) <= set(partner.base.terms):
+                e = (partner.base - quotient) * r.divisor + r.base
+                return partner, e % (r.divisor * partner.divisor) * factor
+    return None
 
 
 def _split_multiples(e: Expr, divisor: int) -> tuple[Expr, Expr]:
@@ -251,9 +265,12 @@ def _quotient(e: Expr, divisor: int) -> Expr:
     if g > 1:  # (g*x + c) // (g*d) is (x + c//g) // d
         e, divisor = Expr(tuple((a, f // g) for a, f in e.terms), e.constant // g), divisor // g
         return e // divisor
-    if len(e.terms) == 1 and e.constant == 0 and e.terms[0][1] == 1 and isinstance(e.terms[0][0], Quotient):
-        inner = e.terms[0][0]
-        return inner.base // (inner.divisor * divisor)
+    inner = e.terms[0][0]
+    if len(e.terms) == 1 and e.terms[0][1] == 1:
+        if isinstance(inner, Quotient):  # (x//c + k) // d is (x + c*k) // (c*d)
+            return (inner.base + inner.divisor * e.constant) // (inner.divisor * divisor)
+        if isinstance(inner, Remainder) and e.constant == 0 and inner.divisor % divisor == 0:
+            return inner.base // divisor % (inner.divisor // divisor)  # (x%(c*d)) // c is (x//c) % d
     return Expr(((Quotient(e, divisor), 1),))
 
 

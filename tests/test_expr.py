@@ -44,7 +44,7 @@ def expressions(draw, depth: int = 5):
     pool = [(I, lambda at: at["i"]), (J, lambda at: at["j"]), (K, lambda at: at["k"]), (D, lambda at: at["d"])]
     for _ in range(draw(st.integers(1, depth))):
         e, f = draw(st.sampled_from(pool))
-        kind = draw(st.sampled_from(["+", "-", "*", "//", "%", "//", "%", "c"]))
+        kind = draw(st.sampled_from(["+", "-", "*", "//", "%", "//", "%", "c", "join"]))
         n = draw(st.integers(1, 12))
         if kind == "+":
             other, h = draw(st.sampled_from(pool))
@@ -55,6 +55,9 @@ def expressions(draw, depth: int = 5):
         elif kind == "*":
             n = draw(st.integers(-6, 6))
             pool.append((e * n, lambda at, f=f, n=n: f(at) * n))
+        elif kind == "join":
+            m = draw(st.integers(1, 6))
+            pool.append((e // n % m * n + e % n, lambda at, f=f, n=n, m=m: f(at) // n % m * n + f(at) % n))
         elif kind == "//":
             pool.append((e // n, lambda at, f=f, n=n: f(at) // n))
         elif kind == "%":
@@ -114,6 +117,12 @@ def test_canonical_forms():
     assert J // 2 // 2 == J // 4
     assert (J // 2) % 2 + J // 4 * 2 == J // 2
     assert (J % 4) % 2 == J % 2
+    assert (J // 2 + 1) // 2 == (J + 2) // 4
+    flat = expr.var("flat", 240)
+    assert flat % 12 // 3 == flat // 3 % 4
+    assert flat // 3 % 4 * 3 + flat % 3 == flat % 12
+    assert flat // 12 * 12 + flat // 3 % 4 * 3 + flat % 3 == flat
+    assert (flat + 7) // 3 % 4 * 3 + (flat + 7) % 3 == (flat + 7) % 12
     assert (J - J).is_constant and I + J == J + I
     assert (D + 3) // 100 == expr.ZERO and (D // 100) == expr.dynamic("d", -3, 4) // 100
     assert str(I * 6 - J + 2) == "6*i - 1*j + 2" or str(I * 6 - J + 2) == "6*i - j + 2"
