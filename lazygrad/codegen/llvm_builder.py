@@ -294,20 +294,21 @@ class Builder:
         return cast(x, type_, name)
 
     def convert(self, x: Value, source: DType, to: DType, name: str = "") -> Value:
-        """x, a value of dtype `source` in register form, as dtype `to`, as NumPy and PyTorch cast on x86.
+        """x, a value of dtype `source` in register form, rounded, extended or cut to dtype `to`.
 
-        A float outside an integer's range wraps in the narrow types; else it is unspecified, never poison.
+        Not from floats to integers: what happens out of range is a matter of the language, not of LLVM.
         """
+        assert source.kind != "float" or not to.is_integer, (source, to)
         if source is to:
             return x
         if to is bool_:
             return self.fcmp("une", x, 0, name) if is_float(x.type) else self.icmp("ne", x, 0, name)
-        if source.kind == "float":
-            return self._float_to_float(x, to) if to.kind == "float" else self._float_to_integer(x, to, name)
         if to.kind != "float":
             return self.resize(x, register_type(to), source.kind == "int", name)
-        wide = "double" if to is float64 else "float"
-        x = (self.sitofp if source.kind == "int" else self.uitofp)(x, wide)
+        if source.kind != "float":
+            x = (self.sitofp if source.kind == "int" else self.uitofp)(
+                x, "double" if to is float64 else "float"
+            )
         return self._float_to_float(x, to)
 
     def _float_to_float(self, x: Value, to: DType) -> Value:
@@ -321,16 +322,6 @@ class Builder:
         if x.type == "half":
             x = self.fpext(x, "float")
         return x if to is float32 else self.fptrunc(x, "half") if to is float16 else self.round_bfloat16(x)
-
-    def _float_to_integer(self, x: Value, to: DType, name: str = "") -> Value:
-        x = self.fpext(x, "float") if x.type == "half" else x
-        if to.bits == 64 and to.kind == "uint":  # two signed halves of the range; negative values wrap
-            limit = self.like(x, 2.0**63)
-            high = self.fcmp("oge", x, limit)
-            low = self.freeze(self.fptosi(self.select(high, self.fsub(x, limit), x), "i64"))
-            return self.xor(low, self.shl(self.zext(high, "i64"), 63), name)
-        wide = "i64" if to.bits == 64 or (to.bits == 32 and to.kind == "uint") else "i32"
-        return self.resize(self.freeze(self.fptosi(x, wide)), register_type(to), name=name)
 
     def round_to_odd(self, x: Value) -> Value:
         """A double cut to float's digits, the lost ones folded into the last: rounding again is exact."""
