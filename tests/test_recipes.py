@@ -1,0 +1,164 @@
+"""CPU recipes: the optimised nest computes what the naive one does, and what the interpreter says."""
+
+import math
+
+import numpy as np
+import pytest
+from llvm_support import run
+
+from lazygrad import dtype as dtypes
+from lazygrad import ops
+from lazygrad.codegen.cpu_recipe import optimize
+from lazygrad.codegen.loopnest import Array, Loop, LoopNest, walk
+from lazygrad.codegen.lower import Place
+from lazygrad.codegen.lower_group import lower
+from lazygrad.dtype import DType, float32
+from lazygrad.fuse import fuse
+from lazygrad.graph import Node, topological
+from lazygrad.group import Group
+from lazygrad.interpret import interpret
+from lazygrad.runtime.cpu import cpu_device
+from lazygrad.schedule import order_groups
+from lazygrad.simplify import simplify
+
+
+def leaf(name: str, *shape: int, dtype: DType = float32) -> Node:
+    return ops.buffer(name, dtype, shape)
+
+
+def naive_nests(node: Node) -> list[tuple[Group, LoopNest]]:
+    groups, _ = fuse([node], 1000)
+    result = []
+    for group in order_groups(groups):
+        places = {n: Place(Array(f"{prefix}{k}", n.dtype, n.size, "parameter"))
+                  for prefix, nodes in (("x", group.inputs), ("y", group.outputs)) for k, n in enumerate(nodes)}
+        result.append((group, lower(group, places)))
+    return result
+
+
+def optimized(node: Node) -> list[LoopNest]:
+    return [optimize(nest, cpu_device().target) for _, nest in naive_nests(simplify([node])[0][0])]
+
+
+def check(node: Node, tolerance: float = 1e-4) -> None:
+    """Every nest of a graph, naive and optimised, against the interpreter."""
+    target = simplify([node])[0][0]
+    rng = np.random.default_rng(0)
+    values: dict[Node, np.ndarray] = {}
+    for n in topological([target]):
+        if n.op.name == "buffer":
+            made = rng.standard_normal(n.shape) if n.dtype.kind == "float" else rng.integers(0, 5, n.shape)
+            values[n] = dtypes.round_to(made.astype(n.dtype.numpy), n.dtype)
+    want = interpret([target], lambda n: values[n])[0]
+    for group, nest in naive_nests(target):
+        given = {f"x{k}": values[n].reshape(-1) for k, n in enumerate(group.inputs)}
+        naive, fast = run(nest, given), run(optimize(nest, cpu_device().target), given)
+        for k, n in enumerate(group.outputs):
+            np.testing.assert_allclose(fast[f"y{k}"], naive[f"y{k}"], rtol=tolerance, atol=tolerance, err_msg=nest.name)
+            values[n] = naive[f"y{k}"].reshape(n.shape)
+    np.testing.assert_allclose(values[target], want, rtol=tolerance, atol=tolerance)
+
+
+def spread(x: Node, axis: int, size: int) -> Node:
+    return ops.expand(x, arg=tuple(size if i == axis else n for i, n in enumerate(x.shape)))
+
+
+def softmax(x: Node, axis: int) -> Node:
+    size = x.shape[axis]
+    e = ops.exp(ops.sub(x, spread(ops.max_(x, arg=(axis,)), axis, size)))
+    return ops.div(e, spread(ops.sum_(e, arg=(axis,)), axis, size))
+
+
+def layer_norm(x: Node) -> Node:
+    size = x.shape[-1]
+    axis = len(x.shape) - 1
+
+    def mean(v: Node) -> Node:
+        total = ops.sum_(v, arg=(axis,))
+        return ops.mul(total, ops.like(1 / size, total))
+
+    centred = ops.sub(x, spread(mean(x), axis, size))
+    variance = mean(ops.mul(centred, centred))
+    return ops.mul(centred, spread(ops.rsqrt(ops.add(variance, ops.like(1e-5, variance))), axis, size))
+
+
+SHAPES = [(64, 32), (33, 17), (1, 5), (5, 1), (2000, 3), (3, 2000), (300, 500), (7, 60000), (60000, 7), (200, 130)]
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_matrices(shape: tuple[int, int]) -> None:
+    m, n = shape
+    x, y = leaf("x", m, n), leaf("y", n, m)
+    turned = ops.permute(x, arg=(1, 0))
+    cases = [ops.add(ops.mul(x, x), ops.exp(x)), ops.add(turned, y), ops.mul(turned, turned),
+             ops.add(ops.mul(turned, y), ops.expand(leaf("b", 1, m), arg=(n, m))),
+             ops.add(x, ops.expand(leaf("row", 1, n), arg=shape)), ops.add(x, ops.expand(leaf("column", m, 1), arg=shape)),
+             softmax(x, 1), softmax(x, 0), layer_norm(x), ops.cumsum(x, arg=0), ops.cumsum(x, arg=1)]
+    cases += [reduce(x, arg=axes) for reduce in (ops.sum_, ops.max_) for axes in ((0,), (1,), (0, 1))]
+    for case in cases:
+        check(case, 2e-3 if case.op.name == "cumsum" else 1e-4)
+
+
+CUBES = [(20, 30, 40), (4, 3, 70), (70, 3, 4), (2, 100, 100)]
+
+
+@pytest.mark.parametrize("shape", CUBES, ids=str)
+def test_three_axes(shape: tuple[int, int, int]) -> None:
+    x = leaf("x", *shape)
+    for order in ((0, 2, 1), (1, 0, 2), (2, 0, 1), (2, 1, 0)):
+        check(ops.exp(ops.permute(x, arg=order)))
+        check(ops.sum_(ops.permute(x, arg=order), arg=(1,)))
+    for axes in ((0,), (1,), (2,), (0, 1), (0, 2), (1, 2), (0, 1, 2)):
+        check(ops.sum_(x, arg=axes))
+        check(ops.min_(x, arg=axes))
+
+
+@pytest.mark.parametrize("size", [1, 7, 1000, 100_003])
+@pytest.mark.parametrize("d", [d for d in dtypes.ALL if d.kind != "bool"], ids=lambda d: d.name)
+def test_rows_of_every_dtype(d: DType, size: int) -> None:
+    x, y = leaf("x", size, dtype=d), leaf("y", size, dtype=d)
+    check(ops.add(ops.mul(x, y), x), 1e-2 if d.itemsize == 2 else 1e-5)
+    check(ops.max_(x, arg=(0,)))
+    if d.is_integer or d.itemsize > 2:
+        check(ops.sum_(x, arg=(0,)), 1e-2)
+    check(ops.cast(x, arg=float32), 1e-2)
+
+
+def test_long_rows_without_a_loop_around_them() -> None:
+    check(softmax(leaf("x", 1, 200_000), 1))
+    check(layer_norm(leaf("x", 1, 200_000)))
+    x = leaf("x", 100_000)
+    check(ops.div(ops.sum_(ops.mul(x, x), arg=(0,)), ops.max_(x, arg=(0,))))
+
+
+def test_movements() -> None:
+    x = leaf("x", 6, 50)
+    check(ops.add(ops.flip(x, arg=(1,)), x))
+    check(ops.exp(ops.shrink(x, arg=((1, 5), (3, 40)))))
+    check(ops.cat(x, x, arg=1))
+    check(ops.gather(x, leaf("i", 10, dtype=dtypes.int64), arg=(0,)))
+    check(ops.reshape(ops.permute(x, arg=(1, 0)), arg=(100, 3)))
+
+
+def recipe_words(node: Node) -> str:
+    return " ".join(word for nest in optimized(node) for word in nest.recipe)
+
+
+def test_a_large_sum_uses_every_core() -> None:
+    nest, = optimized(ops.sum_(leaf("x", 1 << 24), arg=(0,)))
+    parallel = [s for s in walk(nest.body) if isinstance(s, Loop) and s.kind == "parallel"]
+    assert parallel and math.ceil(parallel[0].var.extent / parallel[0].grain) >= cpu_device().target.threads
+    assert "chunk_reduction" in " ".join(nest.recipe)
+
+
+def test_small_work_stays_on_one_thread() -> None:
+    x = leaf("x", 1000)
+    for node in (ops.add(x, x), ops.sum_(x, arg=(0,)), softmax(leaf("m", 4, 50), 1)):
+        assert "parallelize" not in recipe_words(node)
+
+
+def test_the_contiguous_axis_runs_in_lanes() -> None:
+    x = leaf("x", 500, 700)
+    assert "vectorize(i1" in recipe_words(ops.sum_(x, arg=(0,)))
+    assert "vectorize(r1_1" in recipe_words(ops.sum_(x, arg=(1,)))
+    assert "transpose" in recipe_words(ops.add(ops.permute(x, arg=(1, 0)), leaf("y", 700, 500)))
