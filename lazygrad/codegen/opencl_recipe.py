@@ -14,7 +14,6 @@ from lazygrad.codegen.loopnest import Accumulate, Let, Load, Loop, LoopNest, Sta
 from lazygrad.codegen.opencl_contraction import find_contraction, tile
 from lazygrad.codegen.opencl_rows import (
     GROUP_ITEMS,
-    PART_STEPS,
     Rows,
     Team,
     can_divide,
@@ -32,7 +31,8 @@ from lazygrad.helpers import ceil_div
 from lazygrad.source import Target
 
 GROUPS_PER_UNIT = 8  # work-groups that keep a compute unit busy
-LONG = 4 * PART_STEPS  # loops of this many iterations are divided where there are few rows
+# Loops of `long` iterations are divided where there are few rows, into parts of `steps` or more.
+ROW_PARTS, TILE_PARTS = (8192, 2048), (512, 128)
 
 
 def optimize(nest: LoopNest, target: Target) -> LoopNest:
@@ -64,11 +64,12 @@ def map_rows(rows: Rows, target: Target, divided: bool = False) -> list[tuple[St
     contraction = find_contraction(rows, target)
     shared = [s for s in rows.body if isinstance(s, Loop) and is_shared(s)]
     longest = max((trips(s) for s in shared), default=1)
-    if not divided and longest >= LONG and can_divide(rows.body):
+    long, steps = TILE_PARTS if contraction else ROW_PARTS
+    if not divided and longest >= long and can_divide(rows.body):
         groups = contraction.groups if contraction else rows.count
         wanted = ceil_div(GROUPS_PER_UNIT * target.threads, max(1, groups))
         if wanted > 1 and rows.count:
-            phases = divide_rows(rows, wanted, LONG)
+            phases = divide_rows(rows, wanted, long, steps)
             return [found for phase in phases for found in map_rows(phase, target, divided=True)]
     if contraction:
         return [tile(contraction)]

@@ -6,7 +6,7 @@ inner domain loops.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from lazygrad import expr
@@ -31,7 +31,6 @@ from lazygrad.expr import Atom, Expr, Guard, Var
 from lazygrad.helpers import ceil_div, product
 
 GROUP_ITEMS = 256  # work-items of a group, where the work is large enough
-PART_STEPS = 2048  # iterations that are worth a work-group of their own
 
 
 @dataclass(frozen=True)
@@ -93,7 +92,7 @@ def spread(rows: Rows, most_items: int) -> tuple[Statement, str]:
     items = min(most_items, GROUP_ITEMS, power_of_two(rows.count))
     group, item = Var("group", ceil_div(rows.count, items)), Var("item", items)
     row = expr.var("group", group.extent) * items + expr.var("item", items)
-    body = guarded_body(_guards(Guard(row, 0, rows.count)), substitute(rows.body, rows.at(row)))
+    body = guarded_body(unless_always(Guard(row, 0, rows.count)), substitute(rows.body, rows.at(row)))
     return (Loop(group, (Loop(item, body, "item"),), "parallel"),
             f"spread({_names(rows.variables)} over {group.extent}x{items} items)")
 
@@ -102,13 +101,26 @@ def _names(variables: Iterable[Var]) -> str:
     return ",".join(v.name for v in variables) or "all"
 
 
-def _guards(*guards: Guard) -> tuple[Guard, ...]:
+def unless_always(*guards: Guard) -> tuple[Guard, ...]:
+    """The guards that do not hold always."""
     return tuple(g for g in guards if not g.always)
 
 
 def guarded_body(guards: tuple[Guard, ...], body: Body) -> Body:
     """The body where the guards hold."""
     return (If(guards, body),) if guards else body
+
+
+def rewrite_values(body: Body, change: Callable[[Value], Value]) -> Body:
+    """The statements with `change` applied to every value, inner values first."""
+    result: list[Statement] = []
+    for s in body:
+        if isinstance(s, Let | Store | Accumulate):
+            s = replace(s, value=map_value(s.value, change))
+        elif isinstance(s, Loop | If):
+            s = replace(s, body=rewrite_values(s.body, change))
+        result.append(s)
+    return tuple(result)
 
 
 # Loops that work-items can share
@@ -180,7 +192,7 @@ def share_rows(rows: Rows, team: Team) -> tuple[Statement, str]:
     group, item = expr.var("group", groups), expr.var("item", team.items)
     inner, column = team.place(item)
     row = group * team.rows + inner
-    sharing = _Sharing(team, item, column, _guards(Guard(row, 0, rows.count)))
+    sharing = _Sharing(team, item, column, unless_always(Guard(row, 0, rows.count)))
     body = sharing.body(substitute(rows.body, rows.at(row)))
     words = f"share({_names(rows.variables)}: {groups} groups of {team.rows} rows x {team.columns} items)"
     return Loop(Var("group", groups), (Loop(Var("item", team.items), body, "item"),), "parallel"), words
@@ -215,7 +227,7 @@ class _Sharing:
         if isinstance(s, Let | Store | Accumulate) and self.inside:
             s = replace(s, value=map_value(s.value, self.guarded))
         if isinstance(s, Store | Accumulate) and s.array.space != "register":
-            s = replace(s, guards=(*s.guards, *self.inside, *_guards(Guard(self.column, 0, 1))))
+            s = replace(s, guards=(*s.guards, *self.inside, *unless_always(Guard(self.column, 0, 1))))
         return s
 
     def guarded(self, value: Value) -> Value:
@@ -229,7 +241,7 @@ class _Sharing:
         self.steps += 1
         step = Var(f"step{self.steps}", ceil_div(chain.count, columns))
         k = expr.var(step.name, step.extent) * columns + self.column
-        body = guarded_body((*self.inside, *_guards(Guard(k, 0, chain.count))), substitute(chain.body, chain.at(k)))
+        body = guarded_body((*self.inside, *unless_always(Guard(k, 0, chain.count))), substitute(chain.body, chain.at(k)))
         shared: list[Statement] = [Loop(step, body, "serial" if loop.kind == "domain" else "reduce")]
         found = accumulators(loop) if loop.kind == "reduce" else None
         return shared + self.fold(found) if found else shared
@@ -252,13 +264,13 @@ class _Sharing:
 # Long rows, too few to give every compute unit work
 
 
-def divide_rows(rows: Rows, parts_wanted: int, long: int) -> list[Rows]:
+def divide_rows(rows: Rows, parts_wanted: int, long: int, steps: int) -> list[Rows]:
     """    for i: a = 0; for k in K: a += f(k); out[i] = g(a)   ->
     for i: for p in P: a = 0; for k in K/P: a += f(p*K/P + k); partial[p, i] = a
     for i: a = 0; for p in P: a += partial[p, i]; out[i] = g(a)
 
     The same for every loop of at least `long` iterations, domain loops too: each becomes a phase of its own, which
-    repeats what it needs of the code before.
+    repeats what it needs of the code before. A part has at least `steps` iterations.
     """
     before: list[Statement] = []
     phases: list[Rows] = []
@@ -267,12 +279,12 @@ def divide_rows(rows: Rows, parts_wanted: int, long: int) -> list[Rows]:
             before.append(s)
             continue
         chain = open_chain(s)
-        parts = min(parts_wanted, ceil_div(chain.count, PART_STEPS))
+        parts = min(parts_wanted, ceil_div(chain.count, steps))
         size = ceil_div(chain.count, parts)
         part, within = Var(f"part{number}", parts), Var(f"within{number}", size)
         p = expr.var(part.name, parts)
         k = p * size + expr.var(within.name, size)
-        inner = guarded_body(_guards(Guard(k, 0, chain.count)), substitute(chain.body, chain.at(k)))
+        inner = guarded_body(unless_always(Guard(k, 0, chain.count)), substitute(chain.body, chain.at(k)))
         loop = Loop(within, inner, s.kind)
         found = accumulators(s) if s.kind == "reduce" else None
         stores, folds = [], []
