@@ -1,6 +1,6 @@
 """Tensors with PyTorch's names and semantics over the lazy graph.
 
-A file imports only from files listed before it: devices, modes, views, cell, realization, core, promotion, values,
+A file imports only from files listed before it: devices, modes, views, cell, lifetimes, realization, core, promotion, values,
 conversion, axes, arithmetic, elementwise, movement, reduction, scans, creation, limits, printing, flow, autograd;
 then indexing, lookup, joining, linear, convolution, random, sorting. A definition is written once and published by
 `@function`, `@method` or `@creator` of core.py; `FUNCTIONS` collects what the package exports as functions.

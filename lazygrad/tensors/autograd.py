@@ -106,14 +106,14 @@ def backward(tensors: Any, grad_tensors: Any = None, retain_graph: bool | None =
         if g is not None:
             before = totals.get(id(tensor))
             totals[id(tensor)] = (tensor, g if before is None else ops.add(before[1], g))
-    for tensor, g in totals.values():
-        _accumulate(tensor, g, create_graph)
+    # tensors of their own before any hook runs: what a hook realizes must not take what the others still read
+    for tensor, new in [(tensor, _wrap(g, tensor, create_graph)) for tensor, g in totals.values()]:
+        _accumulate(tensor, new, create_graph)
     if not (create_graph if retain_graph is None else retain_graph):
         free(order)
 
 
-def _accumulate(tensor: Tensor, g: Node, create_graph: bool) -> None:
-    new = _wrap(g, tensor, create_graph)
+def _accumulate(tensor: Tensor, new: Tensor, create_graph: bool) -> None:
     if tensor.is_leaf and tensor._hooks:
         new = _wrap(_call_hooks(tensor._hooks, new, create_graph), tensor, create_graph)
     if tensor._grad is None:

@@ -7,7 +7,9 @@ under `no_grad` get a history of their own over the same cell, as in PyTorch.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
+from itertools import count
 from typing import Any
 from weakref import WeakSet, ref
 
@@ -15,8 +17,13 @@ from lazygrad import ops
 from lazygrad.graph import Node
 from lazygrad.tensors.views import Chain, read_through, write_back
 
-_REALIZED = (ops.OPS["buffer"], ops.OPS["scalar"])
+_BUFFER = ops.OPS["buffer"]
+_REALIZED = (_BUFFER, ops.OPS["scalar"])
+live_cells: WeakSet[Cell] = WeakSet()
+_numbers = count()
 pending_cells: WeakSet[Cell] = WeakSet()
+_serials = itertools.count()
+overwritten: WeakSet[Node] = WeakSet()  # buffers that were a cell's value until the cell was written
 tracked_histories: WeakSet[History] = WeakSet()
 
 
@@ -53,12 +60,18 @@ class Cell:
     """One storage. `node` is its value now; `tainted` says that the node's graph holds leaves, so that whoever must
     not receive gradients reads it through `detach`. `version` counts writes."""
 
-    __slots__ = ("node", "device", "version", "tainted", "__weakref__")
+    __slots__ = ("node", "device", "version", "tainted", "serial", "__weakref__")
 
     def __init__(self, node: Node, device: str, tainted: bool = False):
-        self.node, self.device, self.version, self.tainted = node, device, 0, tainted
+        self.node, self.device, self.version, self.tainted, self.serial = node, device, 0, tainted, 0
+        live_cells.add(self)
         if node.op not in _REALIZED:
-            pending_cells.add(self)
+            self._wait()
+
+    def _wait(self) -> None:
+        # in order of their last change, so that equal programs hand the engine equal lists
+        self.serial = next(_serials)
+        pending_cells.add(self)
 
     @property
     def is_realized(self) -> bool:
@@ -72,10 +85,12 @@ class Cell:
     def write(self, node: Node, tainted: bool = False) -> None:
         """Take a new value."""
         assert node.shape == self.node.shape and node.dtype == self.node.dtype, (self.node, node)
+        if self.node.op is _BUFFER:
+            overwritten.add(self.node)
         self.node, self.tainted = node, tainted
         self.version += 1
         if node.op not in _REALIZED:
-            pending_cells.add(self)
+            self._wait()
 
     def settle(self, node: Node) -> None:
         """The same value, now in a buffer."""

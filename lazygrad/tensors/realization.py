@@ -17,8 +17,10 @@ import numpy as np
 
 from lazygrad import ops
 from lazygrad.graph import Node, intern, topological
-from lazygrad.engine import download, realize as compute, upload
+from lazygrad.engine import download, upload
+from lazygrad.engine import realize as compute
 from lazygrad.tensors.cell import Cell, pending_cells, tracked_histories
+from lazygrad.tensors.lifetimes import donated_buffers, kept_for_gradients
 
 _values: WeakKeyDictionary[Node, Node] = WeakKeyDictionary()
 
@@ -40,7 +42,12 @@ def realize_cells(cells: Iterable[Cell]) -> None:
         by_device.setdefault(cell.device, []).append(cell)
     for device, group in by_device.items():
         todo = [cell for cell in group if not cell.is_realized]
-        _settle(todo, _run([cell.node for cell in todo], device))
+        kept = kept_for_gradients(todo, _inputs)
+        # with work on several devices another one may still need what this one reads
+        last = todo if len(by_device) == 1 else None
+        buffers = _run([cell.node for cell in todo] + kept, device, last)
+        _settle(todo, buffers)
+        _values.update(zip(kept, buffers[len(todo):], strict=True))
     for history in list(tracked_histories):
         if history.spent and history.cell.is_realized:
             history.forget()
@@ -52,7 +59,7 @@ def realize_node(node: Node, device: str) -> Node:
 
 
 def _settle(cells: Sequence[Cell], buffers: Sequence[Node]) -> None:
-    for cell, buffer in zip(cells, buffers, strict=True):
+    for cell, buffer in zip(cells, buffers, strict=False):
         if cell.node.op.kind != "source":
             _values[cell.node] = buffer
         cell.settle(buffer)
@@ -60,7 +67,8 @@ def _settle(cells: Sequence[Cell], buffers: Sequence[Node]) -> None:
 
 def _connected(wanted: list[Cell]) -> list[Cell]:
     """The wanted cells and the live pending cells whose graphs meet theirs in an unrealized computation."""
-    others = [cell for cell in list(pending_cells) if cell not in wanted]
+    asked = set(wanted)
+    others = sorted((cell for cell in list(pending_cells) if cell not in asked), key=lambda cell: cell.serial)
     if not others:
         return wanted
     owner: dict[Node, int] = {}
@@ -89,8 +97,11 @@ def _connected(wanted: list[Cell]) -> list[Cell]:
     return wanted + [cell for i, cell in enumerate(others, len(wanted)) if find(i) in groups]
 
 
-def _run(targets: Sequence[Node], device: str) -> list[Node]:
-    """One buffer per target. Leaves and transfers between devices are realized first, each on its own device."""
+def _run(targets: Sequence[Node], device: str, last: Sequence[Cell] | None = None) -> list[Node]:
+    """One buffer per target. Leaves and transfers between devices are realized first, each on its own device.
+
+    `last`: the cells that these targets are the values of, if nothing else of the same realization runs after them.
+    """
     order = topological(targets, _inputs)
     for batch in _stages(order):
         by_device: dict[str, list[Node]] = {}
@@ -100,7 +111,7 @@ def _run(targets: Sequence[Node], device: str) -> list[Node]:
             for node, value in zip(nodes, _compute([n.inputs[0] for n in nodes], stage_device), strict=True):
                 _values[node] = _moved(node, value)
                 _settle_leaf(node, value)
-    return _compute(targets, device)
+    return _compute(targets, device, last)
 
 
 def _stages(order: list[Node]) -> list[list[Node]]:
@@ -152,11 +163,12 @@ def _settle_leaf(node: Node, value: Node) -> None:
         _settle([cell], [value])
 
 
-def _compute(targets: Sequence[Node], device: str) -> list[Node]:
+def _compute(targets: Sequence[Node], device: str, last: Sequence[Cell] | None = None) -> list[Node]:
     """One buffer per target, whose stages have been realized."""
     graphs = _substituted(targets)
     todo = list(dict.fromkeys(g for g in graphs if _is_work(g)))
-    buffers = dict(zip(todo, compute(todo, device), strict=True)) if todo else {}
+    donate = frozenset() if last is None else donated_buffers(todo, last, _inputs, _values.get)
+    buffers = dict(zip(todo, compute(todo, device, donate), strict=True)) if todo else {}
     return [buffers.get(g) or _data(g, device) for g in graphs]
 
 

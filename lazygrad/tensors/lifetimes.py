@@ -1,0 +1,54 @@
+"""What lives on after a realization: buffers that nothing will read again, and values that gradients will want."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from lazygrad.graph import Node, topological
+from lazygrad.tensors.cell import Cell, live_cells, overwritten, pending_cells, tracked_histories
+
+Inputs = Callable[[Node], Sequence[Node]]
+
+
+def donated_buffers(graphs: Sequence[Node], realized_now: Iterable[Cell], inputs: Inputs,
+                    remembered: Callable[[Node], Node | None]) -> frozenset[Any]:
+    """The buffers that the graphs read for the last time, so that results may be written over them.
+
+    Such a buffer was the value of a cell that has been written since. It lives on where another cell holds it, where
+    a pending cell that is not being realized now reads it, or where a history that gradients may still walk does.
+    """
+    found = [n for n in topological(graphs) if n.op.name == "buffer" and n in overwritten] if len(overwritten) else []
+    if not found:
+        return frozenset()
+    dead = {node.arg for node in found}
+    dead.difference_update(c.node.arg for c in list(live_cells) if c.node.op.name == "buffer")
+    now = set(realized_now)
+    roots = [c.node for c in list(pending_cells) if c not in now]
+    _spare(dead, topological(roots, inputs), remembered)
+    kept = [h.node for h in list(tracked_histories) if h.node is not None and not h.spent]
+    _spare(dead, topological(kept), remembered)
+    return frozenset(dead)
+
+
+def _spare(dead: set[Any], order: Iterable[Node], remembered: Callable[[Node], Node | None]) -> None:
+    for node in order:
+        value = node if node.op.name == "buffer" else remembered(node)
+        if value is not None and value.op.name == "buffer":
+            dead.discard(value.arg)
+
+
+def kept_for_gradients(cells: Sequence[Cell], inputs: Inputs) -> list[Node]:
+    """The contractions below cells whose history gradients may still walk: realized along with them, because the
+    backward pass would have to compute them again. Everything else is cheap to compute from them."""
+    now = set(cells)
+    walked = [h for h in list(tracked_histories) if h.cell in now and h.node is not None and not h.spent]
+    roots = [h.node for h in sorted(walked, key=lambda h: h.cell.serial) if h.version == h.cell.version]
+    return [n for n in topological(roots, inputs) if _is_contraction(n)] if roots else []
+
+
+def _is_contraction(node: Node) -> bool:
+    if node.op.name != "sum" or node.inputs[0].op.name != "mul":
+        return False
+    x, y = node.inputs[0].inputs
+    return x is not y and node.dtype.kind == "float" and x.op.name != "const" and y.op.name != "const"
