@@ -32,13 +32,15 @@ BACKENDS = {"llvm": Backend(cpu_recipe.optimize, llvm.render), "opencl": Backend
 class Kernel:
     """A compiled group: its program, the nests that it came from, and which memory each parameter is.
 
-    `slots`: numbers of the memories (as `storages` numbered them at compile time) in parameter order.
+    `slots`: numbers of the memories (as `storages` numbered them at compile time) in parameter order. `legend`: a line
+    for each parameter, what it holds.
     """
 
     program: Program
     naive: LoopNest
     nest: LoopNest
     slots: tuple[int, ...]
+    legend: tuple[str, ...]
     seconds: float
 
 
@@ -76,7 +78,18 @@ def _compile(group: Group, places: Mapping[Node, tuple[int, int]], extents: Sequ
     program = device.load(backend.render(nest, device.target))
     slot_of = {array: slot for (slot, _), array in arrays.items()}
     slots = tuple(slot_of[a] for a in nest.parameters)
-    return Kernel(program, naive, nest, slots, time.perf_counter() - start)
+    return Kernel(program, naive, nest, slots, _legend(nest, placed), time.perf_counter() - start)
+
+
+def _legend(nest: LoopNest, placed: Mapping[Node, Place]) -> tuple[str, ...]:
+    """For each parameter, how the kernel uses it and what stands in it."""
+    lines = []
+    for array, access in zip(nest.parameters, nest.access, strict=True):
+        here = [(place.offset, node) for node, place in placed.items() if place.array == array]
+        what = [f"{node.op.name} {list(node.shape)}" + (f" at element {offset}" if offset else "")
+                for offset, node in here]
+        lines.append(f"{array.name}: {access}, {array.size} x {array.dtype.name}: {', '.join(dict.fromkeys(what))}")
+    return tuple(lines)
 
 
 def _arrays(group: Group, places: Mapping[Node, tuple[int, int]], extents: Sequence[int]) -> dict[tuple[int, str], Array]:

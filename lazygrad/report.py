@@ -1,27 +1,36 @@
-"""What DEBUG prints, one function a level: graph, fusion with reasons, loop nest, source, machine code, timings.
+"""What DEBUG prints and `explain` returns: graph, fusion with reasons, loop nest, source, machine code, timings.
 
-Everything goes to standard error, so that a program's own output stays clean.
+Everything is printed to standard error, so that a program's own output stays clean.
 """
 
 from __future__ import annotations
 
+import os
 import sys
-import time
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lazygrad import config
+from lazygrad.backend import Kernel
 from lazygrad.graph import Node, topological
 from lazygrad.group import Group
 from lazygrad.runtime.device import Buffer, Device, Program
 from lazygrad.schedule import Schedule
 
-if TYPE_CHECKING:
-    from lazygrad.backend import Kernel
+LEVELS = ("nothing",
+          "devices as they are opened; one line for each schedule: kernels, time to plan and compile, cache hits, peak memory",
+          "one line for each kernel: name, buffers, bytes, time, GFLOPS, GB/s, share of the schedule, line of your program",
+          "what each kernel is made of, why it ends where it ends, and the recipe that made it fast",
+          "the source of each kernel, LLVM IR or OpenCL C, with a legend of its buffers",
+          "the loop nest of each kernel before and after its recipe",
+          "the graph before and after simplification",
+          "optimised LLVM IR and machine code of each kernel; memory that the schedule takes")
 
-_PACKAGE = str(Path(__file__).parent)
+_PACKAGE = str(Path(__file__).parent) + os.sep
 _COLORS = {"name": "\033[36m", "slow": "\033[33m", "dim": "\033[2m", "head": "\033[1m"}
+_SLOW = 0.5  # share of a schedule's time from which a kernel stands out
 _announced: set[str] = set()
 _run_count = 0
 
@@ -62,33 +71,128 @@ def time_text(seconds: float) -> str:
     return f"{seconds * 1e3:.2f} ms" if seconds < 1 else f"{seconds:.2f} s"
 
 
+@dataclass(frozen=True)
+class Story:
+    """How a plan was made: what was wanted, what simplification left, the schedule, a kernel for each of its groups, and
+    why each stored node was stored."""
+
+    targets: Sequence[Node]
+    simplified: Sequence[Node]
+    schedule: Schedule
+    kernels: Sequence[Kernel]
+    reasons: Mapping[Node, str]
+
+
 # Text of each representation
 
 
+def node_text(node: Node) -> str:
+    """A node in a few words: op and argument, dtype, shape."""
+    arg = "" if node.arg is None or node.op.name in _UNNAMED else f" {node.arg}"
+    return f"{node.op.name}{arg} {node.dtype.name}{list(node.shape)}"
+
+
+_UNNAMED = ("buffer", "saved", "leaf")  # nodes whose argument tells a reader nothing
+
+
 def graph_text(targets: Sequence[Node]) -> str:
-    """A graph, one node a line: number, dtype[shape], op, arg, numbers of inputs."""
+    """A graph, one node a line: number, op, numbers of inputs, arg, dtype and shape."""
     number: dict[Node, int] = {}
     lines = []
+    wanted = set(targets)
     for node in topological(targets):
         number[node] = len(number)
-        arg = "" if node.arg is None or node.op.name in ("buffer", "saved", "leaf") else f" {node.arg}"
+        arg = "" if node.arg is None or node.op.name in _UNNAMED else f" {node.arg}"
         inputs = ", ".join(f"%{number[i]}" for i in node.inputs)
-        mark = "  <- wanted" if node in targets else ""
+        mark = "  <- wanted" if node in wanted else ""
         lines.append(f"  %{number[node]} = {node.op.name}({inputs}){arg} : {node.dtype.name}{list(node.shape)}{mark}")
     return "\n".join(lines)
 
 
-def group_text(group: Group, number: int, kernel: Kernel, reasons: Mapping[Node, str]) -> str:
-    """A fusion group: what it stores and why it ends there, what it reads, the recipe of its kernel."""
-    lines = [f"  group {number}: {paint(kernel.nest.name, 'name')}, {len(group.nodes())} nodes"]
+def simplified_text(story: Story) -> str:
+    """The graph before and after simplification."""
+    before, after = graph_text(story.targets), graph_text(story.simplified)
+    count = len(topological(story.targets)), len(topological(story.simplified))
+    second = "simplified: nothing to do" if before == after else f"simplified: {count[1]} nodes\n{after}"
+    return f"graph: {count[0]} nodes\n{before}\n{second}"
+
+
+def group_text(group: Group, title: str, kernel: Kernel, reasons: Mapping[Node, str]) -> str:
+    """A fusion group: what it reads, what it stores and why it ends there, the recipe of its kernel."""
+    computed = [n.op.name for n in group.nodes() if n.op.kind not in ("source", "movement")]
+    lines = [f"{title}: {paint(kernel.nest.name, 'name')}"]
+    lines += [f"  reads   {node_text(node)}" for node in group.inputs]
+    lines.append(f"  fuses   {_shortened(computed)}")
     for node in group.outputs:
-        lines.append(f"    stores {node}: {reasons.get(node, 'an output of the same loops')}")
-    lines += [f"    reads  {node}" for node in group.inputs]
-    lines.append(f"    recipe: {' '.join(kernel.nest.recipe) or 'naive nest'}")
+        lines.append(f"  stores  {node_text(node)}: {reasons.get(node, 'an output of the same loops')}")
+    lines.append(f"  recipe  {' '.join(kernel.nest.recipe) or 'none: it runs as its naive nest'}")
     return "\n".join(lines)
 
 
-# What is printed when a plan is made
+def _shortened(words: Sequence[str]) -> str:
+    """Words in order, repetitions counted, the middle of many left out."""
+    runs: list[list[Any]] = []
+    for word in words:
+        if runs and runs[-1][0] == word:
+            runs[-1][1] += 1
+        else:
+            runs.append([word, 1])
+    shown = [word if count == 1 else f"{word} x{count}" for word, count in runs]
+    if len(shown) > 24:
+        shown = [*shown[:16], f"... {len(shown) - 20} more ...", *shown[-4:]]
+    return ", ".join(shown) or "nothing: it moves or fills"
+
+
+def nest_text(kernel: Kernel) -> str:
+    """The loop nest before and after the recipe."""
+    after = "" if kernel.nest is kernel.naive else f"\nnest after its recipe:\n{kernel.nest}"
+    return f"naive nest:\n{kernel.naive}{after}"
+
+
+def source_text(kernel: Kernel) -> str:
+    """The generated text of a kernel, under a legend of its buffers."""
+    source = kernel.program.source
+    legend = "\n".join(f"  {line}" for line in kernel.legend)
+    return f"{_LANGUAGES[source.language]} of {source.name}, with\n{legend}\n{source.text.rstrip()}"
+
+
+_LANGUAGES = {"llvm": "LLVM IR", "opencl": "OpenCL C"}
+
+
+def machine_text(program: Program) -> str:
+    """What the target's own compiler made of a kernel."""
+    if program.source.language != "llvm":
+        return "machine code: the OpenCL driver keeps it to itself"
+    return f"optimised LLVM IR:\n{program.optimized_ir().rstrip()}\nmachine code:\n{program.assembly().rstrip()}"
+
+
+def memory_text(schedule: Schedule) -> str:
+    """What a schedule allocates."""
+    gifts = sum(slot.kind == "donated" for slot, _ in schedule.places.values())
+    rows = [f"{len(schedule.results)} results {size_text(sum(schedule.results))}",
+            f"{len(schedule.blocks)} blocks of intermediates {size_text(sum(schedule.blocks))}",
+            f"small results {size_text(schedule.slab)}", f"{gifts} written over donated buffers"]
+    return "memory: " + ", ".join(rows)
+
+
+def story_text(story: Story, level: int) -> str:
+    """Levels 3 to 7 of DEBUG, for one plan."""
+    parts = [simplified_text(story)] if level >= 6 else []
+    if level >= 7:
+        parts.append(memory_text(story.schedule))
+    groups = story.schedule.groups
+    for number, (group, kernel) in enumerate(zip(groups, story.kernels, strict=True), 1):
+        parts.append(group_text(group, f"kernel {number} of {len(groups)}", kernel, story.reasons))
+        if level >= 5:
+            parts.append(nest_text(kernel))
+        if level >= 4:
+            parts.append(source_text(kernel))
+        if level >= 7:
+            parts.append(machine_text(kernel.program))
+    return "\n".join(parts)
+
+
+# What is printed, and when
 
 
 def opened(device: Device) -> None:
@@ -98,58 +202,53 @@ def opened(device: Device) -> None:
         emit(paint(f"lazygrad: device {device.description}", "head"))
 
 
-def planned(targets: Sequence[Node], simplified: Sequence[Node], groups: Sequence[tuple[Group, Kernel]],
-            reasons: Mapping[Node, str], schedule: Schedule) -> None:
+def planned(story: Story) -> None:
     """Levels 3 to 7, once per plan."""
     level = config.get("DEBUG")
-    if level >= 6:
-        emit("graph:", graph_text(targets), "simplified:", graph_text(simplified))
-    if level >= 7:
-        emit(memory_text(schedule))
-    if level < 3:
-        return
-    for number, (group, kernel) in enumerate(groups):
-        emit(group_text(group, number, kernel, reasons))
-        if level >= 5:
-            emit("  naive nest:", str(kernel.naive), "  after its recipe:", str(kernel.nest))
-        if level >= 4:
-            emit("  source:", kernel.program.source.text)
-        if level >= 7:
-            emit("  optimised:", kernel.program.optimized_ir(), "  machine code:", kernel.program.assembly())
+    if level >= 3 and (story.kernels or level >= 6):
+        emit(story_text(story, level))
 
 
-def schedule_line(device: Device, kernels: int, seconds: tuple[float, float] | None, compiled: int) -> None:
+def schedule_line(device: Device, kernels: Sequence[Kernel], seconds: tuple[float, float] | None, compiled: int) -> None:
     """Level 1: one line per schedule. `seconds`: to plan and to compile, None where the plan was cached."""
     if config.get("DEBUG") < 1:
         return
-    how = "cached plan" if seconds is None else (
-        f"planned in {time_text(seconds[0])}, {compiled} compiled in {time_text(seconds[1])}, {kernels - compiled} cached")
-    emit(f"{device.name}: {kernels} kernel{'s' * (kernels != 1)}, {how}, peak memory {size_text(device.stats.peak)}  "
-         + paint(user_line(), "dim"))
+    count = f"{len(kernels)} kernel{'s' * (len(kernels) != 1)}"
+    if seconds is None:
+        how = "plan from the cache"
+    else:
+        from_disk = sum(kernel.program.from_cache for kernel in dict.fromkeys(kernels))
+        how = (f"planned in {time_text(seconds[0])}, {compiled} kernels made in {time_text(seconds[1])} "
+               f"({min(from_disk, compiled)} from disk), {len(kernels) - compiled} from memory")
+    emit(f"{device.name}: {count}, {how}, peak memory {size_text(device.stats.peak)}  " + paint(user_line(), "dim"))
+
+
+def interpreted(device: Device, targets: Sequence[Node], seconds: float) -> None:
+    """Levels 1 and 6 of the reference device, which runs nodes and not kernels."""
+    level = config.get("DEBUG")
+    if level >= 6:
+        emit("graph:", graph_text(targets))
+    if level >= 1:
+        emit(f"{device.name}: {len(topological(targets))} nodes interpreted in {time_text(seconds)}, no kernels  "
+             + paint(user_line(), "dim"))
 
 
 def run_timed(device: Device, kernels: Sequence[Kernel], launches: Iterable[tuple[Program, Sequence[Buffer]]]) -> None:
     """Level 2: run each launch alone and print a line for it."""
     global _run_count
     where = user_line()
-    rows = []
-    for kernel, (program, buffers) in zip(kernels, launches, strict=True):
-        device.synchronize()
-        start = time.perf_counter()
-        device.launch(program, buffers)
-        device.synchronize()
-        rows.append((kernel, time.perf_counter() - start, len(buffers)))
-    total = sum(seconds for _, seconds, _ in rows) or 1.0
+    rows = [(kernel, max(device.timed_launch(program, buffers), 1e-9), len(buffers))
+            for kernel, (program, buffers) in zip(kernels, launches, strict=True)]
+    total = sum(seconds for _, seconds, _ in rows)
     for kernel, seconds, buffers_count in rows:
         _run_count += 1
-        rate = f"{kernel.nest.flops / seconds / 1e9:8.2f} GFLOPS {kernel.nest.bytes_moved / seconds / 1e9:7.2f} GB/s"
-        emit(f"{device.name} {_run_count:5d} {paint(f'{kernel.nest.name:40}', 'name')} {buffers_count:3d} buffers "
-             f"{size_text(kernel.nest.bytes_moved):>10} {time_text(seconds):>10} {rate} {seconds / total:4.0%}  "
-             + paint(where, "dim"))
+        emit(f"{device.name} {_run_count:5d} {kernel_line(kernel, seconds, buffers_count, total)}  {paint(where, 'dim')}")
 
 
-def memory_text(schedule: Schedule) -> str:
-    """Level 7: what a schedule allocates."""
-    return (f"  memory: {len(schedule.results)} results {size_text(sum(schedule.results))}, {len(schedule.blocks)} blocks "
-            f"{size_text(sum(schedule.blocks))}, small results {size_text(schedule.slab)}, "
-            f"{sum(slot.kind == 'donated' for slot, _ in schedule.places.values())} written over donated buffers")
+def kernel_line(kernel: Kernel, seconds: float, buffers: int, total: float) -> str:
+    """One run of a kernel: name, buffers, bytes, time, rates, share of the whole."""
+    nest = kernel.nest
+    share = f"{seconds / total:4.0%}"
+    return (f"{paint(f'{nest.name:40}', 'name')} {buffers:2d} buffer{'s' if buffers != 1 else ' '} "
+            f"{size_text(nest.bytes_moved):>10} {time_text(seconds):>9} {nest.flops / seconds / 1e9:8.2f} GFLOPS "
+            f"{nest.bytes_moved / seconds / 1e9:7.2f} GB/s {paint(share, 'slow') if seconds > _SLOW * total else share}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -130,6 +131,14 @@ class Device:
     def launch(self, program: Program, buffers: Sequence[Buffer]) -> None:
         """Run a kernel on one buffer per `source.uses`; the device makes the temporaries itself."""
         raise AssertionError(f"{type(self).__name__} cannot launch")
+
+    def timed_launch(self, program: Program, buffers: Sequence[Buffer]) -> float:
+        """Launch, wait, and return the seconds that it took."""
+        self.synchronize()
+        start = time.perf_counter()
+        self.launch(program, buffers)
+        self.synchronize()
+        return time.perf_counter() - start
 
     def prepare(self, launches: Sequence[Launch]) -> Replay:
         """Launches bound to their buffers, to be run many times."""
