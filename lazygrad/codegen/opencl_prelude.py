@@ -160,12 +160,34 @@ def _float(d: DType) -> Iterator[str]:
 }}"""
 
 
-_SINGLE = """\
-ushort float16_bits(float x) { ushort bits; vstore_half_rte(x, 0, (half *)&bits); return bits; }
-ushort float64_to_float16_bits(double x) { ushort bits; vstore_half_rte(x, 0, (half *)&bits); return bits; }
-float float16_value(ushort bits) { return vload_half(0, (const half *)&bits); }
+# float16 by its bits: C may not look at one object as half and as ushort, and without cl_khr_fp16 there is no half value.
+_FLOAT16 = ("""\
+ushort float16_bits(float x) {
+  uint b = as_uint(x), sign = (b >> 16) & 0x8000;
+  b &= 0x7FFFFFFF;
+  if (b > 0x7F800000) return sign | 0x7E00;
+  if (b >= 0x477FF000) return sign | 0x7C00;
+  if (b < 0x38800000) return sign | (as_uint(as_float(b) + 0.5f) - 0x3F000000);
+  return sign | ((b + 0xFFF + ((b >> 13) & 1) - 0x38000000) >> 13);
+}""", """\
+float float16_value(ushort bits) {
+  uint sign = (uint)(bits & 0x8000) << 16, exponent = bits & 0x7C00, b = (uint)(bits & 0x7FFF) << 13;
+  if (exponent == 0x7C00) return as_float(sign | 0x7F800000 | b);
+  if (exponent != 0) return as_float(sign | (b + 0x38000000));
+  return as_float(sign | as_uint((bits & 0x3FF) * 0x1p-24f));
+}""", """\
+#ifdef cl_khr_fp16
+#pragma OPENCL EXTENSION cl_khr_fp16 : enable
+float round_float16(float x) { return convert_float(convert_half_rte(x)); }
+#else
 float round_float16(float x) { return float16_value(float16_bits(x)); }
-float round_float64_to_float16(double x) { return float16_value(float64_to_float16_bits(x)); }
+#endif""", """\
+float round_float64_to_float16(double x) {
+  float f = convert_float_rtz(x);
+  return round_float16((double)f == x ? f : as_float(as_uint(f) | 1));
+}""")
+
+_SINGLE = """\
 ushort bfloat16_bits(float x) { uint b = as_uint(x); return isnan(x) ? 0x7FC0 : (b + 0x7FFF + ((b >> 16) & 1)) >> 16; }
 float bfloat16_value(ushort bits) { return as_float((uint)bits << 16); }
 float round_bfloat16(float x) { return bfloat16_value(bfloat16_bits(x)); }
@@ -196,7 +218,7 @@ _NAME = re.compile(r"\b(\w+)\(")
 
 
 def _all_helpers() -> dict[str, str]:
-    texts = [*_SINGLE, _THREEFRY]
+    texts = [*_SINGLE, *_FLOAT16, _THREEFRY]
     for d in dtypes.ALL:
         if d.kind == "float" and d is not dtypes.bfloat16:
             texts += _float(d)
@@ -243,7 +265,7 @@ def convert(text: str, source: DType, target: DType) -> str:
         return f"round_float64_to_float16({text})"
     if is_short_float(target):
         return f"round_{target.name}({text})" if source.itemsize == 2 and source.kind == "float" else (
-            f"round_{target.name}((float){text})")
+            f"round_{target.name}({text if source is dtypes.float32 else f'(float){text}'})")
     return text if C_TYPE[source.name] == c else f"({c}){text}"
 
 
