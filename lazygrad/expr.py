@@ -1,9 +1,10 @@
 """Integer expressions of loop indices and sizes, kept in one canonical form.
 
-An `Expr` is a sum of integer multiples of atoms plus a constant. An atom is a loop variable, a value read from an
-integer tensor, a quotient, a remainder or a product. Every atom has bounds, and arithmetic simplifies with them:
-`(6*i + j) // 6` is `i` where `0 <= j < 6`. Sizes of shapes are `Size`: today a plain int, the constant case of an
-`Expr`; code that computes with sizes uses `+ - * // %` only, so that symbolic sizes can take their place.
+An `Expr` is a sum of integer multiples of atoms plus a constant. An atom is a loop variable, a value read
+from an integer tensor, a quotient, a remainder or a product. Every atom has bounds, and arithmetic simplifies
+with them: `(6*i + j) // 6` is `i` where `0 <= j < 6`. Sizes of shapes are `Size`: today a plain int, the
+constant case of an `Expr`; code that computes with sizes uses `+ - * // %` only, so that symbolic sizes can
+take their place.
 """
 
 from __future__ import annotations
@@ -33,7 +34,8 @@ class Var:
 
 @dataclass(frozen=True)
 class Dynamic:
-    """An integer that is only known when the kernel runs, such as an index read from a tensor; bounds inclusive.
+    """An integer that is only known when the kernel runs, such as an index read from a tensor; bounds
+    inclusive.
 
     `value` is whatever the floor above wants to find again: the computation that yields the integer.
     """
@@ -88,7 +90,7 @@ Atom = Var | Dynamic | Quotient | Remainder
 class Expr:
     """A linear combination of atoms plus a constant; immutable, hashable, printable as code."""
 
-    __slots__ = ("terms", "constant", "_bounds", "_hash")
+    __slots__ = ("_bounds", "_hash", "constant", "terms")
     terms: tuple[tuple[Atom, int], ...]
     constant: int
 

@@ -1,4 +1,5 @@
-"""Reverse-mode differentiation as a graph rewrite: the result is ordinary nodes, so higher orders come free."""
+"""Reverse-mode differentiation as a graph rewrite: the result is ordinary nodes, so higher orders come
+free."""
 
 from __future__ import annotations
 
@@ -10,7 +11,8 @@ from lazygrad.graph import Node, topological
 
 
 def differentiable_inputs(node: Node) -> tuple[Node, ...]:
-    """The inputs that a gradient may flow to; an annotation without a derivative (detach) lets none through."""
+    """The inputs that a gradient may flow to; an annotation without a derivative (detach) lets none
+    through."""
     if node.dtype.kind != "float" or (node.op.kind == "annotation" and node.op.gradient is None):
         return ()
     return tuple(i for i in node.inputs if i.dtype.kind == "float")
@@ -19,8 +21,8 @@ def differentiable_inputs(node: Node) -> tuple[Node, ...]:
 def gradient(outputs: Sequence[Node], cotangents: Sequence[Node], wrt: Sequence[Node]) -> list[Node | None]:
     """The sum over outputs of `cotangent * d output / d w` for every w of `wrt`, of w's shape and dtype.
 
-    Each cotangent has the shape and dtype of its output. None stands where no differentiable path leads from an
-    output to w. Raises GradientError where a path goes through an op that has no derivative.
+    Each cotangent has the shape and dtype of its output. None stands where no differentiable path leads from
+    an output to w. Raises GradientError where a path goes through an op that has no derivative.
     """
     wanted = set(wrt)
     order = topological([o for o in outputs if o.dtype.kind == "float"], differentiable_inputs)

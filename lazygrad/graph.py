@@ -65,7 +65,7 @@ class Literal:
         return repr(self.value)
 
 
-class _Entry(ref):  # type: ignore[type-arg]
+class _Entry(ref):
     """A weak reference that knows under which key it is interned (a WeakValueDictionary costs twice the time)."""
 
     __slots__ = ("key",)

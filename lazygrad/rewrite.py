@@ -18,11 +18,13 @@ _LONGEST_CHAIN = 200
 
 @dataclass(frozen=True)
 class Rule:
-    """One rewriting: `function(node)` gives a node of the same value, shape and dtype, or None where it does not apply.
+    """One rewriting: `function(node)` gives a node of the same value, shape and dtype, or None where it does
+    not apply.
 
-    `ops` are the names of the rows that it is tried on; `needs`, if any, the names of rows of which some input must be.
-    An early rule sees a node before its inputs are rewritten, and what it cuts off is never visited. `exact` says that
-    not a bit of the value changes; other rules reassociate a reduction, or round once where the original rounds twice.
+    `ops` are the names of the rows that it is tried on; `needs`, if any, the names of rows of which some
+    input must be. An early rule sees a node before its inputs are rewritten, and what it cuts off is never
+    visited. `exact` says that not a bit of the value changes; other rules reassociate a reduction, or round
+    once where the original rounds twice.
     """
 
     name: str
@@ -33,7 +35,9 @@ class Rule:
     exact: bool = True
 
 
-def rewrite(roots: Iterable[Node], rules: Sequence[Rule], fired: Counter[str] | None = None) -> dict[Node, Node]:
+def rewrite(
+    roots: Iterable[Node], rules: Sequence[Rule], fired: Counter[str] | None = None
+) -> dict[Node, Node]:
     """A map from every node that was visited to its rewritten form, the roots among them.
 
     Inputs come before users; a node is rewritten until no rule fires. `fired` counts the rules that did.
@@ -95,6 +99,8 @@ class _Dispatch:
         found = self.found.get(key)
         if found is None:
             below = {i.op.name for i in node.inputs}
-            found = tuple(r for r in self.rules if node.op.name in r.ops and not (r.needs and below.isdisjoint(r.needs)))
+            found = tuple(
+                r for r in self.rules if node.op.name in r.ops and not (r.needs and below.isdisjoint(r.needs))
+            )
             self.found[key] = found
         return found

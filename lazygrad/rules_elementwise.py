@@ -1,4 +1,5 @@
-"""Rewrite rules of elementwise nodes, and the questions that all rules ask; `simplify.RULES` lists the rules."""
+"""Rewrite rules of elementwise nodes, and the questions that all rules ask; `simplify.RULES` lists the
+rules."""
 
 from __future__ import annotations
 
@@ -21,7 +22,11 @@ def is_const(node: Node) -> bool:
 
 def has_value(node: Node, value: Scalar | None) -> bool:
     """Is the node a constant of exactly this value (the sign of zero counts)?"""
-    return value is not None and node.op.name == "const" and node.arg == Literal(ops.canonical(value, node.dtype))
+    return (
+        value is not None
+        and node.op.name == "const"
+        and node.arg == Literal(ops.canonical(value, node.dtype))
+    )
 
 
 def refill(node: Node, shape: Shape) -> Node:
@@ -36,8 +41,11 @@ def holds_exactly(source: DType, target: DType) -> bool:
     if target.kind == "bool":
         return False
     if source.kind == "float":
-        return target.kind == "float" and MANTISSA[source.name] <= MANTISSA[target.name] and (
-            _EXPONENT[source.name] <= _EXPONENT[target.name])
+        return (
+            target.kind == "float"
+            and MANTISSA[source.name] <= MANTISSA[target.name]
+            and (_EXPONENT[source.name] <= _EXPONENT[target.name])
+        )
     value_bits = source.bits - (source.kind == "int")
     if target.kind == "float":
         return value_bits <= MANTISSA[target.name]
@@ -58,7 +66,9 @@ def fold_constants(node: Node) -> Node | None:
         if not is_const(i):
             return None
     with np.errstate(all="ignore"):
-        value = run_node(_one_element(node), [np.full((1,), i.arg.value, i.dtype.numpy) for i in node.inputs])[0].item()
+        value = run_node(
+            _one_element(node), [np.full((1,), i.arg.value, i.dtype.numpy) for i in node.inputs]
+        )[0].item()
     if node.op.name == "bitcast" and math.isnan(value):
         return None  # a Python float does not keep all bits of a NaN
     return ops.const(value, node.dtype, node.shape)

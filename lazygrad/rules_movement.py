@@ -29,12 +29,16 @@ def _fill(node: Node) -> Scalar:
 def fill_in_dtype(node: Node) -> Node | None:
     """pad: the fill becomes a value of the node's dtype"""
     fill = _fill(node)
-    return ops.pad(node.inputs[0], arg=ops.pad_arg(node.arg[0], fill)) if Literal(fill) != node.arg[1] else None
+    return (
+        ops.pad(node.inputs[0], arg=ops.pad_arg(node.arg[0], fill)) if Literal(fill) != node.arg[1] else None
+    )
 
 
 def movement_to_itself(node: Node) -> Node | None:
     """a reshape, permute, expand, pad or shrink that moves nothing -> x"""
-    return node.inputs[0] if node.shape == node.inputs[0].shape and MOVES_NOTHING[node.op.name](node) else None
+    return (
+        node.inputs[0] if node.shape == node.inputs[0].shape and MOVES_NOTHING[node.op.name](node) else None
+    )
 
 
 MOVES_NOTHING: dict[str, Callable[[Node], bool]] = {
@@ -69,7 +73,11 @@ def permute_of_ones(node: Node) -> Node | None:
 def permute_of_permute(node: Node) -> Node | None:
     """permute(permute(x)) -> permute(x)"""
     inner = node.inputs[0]
-    return ops.permute(inner.inputs[0], arg=tuple(inner.arg[a] for a in node.arg)) if inner.op is node.op else None
+    return (
+        ops.permute(inner.inputs[0], arg=tuple(inner.arg[a] for a in node.arg))
+        if inner.op is node.op
+        else None
+    )
 
 
 def expand_of_expand(node: Node) -> Node | None:
@@ -93,7 +101,9 @@ def shrink_of_pad(node: Node) -> Node | None:
     if inner.op.name != "pad":
         return None
     x = inner.inputs[0]
-    bounds = tuple((a - before, b - before) for (a, b), (before, _) in zip(node.arg, inner.arg[0], strict=True))
+    bounds = tuple(
+        (a - before, b - before) for (a, b), (before, _) in zip(node.arg, inner.arg[0], strict=True)
+    )
     inside = all(0 <= a <= b <= size for (a, b), size in zip(bounds, x.shape, strict=True))
     return ops.shrink(x, arg=bounds) if inside else None
 
@@ -108,7 +118,7 @@ def shrink_of_cat(node: Node) -> Node | None:
     for x in inner.inputs:
         size = x.shape[inner.arg]
         if offset <= begin and end <= offset + size:
-            bounds = (*node.arg[:inner.arg], (begin - offset, end - offset), *node.arg[inner.arg + 1:])
+            bounds = (*node.arg[: inner.arg], (begin - offset, end - offset), *node.arg[inner.arg + 1 :])
             return ops.shrink(x, arg=bounds)
         offset += size
     return None

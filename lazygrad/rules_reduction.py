@@ -106,8 +106,11 @@ def reduce_merging_rules(order: Sequence[Node], targets: Sequence[Node]) -> list
         if reshaped is not None:
             inner = reshaped.inputs[0]
         single = uses.get(inner, 0) == 1 and (reshaped is None or uses.get(reshaped, 0) == 1)
-        if inner.op is not node.op or not single or (inner.dtype.accumulator is not inner.dtype
-                                                     and node.op.name in _ROUNDS_BETWEEN):
+        if (
+            inner.op is not node.op
+            or not single
+            or (inner.dtype.accumulator is not inner.dtype and node.op.name in _ROUNDS_BETWEEN)
+        ):
             return None
         axes = node.arg if reshaped is None else _axes_before(reshaped, node.arg)
         if axes is None:
@@ -122,8 +125,10 @@ def reduce_merging_rules(order: Sequence[Node], targets: Sequence[Node]) -> list
         return None if _order_is_free(node) else merge(node)
 
     # early: from the outermost reduce down, so that `uses` still describes what a rule looks at
-    return [Rule("merge_reduces", ("max", "min", "sum", "prod"), merge_exactly, early=True),
-            Rule("merge_float_sums", ("sum", "prod"), merge_sums, early=True, exact=False)]
+    return [
+        Rule("merge_reduces", ("max", "min", "sum", "prod"), merge_exactly, early=True),
+        Rule("merge_float_sums", ("sum", "prod"), merge_sums, early=True, exact=False),
+    ]
 
 
 _ROUNDS_BETWEEN = frozenset(("sum", "prod"))
@@ -134,7 +139,8 @@ def _order_is_free(node: Node) -> bool:
 
 
 def _axes_before(reshaped: Node, axes: tuple[int, ...]) -> tuple[int, ...] | None:
-    """The axes of a reshape's input that `axes` of its output are, if it only drops or adds axes of size 1."""
+    """The axes of a reshape's input that `axes` of its output are, if it only drops or adds axes of size
+    1."""
     old = [a for a, n in enumerate(reshaped.inputs[0].shape) if n != 1]
     new = [a for a, n in enumerate(reshaped.shape) if n != 1]
     if [reshaped.inputs[0].shape[a] for a in old] != [reshaped.shape[a] for a in new]:

@@ -1,7 +1,7 @@
 """Simplification: the list of named rules and passes that a graph goes through before it is scheduled.
 
-`RULES` at the end is the whole list. Every rule keeps each bit of a value (IEEE: x*0, x+0 and x-x stay), except those
-marked `exact=False`, which only reassociate a reduction or leave out a rounding.
+`RULES` at the end is the whole list. Every rule keeps each bit of a value (IEEE: x*0, x+0 and x-x stay),
+except those marked `exact=False`, which only reassociate a reduction or leave out a rounding.
 """
 
 from __future__ import annotations
@@ -18,9 +18,11 @@ from lazygrad.ops import OPS
 from lazygrad.rewrite import Rule, rewrite
 
 
-def simplify(targets: Sequence[Node], fired: Counter[str] | None = None) -> tuple[list[Node], dict[Node, Node]]:
-    """Targets of the same values in fewer and cheaper nodes, without annotations (but `copy`), and the map from every
-    node that was visited to what it became. `fired` counts the rules that fired, by name."""
+def simplify(
+    targets: Sequence[Node], fired: Counter[str] | None = None
+) -> tuple[list[Node], dict[Node, Node]]:
+    """Targets of the same values in fewer and cheaper nodes, without annotations (but `copy`), and the map
+    from every node that was visited to what it became. `fired` counts the rules that fired, by name."""
     first = rewrite(targets, RULES, fired)
     current = [first[t] for t in targets]
     if not any(node.op.kind == "reduce" for node in first.values()):
@@ -48,7 +50,9 @@ def empty_is_const(node: Node) -> Node | None:
 def reduce_of_nothing(node: Node) -> Node | None:
     """reduce over no elements -> its identity"""
     assert node.op.identity is not None
-    return ops.const(node.op.identity(node.dtype), node.dtype, node.shape) if 0 in node.inputs[0].shape else None
+    return (
+        ops.const(node.op.identity(node.dtype), node.dtype, node.shape) if 0 in node.inputs[0].shape else None
+    )
 
 
 def drop_copy(node: Node) -> Node | None:
@@ -74,10 +78,12 @@ RULES = (
     Rule("drop_copy", ("copy",), drop_copy),
     Rule("iota_of_one", ("iota",), iota_of_one),
     Rule("cast_to_same", ("cast", "bitcast"), elementwise.cast_to_same),
-    Rule("identity_operand", tuple(elementwise.RIGHT_IDENTITY), elementwise.identity_operand,
-         needs=("const",)),
-    Rule("deciding_operand", tuple(elementwise.RIGHT_DECIDES), elementwise.deciding_operand,
-         needs=("const",)),
+    Rule(
+        "identity_operand", tuple(elementwise.RIGHT_IDENTITY), elementwise.identity_operand, needs=("const",)
+    ),
+    Rule(
+        "deciding_operand", tuple(elementwise.RIGHT_DECIDES), elementwise.deciding_operand, needs=("const",)
+    ),
     Rule("fold_constants", _rows("elementwise"), elementwise.fold_constants, needs=("const",)),
     Rule("double_inverse", ("neg", "bitnot"), elementwise.double_inverse, needs=("neg", "bitnot")),
     Rule("add_of_negative", ("add",), elementwise.add_of_negative, needs=("neg",)),
@@ -87,8 +93,12 @@ RULES = (
     Rule("choose", ("where",), elementwise.choose),
     Rule("cast_of_cast", ("cast",), elementwise.cast_of_cast, needs=("cast",)),
     Rule("bitcast_of_bitcast", ("bitcast",), elementwise.bitcast_of_bitcast, needs=("bitcast",)),
-    Rule("move_constant", ("reshape", "permute", "expand", "shrink", "flip", "window"), movement.move_constant,
-         needs=("const",)),
+    Rule(
+        "move_constant",
+        ("reshape", "permute", "expand", "shrink", "flip", "window"),
+        movement.move_constant,
+        needs=("const",),
+    ),
     Rule("pad_constant", ("pad", "spread"), movement.pad_constant),
     Rule("fill_in_dtype", ("pad",), movement.fill_in_dtype),
     Rule("movement_to_itself", tuple(movement.MOVES_NOTHING), movement.movement_to_itself),

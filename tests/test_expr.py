@@ -13,8 +13,8 @@ from lazygrad import expr
 from lazygrad.expr import Expr, Guard, Quotient, Remainder
 from lazygrad.ops.movement import reindex
 
-I, J, K = expr.var("i", 4), expr.var("j", 6), expr.var("k", 5)
-D = expr.dynamic("d", -3, 4)
+ROW, COLUMN, DEPTH = expr.var("i", 4), expr.var("j", 6), expr.var("k", 5)
+READ = expr.dynamic("d", -3, 4)
 NAMES = {"i": range(4), "j": range(6), "k": range(5), "d": range(-3, 5)}
 
 
@@ -41,7 +41,12 @@ EVERYWHERE = everywhere()
 @st.composite
 def expressions(draw, depth: int = 5):
     """An expression and the function that it must equal."""
-    pool = [(I, lambda at: at["i"]), (J, lambda at: at["j"]), (K, lambda at: at["k"]), (D, lambda at: at["d"])]
+    pool = [
+        (ROW, lambda at: at["i"]),
+        (COLUMN, lambda at: at["j"]),
+        (DEPTH, lambda at: at["k"]),
+        (READ, lambda at: at["d"]),
+    ]
     for _ in range(draw(st.integers(1, depth))):
         e, f = draw(st.sampled_from(pool))
         kind = draw(st.sampled_from(["+", "-", "*", "//", "%", "//", "%", "c", "join"]))
@@ -79,19 +84,22 @@ def test_arithmetic_keeps_values(pair, n):
         assert evaluate(e, at) == value
         assert low <= value <= high
         assert evaluate(whole, at) == value
-    assert all(evaluate(a.base // a.divisor, EVERYWHERE[1]) == evaluate(Expr(((a, 1),)), EVERYWHERE[1])
-               for a in expr.atoms(e) if isinstance(a, Quotient))
+    assert all(
+        evaluate(a.base // a.divisor, EVERYWHERE[1]) == evaluate(Expr(((a, 1),)), EVERYWHERE[1])
+        for a in expr.atoms(e)
+        if isinstance(a, Quotient)
+    )
 
 
 @settings(max_examples=200, deadline=None)
 @given(expressions(), st.integers(0, 3), st.integers(0, 5))
 def test_substitution_keeps_values(pair, i, j):
     e, f = pair
-    (vi, _), = I.terms
-    (vj, _), = J.terms
+    ((vi, _),) = ROW.terms
+    ((vj, _),) = COLUMN.terms
     fixed = expr.substitute(e, {vi: expr.const(i), vj: expr.const(j)})
     assert not {v.name for v in expr.variables(fixed)} & {"i", "j"}
-    moved = expr.substitute(e, {vi: (J + i) % 4})
+    moved = expr.substitute(e, {vi: (COLUMN + i) % 4})
     for at in EVERYWHERE[::11]:
         assert evaluate(fixed, at) == f({**at, "i": i, "j": j})
         assert evaluate(moved, at) == f({**at, "i": (at["j"] + i) % 4})
@@ -108,36 +116,36 @@ def test_guards(pair, low, size):
 
 
 def test_canonical_forms():
-    assert (I * 6 + J) // 6 == I
-    assert (I * 6 + J) % 6 == J
-    assert (I * 6 + J) // 3 == I * 2 + J // 3
-    assert (I * 6 + J) // 2 % 3 == J // 2
-    assert J // 2 * 2 + J % 2 == J
-    assert J // 4 * 12 + J % 4 * 3 == J * 3
-    assert J // 2 // 2 == J // 4
-    assert (J // 2) % 2 + J // 4 * 2 == J // 2
-    assert (J % 4) % 2 == J % 2
-    assert (J // 2 + 1) // 2 == (J + 2) // 4
+    assert (ROW * 6 + COLUMN) // 6 == ROW
+    assert (ROW * 6 + COLUMN) % 6 == COLUMN
+    assert (ROW * 6 + COLUMN) // 3 == ROW * 2 + COLUMN // 3
+    assert (ROW * 6 + COLUMN) // 2 % 3 == COLUMN // 2
+    assert COLUMN // 2 * 2 + COLUMN % 2 == COLUMN
+    assert COLUMN // 4 * 12 + COLUMN % 4 * 3 == COLUMN * 3
+    assert COLUMN // 2 // 2 == COLUMN // 4
+    assert (COLUMN // 2) % 2 + COLUMN // 4 * 2 == COLUMN // 2
+    assert (COLUMN % 4) % 2 == COLUMN % 2
+    assert (COLUMN // 2 + 1) // 2 == (COLUMN + 2) // 4
     flat = expr.var("flat", 240)
     assert flat % 12 // 3 == flat // 3 % 4
     assert flat // 3 % 4 * 3 + flat % 3 == flat % 12
     assert flat // 12 * 12 + flat // 3 % 4 * 3 + flat % 3 == flat
     assert (flat + 7) // 3 % 4 * 3 + (flat + 7) % 3 == (flat + 7) % 12
-    assert (J - J).is_constant and I + J == J + I
-    assert (D + 3) // 100 == expr.ZERO and (D // 100) == expr.dynamic("d", -3, 4) // 100
-    assert str(I * 6 - J + 2) == "6*i - 1*j + 2" or str(I * 6 - J + 2) == "6*i - j + 2"
+    assert (COLUMN - COLUMN).is_constant and ROW + COLUMN == COLUMN + ROW
+    assert (READ + 3) // 100 == expr.ZERO and expr.dynamic("d", -3, 4) // 100 == (READ // 100)
+    assert str(ROW * 6 - COLUMN + 2) == "6*i - 1*j + 2" or str(ROW * 6 - COLUMN + 2) == "6*i - j + 2"
     assert expr.var("once", 1) == expr.ZERO
 
 
 def test_equal_expressions_hash_alike():
-    a, b = I * 6 + J * 2 + K, K + J * 2 + I * 6
+    a, b = ROW * 6 + COLUMN * 2 + DEPTH, DEPTH + COLUMN * 2 + ROW * 6
     assert a == b and hash(a) == hash(b)
-    a, b = I + J + K, K + J + I
+    a, b = ROW + COLUMN + DEPTH, DEPTH + COLUMN + ROW
     assert a == b and hash(a) == hash(b)
 
 
 def test_variables_of_nested_expressions():
-    e = ((I * 7 + J) // 3) % 5 + D
+    e = ((ROW * 7 + COLUMN) // 3) % 5 + READ
     assert {v.name for v in expr.variables(e)} == {"i", "j", "d"}
 
 
@@ -168,20 +176,29 @@ def test_reindex_is_the_reshape(shape, random):
             value = evaluate(e, at)
             assert 0 <= value < n
             low, high = e.bounds
-            assert 0 <= low and high < n
+            assert low >= 0 and high < n
             flat = flat * n + value
         assert flat == count
 
 
 def test_reindex_keeps_untouched_axes():
-    index = (I, J, K)
-    assert reindex(index, (4, 6, 5), (4, 2, 3, 5)) == (I, J // 3, J % 3, K)
-    assert reindex(index, (4, 6, 5), (24, 5)) == (I * 6 + J, K)
-    assert reindex(index, (4, 6, 5), (1, 4, 1, 6, 5, 1)) == (expr.ZERO, I, expr.ZERO, J, K, expr.ZERO)
+    index = (ROW, COLUMN, DEPTH)
+    assert reindex(index, (4, 6, 5), (4, 2, 3, 5)) == (ROW, COLUMN // 3, COLUMN % 3, DEPTH)
+    assert reindex(index, (4, 6, 5), (24, 5)) == (ROW * 6 + COLUMN, DEPTH)
+    assert reindex(index, (4, 6, 5), (1, 4, 1, 6, 5, 1)) == (
+        expr.ZERO,
+        ROW,
+        expr.ZERO,
+        COLUMN,
+        DEPTH,
+        expr.ZERO,
+    )
     assert reindex((), (), (1, 1)) == (expr.ZERO, expr.ZERO)
 
 
-@pytest.mark.parametrize("shape,new_shape", [((0,), (0, 3)), ((2, 0), (0,)), ((3, 0), (0, 5)), ((0, 1), (2, 0))])
+@pytest.mark.parametrize(
+    "shape,new_shape", [((0,), (0, 3)), ((2, 0), (0,)), ((3, 0), (0, 5)), ((0, 1), (2, 0))]
+)
 def test_reindex_of_nothing(shape, new_shape):
     index = tuple(expr.var(f"a{axis}", n) for axis, n in enumerate(shape))
     assert len(reindex(index, shape, new_shape)) == len(new_shape)

@@ -47,22 +47,54 @@ def _identities(v: Values) -> list[Node]:
     x, i, b = floats(v, (3, 4)), integers(v, (3, 4)), bools(v, (3, 4))
     u = integers(v, (3, 4), dtypes.uint8)
     c, like = _c, ops.like
-    return [ops.add(x, c(-0.0)), ops.add(c(-0.0), x), ops.sub(x, c(0.0)), ops.mul(x, c(1)), ops.mul(c(1), x),
-            ops.div(x, c(1)), ops.pow_(x, c(1)), ops.maximum(x, c(-np.inf)), ops.minimum(c(np.inf), x),
-            ops.add(i, like(0, i)), ops.sub(i, like(0, i)), ops.mul(like(1, i), i), ops.floordiv(i, like(1, i)),
-            ops.truncdiv(i, like(1, i)), ops.maximum(i, like(dtypes.int32.min, i)), ops.bitand(i, like(-1, i)),
-            ops.bitor(i, like(0, i)), ops.bitxor(like(0, i), i), ops.shl(i, like(0, i)), ops.shr(i, like(0, i)),
-            ops.bitand(u, like(255, u)), ops.bitand(b, like(True, b)), ops.bitor(b, like(False, b)),
-            ops.mul(b, like(True, b)), ops.add(b, like(False, b)), ops.minimum(u, like(255, u))]
+    return [
+        ops.add(x, c(-0.0)),
+        ops.add(c(-0.0), x),
+        ops.sub(x, c(0.0)),
+        ops.mul(x, c(1)),
+        ops.mul(c(1), x),
+        ops.div(x, c(1)),
+        ops.pow_(x, c(1)),
+        ops.maximum(x, c(-np.inf)),
+        ops.minimum(c(np.inf), x),
+        ops.add(i, like(0, i)),
+        ops.sub(i, like(0, i)),
+        ops.mul(like(1, i), i),
+        ops.floordiv(i, like(1, i)),
+        ops.truncdiv(i, like(1, i)),
+        ops.maximum(i, like(dtypes.int32.min, i)),
+        ops.bitand(i, like(-1, i)),
+        ops.bitor(i, like(0, i)),
+        ops.bitxor(like(0, i), i),
+        ops.shl(i, like(0, i)),
+        ops.shr(i, like(0, i)),
+        ops.bitand(u, like(255, u)),
+        ops.bitand(b, like(True, b)),
+        ops.bitor(b, like(False, b)),
+        ops.mul(b, like(True, b)),
+        ops.add(b, like(False, b)),
+        ops.minimum(u, like(255, u)),
+    ]
 
 
 def _deciding(v: Values) -> list[Node]:
     x, i, b = floats(v, (3, 4)), integers(v, (3, 4)), bools(v, (3, 4))
     u, like = integers(v, (3, 4), dtypes.uint16), ops.like
-    return [ops.pow_(x, _c(0)), ops.mul(i, like(0, i)), ops.mul(like(0, u), u), ops.bitand(i, like(0, i)),
-            ops.bitor(i, like(-1, i)), ops.bitor(u, like(65535, u)), ops.remainder(i, like(1, i)),
-            ops.fmod(i, like(1, i)), ops.maximum(i, like(dtypes.int32.max, i)), ops.minimum(u, like(0, u)),
-            ops.bitand(b, like(False, b)), ops.bitor(like(True, b), b), ops.pow_(i, like(0, i))]
+    return [
+        ops.pow_(x, _c(0)),
+        ops.mul(i, like(0, i)),
+        ops.mul(like(0, u), u),
+        ops.bitand(i, like(0, i)),
+        ops.bitor(i, like(-1, i)),
+        ops.bitor(u, like(65535, u)),
+        ops.remainder(i, like(1, i)),
+        ops.fmod(i, like(1, i)),
+        ops.maximum(i, like(dtypes.int32.max, i)),
+        ops.minimum(u, like(0, u)),
+        ops.bitand(b, like(False, b)),
+        ops.bitor(like(True, b), b),
+        ops.pow_(i, like(0, i)),
+    ]
 
 
 def _folded(v: Values) -> list[Node]:
@@ -72,24 +104,44 @@ def _folded(v: Values) -> list[Node]:
     whole = [OPS[n](i, j) for n in ("add", "mul", "floordiv", "truncdiv", "remainder", "shl", "bitxor", "eq")]
     special = [ops.div(_c(0.0), _c(-0.0)), ops.mul(_c(np.inf), _c(0.0)), ops.neg(_c(0.0)), ops.sqrt(_c(-1.0))]
     casts = [ops.cast(_c(300.7), arg=d) for d in dtypes.ALL if d is not F]
-    return [*binary, *whole, *special, *casts, ops.bitcast(a, arg=dtypes.int32), ops.exp(_c(1, dtypes.bfloat16)),
-            ops.bitcast(_c(1 << 30, dtypes.int32), arg=F), ops.mul(_c(300.0, dtypes.float16), _c(300.0, dtypes.float16)),
-            ops.where(_c(True, dtypes.bool_), a, b), ops.threefry(_c(5, dtypes.uint64), _c(7, dtypes.uint64))]
+    return [
+        *binary,
+        *whole,
+        *special,
+        *casts,
+        ops.bitcast(a, arg=dtypes.int32),
+        ops.exp(_c(1, dtypes.bfloat16)),
+        ops.bitcast(_c(1 << 30, dtypes.int32), arg=F),
+        ops.mul(_c(300.0, dtypes.float16), _c(300.0, dtypes.float16)),
+        ops.where(_c(True, dtypes.bool_), a, b),
+        ops.threefry(_c(5, dtypes.uint64), _c(7, dtypes.uint64)),
+    ]
 
 
 def _moves_of_constants(v: Values) -> list[Node]:
     x = _c(-0.0)
-    return [ops.reshape(x, arg=(12,)), ops.permute(x, arg=(1, 0)), ops.expand(_c(2.5, F, (1, 4)), arg=(3, 4)),
-            ops.shrink(x, arg=((0, 2), (1, 3))), ops.flip(x, arg=(0,)), ops.window(x, arg=((1, 2, 1, 1),))]
+    return [
+        ops.reshape(x, arg=(12,)),
+        ops.permute(x, arg=(1, 0)),
+        ops.expand(_c(2.5, F, (1, 4)), arg=(3, 4)),
+        ops.shrink(x, arg=((0, 2), (1, 3))),
+        ops.flip(x, arg=(0,)),
+        ops.window(x, arg=((1, 2, 1, 1),)),
+    ]
 
 
 def _casts(v: Values) -> list[Node]:
     result = []
     for a in dtypes.ALL:
         x = {"float": floats, "bool": lambda v, s, d: bools(v, s)}.get(a.kind, integers)(v, (3, 4), a)
-        result += [ops.cast(ops.cast(x, arg=b), arg=c) for b in dtypes.ALL if holds_exactly(a, b) and b is not a
-                   for c in dtypes.ALL if c is not b and (not a.is_integer or c.name not in ("float16", "bfloat16")
-                                                          or holds_exactly(a, c))]
+        result += [
+            ops.cast(ops.cast(x, arg=b), arg=c)
+            for b in dtypes.ALL
+            if holds_exactly(a, b) and b is not a
+            for c in dtypes.ALL
+            if c is not b
+            and (not a.is_integer or c.name not in ("float16", "bfloat16") or holds_exactly(a, c))
+        ]
     return result
 
 
@@ -100,88 +152,174 @@ def _broadcast(v: Values, d) -> Node:
 
 def _merged(v: Values, op, d=F) -> list[Node]:
     x = v.put(np.arange(24).reshape(2, 3, 4), d)
-    return [op(op(x, arg=(2,)), arg=(0,)), op(ops.reshape(op(x, arg=(1,)), arg=(2, 4)), arg=(0, 1)),
-            op(op(op(x, arg=(2,)), arg=(0,)), arg=(1,)), op(ops.reshape(op(x, arg=(0,)), arg=(3, 1, 4)), arg=(0, 1, 2))]
+    return [
+        op(op(x, arg=(2,)), arg=(0,)),
+        op(ops.reshape(op(x, arg=(1,)), arg=(2, 4)), arg=(0, 1)),
+        op(op(op(x, arg=(2,)), arg=(0,)), arg=(1,)),
+        op(ops.reshape(op(x, arg=(0,)), arg=(3, 1, 4)), arg=(0, 1, 2)),
+    ]
 
 
 # for each rule, nodes on which it fires
 EXAMPLES = {
-    "strip_annotation": lambda v: [ops.leaf(floats(v, (3,)), arg=1), ops.detach(floats(v, (3,))),
-                                   ops.surrogate(floats(v, (2,)), floats(v, (2,), F))],
+    "strip_annotation": lambda v: [
+        ops.leaf(floats(v, (3,)), arg=1),
+        ops.detach(floats(v, (3,))),
+        ops.surrogate(floats(v, (2,)), floats(v, (2,), F)),
+    ],
     "read_saved": lambda v: [ops.saved(ops.exp(floats(v, (12,))), arg=floats(v, (12,)).arg)],
-    "empty_is_const": lambda v: [ops.exp(floats(v, (0, 3))), ops.cat(floats(v, (0,)), floats(v, (0,)), arg=0),
-                                 ops.shrink(floats(v, (3,)), arg=((1, 1),)), ops.iota(0)],
-    "reduce_of_nothing": lambda v: [OPS[n](x, arg=(1,)) for n in ("sum", "prod", "max", "min")
-                                    for x in (floats(v, (2, 0)), integers(v, (2, 0)), bools(v, (2, 0)))],
-    "drop_copy": lambda v: [ops.copy(_c(2.5), arg=("CPU", "CL")), ops.copy(floats(v, (3,)), arg=("CPU", "CPU"))],
+    "empty_is_const": lambda v: [
+        ops.exp(floats(v, (0, 3))),
+        ops.cat(floats(v, (0,)), floats(v, (0,)), arg=0),
+        ops.shrink(floats(v, (3,)), arg=((1, 1),)),
+        ops.iota(0),
+    ],
+    "reduce_of_nothing": lambda v: [
+        OPS[n](x, arg=(1,))
+        for n in ("sum", "prod", "max", "min")
+        for x in (floats(v, (2, 0)), integers(v, (2, 0)), bools(v, (2, 0)))
+    ],
+    "drop_copy": lambda v: [
+        ops.copy(_c(2.5), arg=("CPU", "CL")),
+        ops.copy(floats(v, (3,)), arg=("CPU", "CPU")),
+    ],
     "iota_of_one": lambda v: [ops.iota(1), ops.iota(1, dtypes.uint8)],
     "cast_to_same": lambda v: [ops.cast(floats(v, (12,)), arg=F), ops.bitcast(floats(v, (12,)), arg=F)],
     "identity_operand": _identities,
     "deciding_operand": _deciding,
     "fold_constants": _folded,
-    "double_inverse": lambda v: [ops.neg(ops.neg(floats(v, (12,)))), ops.bitnot(ops.bitnot(integers(v, (9,)))),
-                                 ops.neg(ops.neg(integers(v, (9,)))), ops.bitnot(ops.bitnot(bools(v, (3,))))],
-    "add_of_negative": lambda v: [ops.add(floats(v, (12,)), ops.neg(ops.flip(floats(v, (12,)), arg=(0,)))),
-                                  ops.add(ops.neg(floats(v, (12,))), ops.flip(floats(v, (12,)), arg=(0,))),
-                                  ops.add(integers(v, (9,)), ops.neg(integers(v, (9,))))],
-    "subtract_negative": lambda v: [ops.sub(floats(v, (12,)), ops.neg(ops.flip(floats(v, (12,)), arg=(0,)))),
-                                    ops.sub(integers(v, (9,)), ops.neg(integers(v, (9,))))],
-    "divide_by_power_of_two": lambda v: [ops.div(floats(v, (12,), d), _c(c, d, (12,))) for d in dtypes.FLOATS
-                                         for c in (2.0, -4.0, 0.125, -1.0, 1024.0)],
-    "square": lambda v: [ops.pow_(floats(v, (12,), d), _c(2, d, (12,))) for d in dtypes.FLOATS] + [
-        ops.pow_(integers(v, (9,)), _c(2, dtypes.int32, (9,)))],
-    "choose": lambda v: [ops.where(_c(c, dtypes.bool_), floats(v, (3, 4)), _c(1)) for c in (True, False)] + [
-        ops.where(ops.bitnot(bools(v, (3, 4))), floats(v, (3, 4)), _c(1)),
-        ops.where(bools(v, (3, 4)), *[floats(v, (3, 4))] * 2)],
+    "double_inverse": lambda v: [
+        ops.neg(ops.neg(floats(v, (12,)))),
+        ops.bitnot(ops.bitnot(integers(v, (9,)))),
+        ops.neg(ops.neg(integers(v, (9,)))),
+        ops.bitnot(ops.bitnot(bools(v, (3,)))),
+    ],
+    "add_of_negative": lambda v: [
+        ops.add(floats(v, (12,)), ops.neg(ops.flip(floats(v, (12,)), arg=(0,)))),
+        ops.add(ops.neg(floats(v, (12,))), ops.flip(floats(v, (12,)), arg=(0,))),
+        ops.add(integers(v, (9,)), ops.neg(integers(v, (9,)))),
+    ],
+    "subtract_negative": lambda v: [
+        ops.sub(floats(v, (12,)), ops.neg(ops.flip(floats(v, (12,)), arg=(0,)))),
+        ops.sub(integers(v, (9,)), ops.neg(integers(v, (9,)))),
+    ],
+    "divide_by_power_of_two": lambda v: [
+        ops.div(floats(v, (12,), d), _c(c, d, (12,)))
+        for d in dtypes.FLOATS
+        for c in (2.0, -4.0, 0.125, -1.0, 1024.0)
+    ],
+    "square": lambda v: (
+        [ops.pow_(floats(v, (12,), d), _c(2, d, (12,))) for d in dtypes.FLOATS]
+        + [ops.pow_(integers(v, (9,)), _c(2, dtypes.int32, (9,)))]
+    ),
+    "choose": lambda v: (
+        [ops.where(_c(c, dtypes.bool_), floats(v, (3, 4)), _c(1)) for c in (True, False)]
+        + [
+            ops.where(ops.bitnot(bools(v, (3, 4))), floats(v, (3, 4)), _c(1)),
+            ops.where(bools(v, (3, 4)), *[floats(v, (3, 4))] * 2),
+        ]
+    ),
     "cast_of_cast": _casts,
-    "bitcast_of_bitcast": lambda v: [ops.bitcast(ops.bitcast(floats(v, (12,)), arg=dtypes.int32), arg=dtypes.uint32)],
+    "bitcast_of_bitcast": lambda v: [
+        ops.bitcast(ops.bitcast(floats(v, (12,)), arg=dtypes.int32), arg=dtypes.uint32)
+    ],
     "move_constant": _moves_of_constants,
-    "pad_constant": lambda v: [ops.pad(_c(2.5), arg=ops.pad_arg(((1, 0), (0, 2)), 2.5)),
-                               ops.pad(_c(0, dtypes.int8), arg=ops.pad_arg(((1, 0), (0, 2)), 256)),
-                               ops.pad(floats(v, (0,)), arg=ops.pad_arg(((1, 2),), -1.0)),
-                               ops.spread(_c(0.0), arg=((0, 6, 1, 1),))],
-    "fill_in_dtype": lambda v: [ops.pad(floats(v, (3,)), arg=ops.pad_arg(((1, 0),), 0)),
-                                ops.pad(integers(v, (3,), dtypes.int8), arg=ops.pad_arg(((1, 0),), 7.5)),
-                                ops.pad(integers(v, (3,), dtypes.int8), arg=ops.pad_arg(((1, 0),), 300))],
+    "pad_constant": lambda v: [
+        ops.pad(_c(2.5), arg=ops.pad_arg(((1, 0), (0, 2)), 2.5)),
+        ops.pad(_c(0, dtypes.int8), arg=ops.pad_arg(((1, 0), (0, 2)), 256)),
+        ops.pad(floats(v, (0,)), arg=ops.pad_arg(((1, 2),), -1.0)),
+        ops.spread(_c(0.0), arg=((0, 6, 1, 1),)),
+    ],
+    "fill_in_dtype": lambda v: [
+        ops.pad(floats(v, (3,)), arg=ops.pad_arg(((1, 0),), 0)),
+        ops.pad(integers(v, (3,), dtypes.int8), arg=ops.pad_arg(((1, 0),), 7.5)),
+        ops.pad(integers(v, (3,), dtypes.int8), arg=ops.pad_arg(((1, 0),), 300)),
+    ],
     "movement_to_itself": lambda v: [
-        ops.reshape(floats(v, (3, 4)), arg=(3, 4)), ops.permute(floats(v, (3, 4)), arg=(0, 1)),
-        ops.expand(floats(v, (3, 4)), arg=(3, 4)), ops.shrink(floats(v, (3,)), arg=((0, 3),)),
-        ops.pad(floats(v, (3,)), arg=ops.pad_arg(((0, 0),), 5))],
-    "flip_of_ones": lambda v: [ops.flip(floats(v, (1, 3)), arg=(0,)), ops.flip(floats(v, (1, 3)), arg=(0, 1))],
+        ops.reshape(floats(v, (3, 4)), arg=(3, 4)),
+        ops.permute(floats(v, (3, 4)), arg=(0, 1)),
+        ops.expand(floats(v, (3, 4)), arg=(3, 4)),
+        ops.shrink(floats(v, (3,)), arg=((0, 3),)),
+        ops.pad(floats(v, (3,)), arg=ops.pad_arg(((0, 0),), 5)),
+    ],
+    "flip_of_ones": lambda v: [
+        ops.flip(floats(v, (1, 3)), arg=(0,)),
+        ops.flip(floats(v, (1, 3)), arg=(0, 1)),
+    ],
     "reshape_of_reshape": lambda v: [ops.reshape(ops.reshape(floats(v, (3, 4)), arg=(12,)), arg=(2, 6))],
     "permute_of_ones": lambda v: [ops.permute(floats(v, (3, 1, 4)), arg=(1, 0, 2))],
-    "permute_of_permute": lambda v: [ops.permute(ops.permute(floats(v, (2, 3, 4)), arg=(2, 0, 1)), arg=(0, 2, 1))],
-    "expand_of_expand": lambda v: [ops.expand(ops.expand(floats(v, (1, 3, 1)), arg=(2, 3, 1)), arg=(2, 3, 4))],
+    "permute_of_permute": lambda v: [
+        ops.permute(ops.permute(floats(v, (2, 3, 4)), arg=(2, 0, 1)), arg=(0, 2, 1))
+    ],
+    "expand_of_expand": lambda v: [
+        ops.expand(ops.expand(floats(v, (1, 3, 1)), arg=(2, 3, 1)), arg=(2, 3, 4))
+    ],
     "shrink_of_shrink": lambda v: [ops.shrink(ops.shrink(floats(v, (9,)), arg=((2, 8),)), arg=((1, 4),))],
-    "shrink_of_pad": lambda v: [ops.shrink(ops.pad(floats(v, (5,)), arg=ops.pad_arg(((2, 1),))), arg=((3, 6),))],
-    "shrink_of_cat": lambda v: [ops.shrink(ops.cat(floats(v, (2, 3)), floats(v, (2, 4)), arg=1), arg=((0, 1), (3, 6))),
-                                ops.shrink(ops.cat(floats(v, (4,)), floats(v, (2,)), arg=0), arg=((1, 4),))],
-    "pad_of_pad": lambda v: [ops.pad(ops.pad(floats(v, (5,)), arg=ops.pad_arg(((2, 1),), 0)),
-                                     arg=ops.pad_arg(((0, 3),), 0.0))],
-    "flip_of_flip": lambda v: [ops.flip(ops.flip(floats(v, (3, 4)), arg=(0,)), arg=(0, 1)),
-                               ops.flip(ops.flip(floats(v, (3, 4)), arg=(1,)), arg=(1,))],
-    "cat_of_few": lambda v: [ops.cat(floats(v, (3,)), arg=0), ops.cat(_c(2), _c(2), arg=1),
-                             ops.cat(floats(v, (3, 2)), floats(v, (3, 0)), floats(v, (3, 4)), arg=1)],
-    "reduce_over_ones": lambda v: [OPS[n](make(v, (3, 1, 4)), arg=axes) for n in ("sum", "prod", "max", "min")
-                                   for make in (floats, integers) for axes in ((1,), (1, 2), ())],
-    "reduce_constant": lambda v: [OPS[n](_c(c, d), arg=(1,)) for n in ("sum", "prod", "max", "min")
-                                  for c, d in ((1, F), (-0.0, F), (3, dtypes.int8), (200, dtypes.uint8),
-                                               (True, dtypes.bool_))] + [
-        ops.sum_(_c(np.inf), arg=(0,)), ops.sum_(_c(np.nan), arg=(0,)), ops.max_(_c(0.1), arg=(0, 1)),
-        ops.sum_(_c(1, dtypes.float16, (4096,)), arg=(0,))],
-    "reduce_broadcast": lambda v: [OPS[n](_broadcast(v, d), arg=axes) for n in ("max", "min")
-                                   for d in (F, dtypes.int16) for axes in ((1,), (0, 1), (1, 2))],
-    "sum_broadcast_integers": lambda v: [ops.sum_(_broadcast(v, d), arg=axes) for d in (dtypes.int16, dtypes.uint64)
-                                         for axes in ((1,), (0, 1), (1, 2))],
-    "sum_broadcast_floats": lambda v: [ops.sum_(_broadcast(v, d), arg=axes) for d in (F, dtypes.float16)
-                                       for axes in ((1,), (0, 1), (1, 2))],
-    "scan_of_one": lambda v: [OPS[n](floats(v, (3, 1)), arg=1) for n in ("cumsum", "cumprod", "cummax", "cummin")],
+    "shrink_of_pad": lambda v: [
+        ops.shrink(ops.pad(floats(v, (5,)), arg=ops.pad_arg(((2, 1),))), arg=((3, 6),))
+    ],
+    "shrink_of_cat": lambda v: [
+        ops.shrink(ops.cat(floats(v, (2, 3)), floats(v, (2, 4)), arg=1), arg=((0, 1), (3, 6))),
+        ops.shrink(ops.cat(floats(v, (4,)), floats(v, (2,)), arg=0), arg=((1, 4),)),
+    ],
+    "pad_of_pad": lambda v: [
+        ops.pad(ops.pad(floats(v, (5,)), arg=ops.pad_arg(((2, 1),), 0)), arg=ops.pad_arg(((0, 3),), 0.0))
+    ],
+    "flip_of_flip": lambda v: [
+        ops.flip(ops.flip(floats(v, (3, 4)), arg=(0,)), arg=(0, 1)),
+        ops.flip(ops.flip(floats(v, (3, 4)), arg=(1,)), arg=(1,)),
+    ],
+    "cat_of_few": lambda v: [
+        ops.cat(floats(v, (3,)), arg=0),
+        ops.cat(_c(2), _c(2), arg=1),
+        ops.cat(floats(v, (3, 2)), floats(v, (3, 0)), floats(v, (3, 4)), arg=1),
+    ],
+    "reduce_over_ones": lambda v: [
+        OPS[n](make(v, (3, 1, 4)), arg=axes)
+        for n in ("sum", "prod", "max", "min")
+        for make in (floats, integers)
+        for axes in ((1,), (1, 2), ())
+    ],
+    "reduce_constant": lambda v: (
+        [
+            OPS[n](_c(c, d), arg=(1,))
+            for n in ("sum", "prod", "max", "min")
+            for c, d in ((1, F), (-0.0, F), (3, dtypes.int8), (200, dtypes.uint8), (True, dtypes.bool_))
+        ]
+        + [
+            ops.sum_(_c(np.inf), arg=(0,)),
+            ops.sum_(_c(np.nan), arg=(0,)),
+            ops.max_(_c(0.1), arg=(0, 1)),
+            ops.sum_(_c(1, dtypes.float16, (4096,)), arg=(0,)),
+        ]
+    ),
+    "reduce_broadcast": lambda v: [
+        OPS[n](_broadcast(v, d), arg=axes)
+        for n in ("max", "min")
+        for d in (F, dtypes.int16)
+        for axes in ((1,), (0, 1), (1, 2))
+    ],
+    "sum_broadcast_integers": lambda v: [
+        ops.sum_(_broadcast(v, d), arg=axes)
+        for d in (dtypes.int16, dtypes.uint64)
+        for axes in ((1,), (0, 1), (1, 2))
+    ],
+    "sum_broadcast_floats": lambda v: [
+        ops.sum_(_broadcast(v, d), arg=axes) for d in (F, dtypes.float16) for axes in ((1,), (0, 1), (1, 2))
+    ],
+    "scan_of_one": lambda v: [
+        OPS[n](floats(v, (3, 1)), arg=1) for n in ("cumsum", "cumprod", "cummax", "cummin")
+    ],
     "sort_of_one": lambda v: [ops.argsort(floats(v, (3, 1)), arg=(1, True))],
     "gather_constant": lambda v: [ops.gather(_c(2.5), v.put(np.array([1, 0])), arg=(1,))],
-    "scatter_nothing": lambda v: [ops.scatter(floats(v, (3, 4)), v.put(np.zeros(0, np.int64)), floats(v, (0, 4)),
-                                              arg=((0,), "set"))],
-    "merge_reduces": lambda v: [n for op in (ops.max_, ops.min_) for n in _merged(v, op)] + _merged(
-        v, ops.sum_, dtypes.int8) + _merged(v, ops.prod, dtypes.uint32),
+    "scatter_nothing": lambda v: [
+        ops.scatter(floats(v, (3, 4)), v.put(np.zeros(0, np.int64)), floats(v, (0, 4)), arg=((0,), "set"))
+    ],
+    "merge_reduces": lambda v: (
+        [n for op in (ops.max_, ops.min_) for n in _merged(v, op)]
+        + _merged(v, ops.sum_, dtypes.int8)
+        + _merged(v, ops.prod, dtypes.uint32)
+    ),
     "merge_float_sums": lambda v: _merged(v, ops.sum_) + _merged(v, ops.prod, dtypes.float64),
 }
 ALL_RULES = {rule.name: rule for rule in (*RULES, *reduce_merging_rules([], []))}
@@ -193,7 +331,9 @@ def bits_equal(a: np.ndarray, b: np.ndarray) -> bool:
         return False
     if a.dtype.kind != "f":
         return bool(np.array_equal(a, b))
-    return bool(np.array_equal(a, b, equal_nan=True)) and bool((np.signbit(a) == np.signbit(b))[~np.isnan(a)].all())
+    return bool(np.array_equal(a, b, equal_nan=True)) and bool(
+        (np.signbit(a) == np.signbit(b))[~np.isnan(a)].all()
+    )
 
 
 def test_every_rule_has_examples_and_a_picture():
@@ -222,7 +362,9 @@ def test_rule(name):
             np.testing.assert_allclose(after, before, rtol=4 * 2.0**-11 if node.dtype.itemsize == 2 else 1e-6)
         (clean,), _ = simplify([node])
         verify([clean], simplified=True)
-        np.testing.assert_allclose(values.run([clean])[0], before, rtol=4 * 2.0**-8 if rule.exact is False else 1e-6)
+        np.testing.assert_allclose(
+            values.run([clean])[0], before, rtol=4 * 2.0**-8 if rule.exact is False else 1e-6
+        )
 
 
 def test_what_must_stay():
@@ -230,11 +372,24 @@ def test_what_must_stay():
     values = Values()
     x = floats(values, (12,))
     zero, one = ops.like(0.0, x), ops.like(1.0, x)
-    for node in (ops.mul(x, zero), ops.add(x, zero), ops.sub(x, ops.like(-0.0, x)), ops.sub(x, x), ops.div(x, x),
-                 ops.sub(zero, x), ops.eq(x, x), ops.floordiv(x, one), ops.pow_(one, x), ops.maximum(x, ops.like(np.inf, x)),
-                 ops.div(x, ops.like(3.0, x)), ops.sum_(ops.like(0.1, x), arg=(0,)), ops.div(x, ops.like(2.0**127, x)),
-                 ops.cast(ops.cast(x, arg=dtypes.float16), arg=F), ops.cast(ops.cast(x, arg=dtypes.int64), arg=F),
-                 ops.reciprocal(ops.reciprocal(x))):
+    for node in (
+        ops.mul(x, zero),
+        ops.add(x, zero),
+        ops.sub(x, ops.like(-0.0, x)),
+        ops.sub(x, x),
+        ops.div(x, x),
+        ops.sub(zero, x),
+        ops.eq(x, x),
+        ops.floordiv(x, one),
+        ops.pow_(one, x),
+        ops.maximum(x, ops.like(np.inf, x)),
+        ops.div(x, ops.like(3.0, x)),
+        ops.sum_(ops.like(0.1, x), arg=(0,)),
+        ops.div(x, ops.like(2.0**127, x)),
+        ops.cast(ops.cast(x, arg=dtypes.float16), arg=F),
+        ops.cast(ops.cast(x, arg=dtypes.int64), arg=F),
+        ops.reciprocal(ops.reciprocal(x)),
+    ):
         (clean,), _ = simplify([node])
         assert clean is node, node
 
@@ -290,7 +445,21 @@ _SHAPES = [(), (0,), (1,), (3,), (1, 4), (3, 1), (3, 4), (2, 0)]
 _DTYPES = [F, dtypes.float16, dtypes.int8, dtypes.uint32, dtypes.bool_]
 _CONSTANTS = [0, 1, -0.0, -1, 2, 3, float("nan"), float("inf")]
 # every op here is exact on the small values below, so that any order of evaluation gives the same bits
-_BINARY = ["add", "sub", "mul", "maximum", "minimum", "bitand", "bitor", "bitxor", "lt", "le", "eq", "ne", "floordiv"]
+_BINARY = [
+    "add",
+    "sub",
+    "mul",
+    "maximum",
+    "minimum",
+    "bitand",
+    "bitor",
+    "bitxor",
+    "lt",
+    "le",
+    "eq",
+    "ne",
+    "floordiv",
+]
 _UNARY = ["neg", "abs", "sign", "bitnot", "floor"]
 
 
@@ -302,8 +471,17 @@ def graphs(draw):
     pool: list[Node] = []
     for _ in range(2):
         size = int(np.prod(shape))
-        data = draw(st.lists(st.sampled_from([0.0, -0.0, 1.0, 2.0, 0.5, float("nan"), float("inf")] if d.kind == "float"
-                                             else [0, 1, 2, 5]), min_size=size, max_size=size))
+        data = draw(
+            st.lists(
+                st.sampled_from(
+                    [0.0, -0.0, 1.0, 2.0, 0.5, float("nan"), float("inf")]
+                    if d.kind == "float"
+                    else [0, 1, 2, 5]
+                ),
+                min_size=size,
+                max_size=size,
+            )
+        )
         pool.append(values.put(np.array(data, d.numpy).reshape(shape), d))
     for _ in range(draw(st.integers(1, 12))):
         x = draw(st.sampled_from(pool[-4:]))
@@ -312,7 +490,9 @@ def graphs(draw):
 
 
 def _next(draw, x: Node, pool: list[Node]) -> Node:
-    kind = draw(st.sampled_from(["binary", "const", "unary", "cast", "move", "reduce", "where", "annotate", "scan"]))
+    kind = draw(
+        st.sampled_from(["binary", "const", "unary", "cast", "move", "reduce", "where", "annotate", "scan"])
+    )
     if kind in ("binary", "const"):
         row = OPS[draw(st.sampled_from([n for n in _BINARY if x.dtype.kind in OPS[n].dtypes]))]
         same = [n for n in pool if n.shape == x.shape and n.dtype is x.dtype]
@@ -333,15 +513,20 @@ def _next(draw, x: Node, pool: list[Node]) -> Node:
         axes = tuple(sorted(draw(st.sets(st.sampled_from(range(x.ndim)))))) if x.ndim else ()
         return OPS[draw(st.sampled_from(["sum", "max", "min"]))](x, arg=axes)
     if kind == "scan":
-        return ops.flip(x, arg=(draw(st.integers(0, x.ndim - 1)),)) if x.dtype.kind == "bool" else ops.cumsum(
-            x, arg=draw(st.integers(0, x.ndim - 1)))
+        return (
+            ops.flip(x, arg=(draw(st.integers(0, x.ndim - 1)),))
+            if x.dtype.kind == "bool"
+            else ops.cumsum(x, arg=draw(st.integers(0, x.ndim - 1)))
+        )
     return _moved(draw, x)
 
 
 def _moved(draw, x: Node) -> Node:
     kind = draw(st.sampled_from(["reshape", "permute", "expand", "pad", "shrink", "flip", "cat"]))
     if kind == "reshape":
-        sizes = [(x.size,), (1, x.size), (x.size, 1)] + ([tuple(n for n in x.shape if n != 1)] if x.size else [])
+        sizes = [(x.size,), (1, x.size), (x.size, 1)] + (
+            [tuple(n for n in x.shape if n != 1)] if x.size else []
+        )
         return ops.reshape(x, arg=draw(st.sampled_from(sizes)))
     if kind == "permute":
         return ops.permute(x, arg=tuple(draw(st.permutations(range(x.ndim)))))
@@ -351,7 +536,9 @@ def _moved(draw, x: Node) -> Node:
         pads = tuple((draw(st.integers(0, 1)), draw(st.integers(0, 2))) for _ in x.shape)
         return ops.pad(x, arg=ops.pad_arg(pads, draw(st.sampled_from([0, 0.0, 1]))))
     if kind == "shrink":
-        return ops.shrink(x, arg=tuple(tuple(sorted((draw(st.integers(0, n)), draw(st.integers(0, n))))) for n in x.shape))
+        return ops.shrink(
+            x, arg=tuple(tuple(sorted((draw(st.integers(0, n)), draw(st.integers(0, n))))) for n in x.shape)
+        )
     if kind == "flip":
         return ops.flip(x, arg=tuple(sorted(draw(st.sets(st.sampled_from(range(x.ndim)))))) if x.ndim else ())
     return ops.cat(x, x, arg=draw(st.integers(0, x.ndim - 1))) if x.ndim else x
@@ -364,7 +551,9 @@ def test_random_graphs_keep_every_bit(graph):
     targets = pool[-3:]
     rewritten = rewrite(targets, [rule for rule in RULES if rule.exact])
     verify(rewritten.values())
-    for target, before, after in zip(targets, values.run(targets), values.run([rewritten[t] for t in targets]), strict=True):
+    for target, before, after in zip(
+        targets, values.run(targets), values.run([rewritten[t] for t in targets]), strict=True
+    ):
         assert bits_equal(before, after), (target, before, after)
     clean, _ = simplify(targets)
     verify(clean, simplified=True)

@@ -1,9 +1,10 @@
 """Rows that read and write at computed places: gather, scatter, and argsort.
 
-`gather(x, i1, ..., im)` with arg = axes (a1, ..., am): all index tensors have one shape B; the result has the shape
-B followed by x's other axes, and holds x[..., i1[b], ..., im[b], ...]. `scatter(base, i1, ..., im, values)` with arg =
-(axes, mode) is base with `values` (shape B, then the other axes) written there; mode is "set" (the last write of a
-place stays), "add", "multiply", "maximum" or "minimum". Indices are integers in range: whoever builds the node checks.
+`gather(x, i1, ..., im)` with arg = axes (a1, ..., am): all index tensors have one shape B; the result has the
+shape B followed by x's other axes, and holds x[..., i1[b], ..., im[b], ...]. `scatter(base, i1, ..., im,
+values)` with arg = (axes, mode) is base with `values` (shape B, then the other axes) written there; mode is
+"set" (the last write of a place stays), "add", "multiply", "maximum" or "minimum". Indices are integers in
+range: whoever builds the node checks.
 """
 
 from __future__ import annotations
@@ -39,11 +40,15 @@ def _gather_gradient(g: Node, n: Node, x: Node, *indices: Node) -> tuple[Node | 
     return (scatter(zero, *indices, g, arg=(n.arg, "add")), *(None for _ in indices))
 
 
-gather = Op("gather", "index", None,
-            shape=lambda inputs, axes: _gathered_shape(inputs[0], inputs[1:], axes),
-            dtype=lambda inputs, axes: inputs[0].dtype,
-            numpy=lambda n, x, *indices: _front(x, n.arg)[_places(indices, n.arg, x.ndim)],
-            gradient=_gather_gradient)
+gather: Op = Op(
+    "gather",
+    "index",
+    None,
+    shape=lambda inputs, axes: _gathered_shape(inputs[0], inputs[1:], axes),
+    dtype=lambda inputs, axes: inputs[0].dtype,
+    numpy=lambda n, x, *indices: _front(x, n.arg)[_places(indices, n.arg, x.ndim)],
+    gradient=_gather_gradient,
+)
 
 _AT = {"add": np.add, "multiply": np.multiply, "maximum": np.maximum, "minimum": np.minimum}
 MODES = ("set", *_AT)
@@ -87,11 +92,15 @@ def _scatter_gradient(g: Node, n: Node, base: Node, *rest: Node) -> tuple[Node |
     return (e.mul(from_base, share), *none, e.mul(from_values, gather(share, *indices, arg=axes)))
 
 
-def _product_gradient(g: Node, base: Node, indices: tuple[Node, ...], values: Node,
-                      axes: tuple[int, ...]) -> tuple[Node | None, ...]:
+def _product_gradient(
+    g: Node, base: Node, indices: tuple[Node, ...], values: Node, axes: tuple[int, ...]
+) -> tuple[Node | None, ...]:
     # the product of the others: of all factors that are not zero, where no other factor is zero
     zero_base, zero_values = e.eq(base, e.like(0, base)), e.eq(values, e.like(0, values))
-    safe_base, safe_values = e.where(zero_base, e.like(1, base), base), e.where(zero_values, e.like(1, values), values)
+    safe_base, safe_values = (
+        e.where(zero_base, e.like(1, base), base),
+        e.where(zero_values, e.like(1, values), values),
+    )
     product = scatter(safe_base, *indices, safe_values, arg=(axes, "multiply"))
     own_base, own_values = e.cast(zero_base, arg=dtypes.int64), e.cast(zero_values, arg=dtypes.int64)
     zeros = scatter(own_base, *indices, own_values, arg=(axes, "add"))
@@ -101,8 +110,15 @@ def _product_gradient(g: Node, base: Node, indices: tuple[Node, ...], values: No
     return (to_base, *(None for _ in indices), to_values)
 
 
-scatter = Op("scatter", "index", None, shape=_scattered_shape, dtype=lambda inputs, _: inputs[0].dtype,
-             numpy=_scatter_numpy, gradient=_scatter_gradient)
+scatter: Op = Op(
+    "scatter",
+    "index",
+    None,
+    shape=_scattered_shape,
+    dtype=lambda inputs, _: inputs[0].dtype,
+    numpy=_scatter_numpy,
+    gradient=_scatter_gradient,
+)
 
 
 def _argsort_numpy(n: Node, x: np.ndarray) -> np.ndarray:
@@ -119,4 +135,4 @@ def _index_dtype(inputs: tuple[Node, ...], arg: Any) -> DType:
 
 
 # arg = (axis, descending); stable; NaN is greater than every number.
-argsort = Op("argsort", "sort", 1, same_shape, _index_dtype, _argsort_numpy)
+argsort: Op = Op("argsort", "sort", 1, same_shape, _index_dtype, _argsort_numpy)

@@ -7,7 +7,7 @@
 | pad | (((before, after), ...), Literal(fill)) |
 | shrink | ((begin, end), ...) |
 | flip | the axes |
-| window | ((axis, size, stride, dilation), ...): each axis becomes the windows' number, the sizes go to the end |
+| window | ((axis, size, stride, dilation), ...): each axis becomes their number, the sizes go to the end |
 | spread | ((axis, length, stride, dilation), ...): the transpose of window without its sum, see below |
 | cat | the axis |
 """
@@ -29,7 +29,9 @@ Windows = tuple[tuple[int, int, int, int], ...]
 Index = tuple[Expr, ...]
 
 
-def _movement(name: str, shape: Any, numpy: Any, index: IndexRule, gradient: Any, arity: int | None = 1) -> Op:
+def _movement(
+    name: str, shape: Any, numpy: Any, index: IndexRule, gradient: Any, arity: int | None = 1
+) -> Op:
     return Op(name, "movement", arity, shape, same_dtype, numpy, gradient, index=index)
 
 
@@ -48,7 +50,8 @@ def _reshaped(inputs: tuple[Node, ...], shape: Shape) -> Shape:
 def reindex(index: Index, shape: Shape, new_shape: Shape) -> Index:
     """The index in `new_shape` of the element at `index` in `shape`; both hold equally many elements.
 
-    Runs of axes with equal products are converted on their own, so that untouched axes keep their plain index.
+    Runs of axes with equal products are converted on their own, so that untouched axes keep their plain
+    index.
     """
     result: list[Expr] = []
     i = j = 0
@@ -69,13 +72,19 @@ def reindex(index: Index, shape: Shape, new_shape: Shape) -> Index:
         if shape[start_i:i] == new_shape[start_j:j]:
             result.extend(index[start_i:i])
         else:
-            result.extend(expr.unflatten(expr.flatten(index[start_i:i], shape[start_i:i]), new_shape[start_j:j]))
+            result.extend(
+                expr.unflatten(expr.flatten(index[start_i:i], shape[start_i:i]), new_shape[start_j:j])
+            )
     return tuple(result)
 
 
-reshape = _movement("reshape", _reshaped, lambda n, x: x.reshape(n.shape),
-                    lambda n, index: _unguarded(reindex(index, n.shape, n.inputs[0].shape)),
-                    lambda g, n, x: (reshape(g, arg=x.shape),))
+reshape: Op = _movement(
+    "reshape",
+    _reshaped,
+    lambda n, x: x.reshape(n.shape),
+    lambda n, index: _unguarded(reindex(index, n.shape, n.inputs[0].shape)),
+    lambda g, n, x: (reshape(g, arg=x.shape),),
+)
 
 
 def _permuted(inputs: tuple[Node, ...], order: tuple[int, ...]) -> Shape:
@@ -83,9 +92,13 @@ def _permuted(inputs: tuple[Node, ...], order: tuple[int, ...]) -> Shape:
     return tuple(inputs[0].shape[i] for i in order)
 
 
-permute = _movement("permute", _permuted, lambda n, x: x.transpose(n.arg),
-                    lambda n, index: _unguarded(tuple(index[i] for i in inverse_permutation(n.arg))),
-                    lambda g, n, x: (permute(g, arg=inverse_permutation(n.arg)),))
+permute: Op = _movement(
+    "permute",
+    _permuted,
+    lambda n, x: x.transpose(n.arg),
+    lambda n, index: _unguarded(tuple(index[i] for i in inverse_permutation(n.arg))),
+    lambda g, n, x: (permute(g, arg=inverse_permutation(n.arg)),),
+)
 
 
 def _expanded(inputs: tuple[Node, ...], shape: Shape) -> Shape:
@@ -104,10 +117,15 @@ def table_row(name: str) -> Op:
     return OPS[name]
 
 
-expand = _movement("expand", _expanded, lambda n, x: np.broadcast_to(x, n.shape),
-                   lambda n, index: _unguarded(tuple(
-                       expr.ZERO if size == 1 else i for i, size in zip(index, n.inputs[0].shape, strict=True))),
-                   _expand_gradient)
+expand: Op = _movement(
+    "expand",
+    _expanded,
+    lambda n, x: np.broadcast_to(x, n.shape),
+    lambda n, index: _unguarded(
+        tuple(expr.ZERO if size == 1 else i for i, size in zip(index, n.inputs[0].shape, strict=True))
+    ),
+    _expand_gradient,
+)
 
 # pad, shrink, flip
 
@@ -130,23 +148,35 @@ def pad_arg(pads: tuple[tuple[int, int], ...], fill: Scalar = 0) -> tuple[Any, L
     return pads, Literal(fill)
 
 
-pad = _movement("pad", _padded,
-                lambda n, x: np.pad(x, n.arg[0], constant_values=canonical(n.arg[1].value, n.dtype)) if n.arg[0] else x,
-                _pad_index,
-                lambda g, n, x: (shrink(g, arg=tuple((a, a + size) for size, (a, _) in
-                                                     zip(x.shape, n.arg[0], strict=True))),))
+pad: Op = _movement(
+    "pad",
+    _padded,
+    lambda n, x: np.pad(x, n.arg[0], constant_values=canonical(n.arg[1].value, n.dtype)) if n.arg[0] else x,
+    _pad_index,
+    lambda g, n, x: (
+        shrink(g, arg=tuple((a, a + size) for size, (a, _) in zip(x.shape, n.arg[0], strict=True))),
+    ),
+)
 
 
 def _shrunk(inputs: tuple[Node, ...], bounds: tuple[tuple[int, int], ...]) -> Shape:
     assert len(bounds) == inputs[0].ndim, (inputs[0].shape, bounds)
-    assert all(0 <= a <= b <= n for n, (a, b) in zip(inputs[0].shape, bounds, strict=True)), (inputs[0].shape, bounds)
+    assert all(0 <= a <= b <= n for n, (a, b) in zip(inputs[0].shape, bounds, strict=True)), (
+        inputs[0].shape,
+        bounds,
+    )
     return tuple(b - a for a, b in bounds)
 
 
-shrink = _movement("shrink", _shrunk, lambda n, x: x[tuple(slice(a, b) for a, b in n.arg)],
-                   lambda n, index: _unguarded(tuple(i + a for i, (a, _) in zip(index, n.arg, strict=True))),
-                   lambda g, n, x: (pad(g, arg=pad_arg(tuple((a, size - b) for size, (a, b) in
-                                                             zip(x.shape, n.arg, strict=True)))),))
+shrink: Op = _movement(
+    "shrink",
+    _shrunk,
+    lambda n, x: x[tuple(slice(a, b) for a, b in n.arg)],
+    lambda n, index: _unguarded(tuple(i + a for i, (a, _) in zip(index, n.arg, strict=True))),
+    lambda g, n, x: (
+        pad(g, arg=pad_arg(tuple((a, size - b) for size, (a, b) in zip(x.shape, n.arg, strict=True)))),
+    ),
+)
 
 
 def _flipped(inputs: tuple[Node, ...], axes: tuple[int, ...]) -> Shape:
@@ -154,11 +184,18 @@ def _flipped(inputs: tuple[Node, ...], axes: tuple[int, ...]) -> Shape:
     return inputs[0].shape
 
 
-flip = _movement("flip", _flipped, lambda n, x: np.flip(x, n.arg),
-                 lambda n, index: _unguarded(tuple(
-                     -i + (size - 1) if axis in n.arg else i for axis, (i, size) in
-                     enumerate(zip(index, n.shape, strict=True)))),
-                 lambda g, n, x: (flip(g, arg=n.arg),))
+flip: Op = _movement(
+    "flip",
+    _flipped,
+    lambda n, x: np.flip(x, n.arg),
+    lambda n, index: _unguarded(
+        tuple(
+            -i + (size - 1) if axis in n.arg else i
+            for axis, (i, size) in enumerate(zip(index, n.shape, strict=True))
+        )
+    ),
+    lambda g, n, x: (flip(g, arg=n.arg),),
+)
 
 # window and spread
 
@@ -198,12 +235,14 @@ def _window_index(n: Node, index: Index) -> list[tuple[Index, tuple[Guard, ...]]
 
 
 def _window_gradient(g: Node, n: Node, x: Node) -> tuple[Node]:
-    placed = spread(g, arg=tuple((axis, x.shape[axis], stride, dilation) for axis, _, stride, dilation in n.arg))
+    placed = spread(
+        g, arg=tuple((axis, x.shape[axis], stride, dilation) for axis, _, stride, dilation in n.arg)
+    )
     summed = table_row("sum")(placed, arg=tuple(range(x.ndim, placed.ndim)))
     return (reshape(summed, arg=x.shape),)
 
 
-window = _movement("window", _window_shape, _window_numpy, _window_index, _window_gradient)
+window: Op = _movement("window", _window_shape, _window_numpy, _window_index, _window_gradient)
 
 
 def _spread_shape(inputs: tuple[Node, ...], lengths: Windows) -> Shape:
@@ -238,15 +277,18 @@ def _spread_numpy(n: Node, x: np.ndarray) -> np.ndarray:
         target: list[Any] = [slice(None)] * first + list(kernel)
         for position, (axis, _, stride, dilation) in enumerate(n.arg):
             begin = kernel[position] * dilation
-            target[axis] = slice(begin, begin + stride * (x.shape[axis] - 1) + 1, stride) if x.shape[axis] else slice(0)
+            target[axis] = (
+                slice(begin, begin + stride * (x.shape[axis] - 1) + 1, stride) if x.shape[axis] else slice(0)
+            )
         out[tuple(target)] = x[(..., *kernel)]
     return out
 
 
 def _spread_gradient(g: Node, n: Node, x: Node) -> tuple[Node]:
-    # x[o, k] went to out[o*stride + k*dilation, k]: skew each row k to the left by k*dilation, then take every stride-th
+    # x[o, k] went to out[o*stride + k*dilation, k]: skew each row k to the left by k*dilation, then take
+    # every stride-th
     first = x.ndim - len(n.arg)
-    for position, (axis, length, stride, dilation) in enumerate(n.arg):
+    for position, (axis, _, stride, dilation) in enumerate(n.arg):
         g = _skew(g, first + position, axis, dilation)
         needed = stride * (x.shape[axis] - 1) + 1
         g = shrink(g, arg=tuple((0, needed if i == axis else m) for i, m in enumerate(g.shape)))
@@ -257,7 +299,8 @@ def _spread_gradient(g: Node, n: Node, x: Node) -> tuple[Node]:
 
 
 def _skew(x: Node, row_axis: int, axis: int, step: int) -> Node:
-    """Row k along row_axis moved k*step to the left along axis (what falls off the end wraps into unused places)."""
+    """Row k along row_axis moved k*step to the left along axis (what falls off the end wraps into unused
+    places)."""
     rows, length = x.shape[row_axis], x.shape[axis]
     if rows == 1 or length == 0:
         return x
@@ -272,7 +315,7 @@ def _skew(x: Node, row_axis: int, axis: int, step: int) -> Node:
     return permute(kept, arg=inverse_permutation(order))
 
 
-spread = _movement("spread", _spread_shape, _spread_numpy, _spread_index, _spread_gradient)
+spread: Op = _movement("spread", _spread_shape, _spread_numpy, _spread_index, _spread_gradient)
 
 # cat
 
@@ -280,8 +323,10 @@ spread = _movement("spread", _spread_shape, _spread_numpy, _spread_index, _sprea
 def _cat_shape(inputs: tuple[Node, ...], axis: int) -> Shape:
     first = inputs[0].shape
     assert 0 <= axis < len(first), (first, axis)
-    assert all(i.shape[:axis] + i.shape[axis + 1:] == first[:axis] + first[axis + 1:] for i in inputs), inputs
-    return (*first[:axis], sum(i.shape[axis] for i in inputs), *first[axis + 1:])
+    assert all(i.shape[:axis] + i.shape[axis + 1 :] == first[:axis] + first[axis + 1 :] for i in inputs), (
+        inputs
+    )
+    return (*first[:axis], sum(i.shape[axis] for i in inputs), *first[axis + 1 :])
 
 
 def cat_offsets(n: Node) -> list[int]:
@@ -294,18 +339,26 @@ def cat_offsets(n: Node) -> list[int]:
 
 
 def _cat_index(n: Node, index: Index) -> list[tuple[Index, tuple[Guard, ...]]]:
-    result = []
+    result: list[tuple[Index, tuple[Guard, ...]]] = []
     for i, offset in zip(n.inputs, cat_offsets(n), strict=True):
         moved = index[n.arg] - offset
-        result.append(((*index[:n.arg], moved, *index[n.arg + 1:]), (Guard(moved, 0, i.shape[n.arg]),)))
+        result.append(((*index[: n.arg], moved, *index[n.arg + 1 :]), (Guard(moved, 0, i.shape[n.arg]),)))
     return result
 
 
 def _cat_gradient(g: Node, n: Node, *inputs: Node) -> tuple[Node, ...]:
     return tuple(
-        shrink(g, arg=tuple((offset, offset + x.shape[n.arg]) if i == n.arg else (0, size)
-                            for i, size in enumerate(n.shape)))
-        for x, offset in zip(inputs, cat_offsets(n), strict=True))
+        shrink(
+            g,
+            arg=tuple(
+                (offset, offset + x.shape[n.arg]) if i == n.arg else (0, size)
+                for i, size in enumerate(n.shape)
+            ),
+        )
+        for x, offset in zip(inputs, cat_offsets(n), strict=True)
+    )
 
 
-cat = _movement("cat", _cat_shape, lambda n, *xs: np.concatenate(xs, n.arg), _cat_index, _cat_gradient, arity=None)
+cat: Op = _movement(
+    "cat", _cat_shape, lambda n, *xs: np.concatenate(xs, n.arg), _cat_index, _cat_gradient, arity=None
+)

@@ -22,14 +22,23 @@ def _reduced_shape(inputs: tuple[Node, ...], axes: tuple[int, ...]) -> Shape:
     return tuple(1 if i in axes else n for i, n in enumerate(inputs[0].shape))
 
 
-def _reduce(name: str, combine: str, ufunc: np.ufunc, identity: Callable[[DType], Scalar],
-            gradient: Callable[..., Any]) -> Op:
+def _reduce(
+    name: str,
+    combine: str,
+    ufunc: np.ufunc,
+    identity: Callable[[DType], Scalar],
+    gradient: Callable[..., Any],
+) -> Op:
     def numpy(node: Node, x: np.ndarray) -> np.ndarray:
         wide = x.astype(node.dtype.accumulator.numpy, copy=False)
         start = np.asarray(identity(node.dtype), wide.dtype)
-        return round_to(ufunc.reduce(wide, axis=node.arg, keepdims=True, initial=start, dtype=wide.dtype), node.dtype)
+        return round_to(
+            ufunc.reduce(wide, axis=node.arg, keepdims=True, initial=start, dtype=wide.dtype), node.dtype
+        )
 
-    return Op(name, "reduce", 1, _reduced_shape, same_dtype, numpy, gradient, identity=identity, combine=combine)
+    return Op(
+        name, "reduce", 1, _reduced_shape, same_dtype, numpy, gradient, identity=identity, combine=combine
+    )
 
 
 def _extreme_gradient(g: Node, n: Node, x: Node) -> tuple[Node]:
@@ -46,8 +55,10 @@ def _prod_gradient(g: Node, n: Node, x: Node) -> tuple[Node]:
     order = kept + axes
     moved = permute(x, arg=order)
     shape = moved.shape
-    rows = reshape(moved, arg=(*shape[:len(kept)], product(shape[len(kept):])))
-    others = e.mul(_exclusive_product(rows), flip(_exclusive_product(flip(rows, arg=(len(kept),))), arg=(len(kept),)))
+    rows = reshape(moved, arg=(*shape[: len(kept)], product(shape[len(kept) :])))
+    others = e.mul(
+        _exclusive_product(rows), flip(_exclusive_product(flip(rows, arg=(len(kept),))), arg=(len(kept),))
+    )
     back = permute(reshape(others, arg=shape), arg=inverse_permutation(order))
     return (e.mul(expand(g, arg=x.shape), back),)
 
@@ -62,14 +73,19 @@ def _exclusive_product(x: Node) -> Node:
     return cumprod(cat(one, before, arg=axis), arg=axis)
 
 
-sum_ = _reduce("sum", "add", np.add, lambda d: 0, lambda g, n, x: (expand(g, arg=x.shape),))
-prod = _reduce("prod", "mul", np.multiply, lambda d: 1, _prod_gradient)
-max_ = _reduce("max", "maximum", np.maximum, lambda d: d.min, _extreme_gradient)
-min_ = _reduce("min", "minimum", np.minimum, lambda d: d.max, _extreme_gradient)
+sum_: Op = _reduce("sum", "add", np.add, lambda d: 0, lambda g, n, x: (expand(g, arg=x.shape),))
+prod: Op = _reduce("prod", "mul", np.multiply, lambda d: 1, _prod_gradient)
+max_: Op = _reduce("max", "maximum", np.maximum, lambda d: d.min, _extreme_gradient)
+min_: Op = _reduce("min", "minimum", np.minimum, lambda d: d.max, _extreme_gradient)
 
 
-def _scan(name: str, combine: str, ufunc: np.ufunc, identity: Callable[[DType], Scalar],
-          gradient: Callable[..., Any]) -> Op:
+def _scan(
+    name: str,
+    combine: str,
+    ufunc: np.ufunc,
+    identity: Callable[[DType], Scalar],
+    gradient: Callable[..., Any],
+) -> Op:
     def numpy(node: Node, x: np.ndarray) -> np.ndarray:
         wide = x.astype(node.dtype.accumulator.numpy, copy=False)
         return round_to(ufunc.accumulate(wide, axis=node.arg, dtype=wide.dtype), node.dtype)
@@ -94,13 +110,17 @@ def _shifted(x: Node, axis: int, first: Scalar) -> Node:
 
 def _reverse_recurrence(a: Node, b: Node, axis: int) -> Node:
     """s[i] = b[i] + a[i+1]*s[i+1] along the axis."""
-    return flip(recurrence(_shifted(flip(a, arg=(axis,)), axis, 0), flip(b, arg=(axis,)), arg=axis), arg=(axis,))
+    return flip(
+        recurrence(_shifted(flip(a, arg=(axis,)), axis, 0), flip(b, arg=(axis,)), arg=axis), arg=(axis,)
+    )
 
 
 def _extreme_scan_gradient(g: Node, n: Node, x: Node) -> tuple[Node]:
     # the last place that attained the extreme takes the gradient, as in PyTorch
     axis, size = n.arg, x.shape[n.arg]
-    places = expand(reshape(iota(size), arg=tuple(size if i == axis else 1 for i in range(x.ndim))), arg=x.shape)
+    places = expand(
+        reshape(iota(size), arg=tuple(size if i == axis else 1 for i in range(x.ndim))), arg=x.shape
+    )
     attains = e.bitor(e.eq(x, n), e.ne(x, x))  # a NaN is the extreme from where it stands
     attained = e.where(attains, places, e.like(0, places))
     winners = cummax(attained, arg=axis)
@@ -114,11 +134,16 @@ def _places(shape: Shape, axis: int) -> Node:
     return expand(row, arg=shape)
 
 
-cumsum = _scan("cumsum", "add", np.add, lambda d: 0,
-               lambda g, n, x: (flip(cumsum(flip(g, arg=(n.arg,)), arg=n.arg), arg=(n.arg,)),))
-cumprod = _scan("cumprod", "mul", np.multiply, lambda d: 1, _cumprod_gradient)
-cummax = _scan("cummax", "maximum", np.maximum, lambda d: d.min, _extreme_scan_gradient)
-cummin = _scan("cummin", "minimum", np.minimum, lambda d: d.max, _extreme_scan_gradient)
+cumsum: Op = _scan(
+    "cumsum",
+    "add",
+    np.add,
+    lambda d: 0,
+    lambda g, n, x: (flip(cumsum(flip(g, arg=(n.arg,)), arg=n.arg), arg=(n.arg,)),),
+)
+cumprod: Op = _scan("cumprod", "mul", np.multiply, lambda d: 1, _cumprod_gradient)
+cummax: Op = _scan("cummax", "maximum", np.maximum, lambda d: d.min, _extreme_scan_gradient)
+cummin: Op = _scan("cummin", "minimum", np.minimum, lambda d: d.max, _extreme_scan_gradient)
 
 
 def _recurrence_numpy(node: Node, a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -139,6 +164,16 @@ def _recurrence_gradient(g: Node, n: Node, a: Node, b: Node) -> tuple[Node, Node
     return e.mul(db, _shifted(n, n.arg, 0)), db
 
 
-# h[i] = a[i]*h[i-1] + b[i] along an axis, h[-1] = 0: the linear recurrence of which cumsum and cumprod are cases.
-recurrence = Op("recurrence", "scan", 2, same_shape, same_dtype, _recurrence_numpy, _recurrence_gradient,
-                identity=lambda d: 0, dtypes=("float",))
+# h[i] = a[i]*h[i-1] + b[i] along an axis, h[-1] = 0: the linear recurrence of which cumsum and cumprod are
+# cases.
+recurrence: Op = Op(
+    "recurrence",
+    "scan",
+    2,
+    same_shape,
+    same_dtype,
+    _recurrence_numpy,
+    _recurrence_gradient,
+    identity=lambda d: 0,
+    dtypes=("float",),
+)

@@ -1,8 +1,10 @@
-"""Rows without a computation: constants, buffers and counters, and annotations that simplification removes."""
+"""Rows without a computation: constants, buffers and counters, and annotations that simplification
+removes."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
+from typing import Any
 
 import numpy as np
 
@@ -12,18 +14,18 @@ from lazygrad.graph import Literal, Node, Scalar, Shape, intern
 from lazygrad.ops.table import Op, same_dtype, same_shape
 
 
-def _explicit(*_: object) -> tuple:
+def _explicit(*_: object) -> Any:
     raise AssertionError("this row is made by a function of its own")
 
 
-def _source(name: str, numpy: object) -> Op:
-    return Op(name, "source", 0, shape=_explicit, dtype=_explicit, numpy=numpy)  # type: ignore[arg-type]
+def _source(name: str, numpy: Callable[..., Any] | None) -> Op:
+    return Op(name, "source", 0, shape=_explicit, dtype=_explicit, numpy=numpy)
 
 
-_const = _source("const", lambda n: np.full(n.shape, n.arg.value, n.dtype.numpy))
-_scalar = _source("scalar", lambda n: np.full(n.shape, n.arg.value, n.dtype.numpy))
-_buffer = _source("buffer", None)  # the device reads it
-_iota = _source("iota", lambda n: np.arange(n.shape[0], dtype=n.dtype.numpy))
+_const: Op = _source("const", lambda n: np.full(n.shape, n.arg.value, n.dtype.numpy))
+_scalar: Op = _source("scalar", lambda n: np.full(n.shape, n.arg.value, n.dtype.numpy))
+_buffer: Op = _source("buffer", None)  # the device reads it
+_iota: Op = _source("iota", lambda n: np.arange(n.shape[0], dtype=n.dtype.numpy))
 
 
 def canonical(value: Scalar, dtype: DType) -> Scalar:
@@ -48,6 +50,11 @@ def scalar(value: Scalar, dtype: DType) -> Node:
     return intern(_scalar, dtype, (), (), Literal(canonical(value, dtype)))
 
 
+def entry(number: int, dtype: DType) -> Node:
+    """A 0-d value of a plan that each run fills in: a scalar known by its number alone."""
+    return intern(_scalar, dtype, (), (), number)
+
+
 def buffer(handle: Hashable, dtype: DType, shape: Shape) -> Node:
     """Contiguous elements that a device holds; `handle` is the runtime's Buffer."""
     return intern(_buffer, dtype, shape, (), handle)
@@ -58,21 +65,27 @@ def iota(size: int, dtype: DType = dtypes.int64) -> Node:
     return intern(_iota, dtype, (size,), (), None)
 
 
-def _annotation(name: str, arity: int, gradient: object, numpy: object = lambda n, x, *_: x) -> Op:
-    return Op(name, "annotation", arity, lambda i, _: i[0].shape, lambda i, _: i[0].dtype,
-              numpy=numpy, gradient=gradient)  # type: ignore[arg-type]
+def _first_input(node: Node, x: np.ndarray, *_: np.ndarray) -> np.ndarray:
+    return x
+
+
+def _annotation(
+    name: str, arity: int, gradient: Callable[..., Any] | None, numpy: Callable[..., Any] | None = _first_input
+) -> Op:
+    shape, dtype = lambda i, _: i[0].shape, lambda i, _: i[0].dtype
+    return Op(name, "annotation", arity, shape, dtype, numpy, gradient)
 
 
 # A differentiable leaf; arg is a token of its own, so that two leaves of equal value stay two.
-leaf = _annotation("leaf", 1, lambda g, n, x: (g,))
+leaf: Op = _annotation("leaf", 1, lambda g, n, x: (g,))
 # The value of x; no gradient passes.
-detach = _annotation("detach", 1, None)
+detach: Op = _annotation("detach", 1, None)
 # The value of the first input with the derivative of the second.
-surrogate = _annotation("surrogate", 2, lambda g, n, x, y: (None, g))
+surrogate: Op = _annotation("surrogate", 2, lambda g, n, x, y: (None, g))
 # The value is in the buffer arg already; the input is kept as its history, for gradients alone.
-saved = _annotation("saved", 1, lambda g, n, x: (g,), numpy=None)
+saved: Op = _annotation("saved", 1, lambda g, n, x: (g,), numpy=None)
 # arg = (source device, destination device).
-copy = _annotation("copy", 1, lambda g, n, x: (copy(g, arg=(n.arg[1], n.arg[0])),))
+copy: Op = _annotation("copy", 1, lambda g, n, x: (copy(g, arg=(n.arg[1], n.arg[0])),))
 
 # Philox and threefry are stateless: equal counters and keys give equal bits on every device.
 _ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
@@ -94,7 +107,16 @@ def _threefry_numpy(node: Node, counter: np.ndarray, key: np.ndarray) -> np.ndar
     return (x1.astype(np.uint64) << np.uint64(32)) | x0.astype(np.uint64)
 
 
-# Random bits: Threefry-2x32 with 20 rounds (Salmon et al., "Parallel Random Numbers: As Easy as 1, 2, 3", 2011),
-# the low word of counter, key and result first. uint64 counter, uint64 key -> uint64 bits.
-threefry = Op("threefry", "elementwise", 2, same_shape, same_dtype, _threefry_numpy,
-              opencl="threefry({0}, {1})", llvm="threefry", dtypes=("uint",))
+# Random bits: Threefry-2x32 with 20 rounds (Salmon et al., "Parallel Random Numbers: As Easy as 1, 2, 3",
+# 2011), the low word of counter, key and result first. uint64 counter, uint64 key -> uint64 bits.
+threefry: Op = Op(
+    "threefry",
+    "elementwise",
+    2,
+    same_shape,
+    same_dtype,
+    _threefry_numpy,
+    opencl="threefry({0}, {1})",
+    llvm="threefry",
+    dtypes=("uint",),
+)

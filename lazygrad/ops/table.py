@@ -27,7 +27,7 @@ class Op:
     dtype     (inputs, arg) -> dtype of the result
     numpy     (node, *arrays) -> array: the reference that defines what is right
     gradient  (g, node, *inputs) -> one Node or None per input; None as a column: no gradient flows
-    index     movement ops: (node, output index) -> per input, the index to read and the guards under which it is read
+    index     movement ops: (node, output index) -> per input, the index to read and its guards
     opencl    elementwise ops: an OpenCL C expression of {0}, {1}, ... and {t}, the type
     llvm      elementwise ops: the name of an instruction or expansion in codegen
     identity  reduces and scans: dtype -> the value that changes nothing
