@@ -6,8 +6,9 @@ repeated training step only binds its buffers and launches.
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,10 +17,10 @@ from lazygrad import config, ops, report
 from lazygrad.backend import Kernel, compile_group
 from lazygrad.dtype import DType, from_storage, to_storage
 from lazygrad.fuse import fuse, inputs_in_plan
-from lazygrad.graph import Node, topological
-from lazygrad.group import Group
+from lazygrad.graph import Node, intern, topological
 from lazygrad.helpers import round_up
 from lazygrad.interpret import interpret
+from lazygrad.report import Story
 from lazygrad.runtime.device import Buffer, Device
 from lazygrad.runtime.registry import open_device
 from lazygrad.schedule import ALIGN, Schedule, Slot, nbytes, order_groups, plan_memory
@@ -52,12 +53,14 @@ def realize(targets: Sequence[Node], device: str, donate: Iterable[Buffer] = ())
     `donate`: buffers that nobody needs afterwards; results may be written over them. Raises DeviceError and its kin.
     """
     opened = open_device(device)
-    if device == "NUMPY":
-        values = interpret(targets, download)
-        return [upload(v, n.dtype, device) for v, n in zip(values, targets, strict=True)]
     report.opened(opened)
+    if device == "NUMPY":
+        start = time.perf_counter()
+        values = interpret(targets, download)
+        report.interpreted(opened, targets, time.perf_counter() - start)
+        return [upload(v, n.dtype, device) for v, n in zip(values, targets, strict=True)]
     plan, sources, fresh = find_plan(targets, opened, frozenset(donate))
-    report.schedule_line(opened, len(plan.steps), plan.seconds if fresh else None, plan.compiled)
+    report.schedule_line(opened, [step.kernel for step in plan.steps], plan.seconds if fresh else None, plan.compiled)
     return plan.run(sources)
 
 
@@ -66,17 +69,22 @@ class Step:
     """One launch of a plan: its kernel, and for each of its parameters the memory (a name in the run's table)."""
 
     kernel: Kernel
-    group: Group
     memory: tuple[Hashable, ...]
 
 
 @dataclass(frozen=True)
 class Plan:
-    """All launches of a graph. `targets`: per target (simplified node, slot, offset), or where it is in memory already."""
+    """All launches of a graph; it holds no nodes, so that it keeps nobody's buffers alive.
+
+    `targets`: per target (slot, byte offset, dtype, shape); the slot is a number where it is that source's memory.
+    """
 
     device: Device
     steps: tuple[Step, ...]
-    schedule: Schedule
+    slab: int  # bytes of small results, of small intermediates, of each result, of each block of intermediates
+    small: int
+    results: tuple[int, ...]
+    blocks: tuple[int, ...]
     scalars: tuple[tuple[int, DType, int], ...]  # (number among sources, dtype, byte offset)
     scalar_bytes: int
     targets: tuple[tuple[Slot | int, int, DType, tuple[int, ...]], ...]
@@ -96,17 +104,18 @@ class Plan:
         return [self._result(slot, offset, dtype, shape, memory, sources) for slot, offset, dtype, shape in self.targets]
 
     def _memory(self, sources: Sequence[Node]) -> dict[Hashable, Buffer]:
-        device, schedule = self.device, self.schedule
+        device = self.device
         memory: dict[Hashable, Buffer] = {}
         for number, node in enumerate(sources):
-            if node.op.name != "scalar":
+            if node.op.name not in ("scalar", "const"):
                 memory["source", number] = node.arg.storage
         if self.scalars:
             memory["scalars"] = device.allocate(self.scalar_bytes)
             device.copy_in(memory["scalars"], self._packed(sources))
-        if schedule.slab:
-            memory["slab", 0] = device.allocate(schedule.slab)
-        for kind, sizes in (("result", schedule.results), ("block", schedule.blocks)):
+        for kind, size in (("slab", self.slab), ("small", self.small)):
+            if size:
+                memory[kind, 0] = device.allocate(size)
+        for kind, sizes in (("result", self.results), ("block", self.blocks)):
             for number, size in enumerate(sizes):
                 memory[kind, number] = device.allocate(size)
         return memory
@@ -164,9 +173,9 @@ def _structure(order: Sequence[Node], targets: Sequence[Node], device: Device,
             sources.append(node)
             storage = storages.setdefault(node.arg.storage, len(storages))
             rows.append((node.dtype.name, node.shape, storage, node.arg.offset, node.arg in donate))
-        elif name == "scalar":
+        elif name == "scalar" or (name == "const" and is_data(node)):
             sources.append(node)
-            rows.append(node.dtype.name)
+            rows.append((name, node.dtype.name, node.shape))
         else:
             arg = None if name in _ANONYMOUS else node.arg
             rows.append((node.op, node.dtype.name, node.shape, arg, tuple([number[i] for i in node.inputs])))
@@ -174,12 +183,42 @@ def _structure(order: Sequence[Node], targets: Sequence[Node], device: Device,
     return key, sources
 
 
-def make_plan(targets: Sequence[Node], sources: Sequence[Node], device: Device,
-              donate: frozenset[Buffer]) -> Plan:
-    """Simplify, fuse, schedule and compile a graph."""
+def is_data(node: Node) -> bool:
+    """Whether a constant is more likely a rate or a coefficient than part of the program: then kernels take it as data,
+    and a schedule that changes it every step compiles nothing."""
+    value = node.arg.value
+    if node.dtype.kind != "float" or not math.isfinite(value):
+        return False
+    return abs(value) > 1024 or not float(value * 256).is_integer()
+
+
+def _with_data(targets: Sequence[Node], sources: Sequence[Node]) -> tuple[list[Node], dict[Node, int]]:
+    """The targets with constants that are data replaced by scalars, and the number of every source."""
+    numbers: dict[Node, int] = {}
+    replaced: dict[Node, Node] = {}
+    for number, node in enumerate(sources):
+        if node.op.name == "const":
+            entry = ops.entry(number, node.dtype)
+            numbers[entry] = number
+            ones = ops.reshape(entry, arg=(1,) * node.ndim) if node.ndim else entry
+            replaced[node] = ops.expand(ones, arg=node.shape) if node.size != 1 else ones
+        else:
+            numbers.setdefault(_as_buffer(node), number)
+    if not replaced:
+        return list(targets), numbers
+    for node in topological(targets, inputs_in_plan):
+        inputs = tuple(replaced.get(i, i) for i in inputs_in_plan(node))
+        if node not in replaced and any(a is not b for a, b in zip(inputs, node.inputs, strict=False)):
+            replaced[node] = intern(node.op, node.dtype, node.shape, inputs, node.arg)
+    return [replaced.get(t, t) for t in targets], numbers
+
+
+def make_plan(targets: Sequence[Node], sources: Sequence[Node], device: Device, donate: frozenset[Buffer],
+              tell: Callable[[Story], None] = report.planned) -> Plan:
+    """Simplify, fuse, schedule and compile a graph; `tell` gets the story of how it went."""
     start = time.perf_counter()
-    simplified, _ = simplify(targets)
-    numbers = {_as_buffer(node): i for i, node in reversed(list(enumerate(sources)))}
+    lifted, numbers = _with_data(targets, sources)
+    simplified, _ = simplify(lifted)
     todo = [t for t in dict.fromkeys(simplified) if t not in numbers or t.op.name == "scalar"]
     groups, reasons = fuse(todo, device.target.max_parameters)
     donated = [n for n in numbers if n.op.name == "buffer" and n.arg in donate and n not in simplified]
@@ -199,9 +238,18 @@ def make_plan(targets: Sequence[Node], sources: Sequence[Node], device: Device,
         else:
             found.append((numbers[node], 0, target.dtype, target.shape))
     seconds = planned - start, time.perf_counter() - planned
-    report.planned(targets, simplified, [(step.group, step.kernel) for step in steps], reasons, schedule)
-    return Plan(device, tuple(steps), schedule, tuple(scalars), scalar_bytes, tuple(found),
+    tell(Story(targets, simplified, schedule, [step.kernel for step in steps], reasons))
+    return Plan(device, tuple(steps), schedule.slab, schedule.small, schedule.results, schedule.blocks, tuple(scalars), scalar_bytes, tuple(found),
                 tuple(numbers[g] for g in gifts), seconds, compiled)
+
+
+def tell_plan(targets: Sequence[Node], device: str) -> Story:
+    """The story of how a graph would be planned and compiled on a device that has kernels; nothing is launched."""
+    opened = open_device(device)
+    _, sources = _structure(topological(targets, inputs_in_plan), targets, opened, frozenset())
+    stories: list[Story] = []
+    make_plan(targets, sources, opened, frozenset(), stories.append)
+    return stories[0]
 
 
 def _as_buffer(node: Node) -> Node:
@@ -214,7 +262,7 @@ def _lay_out_scalars(sources: Sequence[Node]) -> tuple[list[tuple[int, DType, in
     rows: list[tuple[int, DType, int]] = []
     offset = 0
     for number, node in sorted(enumerate(sources), key=lambda pair: -pair[1].dtype.itemsize):
-        if node.op.name == "scalar":
+        if node.op.name in ("scalar", "const"):
             rows.append((number, node.dtype, offset))
             offset += node.dtype.itemsize
     return rows, round_up(offset, ALIGN)
@@ -225,7 +273,7 @@ def _compile_all(schedule: Schedule, sources: Sequence[Node], numbers: dict[Node
                  device: Device) -> tuple[list[Step], int]:
     """A step per group; how many kernels were compiled for it."""
     storages: dict[Node, tuple[Hashable, int]] = {}
-    sizes: dict[Hashable, int] = {"scalars": scalar_bytes, ("slab", 0): schedule.slab}
+    sizes: dict[Hashable, int] = {"scalars": scalar_bytes, ("slab", 0): schedule.slab, ("small", 0): schedule.small}
     roots: dict[Buffer, Hashable] = {}
     for node, number in numbers.items():
         if node.op.name == "buffer":
@@ -245,7 +293,7 @@ def _compile_all(schedule: Schedule, sources: Sequence[Node], numbers: dict[Node
     for group in schedule.groups:
         kernel, memory, fresh = compile_group(group, storages, sizes, device)
         compiled += fresh
-        steps.append(Step(kernel, group, tuple(memory)))
+        steps.append(Step(kernel, tuple(memory)))
     return steps, compiled
 
 

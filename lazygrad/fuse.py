@@ -388,6 +388,8 @@ def fuse(targets: Sequence[Node], max_parameters: int) -> tuple[list[Group], dic
 
     `max_parameters` is how many buffers one kernel may take.
     """
+    if is_scalar_graph(targets):
+        return scalar_groups(targets), {}
     fusion = Fusion(targets, max_parameters)
     clusters = fusion.run()
     stored = set(fusion.stored)
@@ -399,6 +401,30 @@ def fuse(targets: Sequence[Node], max_parameters: int) -> tuple[list[Group], dic
         own = frozenset(n for n in inputs if _reads_own_element(cluster, n, users[n]))
         groups.append(Group(tuple(cluster.outputs), tuple(inputs), own))
     return groups, fusion.reasons
+
+
+def is_scalar_graph(targets: Sequence[Node]) -> bool:
+    """Whether a graph computes single numbers only, and more of them than one kernel holds."""
+    order = topological(targets, inputs_in_plan)
+    return len(order) > MAX_NODES and all(
+        n.op.name in IN_MEMORY or (n.size == 1 and n.op.kind in ("elementwise", "movement", "source")) for n in order)
+
+
+def scalar_groups(targets: Sequence[Node]) -> list[Group]:
+    """A graph of single numbers, cut along its topological order: kernels can wait for each other only forwards."""
+    order = [n for n in topological(targets, inputs_in_plan) if n.op.name not in IN_MEMORY]
+    users = consumers(order, inputs_in_plan)
+    wanted = set(targets)
+    piece = {node: i // MAX_NODES for i, node in enumerate(order)}
+    stored = {n for n in order if n in wanted or (n.op.name not in _FREE and any(piece[u] != piece[n] for u in users[n]))}
+    groups = []
+    for number in range(piece[order[-1]] + 1):
+        mine = order[number * MAX_NODES:(number + 1) * MAX_NODES]
+        outputs = tuple(n for n in mine if n in stored)
+        inside = set(outputs)
+        read = topological(outputs, lambda n, inside=inside: () if n in stored and n not in inside else inputs_in_plan(n))
+        groups.append(Group(outputs, tuple(n for n in read if n.op.name in IN_MEMORY or (n in stored and n not in inside))))
+    return [g for g in reversed(groups) if g.outputs]
 
 
 def _reads_own_element(cluster: Cluster, node: Node, users: Sequence[Node]) -> bool:

@@ -1,7 +1,7 @@
 """The schedule: fusion groups in order, and the memory of what they store.
 
 Targets get buffers of their own (small ones share a slab, since a kernel takes only so many buffers). Intermediates
-share blocks: a block serves one after another as their lifetimes allow. A donated buffer becomes a target's memory
+share blocks (small ones a slab too): a block serves one after another as their lifetimes allow. A donated buffer becomes a target's memory
 where the kernel that writes the target is the last one to read it, each element at its own place.
 """
 
@@ -20,7 +20,11 @@ ALIGN = 64
 
 @dataclass(frozen=True)
 class Slot:
-    """Memory of a schedule. kind: "result" (a target's own), "slab", "block", or "donated" (`node`'s buffer)."""
+    """Memory of a schedule.
+
+    kind: "result" (a target's own), "slab" (small targets), "small" (small intermediates), "block", or "donated"
+    (`node`'s buffer).
+    """
 
     kind: str
     number: int = 0
@@ -36,6 +40,7 @@ class Schedule:
     results: tuple[int, ...]
     blocks: tuple[int, ...]
     slab: int
+    small: int
 
 
 def nbytes(node: Node) -> int:
@@ -73,7 +78,7 @@ def plan_memory(groups: Sequence[Group], targets: Iterable[Node], donated: Itera
     blocks: list[int] = []
     free: list[int] = []  # numbers of blocks that nobody uses now
     offered = {node: None for node in donated if node in last_read}
-    slab = 0
+    slab = small = 0
     for step, group in enumerate(groups):
         for node in group.outputs:
             if node in wanted:
@@ -87,13 +92,16 @@ def plan_memory(groups: Sequence[Group], targets: Iterable[Node], donated: Itera
                 else:
                     places[node] = Slot("result", len(results)), 0
                     results.append(nbytes(node))
+            elif nbytes(node) <= SMALL:
+                places[node] = Slot("small"), small
+                small += round_up(nbytes(node), 8)
             else:
                 number = _take_block(nbytes(node), blocks, free)
                 places[node] = Slot("block", number), 0
         for node in {n: None for n in (*group.inputs, *group.outputs)}:
             if node in places and places[node][0].kind == "block" and last_read.get(node, step) == step:
                 free.append(places[node][0].number)
-    return Schedule(tuple(groups), places, tuple(results), tuple(blocks), slab)
+    return Schedule(tuple(groups), places, tuple(results), tuple(blocks), slab, small)
 
 
 def _gift(node: Node, group: Group, step: int, offered: Iterable[Node], last_read: dict[Node, int]) -> Node | None:
