@@ -2,10 +2,9 @@
 
 import numpy as np
 import pytest
-from torch_support import assert_same, compare, lazy, lazy_of, torch
+from torch_compare import assert_same, compare, lazy, lazy_of, torch
 
 from lazygrad.errors import LazygradError, OutOfBoundsError
-from lazygrad.tensors import indexing, lookup  # noqa: F401
 
 SHAPE = (4, 3, 5)
 

@@ -50,7 +50,7 @@ def convolution(op: str, x: Node, weight: Node, bias: Node | None, stride: Sizes
     if bias is not None and bias.shape != (out_channels,):
         raise ShapeError(f"[{op}] bias {bias.shape} does not fit weight {weight.shape}: it needs shape ({out_channels},)")
     x = pad_spatial(x, pads)
-    _check_kernel(op, x, tuple(kernel), dilation)
+    check_kernel(op, x, tuple(kernel), dilation)
     seen = windows_of(x, tuple(kernel), stride, dilation)
     out = seen.shape[2:2 + rank]
     # one axis each for batch, group, output channel, place, input channel of the group, and place in the kernel
@@ -62,7 +62,7 @@ def convolution(op: str, x: Node, weight: Node, bias: Node | None, stride: Sizes
     return _with_bias(axes.reshape(result, (n, out_channels, *out)), bias)
 
 
-def _check_kernel(op: str, padded: Node, kernel: Sizes, dilation: Sizes) -> None:
+def check_kernel(op: str, padded: Node, kernel: Sizes, dilation: Sizes) -> None:
     sizes = padded.shape[padded.ndim - len(kernel):]
     spans = tuple(d * (k - 1) + 1 for k, d in zip(kernel, dilation, strict=True))
     if any(k < 1 for k in kernel) or any(span > size for span, size in zip(spans, sizes, strict=True)):

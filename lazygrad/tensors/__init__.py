@@ -2,7 +2,8 @@
 
 A file imports only from files listed before it: devices, modes, views, cell, lifetimes, realization, core, promotion, values,
 conversion, axes, arithmetic, elementwise, movement, reduction, scans, creation, limits, printing, flow, autograd;
-then indexing, lookup, joining, linear, convolution, random, sorting. A definition is written once and published by
+then indexing, lookup, joining, linear, convolution, pooling, resizing,
+generator, random, sorting, explaining. A definition is written once and published by
 `@function`, `@method` or `@creator` of core.py; `FUNCTIONS` collects what the package exports as functions.
 """
 
@@ -10,23 +11,31 @@ from lazygrad.tensors import (
     arithmetic,
     autograd,
     conversion,
+    convolution,
     creation,
     elementwise,
+    explaining,
+    generator,
     indexing,
     joining,
     limits,
     linear,
     lookup,
     movement,
+    pooling,
     printing,
+    random,
     reduction,
+    resizing,
     scans,
+    sorting,
     values,
 )
 from lazygrad.tensors.core import FUNCTIONS, Size, Tensor
 from lazygrad.tensors.devices import device
 from lazygrad.tensors.modes import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
 
-__all__ = ["FUNCTIONS", "Size", "Tensor", "arithmetic", "autograd", "conversion", "creation", "device", "elementwise",
-           "enable_grad", "indexing", "inference_mode", "is_grad_enabled", "joining", "limits", "linear", "lookup",
-           "movement", "no_grad", "printing", "reduction", "scans", "set_grad_enabled", "values"]
+__all__ = ["arithmetic", "autograd", "conversion", "convolution", "creation", "device", "elementwise",
+           "enable_grad", "explaining", "FUNCTIONS", "generator", "indexing", "inference_mode", "is_grad_enabled",
+           "joining", "limits", "linear", "lookup", "movement", "no_grad", "pooling", "printing", "random",
+           "reduction", "resizing", "scans", "set_grad_enabled", "Size", "sorting", "Tensor", "values"]

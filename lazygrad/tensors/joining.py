@@ -16,8 +16,9 @@ from lazygrad.errors import ArgumentError, ArgumentTypeError, DTypeError, ShapeE
 from lazygrad.graph import Node
 from lazygrad.tensors.arithmetic import with_in_place
 from lazygrad.tensors.axes import axis_of, sizes_of
-from lazygrad.tensors.core import Tensor, apply, creator, from_node, function, to_device_name
+from lazygrad.tensors.core import Tensor, apply, creator, from_node, function, method, to_device_name
 from lazygrad.tensors.indexing import check_index, index_tensor
+from lazygrad.tensors.lookup import index_select
 from lazygrad.tensors.movement import atleast_1d, atleast_2d, atleast_3d, tensor_split, unsqueeze
 from lazygrad.tensors.movement import diagonal as diagonal_view
 from lazygrad.tensors.values import read
@@ -130,7 +131,7 @@ def tile(input: Tensor, *dims: Any) -> Tensor:  # noqa: A002
     return repeat(input, (1,) * (input.ndim - len(counts)) + counts)
 
 
-@function("repeat")
+@method("repeat")
 def repeat(x: Tensor, *sizes: Any) -> Tensor:
     """The tensor laid out sizes[i] times along each dimension; as many counts as dimensions, or more."""
     counts = sizes_of("repeat", sizes)
@@ -180,7 +181,7 @@ def repeat_interleave(input: Tensor, repeats: Any = None, dim: int | None = None
     counts = read(repeats)
     if (counts < 0).any():
         raise ShapeError(f"[{op}] repeats can not be negative: {int(counts.min())}")
-    return x.index_select(axis, index_tensor(np.repeat(np.arange(len(counts)), counts), x.cell.device))
+    return index_select(x, axis, index_tensor(np.repeat(np.arange(len(counts)), counts), x.cell.device))
 
 
 @function("roll")

@@ -291,8 +291,18 @@ def matrix_power(input: Tensor, n: int) -> Tensor:  # noqa: A002
 @creator("cosine_similarity")
 def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -> Tensor:
     """x1 . x2 / (|x1| |x2|) over a dimension, norms no less than eps."""
-    x1, x2 = x1.broadcast_to(axes.broadcast_shape("cosine_similarity", x1._shape, x2._shape)), x2
-    x2 = x2.broadcast_to(x1._shape)
-    axis = axis_of("cosine_similarity", dim, x1.ndim)
-    norms = [((x * x).sum(axis, keepdim=True)).sqrt().clamp_min(eps) for x in (x1, x2)]
-    return ((x1 / norms[0]) * (x2 / norms[1])).sum(axis)
+    shape = axes.broadcast_shape("cosine_similarity", tuple(x1._shape), tuple(x2._shape))
+    x1, x2 = x1.broadcast_to(shape), x2.broadcast_to(shape)
+    axis = axis_of("cosine_similarity", dim, len(shape))
+
+    def normalized(x: Node) -> Node:
+        last = axes.move_axis(x, axis, x.ndim - 1)
+        norm = _norm_of(last, 2)
+        norm = ops.maximum(norm, axes.full(eps, norm))
+        return ops.div(last, axes.expand(axes.insert_axis(norm, norm.ndim), last.shape))
+
+    def build(x: Node, y: Node) -> Node:
+        axes.require_same_dtype("cosine_similarity", x, y)
+        return axes.total(ops.mul(normalized(x), normalized(y)), (x.ndim - 1,))
+
+    return apply("cosine_similarity", build, x1, x2)

@@ -1,0 +1,127 @@
+"""Generator: a seed and a count of the random numbers that it has given; the default one, and its state.
+
+The numbers are a function of (seed, counter): equal on every device, whenever and in whatever order the work is done.
+Seed and count enter kernels as data, so one kernel serves every call.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from lazygrad import dtype as dtypes
+from lazygrad import ops
+from lazygrad import realize as engine
+from lazygrad.errors import ArgumentError, ArgumentTypeError
+from lazygrad.graph import Node
+from lazygrad.tensors.core import Tensor, creator, from_node, to_device_name
+from lazygrad.tensors.values import read
+
+_DEFAULT_SEED = 67280421310721  # PyTorch's
+_WORD = (1 << 64) - 1
+
+
+class Generator:
+    """A source of random numbers with its own seed and position; `device` is kept for PyTorch's signature."""
+
+    def __init__(self, device: Any = None):
+        self.device = to_device_name(device).lower()
+        self._seed, self._offset = _DEFAULT_SEED, 0
+
+    def manual_seed(self, seed: int) -> Generator:
+        """Start anew from a seed, an integer of 64 bits (negative ones count from the end)."""
+        if isinstance(seed, float) or not hasattr(seed, "__index__") and not isinstance(seed, Tensor):
+            raise ArgumentTypeError(f"[manual_seed] seed must be an int, not {type(seed).__name__}")
+        seed = int(seed)
+        if not -(1 << 63) <= seed <= _WORD:
+            raise ArgumentError(f"[manual_seed] Overflow when unpacking long: {seed} does not fit in 64 bits")
+        self._seed, self._offset = seed & _WORD, 0
+        return self
+
+    def seed(self) -> int:
+        """Start anew from a seed that the operating system gives, and return it."""
+        self.manual_seed(int.from_bytes(os.urandom(8), "little"))
+        return self._seed
+
+    def initial_seed(self) -> int:
+        """The seed that this generator started from."""
+        return self._seed
+
+    def get_state(self) -> Tensor:
+        """Seed and position: uint8 (16)."""
+        bits = np.array([self._seed, self._offset], "<u8").view(np.uint8)
+        return from_node(engine.upload(bits, dtypes.uint8, "NUMPY"), "NUMPY")
+
+    def set_state(self, state: Tensor) -> Generator:
+        """Continue from what get_state gave."""
+        values = read(state) if isinstance(state, Tensor) else np.asarray(state)
+        if values.dtype != np.uint8 or values.shape != (16,):
+            raise ArgumentTypeError(f"[set_state] expected the uint8 tensor (16,) of get_state, got {values.shape} of "
+                                    f"{values.dtype}")
+        self._seed, self._offset = (int(v) for v in values.view("<u8"))
+        return self
+
+    def clone_state(self) -> Generator:
+        """Another generator at the same position."""
+        other = Generator(self.device)
+        other._seed, other._offset = self._seed, self._offset
+        return other
+
+    def take(self, count: int) -> tuple[Node, Node]:
+        """Seed and first counter, as data, of the next `count` counters."""
+        offset = self._offset
+        self._offset = (offset + count) & _WORD
+        return ops.scalar(self._seed, dtypes.uint64), ops.scalar(offset, dtypes.uint64)
+
+
+default_generator = Generator("NUMPY")
+
+
+def chosen(generator: Generator | None) -> Generator:
+    """A generator, the default one where none is given."""
+    return default_generator if generator is None else generator
+
+
+def _published(name: str) -> Callable[..., Any]:
+    bound = getattr(default_generator, name)
+
+    def call(*args: Any) -> Any:
+        return bound(*args)
+
+    call.__name__, call.__doc__ = name, getattr(Generator, name).__doc__
+    return call
+
+
+for _name in ("manual_seed", "seed", "initial_seed"):
+    creator(_name)(_published(_name))
+
+
+@creator("get_rng_state")
+def get_rng_state() -> Tensor:
+    """The state of the default generator."""
+    return default_generator.get_state()
+
+
+@creator("set_rng_state")
+def set_rng_state(new_state: Tensor) -> None:
+    """Continue the default generator from a state."""
+    default_generator.set_state(new_state)
+
+
+@creator("fork_rng")
+@contextmanager
+def fork_rng(devices: Any = None, enabled: bool = True) -> Iterator[None]:
+    """A block of code after which the default generator continues as if nothing had been drawn."""
+    before = default_generator.clone_state()
+    try:
+        yield
+    finally:
+        if enabled:
+            default_generator._seed, default_generator._offset = before._seed, before._offset
+
+
+creator("Generator")(Generator)

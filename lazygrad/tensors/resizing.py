@@ -1,0 +1,156 @@
+"""Padding with every mode, and interpolation."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from lazygrad import ops
+from lazygrad.compositions import axes, resampling, windows
+from lazygrad.errors import ArgumentError, ShapeError
+from lazygrad.graph import Node
+from lazygrad.tensors.convolution import spread_sizes
+from lazygrad.tensors.core import FUNCTIONS, Tensor, apply, creator
+from lazygrad.tensors.indexing import number_node
+
+# Padding
+
+
+def _reflected(x: Node, axis: int, before: int, behind: int) -> Node:
+    size = x.shape[axis]
+    front = ops.flip(axes.shrink_axis(x, axis, 1, before + 1), arg=(axis,))
+    back = ops.flip(axes.shrink_axis(x, axis, size - behind - 1, size - 1), arg=(axis,))
+    return ops.cat(front, x, back, arg=axis)
+
+
+def _replicated(x: Node, axis: int, before: int, behind: int) -> Node:
+    size = x.shape[axis]
+
+    def edge(at: int, count: int) -> Node:
+        return axes.expand(axes.shrink_axis(x, axis, at, at + 1), tuple(count if i == axis else n for i, n in enumerate(x.shape)))
+
+    return ops.cat(edge(0, before), x, edge(size - 1, behind), arg=axis)
+
+
+def _circular(x: Node, axis: int, before: int, behind: int) -> Node:
+    size = x.shape[axis]
+    return ops.cat(axes.shrink_axis(x, axis, size - before, size), x, axes.shrink_axis(x, axis, 0, behind), arg=axis)
+
+
+_PAD_MODES = {"reflect": (_reflected, 1), "replicate": (_replicated, None), "circular": (_circular, 0)}
+
+
+@creator("pad", "constant_pad_nd")
+def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: Any = None) -> Tensor:  # noqa: A002
+    """Amounts (before, behind) for the last dimension, then the one before it, ...; negative amounts crop.
+
+    Modes: "constant" (with value), "reflect", "replicate", "circular". Raises ShapeError where the amounts do not fit.
+    """
+    amounts = [int(p) for p in pad]
+    if len(amounts) % 2:
+        raise ShapeError(f"[pad] Padding length must be divisible by 2, got {amounts}")
+    if len(amounts) // 2 > input.ndim:
+        raise ShapeError(f"[pad] Padding length should be less than or equal to two times the input dimension but got "
+                         f"padding length {len(amounts)} and input of dimension {input.ndim}")
+    pairs = tuple(zip(amounts[0::2], amounts[1::2], strict=True))[::-1]
+    sizes = input._shape[input.ndim - len(pairs):]
+    for n, (a, b) in zip(sizes, pairs, strict=True):
+        if n + min(a, 0) < 0 or n + min(b, 0) < 0 or n + a + b < 0:
+            raise ShapeError(f"[pad] The input size {n}, plus negative padding {a} and {b}, resulted in a negative output "
+                             f"size; input {tuple(input._shape)}, padding {amounts}")
+    if mode == "constant":
+        fill = number_node("pad", 0 if value is None else value, input._dtype)
+        number = fill.arg.value if fill.op.name == "const" else int(value)
+        return apply("pad", lambda x: windows.pad_spatial(x, pairs, number) if pairs else x, input)
+    if mode not in _PAD_MODES:
+        raise ArgumentError(f"[pad] Unrecognised padding mode {mode!r}: there are constant, reflect, replicate, circular")
+    return _pad_by(input, mode, pairs, amounts)
+
+
+def _pad_by(x: Tensor, mode: str, pairs: windows.Pads, amounts: list[int]) -> Tensor:
+    build, reserve = _PAD_MODES[mode]
+    lead = x.ndim - len(pairs)
+    if lead not in (1, 2) or len(pairs) not in (1, 2, 3):
+        raise ShapeError(f"[pad] mode {mode!r} pads the last 1 to 3 dimensions of a tensor with a channel dimension and at "
+                         f"most one before it; got padding {amounts} for {tuple(x._shape)}")
+    for n, (a, b) in zip(x._shape[lead:], pairs, strict=True):
+        if (reserve is not None and max(a, b) > n - reserve) or n == 0:
+            raise ShapeError(f"[pad] Padding size should be less than the corresponding input dimension, but got: padding "
+                             f"({a}, {b}) at a dimension of size {n} of {tuple(x._shape)}, mode {mode!r}")
+
+    def padded(node: Node) -> Node:
+        for axis, (a, b) in enumerate(pairs, lead):
+            grow, crop = (max(a, 0), max(b, 0)), (max(-a, 0), max(-b, 0))
+            if mode == "circular":  # PyTorch wraps what the crop has left
+                node, crop = axes.shrink_axis(node, axis, crop[0], node.shape[axis] - crop[1]), (0, 0)
+            node = build(node, axis, *grow) if any(grow) else node
+            node = axes.shrink_axis(node, axis, crop[0], node.shape[axis] - crop[1])
+        return node
+
+    return apply("pad", padded, x)
+
+
+# Interpolation
+
+_RANKS = {"nearest": (1, 2, 3), "nearest-exact": (1, 2, 3), "area": (1, 2, 3), "linear": (1,), "bilinear": (2,),
+          "bicubic": (2,), "trilinear": (3,)}
+_ALIGNABLE = ("linear", "bilinear", "bicubic", "trilinear")
+
+
+@creator("interpolate")
+def interpolate(input: Tensor, size: Any = None, scale_factor: Any = None, mode: str = "nearest",  # noqa: A002
+                align_corners: bool | None = None, recompute_scale_factor: bool | None = None,
+                antialias: bool = False) -> Tensor:
+    """Spatial dimensions of (N, C, ...) resized to `size`, or by `scale_factor`.
+
+    Modes: nearest, nearest-exact, area; linear (3-d input), bilinear and bicubic (4-d), trilinear (5-d).
+    """
+    op = "interpolate"
+    rank = input.ndim - 2
+    if mode not in _RANKS or rank not in _RANKS[mode]:
+        fitting = [m for m, ranks in _RANKS.items() if rank in ranks]
+        raise ArgumentError(f"[{op}] mode {mode!r} does not fit an input of {input.ndim} dimensions; those that do: "
+                            f"{', '.join(fitting) or 'none, it needs 3 to 5'}")
+    if align_corners is not None and mode not in _ALIGNABLE:
+        raise ArgumentError(f"[{op}] align_corners option can only be set with the interpolating modes: "
+                            f"{' | '.join(_ALIGNABLE)}")
+    if antialias and mode not in ("bilinear", "bicubic"):
+        raise ArgumentError(f"[{op}] antialias is for bilinear and bicubic, not {mode!r}")
+    plane = tuple(input._shape[2:])
+    out, scales = _target(op, plane, size, scale_factor, recompute_scale_factor)
+    if 0 in plane or 0 in out:
+        raise ShapeError(f"[{op}] Input and output sizes should be greater than 0, but got input {plane} and output {out}")
+    if mode == "area":
+        return FUNCTIONS[f"adaptive_avg_pool{rank}d"](input, out)
+
+    def build(x: Node) -> Node:
+        if mode in _ALIGNABLE:
+            axes.require_float(op, x)
+        return resampling.resample(x, mode, out, scales, bool(align_corners), antialias)
+
+    return apply(op, build, input)
+
+
+def _target(op: str, plane: tuple[int, ...], size: Any, scale_factor: Any,
+            recompute: bool | None) -> tuple[tuple[int, ...], tuple[float | None, ...]]:
+    """The output size, and the scales that coordinates use (None: the ratio of sizes)."""
+    rank = len(plane)
+    if (size is None) == (scale_factor is None):
+        raise ArgumentError(f"[{op}] only one of size or scale_factor should be defined, got {size} and {scale_factor}")
+    if size is not None:
+        if recompute:
+            raise ArgumentError(f"[{op}] recompute_scale_factor is not meaningful with an explicit size.")
+        return spread_sizes(op, "size", size, rank, 0), (None,) * rank
+    scales = tuple(float(s) for s in scale_factor) if isinstance(scale_factor, Sequence) else (float(scale_factor),) * rank
+    if len(scales) != rank or any(s <= 0 for s in scales):
+        raise ArgumentError(f"[{op}] scale_factor must be {rank} positive numbers or one, got {scale_factor!r}")
+    out = tuple(math.floor(n * s) for n, s in zip(plane, scales, strict=True))
+    return out, (None,) * rank if recompute else scales
+
+
+@creator("upsample")
+def upsample(input: Tensor, size: Any = None, scale_factor: Any = None, mode: str = "nearest",  # noqa: A002
+             align_corners: bool | None = None) -> Tensor:
+    """The older name of interpolate."""
+    return interpolate(input, size, scale_factor, mode, align_corners)

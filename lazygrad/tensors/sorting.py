@@ -1,0 +1,438 @@
+"""Sorting, order statistics, searching and counting."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from lazygrad import dtype as dtypes
+from lazygrad import ops
+from lazygrad.compositions import axes, ordering
+from lazygrad.errors import ArgumentError, AxisError, DTypeError, ShapeError
+from lazygrad.graph import Node
+from lazygrad.tensors.axes import axis_of
+from lazygrad.tensors.core import Tensor, apply, creator, from_node, function, method
+from lazygrad.tensors.indexing import mask_places
+from lazygrad.tensors.promotion import check_operand
+from lazygrad.tensors.values import read
+
+
+def _result_type(name: str) -> Any:
+    """The named tuple (values, indices) that a function returns, as PyTorch names it."""
+    return NamedTuple(name, [("values", Tensor), ("indices", Tensor)])
+
+
+_sort_result, _topk_result, _kth_result, _median_result, _mode_result = map(
+    _result_type, ("sort", "topk", "kthvalue", "median", "mode"))
+
+
+def _pair(op: str, result: Any, build: Any, x: Tensor) -> Any:
+    return result(*(apply(op, lambda n, i=i: build(n)[i], x) for i in (0, 1)))
+
+
+@function("sort")
+def sort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool = False) -> Any:  # noqa: A002
+    """(values, indices) in ascending or descending order along dim, always stable; NaN counts as the greatest."""
+    axis = axis_of("sort", dim, input.ndim)
+    return _pair("sort", _sort_result, lambda n: ordering.sort(n, axis, descending), input)
+
+
+@function("argsort")
+def argsort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool = False) -> Tensor:  # noqa: A002
+    """The int64 indices that sort input along dim."""
+    axis = axis_of("argsort", dim, input.ndim)
+    return apply("argsort", lambda n: ordering.sort(n, axis, descending)[1], input)
+
+
+@function("msort")
+def msort(input: Tensor) -> Tensor:  # noqa: A002
+    """input sorted along its first dimension."""
+    return sort(input, 0).values
+
+
+@function("topk")
+def topk(input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> Any:  # noqa: A002
+    """The k greatest (or least) elements along dim and their indices, in order."""
+    axis = axis_of("topk", dim, input.ndim)
+    size = input._shape[axis] if input.ndim else 1
+    if not 0 <= k <= size:
+        raise ShapeError(f"[topk] selected index k out of range: {k} of dimension {axis} with size {size}")
+    return _pair("topk", _topk_result, lambda n: ordering.first_of_order(n, axis, k, largest), input)
+
+
+def _squeezed(node: Node, axis: int, keepdim: bool) -> Node:
+    return node if keepdim else axes.drop_axes(node, (axis,))
+
+
+@function("kthvalue")
+def kthvalue(input: Tensor, k: int, dim: int = -1, keepdim: bool = False) -> Any:  # noqa: A002
+    """The k-th least element (from 1) along dim and its index."""
+    axis = axis_of("kthvalue", dim, input.ndim)
+    size = input._shape[axis] if input.ndim else 1
+    if not 1 <= k <= size:
+        raise ShapeError(f"[kthvalue] selected number k out of range for dimension {axis}: {k} of size {size}")
+
+    def build(n: Node) -> tuple[Node, ...]:
+        if not n.ndim:
+            return n, axes.full(0, n, dtypes.int64)
+        order = ops.argsort(n, arg=(axis, False))
+        place = axes.shrink_axis(order, axis, k - 1, k)
+        return tuple(_squeezed(v, axis, keepdim) for v in (ordering.take_along(n, place, axis), place))
+
+    return _pair("kthvalue", _kth_result, build, input)
+
+
+def _median(op: str, x: Tensor, dim: int | None, keepdim: bool, skip_nan: bool) -> Any:
+    if x._dtype.kind == "bool":
+        raise DTypeError(f"[{op}] is not implemented for bool tensors; convert with .int()")
+    if dim is None:
+        return _median_of_all(op, x.reshape(-1), skip_nan)
+    axis = axis_of(op, dim, x.ndim)
+    if x.ndim and not x._shape[axis]:
+        raise AxisError(f"[{op}] Expected reduction dim {axis} to have non-zero size.")
+
+    def build(n: Node) -> tuple[Node, ...]:
+        if not n.ndim:
+            return n, axes.full(0, n, dtypes.int64)
+        return tuple(_squeezed(v, axis, keepdim) for v in ordering.median(n, axis, skip_nan))
+
+    return _pair(op, _median_result, build, x)
+
+
+def _median_of_all(op: str, x: Tensor, skip_nan: bool) -> Tensor:
+    """The median of a 1-d tensor; its gradient is shared evenly among all elements that are equal to it."""
+
+    def build(n: Node) -> Node:
+        if not n.shape[0]:
+            if n.dtype.kind != "float":
+                raise ShapeError(f"[{op}] the median of no elements is no integer")
+            return ops.const(float("nan"), n.dtype)
+        value, _ = ordering.median(n, 0, skip_nan)
+        if n.dtype.kind == "float":
+            same = ops.eq(n, axes.expand(value, n.shape))
+            nan = ops.ne(n, n)
+            same = same if skip_nan else ops.bitor(same, nan)
+            count = ops.sum_(axes.cast(same, n.dtype), arg=(0,))
+            shared = ops.sum_(ops.where(same, n, axes.full(0, n)), arg=(0,))
+            value = ops.surrogate(value, ops.div(shared, count))
+        return axes.reshape(value, ())
+
+    return apply(op, build, x)
+
+
+@function("median")
+def median(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:  # noqa: A002
+    """The lower median of all elements, or (values, indices) along dim. NaN where there is one."""
+    return _median("median", input, dim, keepdim, False)
+
+
+@function("nanmedian")
+def nanmedian(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:  # noqa: A002
+    """The lower median of the elements that are not NaN, of all or along dim."""
+    return _median("nanmedian", input, dim, keepdim, True)
+
+
+@function("mode")
+def mode(input: Tensor, dim: int = -1, keepdim: bool = False) -> Any:  # noqa: A002
+    """The value that occurs most often along dim (the least of those) and the last index at which it does."""
+    axis = axis_of("mode", dim, input.ndim)
+    if input.ndim and not input._shape[axis]:
+        raise AxisError(f"[mode] Expected reduction dim {axis} to have non-zero size.")
+
+    def build(n: Node) -> tuple[Node, ...]:
+        if not n.ndim:
+            return n, axes.full(0, n, dtypes.int64)
+        values, order = ordering.sort(n, axis, False)
+        shape = n.shape
+        place = axes.places(shape, axis)
+        # the length of the run of equal elements that ends at each place
+        before = axes.shrink_axis(values, axis, 0, shape[axis] - 1)
+        after = axes.shrink_axis(values, axis, 1, shape[axis])
+        begins = axes.pad_axis(ops.ne(before, after), axis, 1, 0, True)
+        start = ops.cummax(ops.where(begins, place, axes.full(0, place)), arg=axis)
+        length = ops.sub(place, start)
+        most = axes.expand(ops.max_(length, arg=(axis,)), shape)
+        end = ops.min_(ops.where(ops.eq(length, most), place, axes.full(shape[axis], place)), arg=(axis,))
+        end = ops.minimum(end, axes.full(shape[axis] - 1, end))
+        index = ordering.take_along(order, end, axis)
+        return tuple(_squeezed(v, axis, keepdim) for v in (ordering.take_along(n, index, axis), index))
+
+    return _pair("mode", _mode_result, build, input)
+
+
+# Quantiles
+
+_INTERPOLATIONS = ("linear", "lower", "higher", "midpoint", "nearest")
+
+
+def _quantile(op: str, x: Tensor, q: Any, dim: int | None, keepdim: bool, interpolation: str, skip_nan: bool) -> Tensor:
+    if interpolation not in _INTERPOLATIONS:
+        raise ArgumentError(f"[{op}] interpolation must be one of {', '.join(_INTERPOLATIONS)}, got {interpolation!r}")
+    axes.require_float(op, x.plain_node())
+    quantiles = read(q) if isinstance(q, Tensor) else np.asarray(float(q))
+    if isinstance(q, Tensor) and (q._dtype is not x._dtype or q.ndim > 1):
+        raise DTypeError(f"[{op}] q must be a scalar or 1D tensor of the input's dtype, got {tuple(q._shape)} of {q._dtype!r}")
+    if not ((quantiles >= 0) & (quantiles <= 1)).all():
+        raise ArgumentError(f"[{op}] q values must be in the range [0, 1], got {quantiles.tolist()}")
+    kept = (1,) * x.ndim if dim is None else None
+    flat = x.reshape(-1) if dim is None else x
+    axis = axis_of(op, 0 if dim is None else dim, flat.ndim)
+    flat = flat if flat.ndim else flat.reshape(1)
+    if not flat._shape[axis]:
+        raise ShapeError(f"[{op}] input tensor must be non-empty")
+
+    def one(n: Node, at: float) -> Node:
+        size = n.shape[axis]
+        values, _ = ordering.sort(n, axis, False)
+        nans = ordering.nan_count(n, axis)
+        count = ops.sub(axes.full(size, nans), nans) if skip_nan else axes.full(size, nans)
+        rank = axes.cast(ops.maximum(ops.sub(count, axes.full(1, count)), axes.full(0, count)), dtypes.float64)
+        rank = ops.mul(rank, axes.full(at, rank))
+        if not skip_nan:  # a NaN anywhere is the result: the last in order is one then
+            rank = ops.where(ops.lt(axes.full(0, nans), nans), axes.full(size - 1, rank), rank)
+        low, high = ops.floor(rank), ops.ceil(rank)
+        if interpolation in ("lower", "higher", "nearest"):
+            low = high = {"lower": low, "higher": high, "nearest": ops.round_(rank)}[interpolation]
+        weight = axes.cast(axes.full(0.5, rank) if interpolation == "midpoint" else ops.sub(rank, low), n.dtype)
+
+        def element(place: Node) -> Node:
+            return ordering.take_along(values, ops.minimum(axes.cast(place, dtypes.int64), axes.full(size - 1, nans)), axis)
+
+        a, b = element(low), element(high)
+        return a if low is high else ops.add(a, ops.mul(weight, ops.sub(b, a)))
+
+    def build(n: Node) -> Node:
+        parts = [one(n, float(at)) for at in quantiles.reshape(-1)]
+        parts = [axes.reshape(p, kept) if keepdim and kept is not None else _squeezed(p, axis, keepdim) for p in parts]
+        if not quantiles.ndim:
+            return parts[0]
+        return ops.cat(*(axes.insert_axis(p, 0) for p in parts), arg=0)
+
+    return apply(op, build, flat)
+
+
+@function("quantile")
+def quantile(input: Tensor, q: Any, dim: int | None = None, keepdim: bool = False, *,  # noqa: A002
+             interpolation: str = "linear") -> Tensor:
+    """The q-th quantiles of all elements or along dim; a 1-d q puts its dimension in front. NaN where there is one."""
+    return _quantile("quantile", input, q, dim, keepdim, interpolation, False)
+
+
+@function("nanquantile")
+def nanquantile(input: Tensor, q: Any, dim: int | None = None, keepdim: bool = False, *,  # noqa: A002
+                interpolation: str = "linear") -> Tensor:
+    """The q-th quantiles of the elements that are not NaN."""
+    return _quantile("nanquantile", input, q, dim, keepdim, interpolation, True)
+
+
+# Searching
+
+
+@creator("searchsorted")
+def searchsorted(sorted_sequence: Tensor, input: Any, *, out_int32: bool = False, right: bool = False,  # noqa: A002
+                 side: str | None = None, sorter: Tensor | None = None) -> Tensor:
+    """Where input goes in the ascending innermost rows of sorted_sequence: before equal elements, or after them with
+    right. sorted_sequence is 1-d, or has the leading dimensions of input."""
+    op = "searchsorted"
+    if side not in (None, "left", "right"):
+        raise ArgumentError(f"[{op}] side can only be 'left' or 'right' but got {side!r}")
+    if side == "left" and right:
+        raise ArgumentError(f"[{op}] side and right can't be set to opposites, got side of left while right was True")
+    right = right or side == "right"
+    given = check_operand(op, input)
+    values = given if isinstance(given, Tensor) else from_node(
+        ops.const(given, sorted_sequence._dtype), sorted_sequence.cell.device)
+    if values._dtype is not sorted_sequence._dtype:
+        raise DTypeError(f"[{op}] input value tensor and boundary tensor should have same dtype, but got {values._dtype!r} "
+                         f"and {sorted_sequence._dtype!r}")
+    rows = sorted_sequence if sorter is None else sorted_sequence.gather(-1, sorter)
+    if not rows.ndim or (rows.ndim > 1 and rows._shape[:-1] != values._shape[:-1]):
+        raise ShapeError(f"[{op}] boundaries tensor should be 1 dimension or the first N-1 dimensions of boundaries tensor "
+                         f"and input value tensor must match, but we got boundaries tensor {tuple(rows._shape)} and input "
+                         f"value tensor {tuple(values._shape)}")
+
+    def build(r: Node, v: Node) -> Node:
+        flat = axes.reshape(v, (v.size,)) if r.ndim == 1 else v
+        found = axes.reshape(ordering.search(r, flat, right), v.shape)
+        return axes.cast(found, dtypes.int32 if out_int32 else dtypes.int64)
+
+    return apply(op, build, rows.detach(), values.detach())
+
+
+@creator("bucketize")
+def bucketize(input: Any, boundaries: Tensor, *, out_int32: bool = False, right: bool = False) -> Tensor:  # noqa: A002
+    """Which bucket between 1-d ascending boundaries each element falls in."""
+    if boundaries.ndim != 1:
+        raise ShapeError(f"[bucketize] boundaries tensor must be 1 dimension, but got {tuple(boundaries._shape)}")
+    return searchsorted(boundaries, input, out_int32=out_int32, right=right)
+
+
+@method("bucketize")
+def _bucketize_method(x: Tensor, boundaries: Tensor, *, out_int32: bool = False, right: bool = False) -> Tensor:
+    """Which bucket between boundaries each element falls in."""
+    return bucketize(x, boundaries, out_int32=out_int32, right=right)
+
+
+# Counting
+
+
+@function("bincount")
+def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -> Tensor:  # noqa: A002
+    """How often each number from 0 on occurs in a 1-d integer tensor, or the sum of its weights. Realizes input."""
+    op = "bincount"
+    if input.ndim != 1 or input._dtype.kind in ("float", "bool"):
+        raise ShapeError(f"[{op}] bincount only supports 1-d non-negative integral inputs, got {tuple(input._shape)} of "
+                         f"{input._dtype!r}")
+    if minlength < 0:
+        raise ArgumentError(f"[{op}] minlength should be >= 0, got {minlength}")
+    if weights is not None and weights._shape != input._shape:
+        raise ShapeError(f"[{op}] weights should be 1-d and have the same length as input, got {tuple(weights._shape)} for "
+                         f"{tuple(input._shape)}")
+    values = read(input)
+    if values.size and values.min() < 0:
+        raise ArgumentError(f"[{op}] bincount only supports non-negative inputs, got {int(values.min())}")
+    size = max(minlength, int(values.max()) + 1 if values.size else 0)
+    if weights is None:
+        dtype = dtypes.int64
+    else:
+        dtype = weights._dtype if weights._dtype is dtypes.float32 else dtypes.float64
+
+    def build(x: Node, *rest: Node) -> Node:
+        what = axes.cast(rest[0], dtype) if rest else axes.full(1, x, dtype)
+        return ops.scatter(ops.const(0, dtype, (size,)), x, what, arg=((0,), "add"))
+
+    return apply(op, build, input, *([] if weights is None else [weights.detach()]))
+
+
+@function("histc")
+def histc(input: Tensor, bins: int = 100, min: Any = 0, max: Any = 0) -> Tensor:  # noqa: A002
+    """How many elements fall in each of `bins` equal intervals of [min, max] (of the data's range where both are equal).
+    """
+    op = "histc"
+    axes.require_float(op, input.plain_node())
+    if bins <= 0:
+        raise ArgumentError(f"[{op}] bins must be > 0, got {bins}")
+    low, high = float(min), float(max)
+    if low == high and input._shape.numel():
+        values = read(input)
+        low, high = float(values.min()), float(values.max())
+    if low == high:
+        low, high = low - 1, high + 1
+    if not (np.isfinite(low) and np.isfinite(high) and low < high):
+        raise ArgumentError(f"[{op}] range of [{low}, {high}] is not finite or max is less than min")
+
+    def build(x: Node) -> Node:
+        x = axes.reshape(x, (x.size,))
+        inside = ops.bitand(ops.le(axes.full(low, x), x), ops.le(x, axes.full(high, x)))
+        place = ops.floor(ops.div(ops.mul(ops.sub(x, axes.full(low, x)), axes.full(bins, x)), axes.full(high - low, x)))
+        place = axes.cast(ops.where(inside, place, axes.full(0, place)), dtypes.int64)
+        place = ops.maximum(ops.minimum(place, axes.full(bins - 1, place)), axes.full(0, place))
+        return ops.scatter(ops.const(0, x.dtype, (bins,)), place, axes.cast(inside, x.dtype), arg=((0,), "add"))
+
+    return apply(op, build, input.detach())
+
+
+# Distinct elements
+
+
+def _distinct(op: str, x: Tensor, values: Tensor, order: Tensor | None, return_inverse: bool,
+              return_counts: bool) -> Any:
+    """Runs of equal neighbours in a 1-d tensor: their values, which run each element of x is in, their lengths."""
+    n = values._shape[0]
+
+    def begins_node(v: Node) -> Node:
+        differ = ops.ne(axes.shrink_axis(v, 0, 0, n - 1), axes.shrink_axis(v, 0, 1, n))
+        return axes.pad_axis(differ, 0, 1, 0, True)
+
+    begins = apply(op, begins_node, values.detach()) if n else (values != values)
+    starts = mask_places(begins)
+    results = [values.detach().gather(0, starts)]
+    if return_inverse:
+        def inverse(b: Node, *rest: Node) -> Node:
+            run = ops.cumsum(axes.cast(b, dtypes.int64), arg=0)
+            run = ops.sub(run, axes.full(1, run))
+            if rest:
+                run = ops.scatter(axes.full(0, run), rest[0], run, arg=((0,), "set"))
+            return axes.reshape(run, tuple(x._shape))
+
+        results.append(apply(op, inverse, begins, *([] if order is None else [order])))
+    if return_counts:
+        def lengths(s: Node) -> Node:
+            count = s.shape[0]
+            if not count:
+                return s
+            ends = ops.cat(axes.shrink_axis(s, 0, 1, count), ops.const(n, dtypes.int64, (1,)), arg=0)
+            return ops.sub(ends, s)
+
+        results.append(apply(op, lengths, starts))
+    return results[0] if len(results) == 1 else tuple(results)
+
+
+@function("unique")
+def unique(input: Tensor, sorted: bool = True, return_inverse: bool = False, return_counts: bool = False,  # noqa: A002
+           dim: int | None = None) -> Any:
+    """The distinct elements in ascending order (or distinct slices along dim), which of them each element is, and how
+    often each occurs. Realizes input."""
+    if dim is not None:
+        return _unique_slices(input, axis_of("unique", dim, input.ndim), return_inverse, return_counts)
+    values, order = sort(input.reshape(-1), 0)
+    return _distinct("unique", input, values, order, return_inverse, return_counts)
+
+
+def _unique_slices(x: Tensor, axis: int, return_inverse: bool, return_counts: bool) -> Any:
+    """Distinct slices in the order of their elements, compared from the first on."""
+    rows = x.detach().movedim(axis, 0).reshape(x._shape[axis], -1)
+    order = argsort(from_node(ops.const(0, dtypes.int64, (x._shape[axis],)), x.cell.device), 0)
+    for column in range(rows._shape[1] - 1, -1, -1):  # a stable sort by each column, the first one last
+        order = order.gather(0, argsort(rows[:, column].gather(0, order), 0))
+    arranged = rows.index_select(0, order)
+    count = rows._shape[0]
+
+    def number_of_run(n: Node) -> Node:
+        differ = ops.ne(axes.shrink_axis(n, 0, 0, count - 1), axes.shrink_axis(n, 0, 1, count))
+        step = ops.max_(differ, arg=(1,)) if n.shape[1] else ops.const(False, dtypes.bool_, (count - 1, 1))
+        return ops.cumsum(axes.cast(axes.pad_axis(axes.drop_axes(step, (1,)), 0, 1, 0), dtypes.int64), arg=0)
+
+    run = apply("unique", number_of_run, arranged) if count else order
+    like = from_node(ops.const(0, dtypes.int64, (count,)), x.cell.device)
+    starts_of, *rest = _tuple(_distinct("unique", like, run, order, return_inverse, return_counts))
+    first = searchsorted(run, starts_of)
+    results = (x.index_select(axis, order.gather(0, first)), *rest)
+    return results[0] if len(results) == 1 else results
+
+
+def _tuple(value: Any) -> tuple[Any, ...]:
+    return value if isinstance(value, tuple) else (value,)
+
+
+@function("unique_consecutive")
+def unique_consecutive(input: Tensor, return_inverse: bool = False, return_counts: bool = False,  # noqa: A002
+                       dim: int | None = None) -> Any:
+    """The first element of every run of equal elements of the flattened tensor. Realizes input."""
+    if dim is not None and input.ndim != 1:
+        raise ArgumentError("[unique_consecutive] takes a dim only for 1-d tensors: flatten, or use unique(dim=...)")
+    return _distinct("unique_consecutive", input, input.reshape(-1), None, return_inverse, return_counts)
+
+
+@creator("isin")
+def isin(elements: Any, test_elements: Any, *, assume_unique: bool = False, invert: bool = False) -> Tensor:
+    """Which elements are among test_elements."""
+    given = [check_operand("isin", v) for v in (elements, test_elements)]
+    tensors = [v for v in given if isinstance(v, Tensor)]
+    x, among = (v if isinstance(v, Tensor) else from_node(ops.const(v, tensors[0]._dtype), tensors[0].cell.device)
+                for v in given)
+    dtype = dtypes.promote(x._dtype, among._dtype)
+
+    def build(a: Node, b: Node) -> Node:
+        if not b.size:
+            return axes.full(invert, a, dtypes.bool_)
+        rows = axes.reshape(axes.cast(b, dtype), (b.size,))
+        rows, _ = ordering.sort(rows, 0, False)
+        flat = axes.reshape(axes.cast(a, dtype), (a.size,))
+        place = ordering.search(rows, flat, False)
+        found = ops.gather(rows, ops.minimum(place, axes.full(b.size - 1, place)), arg=(0,))
+        same = axes.reshape(ops.eq(found, flat), a.shape)
+        return ops.bitnot(same) if invert else same
+
+    return apply("isin", build, x.detach(), among.detach())
