@@ -12,11 +12,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from lazygrad.codegen.contraction import contract
-from lazygrad.codegen.loop_cost import Vectors, cost, lanes_of, values_in, varying_names, vector_cost
+from lazygrad.codegen.loop_cost import Vectors, cost, lanes_of, stride, values_in, varying_names, vector_cost
 from lazygrad.codegen.loopnest import If, Let, Load, Loop, LoopNest, Statement, Store, statement_values, walk
-from lazygrad.codegen.transform import collapse, find_loop, interchange, mark, merge_loops, split_divisions
+from lazygrad.codegen.transform import collapse, find_loop, interchange, mark, merge_loops, split, split_divisions
 from lazygrad.codegen.transform_cpu import (
-    accumulators, chunk_reduction, coalesce, divide, is_transposed, publish, transpose_tiles)
+    FREE, accumulators, chunk_reduction, chunk_rows, coalesce, divide, is_transposed, publish, transpose_tiles)
 from lazygrad.expr import Var
 from lazygrad.helpers import ceil_div, product, round_up
 from lazygrad.source import Target
@@ -26,6 +26,10 @@ WORTH_SHARING = 40_000.0  # cycles of a phase below which one worker does it all
 WORTH_HANDING = 20_000.0  # cycles of a chunk that a worker takes at once
 CHUNKS = 8  # per worker: enough for an even end
 BLOCK_BYTES = 16 << 10  # of an array, in one block of a long vector loop
+STREAMED = 4  # rows that are added together before the sums go back to memory
+SMALL = 40.0  # instructions in all turns of a loop that is written out
+LEAST_TILE = 4
+TILES_TOGETHER = 4  # along each side of a square of transposed tiles
 BUSY = 12.0  # instructions in a turn that keep the processor busy without several vectors together
 
 
@@ -105,9 +109,14 @@ def optimize_phase(nest: LoopNest, target: Target) -> LoopNest:
     phase = phase_of(nest)
     if not phase.chain:
         return mark_inner(nest, target)
-    tiled = transpose(nest, phase, target)
-    if tiled is not None:
-        return tiled
+    other = transpose(nest, phase, target) or chunk(nest, phase, target)
+    if other is not None:
+        return other
+    return run_in_lanes(nest, phase, target)
+
+
+def run_in_lanes(nest: LoopNest, phase: Phase, target: Target) -> LoopNest:
+    """The cheapest loops in lanes, the outer ones shared."""
     best, least = None, inner_cost(phase, target)
     for loop in phase.chain:
         price = chain_cost(phase, loop, target)
@@ -115,7 +124,7 @@ def optimize_phase(nest: LoopNest, target: Target) -> LoopNest:
             best, least = loop.var, price
     if best is None:
         return share(mark_inner(nest, target), target, None)
-    nest = innermost(nest, phase, best)
+    nest = unroll_small(innermost(nest, phase, best))
     return share(nest, target, best)
 
 
@@ -140,7 +149,8 @@ def body_cost(body: Sequence[Statement], target: Target) -> float:
 
 def best_inner(loop: Loop, target: Target) -> bool:
     """Whether a loop can run in lanes itself: free, and with straight code inside."""
-    return loop.kind in ("domain", "reduce") and not any(isinstance(s, Loop) for s in walk(loop.body))
+    straight = not any(isinstance(s, Loop) and s.kind != "unroll" for s in walk(loop.body))
+    return loop.kind in ("domain", "reduce") and straight
 
 
 def chain_cost(phase: Phase, loop: Loop, target: Target) -> float:
@@ -160,6 +170,24 @@ def innermost(nest: LoopNest, phase: Phase, var: Var) -> LoopNest:
     names = [loop.var.name for loop in phase.chain]
     for inner in names[names.index(var.name) + 1:]:
         nest = interchange(nest, var.name, inner)
+    return nest
+
+
+def sink(nest: LoopNest, name: str) -> LoopNest:
+    """A loop moved inside all loops that are nested directly in it."""
+    while True:
+        body = find_loop(nest.body, name).body
+        if len(body) != 1 or not isinstance(body[0], Loop):
+            return nest
+        nest = interchange(nest, name, body[0].var.name)
+
+
+def unroll_small(nest: LoopNest) -> LoopNest:
+    """Short loops inside the chain written out: their indices become constants, neighbours share loads."""
+    for s in list(walk(phase_of(nest).core)):
+        if isinstance(s, Loop) and s.kind in FREE and s.var.extent * values_in(s.body) <= SMALL:
+            if not any(isinstance(inner, Loop) and inner.kind != "unroll" for inner in walk(s.body)):
+                nest = mark(nest, s.var.name, "unroll")
     return nest
 
 
@@ -270,6 +298,52 @@ def spread(nest: LoopNest, outer: Sequence[Var], wanted: int, cycles: float) -> 
     return mark(nest, name, "parallel", grain=grain)
 
 
+# Reductions with few loops around them, or with long rows around them
+
+
+def chunk(nest: LoopNest, phase: Phase, target: Target) -> LoopNest | None:
+    """A phase with one long reduction cut in chunks, where the chain has too few turns for the workers; or where
+    neighbours in memory lie along the chain: then rows are read in order and the sums wait in memory."""
+    loops = [s for s in phase.core if isinstance(s, Loop)]
+    if len(loops) != 1 or loops[0].kind != "reduce":
+        return None
+    loop, found = loops[0], accumulators(loops[0])
+    if not found or any(a.size != 1 or a.space != "register" for a in found):
+        return None
+    wanted = workers_wanted(phase, target)
+    columns, last = product_of(phase.chain), phase.chain[-1]
+    lanes = lanes_of(phase.core, target.vector_bytes)
+    in_lanes = chain_cost(phase, last, target) < inner_cost(phase, target)
+    turns = columns // min(last.var.extent, 4 * lanes) if in_lanes else columns
+    wide = last.var.extent >= 8 * lanes and traffic(phase.chain[0]) > 4 * target.l2_bytes
+    stream = wide and loop.var.extent >= 16 * STREAMED and runs_along(loop, last, lanes)
+    chunks = min(wanted, loop.var.extent // (STREAMED if stream else 2))
+    if wanted < 2 or chunks < 2 or not (stream or turns < 2 * target.threads):
+        return None
+    if chunks * columns * 4 > columns * loop.var.extent:
+        return None
+    size = ceil_div(loop.var.extent, chunks)
+    size = round_up(size, STREAMED) if stream else size
+    nest = chunk_rows(nest, loop.var.name, size, stream)
+    if not stream:
+        return each_phase(nest, lambda part: run_in_lanes(part, phase_of(part), target))
+    name = f"{loop.var.name}_i"
+    nest = split(nest, name, STREAMED)
+    nest = mark(sink(nest, f"{name}_i"), f"{name}_i", "unroll")
+    first, *others = nest.body
+    head = share(mark_inner(replace(nest, body=(first,)), target), target, None)
+    tail = each_phase(replace(nest, body=tuple(others), recipe=()), lambda part: run_in_lanes(part, phase_of(part), target))
+    return replace(head, body=(*head.body, *tail.body), recipe=(*head.recipe, *tail.recipe))
+
+
+def runs_along(loop: Loop, chain: Loop, lanes: int) -> bool:
+    """Whether a reduce loop holds straight code whose loads are contiguous along a chain loop, or constant."""
+    vectors = Vectors(chain.var, lanes, varying_names(loop.body, chain.var))
+    loads = [v for s in walk(loop.body) for v in statement_values(s) if isinstance(v, Load)]
+    straight = not any(isinstance(s, Loop) for s in walk(loop.body))
+    return straight and all(stride(v.index, vectors) in (0, 1) for v in loads)
+
+
 # Transposes
 
 
@@ -283,25 +357,37 @@ def transpose(nest: LoopNest, phase: Phase, target: Target) -> LoopNest | None:
     for loop in phase.chain[:-1]:
         outer = loop.var
         found = [v for v in loads if is_transposed(v, outer, inner)]
-        if found and min(outer.extent, inner.extent) >= lanes and all(v.dtype.itemsize >= 4 for v in found):
-            return _tiled(nest, phase, outer, inner, lanes, target)
+        size = 1 << min(lanes, outer.extent, inner.extent).bit_length() - 1
+        if found and size >= LEAST_TILE and all(v.dtype.itemsize >= 4 for v in found):
+            return _tiled(nest, outer.name, inner.name, size, target)
     return None
 
 
-def _tiled(nest: LoopNest, phase: Phase, outer: Var, inner: Var, lanes: int, target: Target) -> LoopNest:
-    """Both loops in blocks of `lanes`, the blocks' loops innermost; what is left over runs in plain lanes."""
-    nest = divide(divide(nest, outer.name, lanes), inner.name, lanes)
-    return each_phase(nest, lambda part: _tile(part, f"{outer.name}_i", f"{inner.name}_i", lanes, target))
+def _tiled(nest: LoopNest, outer: str, inner: str, size: int, target: Target) -> LoopNest:
+    """Both loops in blocks of `size`, the blocks' loops innermost. Where there are many tiles, squares of them are
+    visited together, so that a page of memory is touched once for several tiles."""
+    square = size * TILES_TOGETHER
+    if min(find_loop(nest.body, name).var.extent for name in (outer, inner)) >= 4 * square:
+        nest = divide(divide(nest, outer, square), inner, square)
+        return each_phase(nest, lambda part: _tile(part, f"{outer}_i", f"{inner}_i", size, target))
+    nest = divide(divide(nest, outer, size), inner, size)
+    return each_phase(nest, lambda part: _tile(part, f"{outer}_i", f"{inner}_i", size, target))
 
 
-def _tile(nest: LoopNest, outer: str, inner: str, lanes: int, target: Target) -> LoopNest:
-    names = [loop.var.name for loop in phase_of(nest).chain]
-    if not {outer, inner} <= set(names):
-        return mark_inner(nest, target)
+def _tile(nest: LoopNest, outer: str, inner: str, size: int, target: Target) -> LoopNest:
+    """A part whose loops are multiples of a tile becomes tiles; what is left over, smaller tiles or plain lanes."""
+    phase = phase_of(nest)
+    extents = {loop.var.name: loop.var.extent for loop in phase.chain}
+    if not {outer, inner} <= set(extents):
+        return transpose(nest, phase, target) or run_in_lanes(nest, phase, target)
+    blocks = len(phase.chain) - 2
     for name in (outer, inner):
-        phase = phase_of(nest)
-        nest = innermost(nest, phase, find_loop(nest.body, name).var)
+        nest = innermost(nest, phase_of(nest), find_loop(nest.body, name).var)
     wanted, cycles = workers_wanted(phase_of(nest), target), total_cycles(phase_of(nest).chain[0], target)
-    blocks = [loop.var for loop in phase_of(nest).chain[:-2]]
-    nest = transpose_tiles(nest, outer, inner, lanes)
-    return spread(nest, blocks, wanted, cycles) if wanted > 1 and blocks else nest
+    if extents[outer] > size:
+        nest = split(split(nest, outer, size), inner, size)
+        nest = interchange(nest, f"{outer}_i", f"{inner}_o")
+        outer, inner = f"{outer}_i", f"{inner}_i"
+    shared = [loop.var for loop in phase_of(nest).chain[:blocks]]
+    nest = transpose_tiles(nest, outer, inner, size)
+    return spread(nest, shared, wanted, cycles) if wanted > 1 and shared else nest

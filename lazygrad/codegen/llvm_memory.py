@@ -16,7 +16,7 @@ from lazygrad.codegen.loopnest import Array
 from lazygrad.expr import Expr, Guard
 
 Guards = tuple[Guard, ...]
-MAX_SHUFFLED_STRIDE = 4
+MAX_SHUFFLED_STRIDE = 8  # up to here whole runs of memory are loaded and their lanes picked
 
 
 class NeedsMemory(Exception):

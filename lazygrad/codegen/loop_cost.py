@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from lazygrad import expr
 from lazygrad.codegen.llvm_index import lane_stride
+from lazygrad.codegen.llvm_memory import MAX_SHUFFLED_STRIDE
 from lazygrad.codegen.loopnest import (
     Accumulate, Compute, If, IndexValue, Let, Load, Loop, Read, Select, Statement, Store, Value, statement_values, walk)
 from lazygrad.expr import Dynamic, Expr, Var
@@ -20,7 +21,6 @@ _WEIGHTS = {"div": _DIVISION, "reciprocal": _DIVISION, "sqrt": _DIVISION, "rsqrt
      "atan", "atan2", "sinh", "cosh", "asinh", "acosh", "atanh"), _MATH)
 _ONE_BY_ONE = {"floordiv", "truncdiv", "remainder", "fmod"}  # no vector instructions: a lane after the other
 LANE = 1.5  # an element of a gather or scatter
-SHUFFLED = 3.0  # a vector of every second to fourth element
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ def access_cost(e: Expr, vectors: Vectors | None) -> float:
         return LANE * vectors.lanes + 4 * sum(isinstance(a, expr.Quotient | expr.Remainder) for a in expr.atoms(e))
     if step in (0, 1, -1):
         return 1.0
-    return SHUFFLED if abs(step) <= 4 else LANE * vectors.lanes
+    return float(abs(step)) if abs(step) <= MAX_SHUFFLED_STRIDE else LANE * vectors.lanes
 
 
 def vector_cost(loop: Loop, lanes: int) -> float:

@@ -13,6 +13,7 @@ from lazygrad.codegen.loopnest import (
 from lazygrad.codegen.transform import Body, noted, rewrite_loop
 from lazygrad.dtype import DType
 from lazygrad.expr import Expr, Quotient, Remainder, Var
+from lazygrad.helpers import product
 from lazygrad.ops import OPS
 
 FREE = ("domain", "reduce")  # kinds of loops whose iterations may be reordered
@@ -154,15 +155,71 @@ def _chunks(loop: Loop, size: int, setup: list[Store], body: list[Statement]) ->
     chunk = split.var
     inner = split.body
     partial = {a: Array(f"partial_{a.name}", a.dtype, max(chunk.extent, 1), "temporary") for a in found}
-    place = expr.var(chunk.name, chunk.extent)
+    place = _at(chunk)
     start = [Store(a, expr.ZERO, Constant(identity(op, a.dtype), a.dtype)) for a, op in found.items()]
     stores = [Store(partial[a], place, Load(a, expr.ZERO)) for a in found]
     workers = replace(split, kind="domain", body=(*start, *inner, *stores))
     fold = Var(f"{chunk.name}_fold", chunk.extent)
-    at = expr.var(fold.name, fold.extent)
-    steps = tuple(Accumulate(a, expr.ZERO, op, Load(partial[a], at)) for a, op in found.items())
+    steps = tuple(Accumulate(a, expr.ZERO, op, Load(partial[a], _at(fold))) for a, op in found.items())
     rest = [s for s in _rest(loop, size) if not _empty(s)]
     return [workers, *setup, Loop(fold, steps, "reduce"), *rest]
+
+
+def chunk_rows(nest: LoopNest, name: str, size: int, stream: bool) -> LoopNest:
+    """    for j in 8:                    for c in 3: for j in 8:
+        a = 0                            a = 0; for k_i in 4: a += x[4*c + k_i, j]; partial[c, j] = a
+        for k in 14: a += x[k, j]   ->   for j in 8:
+        y[j] = a                           a = 0; for c in 3: a += partial[c, j]; for k_rest in 2: a += x[12 + k_rest, j]
+                                           y[j] = a                                                          (size 4)
+
+    `stream`: the first part runs along rows, `for c: for k_i: for j: partial[c, j] += x[4*c + k_i, j]`, which reads
+    memory in order. The loops around the reduction must hold nothing but each other.
+    """
+    chain: list[Loop] = []
+    body = nest.body
+    while len(body) == 1 and isinstance(body[0], Loop) and body[0].kind == "domain":
+        chain.append(body[0])
+        body = body[0].body
+    number = next(i for i, s in enumerate(body) if isinstance(s, Loop) and s.var.name == name)
+    loop = body[number]
+    assert isinstance(loop, Loop)
+    found = accumulators(loop)
+    split = _blocks(loop, size)
+    columns = product(outer.var.extent for outer in chain)
+    partial = {a: Array(f"partial_{a.name}", a.dtype, split.var.extent * columns, "temporary") for a in found}
+    column = expr.flatten((_at(outer.var) for outer in chain), (outer.var.extent for outer in chain))
+    place = _at(split.var) * columns + column
+    lets = tuple(s for s in body[:number] if isinstance(s, Let))
+    start = {a: Constant(identity(op, a.dtype), a.dtype) for a, op in found.items()}
+    if stream:
+        clear = _nested(chain, tuple(Store(partial[a], place, start[a]) for a in found))
+        inner = split.body[0]
+        assert isinstance(inner, Loop)
+        steps = tuple(replace(s, array=partial[s.array], index=place)
+                      if isinstance(s, Accumulate) and s.array in partial else s for s in inner.body)
+        first: Body = (clear, replace(inner, kind="serial", body=(_nested(chain, lets + steps),)))
+    else:
+        stores = tuple(Store(partial[a], place, Load(a, expr.ZERO)) for a in found)
+        first = (_nested(chain, (*lets, *(Store(a, expr.ZERO, start[a]) for a in found), *split.body, *stores)),)
+    fold = Var(f"{split.var.name}_fold", split.var.extent)
+    folded = tuple(Accumulate(a, expr.ZERO, op, Load(partial[a], _at(fold) * columns + column)) for a, op in found.items())
+    rest = tuple(s for s in _rest(loop, size) if not _empty(s))
+    second = _nested(chain, (*body[:number], Loop(fold, folded, "reduce"), *rest, *body[number + 1:]))
+    words = f"chunk_rows({name},{size}{',stream' if stream else ''})"
+    return noted(nest, (replace(split, kind="domain", body=first), second), words)
+
+
+def _at(var: Var) -> Expr:
+    return expr.var(var.name, var.extent)
+
+
+def _nested(chain: Iterable[Loop], body: Body) -> Loop:
+    """The loops of a chain around a body."""
+    for loop in reversed(list(chain)):
+        body = (replace(loop, body=body),)
+    result = body[0]
+    assert isinstance(result, Loop)
+    return result
 
 
 def identity(combine: str, dtype: DType) -> bool | int | float:
