@@ -191,8 +191,19 @@ def _copysign(x: Node, y: Node) -> Node:
 
 def _heaviside(x: Node, y: Node) -> Node:
     zero = ops.like(0, x)
-    step = ops.cast(ops.lt(zero, x), arg=x.dtype)
-    return ops.where(ops.ne(x, x), x, ops.where(ops.eq(x, zero), y, step))
+    return ops.where(ops.eq(x, zero), y, ops.cast(ops.lt(zero, x), arg=x.dtype))
+
+
+def _hypot(x: Node, y: Node) -> Node:
+    # the squares of x and y may overflow or vanish: those of their quotient do not
+    a, b = ops.abs_(x), ops.abs_(y)
+    high, low = ops.maximum(a, b), ops.minimum(a, b)
+    infinite = ops.bitor(_is_infinite(x), _is_infinite(y))
+    safe = ops.where(ops.bitor(infinite, ops.eq(high, ops.like(0, x))), ops.like(1, x), high)
+    share = ops.div(ops.where(infinite, ops.like(0, x), low), safe)
+    value = ops.mul(high, ops.sqrt(ops.add(ops.mul(share, share), ops.like(1, x))))
+    value = ops.where(infinite, ops.like(math.inf, x), value)
+    return ops.surrogate(value, ops.sqrt(ops.add(ops.mul(x, x), ops.mul(y, y))))
 
 
 def _skip_nan(choose: Callable[[Node, Node], Node]) -> Callable[[Node, Node], Node]:
@@ -204,7 +215,7 @@ minimum = _binary("minimum", ops.minimum, False)
 _binary("fmax", _skip_nan(ops.maximum), False)
 _binary("fmin", _skip_nan(ops.minimum), False)
 _binary("atan2", ops.atan2, True, "arctan2")
-_binary("hypot", lambda x, y: ops.sqrt(ops.add(ops.mul(x, x), ops.mul(y, y))), True)
+_binary("hypot", _hypot, True)
 _binary("logaddexp", _log_add(1.0), True)
 _binary("logaddexp2", lambda x, y: _log_add(math.log(2))(x, y), True)
 _binary("xlogy", _xlogy, True)

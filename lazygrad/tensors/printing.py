@@ -11,6 +11,7 @@ from lazygrad import dtype as dtypes
 from lazygrad.errors import ArgumentError
 from lazygrad.tensors import promotion
 from lazygrad.tensors.core import Tensor, creator, method
+from lazygrad.tensors.devices import canonical_device
 from lazygrad.tensors.values import read
 
 
@@ -106,7 +107,7 @@ def _edges(values: np.ndarray) -> np.ndarray:
 def _suffixes(x: Tensor) -> list[str]:
     inferred = (dtypes.bool_, dtypes.int64, promotion.get_default_dtype())
     empty = x._shape.numel() == 0
-    suffixes = [f"device='{x.device}'"] if x.cell.device != "CPU" else []
+    suffixes = [f"device='{x.device}'"] if x.cell.device != canonical_device(None) else []
     if empty and x.ndim != 1:
         suffixes.append(f"size={tuple(x._shape)}")
     if x._dtype not in inferred or (empty and x._dtype is not promotion.get_default_dtype()):

@@ -78,9 +78,7 @@ def mean(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: DType 
          axis: Any = None, out: Tensor | None = None) -> Tensor:
     """The mean over dimensions, all by default. Raises DTypeError for integers unless a float dtype is given."""
     target = dtype or input._dtype
-    if target.kind != "float":
-        raise DTypeError(f"[mean] mean(): could not infer output dtype. Input dtype must be either a floating point or "
-                         f"complex dtype. Got: {pytorch_name(target)}. Convert with .float() first")
+    _require_float("mean", target)
     axes = axes_of("mean", dim if axis is None else axis, input.ndim)
     count = product(input._shape[a] for a in axes)
     wide = target.accumulator
@@ -88,9 +86,16 @@ def mean(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: DType 
     return _stored(div(total, float(count)).to(target), out)
 
 
+def _require_float(name: str, dtype: DType) -> None:
+    if dtype.kind != "float":
+        raise DTypeError(f"[{name}] {name}(): could not infer output dtype. Input dtype must be either a floating point or "
+                         f"complex dtype. Got: {pytorch_name(dtype)}. Convert with .float() first")
+
+
 @function("nanmean")
 def nanmean(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: DType | None = None) -> Tensor:
-    """The mean of what is not NaN."""
+    """The mean of what is not NaN. Raises DTypeError for integers."""
+    _require_float("nanmean", dtype or input._dtype)
     count = sum_(input.isnan().logical_not(), dim, keepdim)
     return div(nansum(input, dim, keepdim, dtype=dtype), count)
 
@@ -156,7 +161,9 @@ amax, amin = _even("amax", ops.max_), _even("amin", ops.min_)
 
 @function("aminmax")
 def aminmax(input: Tensor, *, dim: int | None = None, keepdim: bool = False) -> tuple[Tensor, Tensor]:
-    """The least and the greatest element."""
+    """The least and the greatest element, of all or along one dimension."""
+    if dim is not None:
+        axis_of("aminmax", dim, input.ndim)
     return amin(input, () if dim is None else dim, keepdim), amax(input, () if dim is None else dim, keepdim)
 
 
@@ -354,7 +361,7 @@ def logsumexp(input: Tensor, dim: Any, keepdim: bool = False) -> Tensor:
 
 
 def _along(name: str, build: Callable[[Node, tuple[int, ...]], Node]) -> Callable[..., Tensor]:
-    def normalize(input: Tensor, dim: int | None = None, dtype: DType | None = None) -> Tensor:
+    def normalize(input: Tensor, dim: int | None, dtype: DType | None = None) -> Tensor:
         x = input if dtype is None else input.to(dtype)
         if x._dtype.kind != "float":
             raise DTypeError(f"[{name}] \"{name}_lastdim_kernel_impl\" not implemented for '{pytorch_name(x._dtype)}': convert "
