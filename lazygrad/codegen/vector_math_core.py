@@ -14,6 +14,9 @@ from lazygrad.codegen.llvm_builder import Builder
 from lazygrad.codegen.llvm_values import Value
 from lazygrad.codegen.vector_math_tables import PARTS, POLYNOMIALS
 
+# log(2) as a sum whose first part times any exponent is exact
+LN2_HEAD = int(PARTS["ln2"]["double"][0] * 2.0**42) / 2.0**42
+LN2_TAIL = PARTS["ln2"]["double"][0] - LN2_HEAD + PARTS["ln2"]["double"][1]
 INF, NAN = float("inf"), float("nan")
 
 
@@ -104,6 +107,29 @@ def rounded(b: Builder, x: Value, factor: float, offset: int = 0) -> tuple[Value
 
 def exp_pieces(b: Builder, x: Value) -> tuple[Value, Value]:
     """p and s with exp(x) = p * s * s, so that neither product overflows or rounds before exp itself does."""
+    return (_exp_pieces_float if x.type == "float" else _exp_pieces_double)(b, x)
+
+
+def _exp_pieces_double(b: Builder, x: Value) -> tuple[Value, Value]:
+    """x - n log(2) in two doubles, the first of them exact, so that little but the last rounding is left."""
+    n, _ = rounded(b, x, parts("log2e", "double")[0])
+    exact = b.fma(n, -LN2_HEAD, x)
+    small = b.fmul(n, LN2_TAIL)
+    r = b.fsub(exact, small)
+    r_low = b.fsub(b.fsub(exact, r), small)
+    p = one_plus(b, r, b.fma(b.fmul(r, r), polynomial(b, r, "exp"), r_low))
+    m, power = rounded(b, n, 0.5)
+    _, odd_power = rounded(b, b.fma(m, -2.0, n), 1.0)
+    return b.fmul(p, odd_power), power
+
+
+def one_plus(b: Builder, x: Value, small: Value) -> Value:
+    """1 + x + small for |x| < 1, rounded nearly once."""
+    high = b.fadd(x, 1.0)
+    return b.fadd(high, b.fadd(b.fadd(b.fsub(b.like(x, 1.0), high), x), small))
+
+
+def _exp_pieces_float(b: Builder, x: Value) -> tuple[Value, Value]:
     log2e, (high, low) = parts("log2e", x.type)[0], parts("ln2", x.type)
     n, power = rounded(b, x, 0.5 * log2e)  # half the exponent: a wider interval costs less than two powers
     r = b.fma(n, -2 * low, b.fma(n, -2 * high, x))

@@ -12,6 +12,7 @@ from lazygrad.codegen.vector_math_core import (
     by_type,
     exp_pieces,
     mantissa,
+    one_plus,
     parts,
     polynomial,
     rounded,
@@ -53,7 +54,9 @@ def _erfc_positive(b: Builder, a: Value) -> Value:
 
 def _erfc_double(b: Builder, x: Value) -> Value:
     positive = _erfc_positive(b, b.fabs(x))
-    return b.select(b.fcmp("olt", x, 0.0), b.fsub(b.like(x, 2.0), positive), positive)
+    outer = b.select(b.fcmp("olt", x, 0.0), b.fsub(b.like(x, 2.0), positive), positive)
+    central = b.fsub(b.like(x, 1.0), _erf_small(b, x))
+    return b.select(b.fcmp("olt", b.fabs(x), 0.5), central, outer)
 
 
 erf = by_type(_erf_float, _erf_double)
@@ -122,8 +125,7 @@ def _exp2_of_pair(b: Builder, t: Value, t_low: Value) -> Value:
     e = b.fmul(r, ln2)
     e_low = b.fma(b.fadd(b.fsub(exact, r), t_low), ln2, b.fma(r, ln2_low, b.fma(r, ln2, b.fneg(e))))
     small = b.fma(b.fmul(e, e), polynomial(b, e, "exp"), b.fma(e_low, e, e_low))
-    high = b.fadd(e, 1.0)
-    p = b.fadd(high, b.fadd(b.fadd(b.fsub(b.like(e, 1.0), high), e), small))
+    p = one_plus(b, e, small)
     m, power = rounded(b, n, 0.5)
     _, other = rounded(b, b.fsub(n, m), 1.0)
     return b.fmul(b.fmul(p, power), other)
