@@ -67,8 +67,33 @@ def gather_uses(use: Use, place: Callable[[Use, int], Expr]) -> list[Use]:
 
 
 def loop_variables(shape: tuple[int, ...], prefix: str = "i") -> tuple[Expr, ...]:
-    """One loop variable per axis, the constant 0 where the axis has size 1."""
-    return tuple(expr.var(f"{prefix}{axis}", n) for axis, n in enumerate(shape))
+    """One loop variable per axis, the constant 0 where the axis has size 1.
+
+    Axes of size 1 are not counted in the names, so that shapes that differ by them have the same loops.
+    """
+    numbers = iter(range(len(shape)))
+    return tuple(expr.ZERO if n == 1 else expr.var(f"{prefix}{next(numbers)}", n) for n in shape)
+
+
+def domain_of(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The extents of the loops over a shape: its axes without those of size 1."""
+    return tuple(n for n in shape if n != 1)
+
+
+def is_own_element(use: Use, domain: tuple[int, ...]) -> bool:
+    """Whether the loops over a domain visit each element of a node on their way, and this use is that element."""
+    loops = {v for e in loop_variables(domain) for v in expr.variables(e)}
+    found = []
+    for size, index in zip(use.node.shape, use.index, strict=True):
+        if size == 1:
+            continue
+        if len(index.terms) != 1 or index.constant or index.terms[0][1] != 1:
+            return False
+        found.append(index.terms[0][0])
+    sizes = [n for n in use.node.shape if n != 1]
+    plain = len(set(found)) == len(found) and all(v in loops and isinstance(v, Var) and v.extent == n
+                                                  for v, n in zip(found, sizes, strict=True))
+    return plain and not use.guards
 
 
 def reduce_variables(node: Node, prefix: str) -> dict[int, Expr]:

@@ -18,7 +18,7 @@ from lazygrad.backend import Kernel, compile_group
 from lazygrad.dtype import DType, from_storage, to_storage
 from lazygrad.fuse import fuse, inputs_in_plan
 from lazygrad.graph import Node, intern, topological
-from lazygrad.helpers import round_up
+from lazygrad.helpers import product, round_up
 from lazygrad.interpret import interpret
 from lazygrad.report import Story
 from lazygrad.runtime.device import Buffer, Device
@@ -131,18 +131,14 @@ class Plan:
                 memory: dict[Hashable, Buffer], sources: Sequence[Node]) -> Node:
         if isinstance(slot, int):
             return sources[slot]
-        buffer = memory[_memory_name(slot, self.donated_number(slot))]
-        if slot.kind == "slab":
-            buffer = buffer.slice(offset, dtype.itemsize * int(np.prod(shape)))
+        if slot.kind == "donated":
+            old = sources[self.donated[slot.number]].arg
+            buffer = old.slice(0, old.nbytes)  # the same memory under a new name: what was known of the old value is void
+        else:
+            buffer = memory[slot.kind, slot.number]
+            if slot.kind == "slab":
+                buffer = buffer.slice(offset, dtype.itemsize * product(shape))
         return ops.buffer(buffer, dtype, shape)
-
-    def donated_number(self, slot: Slot) -> int:
-        """The number of the source that a donated slot is."""
-        return self.donated[slot.number] if slot.kind == "donated" else -1
-
-
-def _memory_name(slot: Slot, source: int) -> Hashable:
-    return ("source", source) if slot.kind == "donated" else (slot.kind, slot.number)
 
 
 _plans: dict[Hashable, Plan] = {}

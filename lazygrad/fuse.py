@@ -174,6 +174,7 @@ class Fusion:
     def _chain_costs(self) -> dict[Node, tuple[int, int]]:
         """For each node, the operations and the loads of computing one element from what is in memory."""
         costs: dict[Node, tuple[int, int]] = {}
+        self.own: dict[Node, tuple[int, int]] = {}
         for node in self.order:
             if node.op.name in IN_MEMORY:
                 costs[node] = (0, 1)
@@ -181,8 +182,12 @@ class Fusion:
             inputs = [costs[i] for i in inputs_in_plan(node)]
             scale = weight(node) if node.op.kind == "reduce" else 1
             flops = scale * sum(f for f, _ in inputs) + weight(node)
-            costs[node] = min(flops, 1 << 40), min(scale * sum(b for _, b in inputs), 1 << 40)
-        return costs
+            loads = scale * sum(b for _, b in inputs)
+            if len(self.users[node]) > 1 and flops > CHEAP or node in self.targets or is_special(node):
+                self.own[node] = min(flops, 1 << 40), min(loads, 1 << 40)
+                flops, loads = 0, 1  # users will most likely find it stored
+            costs[node] = min(flops, 1 << 40), min(loads, 1 << 40)
+        return {**costs, **self.own}
 
     def run(self) -> list[Cluster]:
         for node in reversed(self.order):
@@ -210,7 +215,23 @@ class Fusion:
                 return
         elif not must and self.is_cheap(node) and self.duplicate(node, homes):
             return
-        self.store(node, homes, reason)
+        if not self.store_inside(node, homes, reason):
+            self.store(node, homes, reason)
+
+    def store_inside(self, node: Node, homes: list[Cluster], reason: str) -> bool:
+        """Store the node from a kernel that computes it for its own use; its other users read it from there."""
+        for home in homes:
+            others = [c for c in homes if c is not home]
+            uses = home.wanted(node, self.users[node])
+            if others and not self.refuse(home, node, uses, True) and not any(_waits(home, c) for c in others):
+                home.add(node, uses)
+                home.outputs.append(node)
+                self.homes[node] = [home]
+                self.stored[node] = home
+                self.reasons[node] = reason
+                home.readers.update(others)
+                return True
+        return False
 
     # Joining
 
@@ -221,7 +242,7 @@ class Fusion:
             return f"the kernel has {MAX_NODES} nodes already"
         if grown > self.max_parameters:
             return f"the kernel would take more than {self.max_parameters} buffers"
-        if must and (cluster.special or not self._own_element(cluster, node, uses)):
+        if must and (cluster.special or len(uses) != 1 or not access.is_own_element(uses[0], cluster.domain)):
             return "it is an output, and the kernel does not visit its elements one by one"
         if len(uses) > MAX_USES and self.chains[node] > (0, 1):
             return f"the kernel would evaluate it at {len(uses)} places"
@@ -232,11 +253,6 @@ class Fusion:
         if again > 1 and flops * again > CHEAP * 4 and flops >= CHEAP:
             return f"it would be computed {again + 1:.0f} times over"
         return ""
-
-    def _own_element(self, cluster: Cluster, node: Node, uses: tuple[Use, ...]) -> bool:
-        shape = cluster.domain
-        fits = len(shape) == node.ndim and all(a in (1, b) for a, b in zip(node.shape, shape, strict=True))
-        return fits and uses == (access.at(node, access.loop_variables(shape)),)
 
     def _refuse_reduce(self, cluster: Cluster, node: Node, uses: tuple[Use, ...]) -> str:
         folded = weight(node)
@@ -320,6 +336,8 @@ class Fusion:
 
     def is_cheap(self, node: Node) -> bool:
         """Whether computing a node again costs less than storing and loading it."""
+        if node.op.kind == "movement" and len(node.inputs) == 1 and node.size >= node.inputs[0].size:
+            return True  # its input has no more elements: storing that costs less
         flops, loads = self.chains[node]
         return flops <= CHEAP and loads <= 2
 
@@ -336,7 +354,7 @@ class Fusion:
     def store(self, node: Node, homes: list[Cluster], reason: str) -> None:
         """The node heads a cluster of its own."""
         self.reasons[node] = reason
-        cluster = Cluster([node], node.shape, special=is_special(node))
+        cluster = Cluster([node], access.domain_of(node.shape), special=is_special(node))
         self.stored[node] = cluster
         self.homes[node] = [cluster]
         cluster.readers.update(homes)
@@ -369,6 +387,11 @@ def _nested(a: frozenset, b: frozenset) -> bool:
     return a <= b or b <= a
 
 
+def _waits(a: Cluster, b: Cluster) -> bool:
+    """Whether a must wait for b, directly or through others."""
+    return a in b.readers or _reaches(b, a)
+
+
 def _reaches(a: Cluster, b: Cluster) -> bool:
     """Whether b must wait for a through another cluster."""
     stack = [c for c in a.readers if c is not b]
@@ -399,7 +422,8 @@ def fuse(targets: Sequence[Node], max_parameters: int) -> tuple[list[Group], dic
         inputs = [n for n in inside if n.op.name in IN_MEMORY or (n in stored and n not in cluster.outputs)]
         users = consumers(inside, lambda n: _inner_inputs(n, cluster, stored))
         own = frozenset(n for n in inputs if _reads_own_element(cluster, n, users[n]))
-        groups.append(Group(tuple(cluster.outputs), tuple(inputs), own))
+        elements = tuple(Use(n, ()) if cluster.special else cluster.uses[n][0] for n in cluster.outputs)
+        groups.append(Group(tuple(cluster.outputs), tuple(inputs), cluster.domain, elements, own))
     return groups, fusion.reasons
 
 
@@ -423,14 +447,15 @@ def scalar_groups(targets: Sequence[Node]) -> list[Group]:
         outputs = tuple(n for n in mine if n in stored)
         inside = set(outputs)
         read = topological(outputs, lambda n, inside=inside: () if n in stored and n not in inside else inputs_in_plan(n))
-        groups.append(Group(outputs, tuple(n for n in read if n.op.name in IN_MEMORY or (n in stored and n not in inside))))
+        inputs = tuple(n for n in read if n.op.name in IN_MEMORY or (n in stored and n not in inside))
+        groups.append(Group(outputs, inputs, (), tuple(access.at(n, (expr.ZERO,) * n.ndim) for n in outputs)))
     return [g for g in reversed(groups) if g.outputs]
 
 
 def _reads_own_element(cluster: Cluster, node: Node, users: Sequence[Node]) -> bool:
-    if cluster.special or node.shape != cluster.domain:
-        return False
-    return cluster.wanted(node, users) == (access.at(node, access.loop_variables(cluster.domain)),)
+    uses = cluster.wanted(node, users)
+    whole = not cluster.special and access.domain_of(node.shape) == cluster.domain
+    return whole and len(uses) == 1 and access.is_own_element(uses[0], cluster.domain)
 
 
 def _inner_inputs(node: Node, cluster: Cluster, stored: set[Node]) -> tuple[Node, ...]:

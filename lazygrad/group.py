@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 
+from lazygrad.access import Use
+from lazygrad.expr import Size
 from lazygrad.graph import Node, topological
 from lazygrad.helpers import product
 
@@ -13,12 +15,15 @@ from lazygrad.helpers import product
 class Group:
     """Outputs are stored to memory; inputs are in memory before (buffers, scalars, outputs of earlier groups).
 
+    `domain`: the extents of the kernel's loops; `elements`: for each output, its element that an iteration stores.
     `own_reads`: the inputs of which each iteration reads nothing but its own element, so that an output may overwrite
     them in place.
     """
 
     outputs: tuple[Node, ...]
     inputs: tuple[Node, ...]
+    domain: tuple[Size, ...]
+    elements: tuple[Use, ...]
     own_reads: frozenset[Node] = frozenset()
 
     def nodes(self) -> list[Node]:
@@ -38,7 +43,8 @@ def group_key(group: Group, places: Mapping[Node, tuple[int, int]]) -> Hashable:
             rows.append((places[node], node.dtype.name, node.shape))
         else:
             rows.append((node.op.name, node.dtype.name, node.shape, node.arg, tuple(number[i] for i in node.inputs)))
-    return tuple(rows), tuple((number[o], places[o]) for o in group.outputs)
+    stored = tuple((number[o], places[o], use.index) for o, use in zip(group.outputs, group.elements, strict=True))
+    return tuple(rows), stored, group.domain
 
 
 def name_of(group: Group) -> str:

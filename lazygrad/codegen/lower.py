@@ -194,12 +194,11 @@ class Lowering:
 
     # Outputs
 
-    def store(self, node: Node, place: Place, variables: tuple[Expr, ...]) -> None:
-        """Evaluate the output's element at the loop variables and store it at their level."""
-        use = access.at(node, variables)
+    def store(self, use: Use, place: Place) -> None:
+        """Evaluate an output's element and store it at the level of its loops."""
         value = self.value(use)
-        level = self.level(use)
-        self.scopes[level].body.append(Store(place.array, expr.flatten(use.index, node.shape) + place.offset, value))
+        index = expr.flatten(use.index, use.node.shape) + place.offset
+        self.scopes[self.level(use)].body.append(Store(place.array, index, value))
 
 
 def as_dtype(value: Value, dtype: DType) -> Value:

@@ -12,6 +12,7 @@ from lazygrad.codegen.lower import Lowering, Place, as_dtype
 from lazygrad.codegen.lower_sort import argsort_phases
 from lazygrad.codegen.work import count_work
 from lazygrad.expr import Expr, Var
+from lazygrad.fuse import is_special
 from lazygrad.graph import Node
 from lazygrad.group import Group, name_of
 from lazygrad.ops import OPS
@@ -23,10 +24,10 @@ _SCATTER_COMBINE = {"add": "add", "multiply": "mul", "maximum": "maximum", "mini
 def lower(group: Group, places: Mapping[Node, Place]) -> LoopNest:
     """The naive nest of a group, whose inputs and outputs live at `places`."""
     inputs = {node: places[node] for node in group.inputs}
-    outputs = [(node, places[node]) for node in group.outputs]
-    first = outputs[0][0]
+    first = group.outputs[0]
     build = _SPECIAL.get(first.op.name) or _SPECIAL.get(first.op.kind)
-    body = build(first, inputs, outputs[0][1]) if build and len(outputs) == 1 else _domain(outputs, inputs)
+    special = build is not None and not group.elements[0].index and is_special(first)
+    body = build(first, inputs, places[first]) if build and special else _domain(group, inputs, places)
     parameters: dict[Array, str] = {}
     for node in group.inputs:
         parameters[places[node].array] = "read"
@@ -37,39 +38,22 @@ def lower(group: Group, places: Mapping[Node, Place]) -> LoopNest:
     return count_work(nest)
 
 
-def _domain(outputs: Sequence[tuple[Node, Place]], inputs: Mapping[Node, Place]) -> tuple[Statement, ...]:
-    """Loops over the largest output's shape; smaller outputs are stored at the level that their index needs."""
-    phases: list[Statement] = []
-    waiting = sorted(outputs, key=lambda o: -o[0].size)
-    while waiting:
-        main = waiting[0][0]
-        together = [o for o in waiting if _fits(o[0].shape, main.shape)]
-        waiting = [o for o in waiting if o not in together]
-        phases += _loops(together, main, inputs)
-    return tuple(phases)
-
-
-def _fits(shape: tuple[int, ...], domain: tuple[int, ...]) -> bool:
-    return len(shape) == len(domain) and all(a in (1, b) for a, b in zip(shape, domain, strict=True))
-
-
-def _loops(outputs: Sequence[tuple[Node, Place]], main: Node, inputs: Mapping[Node, Place]) -> list[Statement]:
+def _domain(group: Group, inputs: Mapping[Node, Place], places: Mapping[Node, Place]) -> tuple[Statement, ...]:
+    """Loops over the group's domain; each output is stored at the level that its element needs."""
     lowering = Lowering(inputs)
-    variables = access.loop_variables(main.shape)
-    order = loop_order([node for node, _ in outputs], main, inputs)
+    order = loop_order(group.elements, group.domain, inputs)
     lowering.open(order)
-    for node, place in outputs:
-        lowering.store(node, place, variables)
+    for use in group.elements:
+        lowering.store(use, places[use.node])
     lowering.close(len(order), "domain")
-    return lowering.scopes[0].body
+    return tuple(lowering.scopes[0].body)
 
 
-def loop_order(outputs: Sequence[Node], main: Node, inputs: Mapping[Node, object]) -> list[Var]:
+def loop_order(wanted: Sequence[Use], domain: tuple[int, ...], inputs: Mapping[Node, object]) -> list[Var]:
     """The domain's variables, those that the most reduces depend on outermost: a row's reduces run once per row."""
-    variables = access.loop_variables(main.shape)
-    own = [v for e in variables for v in expr.variables(e) if isinstance(v, Var)]
+    own = [v for e in access.loop_variables(domain) for v in expr.variables(e) if isinstance(v, Var)]
     needed = dict.fromkeys(own, 0)
-    for use in reduce_uses([access.at(node, variables) for node in outputs], inputs):
+    for use in reduce_uses(wanted, inputs):
         for v in access.variables_of(use):
             if isinstance(v, Var) and v in needed:
                 needed[v] += 1
@@ -192,7 +176,9 @@ def _counter(node: Node, variables: Sequence[Expr]) -> Expr | None:
 
 
 def _copy(source: Node, node: Node, inputs: Mapping[Node, Place], place: Place) -> list[Statement]:
-    return _loops([(source, place)], source, inputs)
+    variables = access.loop_variables(source.shape)
+    return list(_domain(Group((source,), tuple(inputs), access.domain_of(source.shape), (access.at(source, variables),)),
+                        inputs, {source: place}))
 
 
 def _cat(node: Node, inputs: Mapping[Node, Place], place: Place) -> tuple[Statement, ...]:
@@ -203,7 +189,7 @@ def _cat(node: Node, inputs: Mapping[Node, Place], place: Place) -> tuple[Statem
             continue
         lowering = Lowering(inputs)
         variables = access.loop_variables(source.shape)
-        order = loop_order([source], source, inputs)
+        order = loop_order([access.at(source, variables)], access.domain_of(source.shape), inputs)
         lowering.open(order)
         value = lowering.value(access.at(source, variables))
         index = tuple(v + offset if axis == node.arg else v for axis, v in enumerate(variables))
