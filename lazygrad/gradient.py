@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from lazygrad import ops
 from lazygrad.errors import GradientError
 from lazygrad.graph import Node, topological
+from lazygrad.helpers import collector_paused
 
 
 def differentiable_inputs(node: Node) -> tuple[Node, ...]:
@@ -18,6 +19,7 @@ def differentiable_inputs(node: Node) -> tuple[Node, ...]:
     return tuple(i for i in node.inputs if i.dtype.kind == "float")
 
 
+@collector_paused()
 def gradient(outputs: Sequence[Node], cotangents: Sequence[Node], wrt: Sequence[Node]) -> list[Node | None]:
     """The sum over outputs of `cotangent * d output / d w` for every w of `wrt`, of w's shape and dtype.
 
@@ -25,8 +27,14 @@ def gradient(outputs: Sequence[Node], cotangents: Sequence[Node], wrt: Sequence[
     an output to w. Raises GradientError where a path goes through an op that has no derivative.
     """
     wanted = set(wrt)
-    order = topological([o for o in outputs if o.dtype.kind == "float"], differentiable_inputs)
-    on_path = _nodes_above(order, wanted)
+    below: dict[Node, tuple[Node, ...]] = {}
+
+    def walk(node: Node) -> tuple[Node, ...]:
+        below[node] = differentiable_inputs(node)
+        return below[node]
+
+    order = topological([o for o in outputs if o.dtype.kind == "float"], walk)
+    on_path = _nodes_above(order, below, wanted)
     totals: dict[Node, Node] = {}
     for output, cotangent in zip(outputs, cotangents, strict=True):
         if output in on_path or output in wanted:
@@ -45,12 +53,16 @@ def gradient(outputs: Sequence[Node], cotangents: Sequence[Node], wrt: Sequence[
     return [found.get(w) for w in wrt]
 
 
-def _nodes_above(order: Sequence[Node], wanted: set[Node]) -> set[Node]:
+def _nodes_above(
+    order: Sequence[Node], below: dict[Node, tuple[Node, ...]], wanted: set[Node]
+) -> set[Node]:
     """The nodes of which some differentiable input is, or leads to, a wanted node."""
     above: set[Node] = set()
     for node in order:
-        if any(i in wanted or i in above for i in differentiable_inputs(node)):
-            above.add(node)
+        for i in below[node]:
+            if i in wanted or i in above:
+                above.add(node)
+                break
     return above
 
 

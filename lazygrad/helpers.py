@@ -1,6 +1,8 @@
 """Small functions that several floors need and that know nothing of tensors."""
 
-from collections.abc import Iterable, Sequence
+import gc
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
 
 def product(sizes: Iterable[int]) -> int:
@@ -36,3 +38,15 @@ def inverse_permutation(order: Sequence[int]) -> tuple[int, ...]:
     for position, axis in enumerate(order):
         inverse[axis] = position
     return tuple(inverse)
+
+
+@contextmanager
+def collector_paused() -> Iterator[None]:
+    """No cycle collection while a block makes many nodes, which form no cycles: it would double the time."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lazygrad.graph import Node, intern
+from lazygrad.helpers import collector_paused
 
 if TYPE_CHECKING:
     from lazygrad.ops.table import Op
@@ -35,6 +36,7 @@ class Rule:
     exact: bool = True
 
 
+@collector_paused()
 def rewrite(
     roots: Iterable[Node], rules: Sequence[Rule], fired: Counter[str] | None = None
 ) -> dict[Node, Node]:

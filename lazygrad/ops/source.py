@@ -70,7 +70,10 @@ def _first_input(node: Node, x: np.ndarray, *_: np.ndarray) -> np.ndarray:
 
 
 def _annotation(
-    name: str, arity: int, gradient: Callable[..., Any] | None, numpy: Callable[..., Any] | None = _first_input
+    name: str,
+    arity: int,
+    gradient: Callable[..., Any] | None,
+    numpy: Callable[..., Any] | None = _first_input,
 ) -> Op:
     shape, dtype = lambda i, _: i[0].shape, lambda i, _: i[0].dtype
     return Op(name, "annotation", arity, shape, dtype, numpy, gradient)
