@@ -99,7 +99,8 @@ def _value_variables(value: Value) -> set[Var]:
 
 def recognise(nest: LoopNest) -> Contraction | None:
     """The contraction that a naive nest is, or None."""
-    if len(nest.body) != 1 or not isinstance(nest.body[0], Loop):
+    loops = [s for s in nest.body if isinstance(s, Loop)]
+    if len(loops) != 1:
         return None
     domain: list[Var] = []
     folded: list[Var] = []
@@ -121,7 +122,7 @@ def recognise(nest: LoopNest) -> Contraction | None:
             case _:
                 return None
     outputs = tuple(s for s in stores if s.array.space == "parameter")
-    if len(sums) != 1 or sums[0].combine != "add" or not folded or not _is_chain(nest.body[0]):
+    if len(sums) != 1 or sums[0].combine != "add" or not folded or not _is_chain(loops[0]):
         return None
     total = sums[0]
     result = [let.name for let in lets.values() if isinstance(let.value, Load) and let.value.array == total.array]
