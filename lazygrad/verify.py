@@ -22,7 +22,7 @@ def verify(roots: Iterable[Node], simplified: bool = False) -> None:
         op = node.op
         assert OPS.get(op.name) is op, f"{node!r}: no row of the op table"
         assert node.dtype in ALL, f"{node!r}: unknown dtype"
-        assert type(node.shape) is tuple and all(type(n) is int and n >= 0 for n in node.shape), (
+        assert isinstance(node.shape, tuple) and all(type(n) is int and n >= 0 for n in node.shape), (
             f"{node!r}: shape"
         )
         assert op.arity is None or len(node.inputs) == op.arity, f"{node!r}: {len(node.inputs)} inputs"

@@ -12,3 +12,6 @@ DEVICES = [name for name in os.environ.get("LAZYGRAD_TEST_DEVICES", "NUMPY").upp
 def device(request: pytest.FixtureRequest) -> str:
     """The name of a device under test."""
     return request.param
+
+# every graph that a test realizes is verified
+pytest_plugins = ["legal_graphs"]
