@@ -6,5 +6,13 @@ from lazygrad.tensors.modes import enable_grad, inference_mode, is_grad_enabled,
 
 Variable = Tensor
 
-__all__ = ["Variable", "backward", "enable_grad", "grad", "inference_mode", "is_grad_enabled", "no_grad",
-           "set_grad_enabled"]
+__all__ = [
+    "Variable",
+    "backward",
+    "enable_grad",
+    "grad",
+    "inference_mode",
+    "is_grad_enabled",
+    "no_grad",
+    "set_grad_enabled",
+]

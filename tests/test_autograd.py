@@ -1,4 +1,5 @@
-"""Gradients of tensors against PyTorch: leaves, accumulation, hooks, in-place writes, orders, errors, lifetimes."""
+"""Gradients of tensors against PyTorch: leaves, accumulation, hooks, in-place writes, orders, errors,
+lifetimes."""
 
 from __future__ import annotations
 
@@ -17,20 +18,28 @@ RNG = np.random.default_rng(0)
 FUNCTIONS = {
     "products": lambda m, x: (x * x.exp()).sum(),
     "division": lambda m, x: (1 / (x * x + 1)).mean(),
-    "powers": lambda m, x: ((x.abs() + 1) ** 1.5 + 2.0 ** x + x ** 3).sum(),
+    "powers": lambda m, x: ((x.abs() + 1) ** 1.5 + 2.0**x + x**3).sum(),
     "max": lambda m, x: x.max(1).values.sum() + x.max() + x.amax(0).sum() + x.min(0)[0].sum(),
     "softmax": lambda m, x: (x.softmax(1) * x.log_softmax(0)).sum(),
     "moments": lambda m, x: x.var(0).sum() + x.std() + x.mean(1).square().sum(),
     "norms": lambda m, x: x.norm() + x.norm(p=1, dim=0).sum() + x.norm(p=3, dim=1).sum(),
     "logsumexp": lambda m, x: x.logsumexp((0, 1)) + x.logsumexp(1).sum(),
-    "views": lambda m, x: (x.t().reshape(-1)[1::2] * 2).sum() + x[0].expand(4, x.shape[1]).sum() + x.diagonal().sum(),
-    "where": lambda m, x: m.where(x > 0, x * 2, x.exp()).sum() + x.clamp(-0.5, 0.5).sum() + x.masked_fill(x < 0, 1).sum(),
-    "scans": lambda m, x: (x.cumsum(0) * x.cumprod(1)).sum() + x.cummax(0).values.sum() + x.logcumsumexp(1).sum(),
+    "views": lambda m, x: (
+        (x.t().reshape(-1)[1::2] * 2).sum() + x[0].expand(4, x.shape[1]).sum() + x.diagonal().sum()
+    ),
+    "where": lambda m, x: (
+        m.where(x > 0, x * 2, x.exp()).sum() + x.clamp(-0.5, 0.5).sum() + x.masked_fill(x < 0, 1).sum()
+    ),
+    "scans": lambda m, x: (
+        (x.cumsum(0) * x.cumprod(1)).sum() + x.cummax(0).values.sum() + x.logcumsumexp(1).sum()
+    ),
     "prod": lambda m, x: x.prod(1).sum() + x.prod(),
     "activations": lambda m, x: (x.relu() + x.sigmoid() + x.tanh() + m.lerp(x, x * 2, 0.3)).sum(),
     "maximum": lambda m, x: m.maximum(x, x.flip(0)).sum() + m.minimum(x, m.zeros_like(x)).sum(),
     "round": lambda m, x: (x.round() + x.floor() + x.sign() + x.frac() + x % 0.7).sum(),
-    "distances": lambda m, x: m.hypot(x, x + 1).sum() + m.atan2(x, x * x + 1).sum() + m.logaddexp(x, -x).sum(),
+    "distances": lambda m, x: (
+        m.hypot(x, x + 1).sum() + m.atan2(x, x * x + 1).sum() + m.logaddexp(x, -x).sum()
+    ),
 }
 
 
@@ -42,22 +51,24 @@ def test_first_and_second_order(name, dtype):
     tolerance = 1e-4 if dtype == "float32" else 1e-9
     a, b = f(lazygrad, x), f(torch, y)
     check(a, b, tolerance, tolerance)
-    ga, = lazygrad.autograd.grad(a, x, create_graph=True)
-    gb, = torch.autograd.grad(b, y, create_graph=True)
+    (ga,) = lazygrad.autograd.grad(a, x, create_graph=True)
+    (gb,) = torch.autograd.grad(b, y, create_graph=True)
     check(ga, gb, tolerance, tolerance)
     if gb.requires_grad:
         (ga * ga.detach().cos()).sum().backward()
         (gb * gb.detach().cos()).sum().backward()
         if y.grad is not None:
-            check(lazygrad.zeros_like(x) if x.grad is None else x.grad, y.grad, 10 * tolerance, 10 * tolerance)
+            check(
+                lazygrad.zeros_like(x) if x.grad is None else x.grad, y.grad, 10 * tolerance, 10 * tolerance
+            )
 
 
 def test_zero_dimensional_leaf_is_a_leaf_like_any_other():
     x = lazygrad.tensor(2.0, requires_grad=True)
     y = x * x * x
-    g, = lazygrad.autograd.grad(y, x, create_graph=True)
-    h, = lazygrad.autograd.grad(g, x, create_graph=True)
-    k, = lazygrad.autograd.grad(h, x)
+    (g,) = lazygrad.autograd.grad(y, x, create_graph=True)
+    (h,) = lazygrad.autograd.grad(g, x, create_graph=True)
+    (k,) = lazygrad.autograd.grad(h, x)
     assert [v.item() for v in (y, g, h, k)] == [8, 12, 12, 6]
     other = lazygrad.tensor(2.0, requires_grad=True)
     (x * other).backward()
@@ -206,10 +217,10 @@ def leaf_over_a_part_of_a_storage(m):
 @_program
 def meta_step(m):
     w = m.tensor([1.0, 2.0], requires_grad=True)
-    loss = (w ** 3).sum()
-    g, = m.autograd.grad(loss, w, create_graph=True)
+    loss = (w**3).sum()
+    (g,) = m.autograd.grad(loss, w, create_graph=True)
     fast = w - 0.1 * g
-    (fast ** 2).sum().backward()
+    (fast**2).sum().backward()
     return [fast, w.grad]
 
 
@@ -226,7 +237,9 @@ ERRORS = {
     "no gradient": lambda m: m.ones(2).sum().backward(),
     "integer leaf": lambda m: m.ones(2, dtype=m.int64).requires_grad_(),
     "wrong shape": lambda m: (m.ones(2, requires_grad=True) * 2).backward(m.ones(3)),
-    "unused input": lambda m: m.autograd.grad(m.ones(2, requires_grad=True).sum(), m.ones(2, requires_grad=True)),
+    "unused input": lambda m: m.autograd.grad(
+        m.ones(2, requires_grad=True).sum(), m.ones(2, requires_grad=True)
+    ),
     "input without gradient": lambda m: m.autograd.grad(m.ones(2, requires_grad=True).sum(), m.ones(2)),
     "numpy of a tensor with gradient": lambda m: m.ones(2, requires_grad=True).numpy(),
     "requires_grad off on a result": lambda m: (m.ones(2, requires_grad=True) * 2).requires_grad_(False),
@@ -360,7 +373,7 @@ def test_long_chain_builds_differentiates_and_frees():
     for _ in range(3000):
         y = y * 0.999 + 0.001
     y.backward()
-    assert x.grad.item() == pytest.approx(0.999 ** 3000, rel=1e-3)
+    assert x.grad.item() == pytest.approx(0.999**3000, rel=1e-3)
     del y
     gc.collect()
 

@@ -1,5 +1,6 @@
 """Result types: every pair of dtypes, with dimensions, 0-d and Python numbers, against PyTorch."""
 
+# ruff: noqa: B023 (every lambda runs where it stands)
 from __future__ import annotations
 
 import itertools
@@ -12,14 +13,33 @@ from torch_support import outcome, pytorch
 import lazygrad
 
 NAMES = ("bool", "uint8", "int8", "int16", "int32", "int64", "float16", "bfloat16", "float32", "float64")
-OPERATORS = {name: getattr(operator, name) for name in (
-    "add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "eq", "lt", "ge", "and_", "or_", "xor")}
+OPERATORS = {
+    name: getattr(operator, name)
+    for name in (
+        "add",
+        "sub",
+        "mul",
+        "truediv",
+        "floordiv",
+        "mod",
+        "pow",
+        "eq",
+        "lt",
+        "ge",
+        "and_",
+        "or_",
+        "xor",
+    )
+}
 SHAPES = ((2,), ())
 NUMBERS = (True, 2, 2.5)
 
 
 def _pair(torch, name, shape):
-    return (lazygrad.ones(shape, dtype=getattr(lazygrad, name)), torch.ones(shape, dtype=getattr(torch, name)))
+    return (
+        lazygrad.ones(shape, dtype=getattr(lazygrad, name)),
+        torch.ones(shape, dtype=getattr(torch, name)),
+    )
 
 
 def _same(ours, theirs, what):
@@ -28,7 +48,11 @@ def _same(ours, theirs, what):
             return  # a kernel that PyTorch lacks, not a rule
         assert isinstance(ours, Exception), (what, ours, theirs)
         kinds = (RuntimeError, TypeError, ValueError, IndexError)
-        assert [isinstance(ours, k) for k in kinds] == [isinstance(theirs, k) for k in kinds], (what, ours, theirs)
+        assert [isinstance(ours, k) for k in kinds] == [isinstance(theirs, k) for k in kinds], (
+            what,
+            ours,
+            theirs,
+        )
         return
     assert not isinstance(ours, Exception), (what, ours, theirs)
     assert str(ours.dtype).split(".")[1] == str(theirs.dtype).split(".")[1], (what, ours.dtype, theirs.dtype)
@@ -59,8 +83,22 @@ def test_in_place_result_must_be_castable(name):
         _same(outcome(lambda: f(x, y)), outcome(lambda: f(x_, y_)), (name, a, b, s))
 
 
-@pytest.mark.parametrize("name", ("maximum", "minimum", "atan2", "logical_and", "fmod", "hypot", "logaddexp", "xlogy",
-                                  "true_divide", "floor_divide", "bitwise_and"))
+@pytest.mark.parametrize(
+    "name",
+    (
+        "maximum",
+        "minimum",
+        "atan2",
+        "logical_and",
+        "fmod",
+        "hypot",
+        "logaddexp",
+        "xlogy",
+        "true_divide",
+        "floor_divide",
+        "bitwise_and",
+    ),
+)
 def test_functions_of_two(name):
     torch = pytorch()
     for a, b in itertools.product(NAMES, NAMES):
@@ -79,13 +117,44 @@ def test_where_mixes_tensors_and_numbers():
         _same(outcome(lambda: lazygrad.where(c, x, y)), outcome(lambda: torch.where(c_, x_, y_)), (a, b))
     for a, number in itertools.product(NAMES, NUMBERS):
         x, x_ = _pair(torch, a, (2,))
-        _same(outcome(lambda: lazygrad.where(c, x, number)), outcome(lambda: torch.where(c_, x_, number)), (a, number))
-        _same(outcome(lambda: lazygrad.where(c, number, x)), outcome(lambda: torch.where(c_, number, x_)), (number, a))
+        _same(
+            outcome(lambda: lazygrad.where(c, x, number)),
+            outcome(lambda: torch.where(c_, x_, number)),
+            (a, number),
+        )
+        _same(
+            outcome(lambda: lazygrad.where(c, number, x)),
+            outcome(lambda: torch.where(c_, number, x_)),
+            (number, a),
+        )
     _same(lazygrad.where(c, 1, 2.0), torch.where(c_, 1, 2.0), "numbers")
 
 
-UNARY = ("exp", "sin", "sqrt", "neg", "abs", "sign", "floor", "round", "trunc", "reciprocal", "isnan", "logical_not",
-         "bitwise_not", "square", "sigmoid", "tanh", "relu", "isfinite", "signbit", "log1p", "rsqrt", "erf", "sgn")
+UNARY = (
+    "exp",
+    "sin",
+    "sqrt",
+    "neg",
+    "abs",
+    "sign",
+    "floor",
+    "round",
+    "trunc",
+    "reciprocal",
+    "isnan",
+    "logical_not",
+    "bitwise_not",
+    "square",
+    "sigmoid",
+    "tanh",
+    "relu",
+    "isfinite",
+    "signbit",
+    "log1p",
+    "rsqrt",
+    "erf",
+    "sgn",
+)
 
 
 @pytest.mark.parametrize("name", UNARY)
@@ -97,8 +166,23 @@ def test_functions_of_one(name):
         _same(outcome(lambda: getattr(lazygrad, name)(x)), theirs, (name, a))
 
 
-REDUCTIONS = ("sum", "mean", "prod", "amax", "argmax", "any", "all", "var", "std", "logsumexp", "cumsum", "cumprod",
-              "count_nonzero", "softmax", "norm")
+REDUCTIONS = (
+    "sum",
+    "mean",
+    "prod",
+    "amax",
+    "argmax",
+    "any",
+    "all",
+    "var",
+    "std",
+    "logsumexp",
+    "cumsum",
+    "cumprod",
+    "count_nonzero",
+    "softmax",
+    "norm",
+)
 
 
 @pytest.mark.parametrize("name", REDUCTIONS)
@@ -138,7 +222,9 @@ def test_default_dtype():
 
 def test_bool_subtraction_names_the_cure():
     x = lazygrad.tensor([True])
-    with pytest.raises(RuntimeError, match="Subtraction, the `-` operator, with two bool tensors is not supported"):
+    with pytest.raises(
+        RuntimeError, match="Subtraction, the `-` operator, with two bool tensors is not supported"
+    ):
         x - x
     with pytest.raises(RuntimeError, match="invert a mask"):
         1 - x

@@ -1,5 +1,7 @@
-"""Tensors beside PyTorch: creation, values, elementwise functions on special values, reductions, printing, errors."""
+"""Tensors beside PyTorch: creation, values, elementwise functions on special values, reductions, printing,
+errors."""
 
+# ruff: noqa: B023 (every lambda runs where it stands)
 from __future__ import annotations
 
 import copy
@@ -12,15 +14,105 @@ from torch_support import both, check, outcome, pytorch
 
 import lazygrad
 
-SPECIAL = [0.0, -0.0, 1.0, -1.0, 0.5, -2.5, 1.5, 2.5, math.inf, -math.inf, math.nan, 1e-30, 88.0, -104.0, 3.7, -0.3]
+SPECIAL = [
+    0.0,
+    -0.0,
+    1.0,
+    -1.0,
+    0.5,
+    -2.5,
+    1.5,
+    2.5,
+    math.inf,
+    -math.inf,
+    math.nan,
+    1e-30,
+    88.0,
+    -104.0,
+    3.7,
+    -0.3,
+]
 INTEGERS = [0, 1, -1, 5, -7, 100, -128, 127]
-UNARY = ("exp", "log", "sqrt", "rsqrt", "sin", "cos", "tan", "tanh", "sigmoid", "abs", "neg", "sign", "floor", "ceil",
-         "round", "trunc", "frac", "reciprocal", "square", "isnan", "isinf", "isfinite", "signbit", "relu", "expm1",
-         "log1p", "log2", "log10", "exp2", "erf", "erfc", "asin", "acos", "atan", "sinh", "cosh", "asinh", "acosh", "atanh",
-         "logit", "deg2rad", "rad2deg", "sgn", "isposinf", "isneginf", "nan_to_num", "logical_not", "sinc")
-BINARY = ("add", "sub", "mul", "div", "floor_divide", "remainder", "fmod", "pow", "maximum", "minimum", "fmax", "fmin",
-          "atan2", "hypot", "logaddexp", "logaddexp2", "xlogy", "copysign", "heaviside", "eq", "ne", "lt", "le", "gt",
-          "ge", "logical_and", "logical_or", "logical_xor")
+UNARY = (
+    "exp",
+    "log",
+    "sqrt",
+    "rsqrt",
+    "sin",
+    "cos",
+    "tan",
+    "tanh",
+    "sigmoid",
+    "abs",
+    "neg",
+    "sign",
+    "floor",
+    "ceil",
+    "round",
+    "trunc",
+    "frac",
+    "reciprocal",
+    "square",
+    "isnan",
+    "isinf",
+    "isfinite",
+    "signbit",
+    "relu",
+    "expm1",
+    "log1p",
+    "log2",
+    "log10",
+    "exp2",
+    "erf",
+    "erfc",
+    "asin",
+    "acos",
+    "atan",
+    "sinh",
+    "cosh",
+    "asinh",
+    "acosh",
+    "atanh",
+    "logit",
+    "deg2rad",
+    "rad2deg",
+    "sgn",
+    "isposinf",
+    "isneginf",
+    "nan_to_num",
+    "logical_not",
+    "sinc",
+)
+BINARY = (
+    "add",
+    "sub",
+    "mul",
+    "div",
+    "floor_divide",
+    "remainder",
+    "fmod",
+    "pow",
+    "maximum",
+    "minimum",
+    "fmax",
+    "fmin",
+    "atan2",
+    "hypot",
+    "logaddexp",
+    "logaddexp2",
+    "xlogy",
+    "copysign",
+    "heaviside",
+    "eq",
+    "ne",
+    "lt",
+    "le",
+    "gt",
+    "ge",
+    "logical_and",
+    "logical_or",
+    "logical_xor",
+)
 
 
 @pytest.mark.parametrize("name", UNARY)
@@ -30,7 +122,9 @@ def test_functions_of_one_on_special_values(name, dtype):
     x, y = both(SPECIAL if "float" in dtype else INTEGERS, dtype=dtype)
     theirs = outcome(lambda: getattr(torch, name)(y))
     if isinstance(theirs, Exception):
-        assert "not implemented for" in str(theirs) or isinstance(outcome(lambda: getattr(lazygrad, name)(x)), Exception)
+        assert "not implemented for" in str(theirs) or isinstance(
+            outcome(lambda: getattr(lazygrad, name)(x)), Exception
+        )
         return
     check(getattr(lazygrad, name)(x), theirs, 1e-5, 1e-30)
     check(getattr(x, name)(), theirs, 1e-5, 1e-30)
@@ -43,7 +137,10 @@ def test_functions_of_two_on_special_values(name, dtype):
     numbers = SPECIAL if dtype == "float32" else [n for n in INTEGERS if dtype != "uint8" or n >= 0]
     (x, x_), (y, y_) = both([[n] for n in numbers], dtype=dtype), both(numbers, dtype=dtype)
     if dtype != "float32" and name in ("floor_divide", "remainder", "fmod"):
-        y, y_ = y.masked_fill(y == 0, 3), y_.masked_fill(y_ == 0, 3)  # PyTorch raises for a zero among integers
+        y, y_ = (
+            y.masked_fill(y == 0, 3),
+            y_.masked_fill(y_ == 0, 3),
+        )  # PyTorch raises for a zero among integers
     if dtype != "float32" and name == "pow":
         y, y_ = y.abs() % 5, y_.abs() % 5
     theirs = outcome(lambda: getattr(torch, name)(x_, y_))
@@ -53,10 +150,48 @@ def test_functions_of_two_on_special_values(name, dtype):
     check(getattr(lazygrad, name)(x, y), theirs, 2e-5, 1e-7 if name == "logaddexp2" else 1e-30)
 
 
-REDUCTIONS = ("sum", "mean", "prod", "amax", "amin", "argmax", "argmin", "any", "all", "var", "std", "logsumexp", "norm",
-              "count_nonzero", "nansum", "max", "min", "var_mean", "std_mean", "cumsum", "cumprod", "cummax", "cummin",
-              "softmax", "log_softmax", "logcumsumexp", "aminmax", "nanmean", "diff")
-NO_KEEPDIM = ("count_nonzero", "cumsum", "cumprod", "cummax", "cummin", "softmax", "log_softmax", "logcumsumexp", "diff")
+REDUCTIONS = (
+    "sum",
+    "mean",
+    "prod",
+    "amax",
+    "amin",
+    "argmax",
+    "argmin",
+    "any",
+    "all",
+    "var",
+    "std",
+    "logsumexp",
+    "norm",
+    "count_nonzero",
+    "nansum",
+    "max",
+    "min",
+    "var_mean",
+    "std_mean",
+    "cumsum",
+    "cumprod",
+    "cummax",
+    "cummin",
+    "softmax",
+    "log_softmax",
+    "logcumsumexp",
+    "aminmax",
+    "nanmean",
+    "diff",
+)
+NO_KEEPDIM = (
+    "count_nonzero",
+    "cumsum",
+    "cumprod",
+    "cummax",
+    "cummin",
+    "softmax",
+    "log_softmax",
+    "logcumsumexp",
+    "diff",
+)
 
 
 def _reduce(module, name, x, dim, keepdim):
@@ -71,9 +206,16 @@ def _reduce(module, name, x, dim, keepdim):
 def test_reductions(name):
     torch = pytorch()
     rng = np.random.default_rng(1)
-    cases = [rng.standard_normal((3, 4)).astype(np.float32), rng.integers(0, 3, (2, 3, 4)), np.float32(2.5),
-             np.array([1.0, np.nan, 3.0], np.float32), np.array([[1, 1], [0, 1]], bool), np.zeros((2, 0), np.float32),
-             np.array([[2.0, 2.0, -np.inf], [np.inf, 1.0, 1.0]], np.float64), rng.standard_normal((1, 5, 1)).astype(np.float32)]
+    cases = [
+        rng.standard_normal((3, 4)).astype(np.float32),
+        rng.integers(0, 3, (2, 3, 4)),
+        np.float32(2.5),
+        np.array([1.0, np.nan, 3.0], np.float32),
+        np.array([[1, 1], [0, 1]], bool),
+        np.zeros((2, 0), np.float32),
+        np.array([[2.0, 2.0, -np.inf], [np.inf, 1.0, 1.0]], np.float64),
+        rng.standard_normal((1, 5, 1)).astype(np.float32),
+    ]
     if name in ("var_mean", "std_mean"):
         del cases[6]  # PyTorch's running mean of infinities is NaN there
     for array in cases:
@@ -93,19 +235,38 @@ def test_reductions(name):
 
 
 CREATION = {
-    "zeros": lambda m: m.zeros(2, 3), "ones": lambda m: m.ones((2, 1), dtype=m.int32), "full": lambda m: m.full((2,), 3),
-    "full float": lambda m: m.full((2, 2), 2.5), "arange": lambda m: m.arange(5), "arange step": lambda m: m.arange(1, 2, 0.3),
-    "arange down": lambda m: m.arange(5, 0, -2), "arange float": lambda m: m.arange(3.0), "linspace": lambda m: m.linspace(0, 1, 7),
-    "linspace one": lambda m: m.linspace(2, 5, 1), "logspace": lambda m: m.logspace(0, 2, 3), "eye": lambda m: m.eye(3, 4),
-    "nested": lambda m: m.tensor([[1, 2], [3, 4]]), "mixed": lambda m: m.tensor([1, 2.5, True]), "bools": lambda m: m.tensor([True]),
-    "empty list": lambda m: m.tensor([]), "of tensors": lambda m: m.tensor([m.tensor(1), m.tensor(2)]),
-    "numpy": lambda m: m.tensor(np.arange(3, dtype=np.int16)), "typed": lambda m: m.tensor([1.7, -1.7], dtype=m.int64),
-    "zeros_like": lambda m: m.zeros_like(m.ones(2, dtype=m.float64)), "full_like": lambda m: m.full_like(m.ones(2), 3),
-    "new_zeros": lambda m: m.ones(2, dtype=m.int8).new_zeros(3), "new_tensor": lambda m: m.ones(2).new_tensor([1, 2]),
-    "Tensor": lambda m: m.Tensor([1, 2]), "Tensor shape": lambda m: m.Tensor(2, 3).fill_(1), "scalar": lambda m: m.tensor(3),
-    "half": lambda m: m.tensor([1.1, 2.2], dtype=m.float16), "bfloat16": lambda m: m.tensor([1.1, 2.2], dtype=m.bfloat16),
-    "as_tensor": lambda m: m.as_tensor([1, 2]), "from_numpy": lambda m: m.from_numpy(np.ones(3)),
-    "range": lambda m: m.arange(0, 1, 0.1, dtype=m.float64), "large": lambda m: m.tensor(2**62),
+    "zeros": lambda m: m.zeros(2, 3),
+    "ones": lambda m: m.ones((2, 1), dtype=m.int32),
+    "full": lambda m: m.full((2,), 3),
+    "full float": lambda m: m.full((2, 2), 2.5),
+    "arange": lambda m: m.arange(5),
+    "arange step": lambda m: m.arange(1, 2, 0.3),
+    "arange down": lambda m: m.arange(5, 0, -2),
+    "arange float": lambda m: m.arange(3.0),
+    "linspace": lambda m: m.linspace(0, 1, 7),
+    "linspace one": lambda m: m.linspace(2, 5, 1),
+    "logspace": lambda m: m.logspace(0, 2, 3),
+    "eye": lambda m: m.eye(3, 4),
+    "nested": lambda m: m.tensor([[1, 2], [3, 4]]),
+    "mixed": lambda m: m.tensor([1, 2.5, True]),
+    "bools": lambda m: m.tensor([True]),
+    "empty list": lambda m: m.tensor([]),
+    "of tensors": lambda m: m.tensor([m.tensor(1), m.tensor(2)]),
+    "numpy": lambda m: m.tensor(np.arange(3, dtype=np.int16)),
+    "typed": lambda m: m.tensor([1.7, -1.7], dtype=m.int64),
+    "zeros_like": lambda m: m.zeros_like(m.ones(2, dtype=m.float64)),
+    "full_like": lambda m: m.full_like(m.ones(2), 3),
+    "new_zeros": lambda m: m.ones(2, dtype=m.int8).new_zeros(3),
+    "new_tensor": lambda m: m.ones(2).new_tensor([1, 2]),
+    "Tensor": lambda m: m.Tensor([1, 2]),
+    "Tensor shape": lambda m: m.Tensor(2, 3).fill_(1),
+    "scalar": lambda m: m.tensor(3),
+    "half": lambda m: m.tensor([1.1, 2.2], dtype=m.float16),
+    "bfloat16": lambda m: m.tensor([1.1, 2.2], dtype=m.bfloat16),
+    "as_tensor": lambda m: m.as_tensor([1, 2]),
+    "from_numpy": lambda m: m.from_numpy(np.ones(3)),
+    "range": lambda m: m.arange(0, 1, 0.1, dtype=m.float64),
+    "large": lambda m: m.tensor(2**62),
 }
 
 
@@ -154,24 +315,39 @@ def test_reading_values():
 
 def test_errors_of_reading():
     x = lazygrad.ones(2)
-    for read, kind in ((lambda: x.item(), RuntimeError), (lambda: bool(x), RuntimeError), (lambda: float(x), RuntimeError),
-                       (lambda: len(lazygrad.tensor(1)), TypeError), (lambda: iter(lazygrad.tensor(1)), TypeError),
-                       (lambda: [1][x], TypeError), (lambda: lazygrad.ones(1).bfloat16().numpy(), TypeError)):
+    for read, kind in (
+        (lambda: x.item(), RuntimeError),
+        (lambda: bool(x), RuntimeError),
+        (lambda: float(x), RuntimeError),
+        (lambda: len(lazygrad.tensor(1)), TypeError),
+        (lambda: iter(lazygrad.tensor(1)), TypeError),
+        (lambda: [1][x], TypeError),
+        (lambda: lazygrad.ones(1).bfloat16().numpy(), TypeError),
+    ):
         with pytest.raises(kind, match=r"^\["):
             read()
 
 
 ERRORS = {
-    "shapes": (lambda m: m.ones(2, 3) + m.ones(4), RuntimeError), "mean of integers": (lambda m: m.arange(3).mean(), RuntimeError),
-    "bad axis": (lambda m: m.ones(2, 3).sum(2), IndexError), "axis twice": (lambda m: m.ones(2, 3).sum((0, 0)), RuntimeError),
-    "max of nothing": (lambda m: m.ones(0).max(), RuntimeError), "argmax of nothing": (lambda m: m.ones(2, 0).argmax(1), IndexError),
-    "ragged": (lambda m: m.tensor([[1, 2], [3]]), ValueError), "object": (lambda m: m.tensor(object()), RuntimeError),
-    "negative size": (lambda m: m.zeros(-1), RuntimeError), "integer by zero": (lambda m: m.tensor([1]) // 0, RuntimeError),
-    "clamp": (lambda m: m.ones(2).clamp(), ValueError), "string operand": (lambda m: m.ones(2) + "a", TypeError),
+    "shapes": (lambda m: m.ones(2, 3) + m.ones(4), RuntimeError),
+    "mean of integers": (lambda m: m.arange(3).mean(), RuntimeError),
+    "bad axis": (lambda m: m.ones(2, 3).sum(2), IndexError),
+    "axis twice": (lambda m: m.ones(2, 3).sum((0, 0)), RuntimeError),
+    "max of nothing": (lambda m: m.ones(0).max(), RuntimeError),
+    "argmax of nothing": (lambda m: m.ones(2, 0).argmax(1), IndexError),
+    "ragged": (lambda m: m.tensor([[1, 2], [3]]), ValueError),
+    "object": (lambda m: m.tensor(object()), RuntimeError),
+    "negative size": (lambda m: m.zeros(-1), RuntimeError),
+    "integer by zero": (lambda m: m.tensor([1]) // 0, RuntimeError),
+    "clamp": (lambda m: m.ones(2).clamp(), ValueError),
+    "string operand": (lambda m: m.ones(2) + "a", TypeError),
     "rounding mode": (lambda m: m.div(m.ones(2), 2, rounding_mode="up"), RuntimeError),
-    "negative power": (lambda m: m.tensor([2]) ** -1, RuntimeError), "broadcast in place": (lambda m: m.ones(2).add_(m.ones(3, 2)), RuntimeError),
-    "item": (lambda m: m.ones(2).item(), RuntimeError), "softmax of integers": (lambda m: m.arange(3).softmax(0), RuntimeError),
-    "squeeze": (lambda m: m.ones(2).squeeze(3), IndexError), "chunk": (lambda m: m.ones(2).chunk(0), RuntimeError),
+    "negative power": (lambda m: m.tensor([2]) ** -1, RuntimeError),
+    "broadcast in place": (lambda m: m.ones(2).add_(m.ones(3, 2)), RuntimeError),
+    "item": (lambda m: m.ones(2).item(), RuntimeError),
+    "softmax of integers": (lambda m: m.arange(3).softmax(0), RuntimeError),
+    "squeeze": (lambda m: m.ones(2).squeeze(3), IndexError),
+    "chunk": (lambda m: m.ones(2).chunk(0), RuntimeError),
 }
 
 
@@ -181,21 +357,41 @@ def test_errors(name):
     theirs, ours = outcome(lambda: run(pytorch())), outcome(lambda: run(lazygrad))
     assert isinstance(theirs, Exception)
     assert isinstance(ours, Exception), name
-    if type(theirs) in (RuntimeError, IndexError, ValueError) and name not in ("clamp", "object", "rounding mode"):
+    if type(theirs) in (RuntimeError, IndexError, ValueError) and name not in (
+        "clamp",
+        "object",
+        "rounding mode",
+    ):
         assert isinstance(ours, type(theirs)), (type(ours), type(theirs))
 
 
 def test_messages_show_both_sides():
-    with pytest.raises(RuntimeError, match=r"\[add\] \(2, 3\) with \(4,\): The size of tensor a \(3\) must match"):
+    with pytest.raises(
+        RuntimeError,
+        match=r"\[add\] \(2, 3\) with \(4,\): The size of tensor a \(3\) must "
+        r"match",
+    ):
         lazygrad.ones(2, 3) + lazygrad.ones(4)
     with pytest.raises(RuntimeError, match=r"\[device\] unknown device 'tpu': there are cpu, cl"):
         lazygrad.ones(2).to("tpu")
 
 
-PRINTED = [np.array(3.5, "f"), np.array(7), np.zeros((2, 0), "f"), np.array([1.0, np.nan, np.inf], "f"), np.arange(10),
-           np.array([True, False]), np.array([1e-9, 1.0], "f"), np.arange(2000.0).astype("f").reshape(2, 1000), np.zeros(0, "i8"),
-           np.array([1e10, 2.0], "f"), np.random.default_rng(0).standard_normal((3, 4)), np.arange(6, dtype="i4"),
-           np.random.default_rng(0).standard_normal((30, 40, 2)).astype("f") * 1000, np.array([0.0, -0.0, np.nan], "f")]
+PRINTED = [
+    np.array(3.5, "f"),
+    np.array(7),
+    np.zeros((2, 0), "f"),
+    np.array([1.0, np.nan, np.inf], "f"),
+    np.arange(10),
+    np.array([True, False]),
+    np.array([1e-9, 1.0], "f"),
+    np.arange(2000.0).astype("f").reshape(2, 1000),
+    np.zeros(0, "i8"),
+    np.array([1e10, 2.0], "f"),
+    np.random.default_rng(0).standard_normal((3, 4)),
+    np.arange(6, dtype="i4"),
+    np.random.default_rng(0).standard_normal((30, 40, 2)).astype("f") * 1000,
+    np.array([0.0, -0.0, np.nan], "f"),
+]
 
 
 @pytest.mark.parametrize("array", PRINTED, ids=lambda a: f"{a.dtype}{list(a.shape)}")
@@ -228,11 +424,13 @@ def test_copies_and_pickles():
 def test_devices_mix_only_in_numbers():
     x, y = lazygrad.ones(2, device="numpy"), lazygrad.ones(2, device="cpu")
     assert str(x.device) == "numpy"
-    with pytest.raises(RuntimeError, match="Expected all tensors to be on the same device, but found at least two devices"):
+    with pytest.raises(
+        RuntimeError, match="Expected all tensors to be on the same device, but found at least two devices"
+    ):
         x + y
     assert (x + lazygrad.tensor(2.0)).tolist() == [3, 3]
     assert (x + lazygrad.ones(3, device="cpu").sum()).tolist() == [4, 4]
-    moved = ((x * 3).to("cpu") + y)
+    moved = (x * 3).to("cpu") + y
     assert moved.device == lazygrad.device("cpu")
     assert moved.tolist() == [4, 4]
     w = lazygrad.ones(2, device="numpy", requires_grad=True)

@@ -1,5 +1,7 @@
-"""Views and writes: every alias sees a write, an older lazy result never does. The same program on PyTorch."""
+"""Views and writes: every alias sees a write, an older lazy result never does. The same program on
+PyTorch."""
 
+# ruff: noqa: B023 (every lambda runs where it stands)
 from __future__ import annotations
 
 import random
@@ -117,7 +119,13 @@ def test_every_alias_sees_a_write():
 
 def test_reshape_is_a_view_exactly_where_pytorch_has_one():
     torch = pytorch()
-    cases = [((2, 3, 4), (6, 4)), ((2, 3, 4), (2, 12)), ((2, 3, 4), (4, 6)), ((1, 3, 1), (3,)), ((6, 1), (2, 3, 1))]
+    cases = [
+        ((2, 3, 4), (6, 4)),
+        ((2, 3, 4), (2, 12)),
+        ((2, 3, 4), (4, 6)),
+        ((1, 3, 1), (3,)),
+        ((6, 1), (2, 3, 1)),
+    ]
     orders = {3: [(0, 1, 2), (1, 0, 2), (2, 0, 1), (0, 2, 1)], 2: [(0, 1), (1, 0)]}
     for shape, new in cases:
         for order in orders[len(shape)]:
@@ -126,12 +134,16 @@ def test_reshape_is_a_view_exactly_where_pytorch_has_one():
             b.fill_(1)
             a.fill_(1)
             assert bool(x.sum() == 0) == bool(y.sum() == 0), (shape, order, new)
-            assert isinstance(outcome(lambda: x.view(new)), Exception) == isinstance(outcome(lambda: y.view(new)), Exception)
+            assert isinstance(outcome(lambda: x.view(new)), Exception) == isinstance(
+                outcome(lambda: y.view(new)), Exception
+            )
 
 
 def test_writing_to_an_expanded_view_is_refused():
     x = lazygrad.zeros(3, 1).expand(3, 4)
-    with pytest.raises(RuntimeError, match=r"\[add_\].*more than one element of the written-to tensor refers"):
+    with pytest.raises(
+        RuntimeError, match=r"\[add_\].*more than one element of the written-to tensor refers"
+    ):
         x.add_(1)
     with pytest.raises(RuntimeError, match="view size is not compatible"):
         lazygrad.zeros(2, 3).t().view(-1)
@@ -176,7 +188,11 @@ def test_views_of_bad_shapes_name_both_sides():
     x = lazygrad.zeros(2, 3)
     with pytest.raises(RuntimeError, match=r"\[view\] shape '\[4, -1\]' is invalid for input of size 6"):
         x.view(4, -1)
-    with pytest.raises(IndexError, match=r"Dimension out of range \(expected to be in range of \[-2, 1\], but got 2\)"):
+    with pytest.raises(
+        IndexError,
+        match=r"Dimension out of range \(expected to be in range of \[-2, 1\], "
+        r"but got 2\)",
+    ):
         x.transpose(0, 2)
     with pytest.raises(RuntimeError, match="must match the existing size"):
         x.expand(4, 3)

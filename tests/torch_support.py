@@ -1,4 +1,5 @@
-"""PyTorch beside lazygrad, for tests that compare the two; tests that need it are skipped where it is missing."""
+"""PyTorch beside lazygrad, for tests that compare the two; tests that need it are skipped where it is
+missing."""
 
 from __future__ import annotations
 
@@ -21,8 +22,10 @@ def both(values: Any, **options: Any) -> tuple[Any, Any]:
     name = options.pop("dtype", None)
     if name is None:
         return lazygrad.tensor(values, **options), torch.tensor(values, **options)
-    return (lazygrad.tensor(values, dtype=getattr(lazygrad, name), **options),
-            torch.tensor(values, dtype=getattr(torch, name), **options))
+    return (
+        lazygrad.tensor(values, dtype=getattr(lazygrad, name), **options),
+        torch.tensor(values, dtype=getattr(torch, name), **options),
+    )
 
 
 def values(x: Any) -> np.ndarray:

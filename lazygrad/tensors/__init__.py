@@ -1,10 +1,10 @@
 """Tensors with PyTorch's names and semantics over the lazy graph.
 
-A file imports only from files listed before it: devices, modes, views, cell, lifetimes, realization, core, promotion, values,
-conversion, axes, arithmetic, elementwise, movement, reduction, scans, creation, limits, printing, flow, autograd;
-then indexing, lookup, joining, linear, convolution, pooling, resizing,
-generator, random, sorting, explaining. A definition is written once and published by
-`@function`, `@method` or `@creator` of core.py; `FUNCTIONS` collects what the package exports as functions.
+A file imports only from files listed before it: devices, modes, views, cell, lifetimes, realization, core,
+promotion, values, conversion, axes, arithmetic, elementwise, shapes, movement, reduction, scans, creation,
+limits, printing, flow, autograd; then indexing, lookup, joining, linear, convolution, pooling, resizing,
+generator, random, sorting, explaining. A definition is written once and published by `@function`, `@method`
+or `@creator` of core.py; `FUNCTIONS` collects what the package exports as functions.
 """
 
 from lazygrad.tensors import (
@@ -28,6 +28,7 @@ from lazygrad.tensors import (
     reduction,
     resizing,
     scans,
+    shapes,
     sorting,
     values,
 )
@@ -35,7 +36,37 @@ from lazygrad.tensors.core import FUNCTIONS, Size, Tensor
 from lazygrad.tensors.devices import device
 from lazygrad.tensors.modes import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
 
-__all__ = ["arithmetic", "autograd", "conversion", "convolution", "creation", "device", "elementwise",
-           "enable_grad", "explaining", "FUNCTIONS", "generator", "indexing", "inference_mode", "is_grad_enabled",
-           "joining", "limits", "linear", "lookup", "movement", "no_grad", "pooling", "printing", "random",
-           "reduction", "resizing", "scans", "set_grad_enabled", "Size", "sorting", "Tensor", "values"]
+__all__ = [
+    "FUNCTIONS",
+    "Size",
+    "Tensor",
+    "arithmetic",
+    "autograd",
+    "conversion",
+    "convolution",
+    "creation",
+    "device",
+    "elementwise",
+    "enable_grad",
+    "explaining",
+    "generator",
+    "indexing",
+    "inference_mode",
+    "is_grad_enabled",
+    "joining",
+    "limits",
+    "linear",
+    "lookup",
+    "movement",
+    "no_grad",
+    "pooling",
+    "printing",
+    "random",
+    "reduction",
+    "resizing",
+    "scans",
+    "set_grad_enabled",
+    "shapes",
+    "sorting",
+    "values",
+]

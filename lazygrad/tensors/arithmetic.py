@@ -22,8 +22,10 @@ Binary = Callable[..., Tensor]
 def store(name: str, x: Tensor, result: Tensor) -> Tensor:
     """Put the result of an operation into x, in place: it must have x's shape and a type that x can take."""
     if result._shape != x._shape:
-        raise ShapeError(f"[{name}] output with shape {list(x._shape)} doesn't match the broadcast shape "
-                         f"{list(result._shape)}")
+        raise ShapeError(
+            f"[{name}] output with shape {list(x._shape)} doesn't match the broadcast shape "
+            f"{list(result._shape)}"
+        )
     if result._dtype is not x._dtype:
         check_castable(name, result._dtype, x._dtype)
         result = result.to(x._dtype)
@@ -32,6 +34,7 @@ def store(name: str, x: Tensor, result: Tensor) -> Tensor:
 
 def in_place(name: str, definition: Binary) -> Binary:
     """The in-place form `name` (ending in an underscore) of a function whose first argument is the target."""
+
     def changed(x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         return store(name, x, definition(x, *args, **kwargs))
 
@@ -44,6 +47,7 @@ def in_place(name: str, definition: Binary) -> Binary:
 
 def with_in_place(*names: str) -> Callable[[Binary], Binary]:
     """Publish a function, as method too, under its names, together with the in-place form of each."""
+
     def decorate(definition: Binary) -> Binary:
         function(*names)(definition)
         for name in names:
@@ -60,19 +64,28 @@ def _into(out: Tensor | None, result: Tensor) -> Tensor:
 def _no_bool(name: str, sign: str, x: Any, y: Any) -> None:
     kinds = [o._dtype is dtypes.bool_ if isinstance(o, Tensor) else isinstance(o, bool) for o in (x, y)]
     if all(kinds):
-        raise DTypeError(f"[{name}] Subtraction, the `{sign}` operator, with two bool tensors is not supported. Use the "
-                         f"`^` or `logical_xor()` operator instead.")
+        raise DTypeError(
+            f"[{name}] Subtraction, the `{sign}` operator, with two bool tensors is not "
+            "supported. Use the "
+            f"`^` or `logical_xor()` operator instead."
+        )
     if any(kinds):
-        raise DTypeError(f"[{name}] Subtraction, the `{sign}` operator, with a bool tensor is not supported. If you are "
-                         f"trying to invert a mask, use the `~` or `logical_not()` operator instead.")
+        raise DTypeError(
+            f"[{name}] Subtraction, the `{sign}` operator, with a bool tensor is not "
+            "supported. If you are "
+            f"trying to invert a mask, use the `~` or `logical_not()` operator instead."
+        )
 
 
 def _scaled(name: str, y: Any, alpha: Any, x: Any) -> Any:
     if alpha == 1 and not isinstance(alpha, Tensor):
         return y
     if isinstance(alpha, float) and result_type(x, y).kind != "float":
-        raise DTypeError(f"[{name}] For integral input tensors, argument alpha must not be a floating point number, "
-                         f"but it is {alpha}")
+        raise DTypeError(
+            f"[{name}] For integral input tensors, argument alpha must not be a floating point "
+            "number, "
+            f"but it is {alpha}"
+        )
     return mul(y, alpha) if isinstance(y, Tensor) else y * alpha
 
 
@@ -110,15 +123,19 @@ _ROUNDED = {"floor": ops.floordiv, "trunc": ops.truncdiv}
 
 @with_in_place("div", "divide")
 def div(input: Any, other: Any, *, rounding_mode: str | None = None, out: Tensor | None = None) -> Tensor:
-    """input / other, elementwise; integers give the default float type. `rounding_mode` "floor" or "trunc" keeps
-    integers. Raises ArgumentError for another mode, ZeroDivisionError for an integer divided by the number 0."""
+    """input / other, elementwise; integers give the default float type. `rounding_mode` "floor" or "trunc"
+    keeps integers. Raises ArgumentError for another mode, ZeroDivisionError for an integer divided by the
+    number 0."""
     x, y = check_operand("div", input), check_operand("div", other)
     dtype = result_type(x, y)
     if rounding_mode is None:
-        return _into(out, elementwise("div", ops.div, (x, y), dtype if dtype.kind == "float" else _default_float()))
+        return _into(
+            out, elementwise("div", ops.div, (x, y), dtype if dtype.kind == "float" else _default_float())
+        )
     if rounding_mode not in _ROUNDED:
-        raise ArgumentError(f"[div] expected rounding_mode to be one of None, 'trunc', or 'floor' but found "
-                            f"{rounding_mode!r}")
+        raise ArgumentError(
+            f"[div] expected rounding_mode to be one of None, 'trunc', or 'floor' but found {rounding_mode!r}"
+        )
     return _into(out, _integer_or_float("div", _ROUNDED[rounding_mode], x, y))
 
 
@@ -129,7 +146,9 @@ def _default_float() -> DType:
 def _integer_or_float(name: str, row: Callable[..., Node], x: Any, y: Any) -> Tensor:
     dtype = result_type(x, y)
     if dtype.kind == "bool":
-        raise DTypeError(f"[{name}] not implemented for 'Bool': convert one side to an integer or float type first")
+        raise DTypeError(
+            f"[{name}] not implemented for 'Bool': convert one side to an integer or float type first"
+        )
     if dtype.kind != "float" and not isinstance(y, Tensor) and y == 0:
         raise _ZeroDivision(f"[{name}] ZeroDivisionError: integer division by zero")
     return elementwise(name, row, (x, y))
@@ -148,15 +167,20 @@ def true_divide(input: Any, other: Any) -> Tensor:
 @with_in_place("floor_divide")
 def floor_divide(input: Any, other: Any) -> Tensor:
     """The quotient rounded down."""
-    return _integer_or_float("floor_divide", ops.floordiv, check_operand("floor_divide", input),
-                             check_operand("floor_divide", other))
+    return _integer_or_float(
+        "floor_divide",
+        ops.floordiv,
+        check_operand("floor_divide", input),
+        check_operand("floor_divide", other),
+    )
 
 
 @with_in_place("remainder")
 def remainder(input: Any, other: Any) -> Tensor:
     """The remainder with the divisor's sign, as Python's %."""
-    return _integer_or_float("remainder", ops.remainder, check_operand("remainder", input),
-                             check_operand("remainder", other))
+    return _integer_or_float(
+        "remainder", ops.remainder, check_operand("remainder", input), check_operand("remainder", other)
+    )
 
 
 @with_in_place("fmod")
@@ -171,7 +195,9 @@ _POWERS: dict[float, Callable[[Tensor], Tensor]] = {
     3: lambda x: elementwise("pow", ops.mul, (elementwise("pow", ops.mul, (x, x)), x)),
 }
 _FLOAT_POWERS: dict[float, Callable[[Tensor], Tensor]] = {
-    0.5: lambda x: FUNCTIONS["sqrt"](x), -0.5: lambda x: FUNCTIONS["rsqrt"](x), -1: lambda x: FUNCTIONS["reciprocal"](x),
+    0.5: lambda x: FUNCTIONS["sqrt"](x),
+    -0.5: lambda x: FUNCTIONS["rsqrt"](x),
+    -1: lambda x: FUNCTIONS["reciprocal"](x),
     -2: lambda x: FUNCTIONS["reciprocal"](mul(x, x)),
 }
 
@@ -183,7 +209,9 @@ def pow(input: Any, exponent: Any) -> Tensor:
     dtype = result_type(x, y)
     if not isinstance(y, Tensor):
         if dtype.kind != "float" and y < 0:
-            raise DTypeError("[pow] Integers to negative integer powers are not allowed: convert to a float type first")
+            raise DTypeError(
+                "[pow] Integers to negative integer powers are not allowed: convert to a float type first"
+            )
         if isinstance(x, Tensor) and x._dtype is dtype and dtype.kind != "bool":
             special = _POWERS.get(y) or (_FLOAT_POWERS.get(y) if dtype.kind == "float" else None)
             if special:
@@ -195,8 +223,10 @@ def pow(input: Any, exponent: Any) -> Tensor:
 
 # Comparison
 
+
 def comparison(name: str, row: Callable[[Node, Node], Node]) -> Binary:
     """A published comparison: bool results; NaN is unequal to everything."""
+
     def compare(input: Any, other: Any, *, out: Tensor | None = None) -> Tensor:
         x, y = check_operand(name, input), check_operand(name, other)
         return _into(out, elementwise(name, row, (x, y)))
@@ -206,8 +236,13 @@ def comparison(name: str, row: Callable[[Node, Node], Node]) -> Binary:
     return with_in_place(name, *_COMPARISON_ALIASES.get(name, ()))(compare)
 
 
-_COMPARISON_ALIASES = {"ne": ("not_equal",), "lt": ("less",), "le": ("less_equal",), "gt": ("greater",),
-                       "ge": ("greater_equal",)}
+_COMPARISON_ALIASES = {
+    "ne": ("not_equal",),
+    "lt": ("less",),
+    "le": ("less_equal",),
+    "gt": ("greater",),
+    "ge": ("greater_equal",),
+}
 eq, ne = comparison("eq", ops.eq), comparison("ne", ops.ne)
 lt, le = comparison("lt", ops.lt), comparison("le", ops.le)
 gt, ge = comparison("gt", lambda a, b: ops.lt(b, a)), comparison("ge", lambda a, b: ops.le(b, a))
@@ -215,13 +250,17 @@ gt, ge = comparison("gt", lambda a, b: ops.lt(b, a)), comparison("ge", lambda a,
 
 # Bits and logic
 
+
 def _bitwise(name: str, row: Callable[..., Node]) -> Binary:
     def combine(input: Any, other: Any) -> Tensor:
         x, y = check_operand(name, input), check_operand(name, other)
         dtype = result_type(x, y)
         if dtype.kind == "float":
-            raise DTypeError(f"[{name}] \"{name}_cpu\" not implemented for '{promotion.pytorch_name(dtype)}': "
-                             f"bits exist for bool and integers only")
+            raise DTypeError(
+                f'[{name}] "{name}_cpu" not implemented for '
+                f"'{promotion.pytorch_name(dtype)}': "
+                f"bits exist for bool and integers only"
+            )
         return elementwise(name, row, (x, y))
 
     combine.__name__ = combine.__qualname__ = name
@@ -239,8 +278,11 @@ bitwise_right_shift = _bitwise("bitwise_right_shift", ops.shr)
 def bitwise_not(input: Tensor) -> Tensor:
     """Every bit inverted; `not` for bool. Raises DTypeError for floats."""
     if input._dtype.kind == "float":
-        raise DTypeError("[bitwise_not] ~ (operator.invert) is only implemented on integer and Boolean-type tensors, "
-                         f"not on {input._dtype!r}")
+        raise DTypeError(
+            "[bitwise_not] ~ (operator.invert) is only implemented on integer and Boolean-type "
+            "tensors, "
+            f"not on {input._dtype!r}"
+        )
     return elementwise("bitwise_not", ops.bitnot, (input,))
 
 
@@ -275,6 +317,7 @@ def logical_not(input: Tensor) -> Tensor:
 
 # Operators
 
+
 def _operator(name: str, definition: Binary) -> None:
     def forward(x: Tensor, y: Any) -> Any:
         return definition(x, y) if isinstance(y, _OPERANDS) else NotImplemented
@@ -283,7 +326,11 @@ def _operator(name: str, definition: Binary) -> None:
         return definition(y, x) if isinstance(y, _OPERANDS) else NotImplemented
 
     def changed(x: Tensor, y: Any) -> Any:
-        return store(definition.__name__ + "_", x, definition(x, y)) if isinstance(y, _OPERANDS) else NotImplemented
+        return (
+            store(definition.__name__ + "_", x, definition(x, y))
+            if isinstance(y, _OPERANDS)
+            else NotImplemented
+        )
 
     setattr(Tensor, f"__{name}__", forward)
     setattr(Tensor, f"__r{name}__", reflected)
@@ -291,9 +338,20 @@ def _operator(name: str, definition: Binary) -> None:
 
 
 _OPERANDS = (Tensor, *NUMBERS, np.ndarray)
-for _name, _definition in {"add": add, "sub": sub, "mul": mul, "truediv": div, "floordiv": floor_divide, "mod": remainder,
-                           "pow": pow, "and": bitwise_and, "or": bitwise_or, "xor": bitwise_xor,
-                           "lshift": bitwise_left_shift, "rshift": bitwise_right_shift}.items():
+for _name, _definition in {
+    "add": add,
+    "sub": sub,
+    "mul": mul,
+    "truediv": div,
+    "floordiv": floor_divide,
+    "mod": remainder,
+    "pow": pow,
+    "and": bitwise_and,
+    "or": bitwise_or,
+    "xor": bitwise_xor,
+    "lshift": bitwise_left_shift,
+    "rshift": bitwise_right_shift,
+}.items():
     _operator(_name, _definition)
 
 
@@ -329,5 +387,7 @@ method("__invert__")(bitwise_not)
 def require_tensor(name: str, x: Any) -> Tensor:
     """x itself. Raises ArgumentTypeError unless it is a Tensor."""
     if not isinstance(x, Tensor):
-        raise ArgumentTypeError(f"[{name}] {name}(): argument 'input' (position 1) must be Tensor, not {type(x).__name__}")
+        raise ArgumentTypeError(
+            f"[{name}] {name}(): argument 'input' (position 1) must be Tensor, not {type(x).__name__}"
+        )
     return x

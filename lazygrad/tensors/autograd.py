@@ -20,23 +20,33 @@ def _listed(value: Any) -> list[Any]:
 
 
 def _seeds(name: str, outputs: Sequence[Tensor], cotangents: Sequence[Any], create_graph: bool) -> list[Node]:
-    """The node of each output's cotangent: 1 where none is given. Raises GradientError for what cannot have one."""
+    """The node of each output's cotangent: 1 where none is given. Raises GradientError for what cannot have
+    one."""
     seeds = []
     if len(cotangents) != len(outputs):
         raise GradientError(f"[{name}] got {len(outputs)} tensors and {len(cotangents)} gradients")
     for output, given in zip(outputs, cotangents, strict=True):
         if not output.requires_grad:
-            raise GradientError(f"[{name}] element 0 of tensors does not require grad and does not have a grad_fn: no leaf "
-                                f"it was computed from has requires_grad=True")
+            raise GradientError(
+                f"[{name}] element 0 of tensors does not require grad and does not have a "
+                "grad_fn: no leaf "
+                f"it was computed from has requires_grad=True"
+            )
         if given is None:
             if output._shape.numel() != 1:
-                raise GradientError(f"[{name}] grad can be implicitly created only for scalar outputs, not for shape "
-                                    f"{tuple(output._shape)}: pass a gradient of that shape")
+                raise GradientError(
+                    f"[{name}] grad can be implicitly created only for scalar outputs, not "
+                    "for shape "
+                    f"{tuple(output._shape)}: pass a gradient of that shape"
+                )
             seeds.append(ops.const(1, output._dtype, output._shape))
             continue
         if given._shape != output._shape:
-            raise ShapeError(f"[{name}] Mismatch in shape: grad_output[0] has a shape of {given._shape!r} and output[0] has "
-                             f"a shape of {output._shape!r}.")
+            raise ShapeError(
+                f"[{name}] Mismatch in shape: grad_output[0] has a shape of {given._shape!r} "
+                "and output[0] has "
+                f"a shape of {output._shape!r}."
+            )
         given = given if given._dtype is output._dtype else given.to(output._dtype)
         seeds.append(given.graph_node() if create_graph and given.requires_grad else given.plain_node())
     return seeds
@@ -56,6 +66,7 @@ def _wrap(node: Node, like: Tensor, create_graph: bool) -> Tensor:
 
 def _hooks(create_graph: bool) -> Any:
     """What passes a gradient through the hooks of a mark."""
+
     def through(mark: Mark, g: Node) -> Node:
         tensor = mark.tensor()
         return g if tensor is None else _call_hooks(mark.hooks, _wrap(g, tensor, create_graph), create_graph)
@@ -89,12 +100,17 @@ def _targets(order: Sequence[Node], inputs: Any) -> list[tuple[Tensor, Node]]:
     return found
 
 
-def backward(tensors: Any, grad_tensors: Any = None, retain_graph: bool | None = None, create_graph: bool = False,
-             inputs: Any = None) -> None:
+def backward(
+    tensors: Any,
+    grad_tensors: Any = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    inputs: Any = None,
+) -> None:
     """Add the gradient of tensors to `.grad` of every leaf they were computed from (or of `inputs` alone).
 
-    Raises GradientError for tensors that require no gradient, for others than scalars without a given gradient, and
-    where an earlier backward pass has freed the graph.
+    Raises GradientError for tensors that require no gradient, for others than scalars without a given
+    gradient, and where an earlier backward pass has freed the graph.
     """
     outputs = _listed(tensors)
     cotangents = [None] * len(outputs) if grad_tensors is None else _listed(grad_tensors)
@@ -102,7 +118,9 @@ def backward(tensors: Any, grad_tensors: Any = None, retain_graph: bool | None =
     roots, order = _walk(outputs)
     targets = _targets(order, inputs)
     totals: dict[int, tuple[Tensor, Node]] = {}
-    for (tensor, _), g in zip(targets, flow(roots, seeds, [n for _, n in targets], order, _hooks(create_graph)), strict=True):
+    for (tensor, _), g in zip(
+        targets, flow(roots, seeds, [n for _, n in targets], order, _hooks(create_graph)), strict=True
+    ):
         if g is not None:
             before = totals.get(id(tensor))
             totals[id(tensor)] = (tensor, g if before is None else ops.add(before[1], g))
@@ -127,9 +145,17 @@ def _accumulate(tensor: Tensor, new: Tensor, create_graph: bool) -> None:
         hook(tensor)
 
 
-def grad(outputs: Any, inputs: Any, grad_outputs: Any = None, retain_graph: bool | None = None,
-         create_graph: bool = False, only_inputs: bool = True, allow_unused: bool | None = None,
-         is_grads_batched: bool = False, materialize_grads: bool = False) -> tuple[Tensor | None, ...]:
+def grad(
+    outputs: Any,
+    inputs: Any,
+    grad_outputs: Any = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    only_inputs: bool = True,
+    allow_unused: bool | None = None,
+    is_grads_batched: bool = False,
+    materialize_grads: bool = False,
+) -> tuple[Tensor | None, ...]:
     """The gradients of outputs with respect to inputs, one each; `.grad` stays as it is.
 
     Raises GradientError as `backward` does, and for an input that the outputs do not depend on unless
@@ -140,8 +166,10 @@ def grad(outputs: Any, inputs: Any, grad_outputs: Any = None, retain_graph: bool
     seeds = _seeds("grad", outputs, cotangents, create_graph)
     for x in inputs:
         if not x.requires_grad:
-            raise GradientError("[grad] One of the differentiated Tensors does not require grad: call "
-                                "requires_grad_() on it before computing with it")
+            raise GradientError(
+                "[grad] One of the differentiated Tensors does not require grad: call "
+                "requires_grad_() on it before computing with it"
+            )
     roots, order = _walk(outputs)
     nodes = [x.graph_node() for x in inputs]
     results: list[Tensor | None] = []
@@ -151,8 +179,11 @@ def grad(outputs: Any, inputs: Any, grad_outputs: Any = None, retain_graph: bool
         if g is None and materialize_grads:
             g = ops.const(0, x._dtype, x._shape)
         if g is None and not allow_unused:
-            raise GradientError("[grad] One of the differentiated Tensors appears to not have been used in the graph. Set "
-                                "allow_unused=True if this is the desired behavior.")
+            raise GradientError(
+                "[grad] One of the differentiated Tensors appears to not have been used in "
+                "the graph. Set "
+                "allow_unused=True if this is the desired behavior."
+            )
         results.append(None if g is None else _wrap(g, x, create_graph))
     if not (create_graph if retain_graph is None else retain_graph):
         free(order)
@@ -160,8 +191,13 @@ def grad(outputs: Any, inputs: Any, grad_outputs: Any = None, retain_graph: bool
 
 
 @method("backward")
-def _backward(x: Tensor, gradient: Tensor | None = None, retain_graph: bool | None = None,
-              create_graph: bool = False, inputs: Any = None) -> None:
+def _backward(
+    x: Tensor,
+    gradient: Tensor | None = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    inputs: Any = None,
+) -> None:
     """Add the gradient of this tensor to `.grad` of every leaf it was computed from."""
     backward(x, None if gradient is None else [gradient], retain_graph, create_graph, inputs)
 
@@ -173,11 +209,15 @@ def _get_grad(x: Tensor) -> Tensor | None:
 def _set_grad(x: Tensor, value: Tensor | None) -> None:
     if value is not None and (not isinstance(value, Tensor) or value._shape != x._shape):
         got = tuple(value._shape) if isinstance(value, Tensor) else type(value).__name__
-        raise GradientError(f"[grad] assigned grad has data of a different size: {got} for a tensor of {tuple(x._shape)}")
+        raise GradientError(
+            f"[grad] assigned grad has data of a different size: {got} for a tensor of {tuple(x._shape)}"
+        )
     x._grad = value
 
 
-Tensor.grad = property(_get_grad, _set_grad, doc="What backward passes have added up for this leaf; None at first.")  # type: ignore[attr-defined]
+Tensor.grad = property(
+    _get_grad, _set_grad, doc="What backward passes have added up for this leaf; None at first."
+)  # type: ignore[attr-defined]
 
 
 @method("detach_")
@@ -190,6 +230,7 @@ def detach_(x: Tensor) -> Tensor:
 
 
 # Hooks
+
 
 class RemovableHandle:
     """What registering a hook returns: `remove()` takes the hook away. Also a context manager."""
@@ -229,10 +270,11 @@ def _check_hookable(name: str, x: Tensor) -> None:
 
 @method("register_hook")
 def register_hook(x: Tensor, hook: Any) -> RemovableHandle:
-    """Call `hook(grad)` whenever the gradient of x is computed; what it returns, unless None, takes its place.
+    """Call `hook(grad)` whenever the gradient of x is computed; what it returns, unless None, takes its
+    place.
 
-    Uses of x made before the call do not pass the hook where x is not a leaf. Raises GradientError for a tensor that
-    requires no gradient.
+    Uses of x made before the call do not pass the hook where x is not a leaf. Raises GradientError for a
+    tensor that requires no gradient.
     """
     _check_hookable("register_hook", x)
     if not x.is_leaf:
@@ -243,12 +285,15 @@ def register_hook(x: Tensor, hook: Any) -> RemovableHandle:
 
 @method("register_post_accumulate_grad_hook")
 def register_post_accumulate_grad_hook(x: Tensor, hook: Any) -> RemovableHandle:
-    """Call `hook(x)` after each time that a backward pass has added to `x.grad`. Raises GradientError for others than
-    leaves."""
+    """Call `hook(x)` after each time that a backward pass has added to `x.grad`. Raises GradientError for
+    others than leaves."""
     _check_hookable("register_post_accumulate_grad_hook", x)
     if not x.is_leaf:
-        raise GradientError("[register_post_accumulate_grad_hook] post accumulate grad hooks cannot be registered on "
-                            "non-leaf tensors")
+        raise GradientError(
+            "[register_post_accumulate_grad_hook] post accumulate grad hooks cannot be "
+            "registered on "
+            "non-leaf tensors"
+        )
     x._after_grad = {} if x._after_grad is None else x._after_grad
     return RemovableHandle(x._after_grad, hook)
 
@@ -268,6 +313,8 @@ def _retains_grad(x: Tensor) -> bool:
 
 
 Tensor.retains_grad = property(_retains_grad, doc="Whether `.grad` is kept although this is no leaf.")  # type: ignore[attr-defined]
-Tensor.grad_fn = property(lambda x: None if x.is_leaf else x.graph_node().op,  # type: ignore[attr-defined]
-                          doc="The row of the op table that made a differentiable result; None for leaves.")
+Tensor.grad_fn = property(
+    lambda x: None if x.is_leaf else x.graph_node().op,  # type: ignore[attr-defined]
+    doc="The row of the op table that made a differentiable result; None for leaves.",
+)
 Tensor.output_nr = 0  # type: ignore[attr-defined]

@@ -16,8 +16,11 @@ def axis_of(name: str, dim: Any, ndim: int) -> int:
     dim = dim.__index__()
     limit = max(ndim, 1)
     if not -limit <= dim < limit:
-        raise AxisError(f"[{name}] Dimension out of range (expected to be in range of [{-limit}, {limit - 1}], "
-                        f"but got {dim})")
+        raise AxisError(
+            f"[{name}] Dimension out of range (expected to be in range of [{-limit}, "
+            f"{limit - 1}], "
+            f"but got {dim})"
+        )
     return dim % limit
 
 
@@ -34,7 +37,11 @@ def axes_of(name: str, dim: Any, ndim: int) -> tuple[int, ...]:
 
 def sizes_of(name: str, sizes: Sequence[Any]) -> tuple[int, ...]:
     """Sizes given one by one or as one sequence. Raises ArgumentTypeError where one is no integer."""
-    if len(sizes) == 1 and isinstance(sizes[0], Sequence | Tensor) and not (isinstance(sizes[0], Tensor) and not sizes[0].ndim):
+    if (
+        len(sizes) == 1
+        and isinstance(sizes[0], Sequence | Tensor)
+        and not (isinstance(sizes[0], Tensor) and not sizes[0].ndim)
+    ):
         sizes = list(sizes[0])
     for n in sizes:
         if not hasattr(n, "__index__"):

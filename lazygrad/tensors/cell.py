@@ -1,8 +1,8 @@
 """Storage: `Cell`, the current value that all aliases share, and `History`, what gradients know of it.
 
-A cell holds a Node and changes by taking another one. Tensors that share storage share the cell; tensors that also
-share their gradient history (a tensor and its differentiable views) share a `History`. `detach()` and views made
-under `no_grad` get a history of their own over the same cell, as in PyTorch.
+A cell holds a Node and changes by taking another one. Tensors that share storage share the cell; tensors that
+also share their gradient history (a tensor and its differentiable views) share a `History`. `detach()` and
+views made under `no_grad` get a history of their own over the same cell, as in PyTorch.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ tracked_histories: WeakSet[History] = WeakSet()
 class Token:
     """Names one differentiable leaf in graphs: the argument of its `leaf` nodes."""
 
-    __slots__ = ("tensor", "cell", "__weakref__")
+    __slots__ = ("__weakref__", "cell", "tensor")
 
     def __init__(self, tensor: Any, cell: Cell):
         self.tensor: Callable[[], Any] = ref(tensor)
@@ -38,10 +38,10 @@ class Token:
 
 
 class Mark:
-    """Names one tensor in the middle of a graph whose gradient somebody wants to see: the argument of a `leaf` node
-    that lets the gradient through. `hooks` may change it, `retain` keeps it in `.grad`."""
+    """Names one tensor in the middle of a graph whose gradient somebody wants to see: the argument of a
+    `leaf` node that lets the gradient through. `hooks` may change it, `retain` keeps it in `.grad`."""
 
-    __slots__ = ("tensor", "hooks", "retain", "__weakref__")
+    __slots__ = ("__weakref__", "hooks", "retain", "tensor")
 
     def __init__(self, tensor: Any):
         self.tensor: Callable[[], Any] = ref(tensor)
@@ -57,10 +57,10 @@ SPENT = Spent()
 
 
 class Cell:
-    """One storage. `node` is its value now; `tainted` says that the node's graph holds leaves, so that whoever must
-    not receive gradients reads it through `detach`. `version` counts writes."""
+    """One storage. `node` is its value now; `tainted` says that the node's graph holds leaves, so that
+    whoever must not receive gradients reads it through `detach`. `version` counts writes."""
 
-    __slots__ = ("node", "device", "version", "tainted", "serial", "__weakref__")
+    __slots__ = ("__weakref__", "device", "node", "serial", "tainted", "version")
 
     def __init__(self, node: Node, device: str, tainted: bool = False):
         self.node, self.device, self.version, self.tainted, self.serial = node, device, 0, tainted, 0
@@ -102,11 +102,21 @@ class History:
     """What gradients know of a root (the part of a cell at the end of `prefix`) and of the views of it.
 
     Without `requires_grad` there is nothing to know. With a token the root is a leaf. Otherwise `node` is the
-    differentiable graph of the root as of `version` of the cell; if the cell was written since by someone who is not
-    recorded, the value is the cell's and the derivative stays that of `node`.
+    differentiable graph of the root as of `version` of the cell; if the cell was written since by someone who
+    is not recorded, the value is the cell's and the derivative stays that of `node`.
     """
 
-    __slots__ = ("cell", "prefix", "node", "version", "token", "requires_grad", "spent", "base", "__weakref__")
+    __slots__ = (
+        "__weakref__",
+        "base",
+        "cell",
+        "node",
+        "prefix",
+        "requires_grad",
+        "spent",
+        "token",
+        "version",
+    )
 
     def __init__(self, cell: Cell, node: Node | None = None, prefix: Chain = (), token: Token | None = None):
         self.cell, self.prefix, self.token = cell, prefix, token
@@ -121,7 +131,10 @@ class History:
         cell = self.cell
         if self.token is not None:
             if self.node is None or self.base is not cell.node:
-                self.node, self.base = ops.leaf(read_through(cell.plain(), self.prefix), arg=self.token), cell.node
+                self.node, self.base = (
+                    ops.leaf(read_through(cell.plain(), self.prefix), arg=self.token),
+                    cell.node,
+                )
         elif self.spent and cell.is_realized:
             if self.node is None or self.version != cell.version:
                 self.node = ops.leaf(read_through(cell.plain(), self.prefix), arg=SPENT)
@@ -138,7 +151,8 @@ class History:
             self.node = None
 
     def write(self, chain: Chain, new: Node, tracked: bool) -> None:
-        """The view at the end of `chain` (from the root) becomes `new`; `tracked`: `new` is differentiable."""
+        """The view at the end of `chain` (from the root) becomes `new`; `tracked`: `new` is
+        differentiable."""
         cell = self.cell
         if not tracked:
             cell.write(write_back(cell.plain(), self.prefix + chain, new) if self.prefix or chain else new)

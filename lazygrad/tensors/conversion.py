@@ -10,8 +10,8 @@ import numpy as np
 from lazygrad import dtype as dtypes
 from lazygrad import ops
 from lazygrad.dtype import DType
-from lazygrad.errors import ArgumentError, ArgumentTypeError, GradientError
 from lazygrad.engine import upload
+from lazygrad.errors import ArgumentError, ArgumentTypeError, GradientError
 from lazygrad.tensors.core import Tensor, apply, from_node, function, method
 from lazygrad.tensors.devices import canonical_device, device
 from lazygrad.tensors.promotion import known_dtype
@@ -19,9 +19,17 @@ from lazygrad.tensors.values import read
 
 
 @method("to")
-def to(x: Tensor, *args: Any, dtype: DType | None = None, device: Any = None, non_blocking: bool = False,
-       copy: bool = False, memory_format: Any = None) -> Tensor:
-    """The tensor as another type, on another device, or as another tensor has both; itself if nothing changes."""
+def to(
+    x: Tensor,
+    *args: Any,
+    dtype: DType | None = None,
+    device: Any = None,
+    non_blocking: bool = False,
+    copy: bool = False,
+    memory_format: Any = None,
+) -> Tensor:
+    """The tensor as another type, on another device, or as another tensor has both; itself if nothing
+    changes."""
     for arg in args:
         if isinstance(arg, DType):
             dtype = arg
@@ -70,15 +78,33 @@ def _converter(name: str, dtype: DType) -> None:
     method(name)(convert)
 
 
-for _name, _dtype in {"float": dtypes.float32, "double": dtypes.float64, "half": dtypes.float16,
-                      "bfloat16": dtypes.bfloat16, "long": dtypes.int64, "int": dtypes.int32, "short": dtypes.int16,
-                      "char": dtypes.int8, "byte": dtypes.uint8, "bool": dtypes.bool_}.items():
+for _name, _dtype in {
+    "float": dtypes.float32,
+    "double": dtypes.float64,
+    "half": dtypes.float16,
+    "bfloat16": dtypes.bfloat16,
+    "long": dtypes.int64,
+    "int": dtypes.int32,
+    "short": dtypes.int16,
+    "char": dtypes.int8,
+    "byte": dtypes.uint8,
+    "bool": dtypes.bool_,
+}.items():
     _converter(_name, _dtype)
 
 
-_LEGACY = {"FloatTensor": dtypes.float32, "DoubleTensor": dtypes.float64, "HalfTensor": dtypes.float16,
-           "BFloat16Tensor": dtypes.bfloat16, "LongTensor": dtypes.int64, "IntTensor": dtypes.int32,
-           "ShortTensor": dtypes.int16, "CharTensor": dtypes.int8, "ByteTensor": dtypes.uint8, "BoolTensor": dtypes.bool_}
+_LEGACY = {
+    "FloatTensor": dtypes.float32,
+    "DoubleTensor": dtypes.float64,
+    "HalfTensor": dtypes.float16,
+    "BFloat16Tensor": dtypes.bfloat16,
+    "LongTensor": dtypes.int64,
+    "IntTensor": dtypes.int32,
+    "ShortTensor": dtypes.int16,
+    "CharTensor": dtypes.int8,
+    "ByteTensor": dtypes.uint8,
+    "BoolTensor": dtypes.bool_,
+}
 
 
 @method("type")
@@ -153,20 +179,33 @@ def data_ptr(x: Tensor) -> int:
 
 Tensor.itemsize = property(element_size)  # type: ignore[attr-defined]
 Tensor.nbytes = property(lambda x: numel(x) * element_size(x))  # type: ignore[attr-defined]
-for _flag in ("is_sparse", "is_quantized", "is_cuda", "is_mps", "is_xpu", "is_meta", "is_nested", "is_mkldnn"):
+for _flag in (
+    "is_sparse",
+    "is_quantized",
+    "is_cuda",
+    "is_mps",
+    "is_xpu",
+    "is_meta",
+    "is_nested",
+    "is_mkldnn",
+):
     setattr(Tensor, _flag, False)
 Tensor.is_cpu = property(lambda x: x.cell.device == "CPU")  # type: ignore[attr-defined]
 
 
 # Copies and pickles
 
+
 @method("__deepcopy__")
 def _deepcopy(x: Tensor, memo: dict[int, Any]) -> Tensor:
     if id(x) in memo:
         return memo[id(x)]
     if not x.is_leaf:
-        raise GradientError("[deepcopy] Only Tensors created explicitly by the user (graph leaves) support the deepcopy "
-                            "protocol at the moment: detach() it first")
+        raise GradientError(
+            "[deepcopy] Only Tensors created explicitly by the user (graph leaves) support "
+            "the deepcopy "
+            "protocol at the moment: detach() it first"
+        )
     # nodes are immutable: a new cell over the same node is a copy
     made = Tensor._make_subclass(type(x), from_node(x.plain_node(), x.cell.device), x.requires_grad)
     memo[id(x)] = made
@@ -184,12 +223,34 @@ def _copy(x: Tensor) -> Tensor:
     return made
 
 
-_OWN = frozenset({"_history", "_chain", "_shape", "_dtype", "_strides", "_offset", "_plain", "_plain_base", "_graph",
-                  "_graph_root", "_grad", "_base", "_hooks", "_after_grad"})
+_OWN = frozenset(
+    {
+        "_history",
+        "_chain",
+        "_shape",
+        "_dtype",
+        "_strides",
+        "_offset",
+        "_plain",
+        "_plain_base",
+        "_graph",
+        "_graph_root",
+        "_grad",
+        "_base",
+        "_hooks",
+        "_after_grad",
+    }
+)
 
 
-def rebuild_tensor(cls: type, values: np.ndarray, dtype_name: str, where: str, requires_grad: bool,
-                   attributes: dict[str, Any]) -> Tensor:
+def rebuild_tensor(
+    cls: type,
+    values: np.ndarray,
+    dtype_name: str,
+    where: str,
+    requires_grad: bool,
+    attributes: dict[str, Any],
+) -> Tensor:
     """What unpickling calls: a leaf with these values."""
     dtype = dtypes.BY_NAME[dtype_name]
     data = from_node(upload(dtypes.from_storage(values, dtype), dtype, where), where)

@@ -1,13 +1,16 @@
-"""`Tensor`: a view (a chain of movements) of a cell, and the doors through which every other file makes Tensors.
+"""`Tensor`: a view (a chain of movements) of a cell, and the doors through which every other file makes
+Tensors.
 
 For those who write operations:
 
-- `apply("name", build, *tensors)` calls `build(*nodes)` and wraps the node it returns. It moves 0-d operands to the
-  common device, refuses mixed devices, and lets gradients flow exactly where PyTorch's would.
+- `apply("name", build, *tensors)` calls `build(*nodes)` and wraps the node it returns. It moves 0-d operands
+to the common device, refuses mixed devices, and lets gradients flow exactly where PyTorch's would.
 - `from_node(node, device)` wraps a node that depends on no tensor.
 - `view_of(tensor, ("permute", order), shape, strides, offset)` makes a view: it shares storage with `tensor`.
-- `tensor.write(node_or_tensor)` gives a tensor (or the part of its base that a view shows) a new value in place.
-- `@function`, `@method`, `@creator` publish a definition as `lazygrad.f` and `Tensor.f`, only the one, only the other.
+- `tensor.write(node_or_tensor)` gives a tensor (or the part of its base that a view shows) a new value in
+place.
+- `@function`, `@method`, `@creator` publish a definition as `lazygrad.f` and `Tensor.f`, only the one, only
+the other.
 """
 
 from __future__ import annotations
@@ -54,8 +57,8 @@ class Size(tuple):
 class Tensor:
     """An array of one dtype on one device, computed lazily, with PyTorch's semantics.
 
-    Made by `lazygrad.tensor(...)` and the other creators, or by operations. Attributes that begin with an underscore
-    belong to this file.
+    Made by `lazygrad.tensor(...)` and the other creators, or by operations. Attributes that begin with an
+    underscore belong to this file.
     """
 
     __array_priority__ = 1000  # NumPy arrays and scalars on the left of an operator leave it to us
@@ -72,6 +75,7 @@ class Tensor:
     _base: Tensor | None  # of a view: the tensor it was made from
 
     if TYPE_CHECKING:
+
         def __getattr__(self, name: str) -> Any: ...
 
     # What it is
@@ -142,15 +146,22 @@ class Tensor:
         history = self._history
         if requires_grad:
             if self._dtype.kind != "float":
-                raise GradientError(f"[requires_grad_] only Tensors of floating point dtype can require gradients, "
-                                    f"not {self._dtype!r}: convert it with .float() first")
+                raise GradientError(
+                    "[requires_grad_] only Tensors of floating point dtype can require "
+                    "gradients, "
+                    f"not {self._dtype!r}: convert it with .float() first"
+                )
             if not history.requires_grad:
                 self._own_history(leaf=True)
         elif history.requires_grad:
             if not self.is_leaf:
-                raise GradientError("[requires_grad_] you can only change requires_grad flags of leaf variables. If you "
-                                    "want to use a computed variable in a subgraph that doesn't require differentiation "
-                                    "use var_no_grad = var.detach().")
+                raise GradientError(
+                    "[requires_grad_] you can only change requires_grad flags of leaf "
+                    "variables. If you "
+                    "want to use a computed variable in a subgraph that doesn't require "
+                    "differentiation "
+                    "use var_no_grad = var.detach()."
+                )
             self._own_history(leaf=False)
         return self
 
@@ -198,22 +209,28 @@ class Tensor:
     def write(self, value: Node | Tensor, name: str = "write") -> Tensor:
         """Take a new value of the same shape and dtype, in place: every alias sees it. Returns self.
 
-        A Tensor brings its gradient history along. Raises GradientError for a leaf that requires a gradient (outside
-        `no_grad`), ShapeError for a view of an expanded tensor.
+        A Tensor brings its gradient history along. Raises GradientError for a leaf that requires a gradient
+        (outside `no_grad`), ShapeError for a view of an expanded tensor.
         """
         history = self._history
         other = value._history.requires_grad if isinstance(value, Tensor) else False
         tracked = mode.enabled and (self.requires_grad or other)
         if tracked and history.token is not None:
-            what = "a leaf Variable that requires grad" if self.is_leaf else "a view of a leaf Variable that requires grad"
-            raise GradientError(f"[{name}] {what} is being used in an in-place operation: put it under "
-                                f"lazygrad.no_grad(), or work on a copy")
+            what = "a leaf Variable" if self.is_leaf else "a view of a leaf Variable"
+            raise GradientError(
+                f"[{name}] {what} that requires grad is being used in an in-place operation: put it under "
+                f"lazygrad.no_grad(), or work on a copy"
+            )
         node = value if isinstance(value, Node) else value.node(tracked)
         assert node.shape == self._shape and node.dtype == self._dtype, (name, node, self._shape, self._dtype)
         if self._strides is not None and 0 in self._strides and self._is_expanded():
-            raise ShapeError(f"[{name}] unsupported operation: more than one element of the written-to tensor refers to "
-                             f"a single memory location: {tuple(self._shape)} is a view of an expanded tensor. Please "
-                             f"clone() the tensor before performing the operation.")
+            raise ShapeError(
+                f"[{name}] unsupported operation: more than one element of the written-to "
+                "tensor refers to "
+                f"a single memory location: {tuple(self._shape)} is a view of an expanded "
+                "tensor. Please "
+                f"clone() the tensor before performing the operation."
+            )
         history.write(self._chain, node, tracked)
         return self
 
@@ -241,28 +258,49 @@ class Tensor:
         cell = value._history.cell
         if self.requires_grad:
             if token is None:
-                raise GradientError("[data] only leaves and tensors that require no gradient can take new storage")
+                raise GradientError(
+                    "[data] only leaves and tensors that require no gradient can take new storage"
+                )
             token = Token(self, cell) if token.tensor() is not self else token
             token.cell = ref(cell)
             self._history, self._chain = History(cell, prefix=chain, token=token), ()
         else:
             self._history, self._chain = History(cell), chain
-        self._shape, self._dtype, self._strides, self._offset = value._shape, value._dtype, value._strides, value._offset
+        self._shape, self._dtype, self._strides, self._offset = (
+            value._shape,
+            value._dtype,
+            value._strides,
+            value._offset,
+        )
         self._plain_base = self._graph_root = None
 
     @staticmethod
     def _make_subclass(cls: type, data: Tensor, require_grad: bool = False) -> Any:
         """A tensor of a subclass that shares storage with `data`, a leaf if it requires a gradient."""
-        made = _assemble(cls, History(data._history.cell), data._history.prefix + data._chain, data._shape,
-                         data._dtype, data._strides, data._offset)
+        made = _assemble(
+            cls,
+            History(data._history.cell),
+            data._history.prefix + data._chain,
+            data._shape,
+            data._dtype,
+            data._strides,
+            data._offset,
+        )
         return made.requires_grad_(True) if require_grad else made
 
     def __hash__(self) -> int:
         return id(self)
 
 
-def _assemble(cls: type, history: History, chain: Chain, shape: Sequence[int], dtype: DType,
-              strides: tuple[int, ...] | None, offset: int) -> Any:
+def _assemble(
+    cls: type,
+    history: History,
+    chain: Chain,
+    shape: Sequence[int],
+    dtype: DType,
+    strides: tuple[int, ...] | None,
+    offset: int,
+) -> Any:
     made = object.__new__(cls)
     made._history, made._chain = history, chain
     made._shape = shape if type(shape) is Size else Size(shape)
@@ -273,14 +311,15 @@ def _assemble(cls: type, history: History, chain: Chain, shape: Sequence[int], d
 
 
 def from_node(node: Node, device: str, tracked: bool = False, tainted: bool = False) -> Tensor:
-    """A new tensor with its own storage. `tracked`: the node is differentiable and the tensor requires a gradient.
-    `tainted`: the node's graph holds leaves although nothing is to flow into it."""
+    """A new tensor with its own storage. `tracked`: the node is differentiable and the tensor requires a
+    gradient. `tainted`: the node's graph holds leaves although nothing is to flow into it."""
     cell = Cell(node, device, tracked or tainted)
     return _assemble(Tensor, History(cell, node if tracked else None), (), node.shape, node.dtype, None, 0)
 
 
 def apply(name: str, build: Callable[..., Node], *tensors: Tensor) -> Tensor:
-    """The tensor that `build` makes of the tensors' nodes. Raises DeviceError for tensors on different devices."""
+    """The tensor that `build` makes of the tensors' nodes. Raises DeviceError for tensors on different
+    devices."""
     tracked = mode.enabled and any(t.requires_grad for t in tensors)
     where = tensors[0]._history.cell.device
     if len(tensors) > 1 and any(t._history.cell.device != where for t in tensors):
@@ -298,29 +337,52 @@ def common_device(name: str, tensors: Sequence[Tensor]) -> str:
     """The one device of all tensors that have dimensions. Raises DeviceError where there are two."""
     devices = list(dict.fromkeys(t._history.cell.device for t in tensors if t.ndim))
     if len(devices) > 1:
-        raise DeviceError(f"[{name}] Expected all tensors to be on the same device, but found at least two devices, "
-                          f"{devices[0].lower()} and {devices[1].lower()}! Move one of them with .to(device)")
+        raise DeviceError(
+            f"[{name}] Expected all tensors to be on the same device, but found at least two "
+            "devices, "
+            f"{devices[0].lower()} and {devices[1].lower()}! Move one of them with .to(device)"
+        )
     return devices[0] if devices else tensors[0]._history.cell.device
 
 
 def _on_device(node: Node, source: str, target: str) -> Node:
-    return node if source == target or node.op.name in ("scalar", "const") else ops.copy(node, arg=(source, target))
+    return (
+        node
+        if source == target or node.op.name in ("scalar", "const")
+        else ops.copy(node, arg=(source, target))
+    )
 
 
-def view_of(tensor: Tensor, movement: Movement | Sequence[Movement], shape: Sequence[int],
-            strides: Sequence[int] | None, offset: int | None = None) -> Tensor:
-    """A view of `tensor`: its elements through one movement or a list of them (see views.py), in place of a copy.
+def view_of(
+    tensor: Tensor,
+    movement: Movement | Sequence[Movement],
+    shape: Sequence[int],
+    strides: Sequence[int] | None,
+    offset: int | None = None,
+) -> Tensor:
+    """A view of `tensor`: its elements through one movement or a list of them (see views.py), in place of a
+    copy.
 
-    `strides` and `offset` say how PyTorch's storage would be walked; strides None means row-major without gaps.
+    `strides` and `offset` say how PyTorch's storage would be walked; strides None means row-major without
+    gaps.
     """
-    movements = (movement,) if isinstance(movement, tuple) and isinstance(movement[0], str) else tuple(movement)
+    movements = (
+        (movement,) if isinstance(movement, tuple) and isinstance(movement[0], str) else tuple(movement)
+    )
     history, chain = tensor._history, tensor._chain + tuple(movements)
     if history.requires_grad and not mode.enabled:
         history, chain = History(history.cell), history.prefix + chain
     if strides is not None and tuple(strides) == row_strides_of(shape):
         strides = None
-    made = _assemble(Tensor, history, chain, shape, tensor._dtype, None if strides is None else tuple(strides),
-                     tensor._offset if offset is None else offset)
+    made = _assemble(
+        Tensor,
+        history,
+        chain,
+        shape,
+        tensor._dtype,
+        None if strides is None else tuple(strides),
+        tensor._offset if offset is None else offset,
+    )
     made._base = tensor if tensor._base is None else tensor._base
     return made
 
@@ -352,7 +414,8 @@ def _publish(names: Sequence[str], as_method: bool, as_function: bool) -> Callab
 
 
 def function(*names: str) -> Callable[..., Any]:
-    """Publish a definition as a function of the package and as a method, under its own name or under `names`."""
+    """Publish a definition as a function of the package and as a method, under its own name or under
+    `names`."""
     return _publish(names, True, True)
 
 

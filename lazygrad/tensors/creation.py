@@ -11,10 +11,10 @@ import numpy as np
 from lazygrad import dtype as dtypes
 from lazygrad import ops
 from lazygrad.dtype import DType
+from lazygrad.engine import upload
 from lazygrad.errors import ArgumentError, ArgumentTypeError, ShapeError
 from lazygrad.graph import Node
 from lazygrad.ops.elementwise import convert
-from lazygrad.engine import upload
 from lazygrad.tensors import promotion
 from lazygrad.tensors.axes import sizes_of
 from lazygrad.tensors.core import Size, Tensor, creator, from_node, method
@@ -23,12 +23,18 @@ from lazygrad.tensors.promotion import check_operand, converted, known_dtype, nu
 
 
 @creator("tensor")
-def tensor(data: Any, *, dtype: DType | None = None, device: Any = None, requires_grad: bool = False,
-           pin_memory: bool = False) -> Tensor:
+def tensor(
+    data: Any,
+    *,
+    dtype: DType | None = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    pin_memory: bool = False,
+) -> Tensor:
     """A new leaf with a copy of `data`: a number, nested lists, a NumPy array or a Tensor.
 
-    Floats get the default float type, integers int64, bools bool; arrays keep their type. Raises ArgumentTypeError
-    for other data, ArgumentError for lists of unequal lengths.
+    Floats get the default float type, integers int64, bools bool; arrays keep their type. Raises
+    ArgumentTypeError for other data, ArgumentError for lists of unequal lengths.
     """
     where = canonical_device(device)
     if isinstance(data, Tensor):
@@ -67,7 +73,9 @@ def _array_of(name: str, data: Any, dtype: DType | None) -> np.ndarray:
     if hasattr(data, "__array__") and not isinstance(data, Sequence):
         return np.asarray(data)
     if not isinstance(data, Sequence) or isinstance(data, str | bytes):
-        raise ArgumentTypeError(f"[{name}] could not infer dtype of {type(data).__name__}: expected numbers, lists or arrays")
+        raise ArgumentTypeError(
+            f"[{name}] could not infer dtype of {type(data).__name__}: expected numbers, lists or arrays"
+        )
     leaves: list[Any] = []
     shape = _measure(name, data, leaves)
     kind = dtype or _inferred(name, leaves)
@@ -99,8 +107,11 @@ def _measure(name: str, data: Any, leaves: list[Any]) -> tuple[int, ...]:
     for i, shape in enumerate(shapes):
         if shape != shapes[0]:
             a, b = (shapes[0] or ("a number",))[0], (shape or ("a number",))[0]
-            raise ArgumentError(f"[{name}] expected sequence of length {a} at dim 1 (got {b}): element {i} has the shape "
-                                f"{shape}, the first has {shapes[0]}")
+            raise ArgumentError(
+                f"[{name}] expected sequence of length {a} at dim 1 (got {b}): element {i} "
+                "has the shape "
+                f"{shape}, the first has {shapes[0]}"
+            )
     return (len(data), *(shapes[0] if shapes else ()))
 
 
@@ -108,10 +119,9 @@ def _inferred(name: str, leaves: list[Any]) -> DType:
     if not leaves:
         return promotion.get_default_dtype()
     kinds = {type(v) for v in leaves}
+    best = dtypes.int64 if int in kinds else dtypes.bool_
     if float in kinds:
         best = promotion.get_default_dtype()
-    else:
-        best = dtypes.int64 if int in kinds else dtypes.bool_
     if not kinds <= {bool, int, float}:
         odd = next(v for v in leaves if not isinstance(v, bool | int | float))
         raise ArgumentTypeError(f"[{name}] could not infer dtype of {type(odd).__name__} ({odd!r})")
@@ -136,7 +146,9 @@ def from_numpy(ndarray: np.ndarray) -> Tensor:
 
 
 @creator("scalar_tensor")
-def scalar_tensor(s: Any, *, dtype: DType | None = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+def scalar_tensor(
+    s: Any, *, dtype: DType | None = None, device: Any = None, requires_grad: bool = False
+) -> Tensor:
     """A 0-d tensor; of the default float type where none is given."""
     return tensor(s, dtype=dtype or promotion.get_default_dtype(), device=device, requires_grad=requires_grad)
 
@@ -155,25 +167,53 @@ def is_floating_point(input: Tensor) -> bool:
 
 # Filled
 
-def _filled(name: str, size: Sequence[int], value: Any, dtype: DType, device: Any, requires_grad: bool) -> Tensor:
+
+def _filled(
+    name: str, size: Sequence[int], value: Any, dtype: DType, device: Any, requires_grad: bool
+) -> Tensor:
     if any(n < 0 for n in size):
-        raise ShapeError(f"[{name}] Trying to create tensor with negative dimension {min(size)}: {list(size)}")
+        raise ShapeError(
+            f"[{name}] Trying to create tensor with negative dimension {min(size)}: {list(size)}"
+        )
     made = from_node(ops.const(value, dtype, tuple(size)), canonical_device(device))
     return made.requires_grad_() if requires_grad else made
 
 
 def _filler(name: str, value: int) -> None:
-    def fill(*size: Any, out: Tensor | None = None, dtype: DType | None = None, layout: Any = None, device: Any = None,
-             requires_grad: bool = False, pin_memory: bool = False, memory_format: Any = None) -> Tensor:
-        made = _filled(name, sizes_of(name, size), value, dtype or promotion.get_default_dtype(), device, requires_grad)
+    def fill(
+        *size: Any,
+        out: Tensor | None = None,
+        dtype: DType | None = None,
+        layout: Any = None,
+        device: Any = None,
+        requires_grad: bool = False,
+        pin_memory: bool = False,
+        memory_format: Any = None,
+    ) -> Tensor:
+        made = _filled(
+            name, sizes_of(name, size), value, dtype or promotion.get_default_dtype(), device, requires_grad
+        )
         return made if out is None else out.copy_(made)
 
-    def fill_like(input: Tensor, *, dtype: DType | None = None, layout: Any = None, device: Any = None,
-                  requires_grad: bool = False, memory_format: Any = None) -> Tensor:
-        return _filled(name + "_like", input._shape, value, dtype or input._dtype, device or input.device, requires_grad)
+    def fill_like(
+        input: Tensor,
+        *,
+        dtype: DType | None = None,
+        layout: Any = None,
+        device: Any = None,
+        requires_grad: bool = False,
+        memory_format: Any = None,
+    ) -> Tensor:
+        return _filled(
+            name + "_like", input._shape, value, dtype or input._dtype, device or input.device, requires_grad
+        )
 
-    def new(x: Tensor, *size: Any, dtype: DType | None = None, device: Any = None, requires_grad: bool = False) -> Tensor:
-        return _filled("new_" + name, sizes_of(name, size), value, dtype or x._dtype, device or x.device, requires_grad)
+    def new(
+        x: Tensor, *size: Any, dtype: DType | None = None, device: Any = None, requires_grad: bool = False
+    ) -> Tensor:
+        return _filled(
+            "new_" + name, sizes_of(name, size), value, dtype or x._dtype, device or x.device, requires_grad
+        )
 
     fill.__doc__ = f"A tensor of a shape, filled as `{name}`; of the default float type where none is given."
     fill_like.__doc__ = f"`{name}` in the shape, type and device of another tensor."
@@ -189,54 +229,105 @@ for _name, _value in {"zeros": 0, "ones": 1, "empty": 0}.items():
 
 
 @creator("full")
-def full(size: Any, fill_value: Any, *, out: Tensor | None = None, dtype: DType | None = None, device: Any = None,
-         layout: Any = None, requires_grad: bool = False) -> Tensor:
+def full(
+    size: Any,
+    fill_value: Any,
+    *,
+    out: Tensor | None = None,
+    dtype: DType | None = None,
+    device: Any = None,
+    layout: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
     """A tensor of a shape filled with one value, whose kind decides the type where none is given."""
     value = check_operand("full", fill_value)
     if isinstance(value, Tensor):
-        made = value.to(device or value.device, dtype or value._dtype).expand(sizes_of("full", (size,))).clone()
+        made = (
+            value.to(device or value.device, dtype or value._dtype).expand(sizes_of("full", (size,))).clone()
+        )
     else:
-        made = _filled("full", sizes_of("full", (size,)), value, dtype or number_dtype(value), device, requires_grad)
+        made = _filled(
+            "full", sizes_of("full", (size,)), value, dtype or number_dtype(value), device, requires_grad
+        )
     return made if out is None else out.copy_(made)
 
 
 @creator("full_like")
-def full_like(input: Tensor, fill_value: Any, *, dtype: DType | None = None, device: Any = None,
-              requires_grad: bool = False, layout: Any = None, memory_format: Any = None) -> Tensor:
+def full_like(
+    input: Tensor,
+    fill_value: Any,
+    *,
+    dtype: DType | None = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    layout: Any = None,
+    memory_format: Any = None,
+) -> Tensor:
     """A tensor of another's shape, type and device, filled with one value."""
-    return full(input._shape, fill_value, dtype=dtype or input._dtype, device=device or input.device,
-                requires_grad=requires_grad)
+    return full(
+        input._shape,
+        fill_value,
+        dtype=dtype or input._dtype,
+        device=device or input.device,
+        requires_grad=requires_grad,
+    )
 
 
 @method("new_full")
-def new_full(x: Tensor, size: Any, fill_value: Any, *, dtype: DType | None = None, device: Any = None,
-             requires_grad: bool = False) -> Tensor:
+def new_full(
+    x: Tensor,
+    size: Any,
+    fill_value: Any,
+    *,
+    dtype: DType | None = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
     """A filled tensor of another shape, of this tensor's type and device."""
-    return full(size, fill_value, dtype=dtype or x._dtype, device=device or x.device, requires_grad=requires_grad)
+    return full(
+        size, fill_value, dtype=dtype or x._dtype, device=device or x.device, requires_grad=requires_grad
+    )
 
 
 @method("new_tensor")
-def new_tensor(x: Tensor, data: Any, *, dtype: DType | None = None, device: Any = None,
-               requires_grad: bool = False) -> Tensor:
+def new_tensor(
+    x: Tensor, data: Any, *, dtype: DType | None = None, device: Any = None, requires_grad: bool = False
+) -> Tensor:
     """A tensor with a copy of data, of this tensor's type and device."""
     return tensor(data, dtype=dtype or x._dtype, device=device or x.device, requires_grad=requires_grad)
 
 
 # Sequences
 
+
 @creator("arange")
-def arange(start: Any, end: Any = None, step: Any = 1, *, out: Tensor | None = None, dtype: DType | None = None,
-           layout: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
-    """start, start + step, ... below end; int64 for integers. Raises ShapeError where step leads away from end."""
+def arange(
+    start: Any,
+    end: Any = None,
+    step: Any = 1,
+    *,
+    out: Tensor | None = None,
+    dtype: DType | None = None,
+    layout: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """start, start + step, ... below end; int64 for integers. Raises ShapeError where step leads away from
+    end."""
     start, end = (0, start) if end is None else (start, end)
     start, end, step = (v.item() if isinstance(v, Tensor | np.generic) else v for v in (start, end, step))
     if step == 0:
         raise ShapeError("[arange] step must be nonzero")
     if (end - start) * step < 0:
-        raise ShapeError(f"[arange] upper bound and lower bound inconsistent with step sign: {start} to {end} by {step}")
+        raise ShapeError(
+            f"[arange] upper bound and lower bound inconsistent with step sign: {start} to {end} by {step}"
+        )
     target = dtype or result_type(start, end, step)
-    count = max(math.ceil((end - start) / step), 0) if float in map(type, (start, end, step)) else \
-        max(-((start - end) // step), 0)
+    count = (
+        max(math.ceil((end - start) / step), 0)
+        if float in map(type, (start, end, step))
+        else max(-((start - end) // step), 0)
+    )
     made = from_node(_progression(start, step, count, target), canonical_device(device))
     made = made if out is None else out.copy_(made)
     return made.requires_grad_() if requires_grad else made
@@ -257,8 +348,15 @@ def range_(start: Any = 0, end: Any = None, step: Any = 1, **options: Any) -> Te
 
 
 @creator("linspace")
-def linspace(start: Any, end: Any, steps: int, *, dtype: DType | None = None, device: Any = None,
-             requires_grad: bool = False) -> Tensor:
+def linspace(
+    start: Any,
+    end: Any,
+    steps: int,
+    *,
+    dtype: DType | None = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
     """`steps` numbers from start to end, both included, at equal distance."""
     start, end = (v.item() if isinstance(v, Tensor) else v for v in (start, end))
     if steps < 0:
@@ -287,8 +385,14 @@ def logspace(start: Any, end: Any, steps: int, base: float = 10.0, **options: An
 
 
 @creator("eye")
-def eye(n: int, m: int | None = None, *, dtype: DType | None = None, device: Any = None,
-        requires_grad: bool = False) -> Tensor:
+def eye(
+    n: int,
+    m: int | None = None,
+    *,
+    dtype: DType | None = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
     """Ones on the diagonal of an n x m matrix (n x n by default)."""
     shape = (n, n if m is None else m)
     rows = ops.expand(ops.reshape(ops.iota(shape[0]), arg=(shape[0], 1)), arg=shape)
@@ -300,14 +404,18 @@ def eye(n: int, m: int | None = None, *, dtype: DType | None = None, device: Any
 
 # In place
 
+
 @method("fill_")
 def fill_(x: Tensor, value: Any) -> Tensor:
     """Every element becomes `value`, a number or a 0-d tensor."""
     value = check_operand("fill_", value)
     if isinstance(value, Tensor):
         if value.ndim:
-            raise ShapeError(f"[fill_] fill_ only supports 0-dimension value tensor but got tensor with {value.ndim} "
-                             f"dimensions.")
+            raise ShapeError(
+                "[fill_] fill_ only supports 0-dimension value tensor but got tensor with "
+                f"{value.ndim} "
+                f"dimensions."
+            )
         return x.copy_(value)
     return x.write(ops.const(value, x._dtype, x._shape), "fill_")
 
@@ -328,16 +436,20 @@ def copy_(x: Tensor, src: Any, non_blocking: bool = False) -> Tensor:
 
 # The class as a constructor
 
+
 def _new(cls: type, *args: Any, device: Any = None, dtype: DType | None = None) -> Tensor:
-    """`Tensor(2, 3)`: an empty tensor of a shape; `Tensor([1, 2])`: these numbers; both of the default float type."""
+    """`Tensor(2, 3)`: an empty tensor of a shape; `Tensor([1, 2])`: these numbers; both of the default float
+    type."""
     dtype = dtype or promotion.get_default_dtype()
     if len(args) == 1 and isinstance(args[0], Tensor):
         return Tensor._make_subclass(cls, args[0].to(dtype))
-    if len(args) == 1 and not hasattr(args[0], "__index__") or args and isinstance(args[0], Sequence):
+    if len(args) == 1 and not hasattr(args[0], "__index__"):
         if isinstance(args[0], Size):
             return Tensor._make_subclass(cls, _filled("Tensor", args[0], 0, dtype, device, False))
         return Tensor._make_subclass(cls, tensor(args[0], dtype=dtype, device=device))
-    return Tensor._make_subclass(cls, _filled("Tensor", sizes_of("Tensor", args or (0,)), 0, dtype, device, False))
+    return Tensor._make_subclass(
+        cls, _filled("Tensor", sizes_of("Tensor", args or (0,)), 0, dtype, device, False)
+    )
 
 
 Tensor.__new__ = _new  # type: ignore[method-assign,assignment]

@@ -11,7 +11,8 @@ KINDS = ("CPU", "CL", "NUMPY")
 
 
 def canonical_device(value: Any) -> str:
-    """The name that the engine uses ("CPU", "CL", "CL:1", "NUMPY") of a device, a name in any letter case, or None."""
+    """The name that the engine uses ("CPU", "CL", "CL:1", "NUMPY") of a device, a name in any letter case, or
+    None."""
     if value is None:
         return config.get("DEVICE")
     if isinstance(value, device):
@@ -25,7 +26,8 @@ def canonical_device(value: Any) -> str:
 
 
 class device:
-    """A device by name (`device("cl:1")`) or by kind and index (`device("cl", 1)`); equal to its name in any case."""
+    """A device by name (`device("cl:1")`) or by kind and index (`device("cl", 1)`); equal to its name in any
+    case."""
 
     __slots__ = ("name",)
 

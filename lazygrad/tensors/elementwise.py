@@ -12,23 +12,35 @@ from lazygrad.dtype import DType
 from lazygrad.errors import ArgumentError, DTypeError
 from lazygrad.graph import Node
 from lazygrad.tensors import promotion
-from lazygrad.tensors.arithmetic import add, div, mul
+from lazygrad.tensors.arithmetic import add, div, mul, require_tensor, sub, truth, with_in_place
 from lazygrad.tensors.arithmetic import pow as power
-from lazygrad.tensors.arithmetic import require_tensor, sub, truth, with_in_place
 from lazygrad.tensors.core import Tensor, apply, function, method
-from lazygrad.tensors.promotion import (broadcast, check_operand, constant, converted, elementwise, result_type, stretch)
+from lazygrad.tensors.promotion import (
+    broadcast,
+    check_operand,
+    constant,
+    converted,
+    elementwise,
+    result_type,
+    stretch,
+)
 
 
-def unary(name: str, build: Callable[[Node], Node], *aliases: str, dtype: str = "float") -> Callable[..., Tensor]:
-    """Publish a function of one tensor. `dtype`: "float" converts integers to the default float type, "number" refuses
-    bool, "same" takes all, "whole" returns integers as they are."""
+def unary(
+    name: str, build: Callable[[Node], Node], *aliases: str, dtype: str = "float"
+) -> Callable[..., Tensor]:
+    """Publish a function of one tensor. `dtype`: "float" converts integers to the default float type,
+    "number" refuses bool, "same" takes all, "whole" returns integers as they are."""
+
     def evaluate(input: Tensor, *, out: Tensor | None = None) -> Tensor:
         x = require_tensor(name, input)
         kind = x._dtype.kind
         if dtype == "whole" and kind != "float":
             result = x.clone()
         elif dtype == "number" and kind == "bool":
-            raise DTypeError(f"[{name}] not supported for bool tensors: convert with .int(), or use ~ to invert a mask")
+            raise DTypeError(
+                f"[{name}] not supported for bool tensors: convert with .int(), or use ~ to invert a mask"
+            )
         elif dtype == "float" and kind != "float":
             target = promotion.get_default_dtype()
             result = apply(name, lambda n: build(converted(n, target)), x)
@@ -58,8 +70,32 @@ def _logit(x: Node) -> Node:
     return ops.log(ops.div(x, ops.sub(ops.like(1, x), x)))
 
 
-for _row in ("acos", "acosh", "asin", "asinh", "atan", "atanh", "cos", "cosh", "erf", "erfc", "exp", "exp2", "expm1",
-             "log", "log10", "log1p", "log2", "reciprocal", "rsqrt", "sin", "sinh", "sqrt", "tan", "tanh"):
+for _row in (
+    "acos",
+    "acosh",
+    "asin",
+    "asinh",
+    "atan",
+    "atanh",
+    "cos",
+    "cosh",
+    "erf",
+    "erfc",
+    "exp",
+    "exp2",
+    "expm1",
+    "log",
+    "log10",
+    "log1p",
+    "log2",
+    "reciprocal",
+    "rsqrt",
+    "sin",
+    "sinh",
+    "sqrt",
+    "tan",
+    "tanh",
+):
     unary(_row, ops.OPS[_row], *(("arc" + _row[1:],) if _row[0] == "a" else ()))
 sigmoid = unary("sigmoid", _sigmoid)
 unary("neg", ops.neg, "negative", dtype="number")
@@ -71,8 +107,12 @@ unary("trunc", ops.trunc, "fix", dtype="whole")
 relu = unary("relu", _relu, dtype="number")
 unary("deg2rad", _scale(math.pi / 180))
 unary("rad2deg", _scale(180 / math.pi))
-unary("sinc", lambda x: ops.where(ops.eq(x, ops.like(0, x)), ops.like(1, x),
-                                  ops.div(ops.sin(_scale(math.pi)(x)), _scale(math.pi)(x))))
+unary(
+    "sinc",
+    lambda x: ops.where(
+        ops.eq(x, ops.like(0, x)), ops.like(1, x), ops.div(ops.sin(_scale(math.pi)(x)), _scale(math.pi)(x))
+    ),
+)
 
 
 @with_in_place("round")
@@ -117,6 +157,7 @@ def positive(input: Tensor) -> Tensor:
 
 # Tests of floats
 
+
 def _test(name: str, build: Callable[[Node], Node], otherwise: bool) -> None:
     def test(input: Tensor) -> Tensor:
         if input._dtype.kind != "float":
@@ -154,6 +195,7 @@ def _sign_bit(x: Node) -> Node:
 
 
 # Of two tensors
+
 
 def _binary(name: str, build: Callable[..., Node], floats_only: bool, *aliases: str) -> Callable[..., Tensor]:
     def combine(input: Any, other: Any) -> Tensor:
@@ -225,10 +267,11 @@ _binary("heaviside", _heaviside, False)
 
 # Choices and bounds
 
+
 @function("where")
 def where(condition: Tensor, input: Any = None, other: Any = None) -> Any:
-    """`input` where condition holds, else `other`; both may be numbers. With the condition alone: the indices of
-    nonzero elements. Raises DTypeError unless the condition is bool (or uint8)."""
+    """`input` where condition holds, else `other`; both may be numbers. With the condition alone: the indices
+    of nonzero elements. Raises DTypeError unless the condition is bool (or uint8)."""
     if input is None and other is None:
         return condition.nonzero(as_tuple=True)
     if not isinstance(condition, Tensor) and isinstance(input, Tensor) and isinstance(other, Tensor):
@@ -236,8 +279,10 @@ def where(condition: Tensor, input: Any = None, other: Any = None) -> Any:
     if condition._dtype is dtypes.uint8:
         condition = truth(condition)
     if condition._dtype is not dtypes.bool_:
-        raise DTypeError(f"[where] expected condition to be a boolean tensor, but got a tensor with dtype "
-                         f"{promotion.pytorch_name(condition._dtype)}: compare it, as in (c != 0)")
+        raise DTypeError(
+            f"[where] expected condition to be a boolean tensor, but got a tensor with dtype "
+            f"{promotion.pytorch_name(condition._dtype)}: compare it, as in (c != 0)"
+        )
     x, y = check_operand("where", input), check_operand("where", other)
     return choose("where", condition, x, y, result_type(x, y))
 
@@ -250,8 +295,12 @@ def choose(name: str, condition: Tensor, x: Any, y: Any, dtype: DType) -> Tensor
 
     def build(mask: Node, *nodes: Node) -> Node:
         rest = iter(nodes)
-        branches = [stretch(converted(next(rest), dtype), shape) if isinstance(o, Tensor)
-                    else constant(name, o, dtype, shape) for o in operands[1:]]
+        branches = [
+            stretch(converted(next(rest), dtype), shape)
+            if isinstance(o, Tensor)
+            else constant(name, o, dtype, shape)
+            for o in operands[1:]
+        ]
         return ops.where(stretch(mask, shape), *branches)
 
     return apply(name, build, *tensors)
@@ -268,11 +317,14 @@ def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:
     """`value` (a number or 0-d tensor) where the mask holds, else input; input's type stays."""
     value = check_operand("masked_fill", value)
     if isinstance(value, Tensor) and value.ndim:
-        raise ArgumentError(f"[masked_fill] only supports a 0-dimensional value tensor, but got tensor with "
-                            f"{value.ndim} dimension(s)")
+        raise ArgumentError(
+            f"[masked_fill] only supports a 0-dimensional value tensor, but got tensor with "
+            f"{value.ndim} dimension(s)"
+        )
     if mask._dtype is not dtypes.bool_:
-        raise DTypeError(f"[masked_fill] masked_fill_ only supports boolean masks, but got mask with dtype "
-                         f"{mask._dtype!r}")
+        raise DTypeError(
+            f"[masked_fill] masked_fill_ only supports boolean masks, but got mask with dtype {mask._dtype!r}"
+        )
     return choose("masked_fill", mask, value, input, input._dtype)
 
 
@@ -289,7 +341,11 @@ def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
     result = input.to(dtype)
     if low is not None:
         result = elementwise("clamp", ops.maximum if tensors else _at_least, (result, low), dtype)
-    return result if high is None else elementwise("clamp", ops.minimum if tensors else _at_most, (result, high), dtype)
+    return (
+        result
+        if high is None
+        else elementwise("clamp", ops.minimum if tensors else _at_most, (result, high), dtype)
+    )
 
 
 def _at_least(x: Node, low: Node) -> Node:
@@ -314,8 +370,9 @@ def clamp_max(input: Tensor, max: Any) -> Tensor:
 
 
 @with_in_place("nan_to_num")
-def nan_to_num(input: Tensor, nan: float = 0.0, posinf: float | None = None,
-               neginf: float | None = None) -> Tensor:
+def nan_to_num(
+    input: Tensor, nan: float = 0.0, posinf: float | None = None, neginf: float | None = None
+) -> Tensor:
     """NaN and the infinities replaced; by the greatest and least finite values where none are given."""
     d = input._dtype
     if d.kind != "float":
@@ -331,11 +388,16 @@ def nan_to_num(input: Tensor, nan: float = 0.0, posinf: float | None = None,
     return apply("nan_to_num", build, input)
 
 
-FINITE_MAX = {"float16": 65504.0, "bfloat16": 3.3895313892515355e38, "float32": 3.4028234663852886e38,
-              "float64": 1.7976931348623157e308}
+FINITE_MAX = {
+    "float16": 65504.0,
+    "bfloat16": 3.3895313892515355e38,
+    "float32": 3.4028234663852886e38,
+    "float64": 1.7976931348623157e308,
+}
 
 
 # Multiply and add
+
 
 @with_in_place("lerp")
 def lerp(input: Tensor, end: Tensor, weight: Any) -> Tensor:
@@ -361,17 +423,24 @@ def addcmul(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) 
 def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) -> Tensor:
     """input + value * tensor1 / tensor2. Raises DTypeError for integers."""
     if result_type(tensor1, tensor2).kind != "float":
-        raise DTypeError("[addcdiv] Integer division with addcdiv is no longer supported: convert one side to float")
+        raise DTypeError(
+            "[addcdiv] Integer division with addcdiv is no longer supported: convert one side to float"
+        )
     return add(input, div(mul(tensor1, value) if value != 1 else tensor1, tensor2))
 
 
 # Closeness
 
+
 @function("isclose")
-def isclose(input: Tensor, other: Tensor, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> Tensor:
+def isclose(
+    input: Tensor, other: Tensor, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False
+) -> Tensor:
     """Whether |input - other| <= atol + rtol * |other|, elementwise. Raises DTypeError for unequal types."""
     if input._dtype is not other._dtype:
-        raise DTypeError(f"[isclose] {input._dtype.name} did not match {other._dtype.name}: convert one of them")
+        raise DTypeError(
+            f"[isclose] {input._dtype.name} did not match {other._dtype.name}: convert one of them"
+        )
 
     def build(x: Node, y: Node) -> Node:
         same = ops.eq(x, y)
@@ -388,7 +457,9 @@ def isclose(input: Tensor, other: Tensor, rtol: float = 1e-5, atol: float = 1e-8
 
 
 @function("allclose")
-def allclose(input: Tensor, other: Tensor, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> bool:
+def allclose(
+    input: Tensor, other: Tensor, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False
+) -> bool:
     """Whether all elements are close. Realizes."""
     return bool(isclose(input, other, rtol, atol, equal_nan).all())
 

@@ -1,4 +1,5 @@
-"""How gradients flow through the graph of tensors: marks, hooks, and what an earlier backward pass has freed."""
+"""How gradients flow through the graph of tensors: marks, hooks, and what an earlier backward pass has
+freed."""
 
 from __future__ import annotations
 
@@ -20,15 +21,19 @@ def check_not_spent(order: Sequence[Node]) -> None:
     for node in order:
         if node.op.name == "leaf" and node.arg is SPENT:
             raise GradientError(
-                "[backward] Trying to backward through the graph a second time (or directly access saved tensors "
-                "after they have already been freed). Saved intermediate values of the graph are freed when you call "
-                ".backward() or autograd.grad(). Specify retain_graph=True if you need to backward through the graph a "
-                "second time or if you need to access saved tensors after calling backward.")
+                "[backward] Trying to backward through the graph a second time (or directly access saved "
+                "tensors "
+                "after they have already been freed). Saved intermediate values of the graph are freed when "
+                "you call "
+                ".backward() or autograd.grad(). Specify retain_graph=True if you need to backward through "
+                "the graph a "
+                "second time or if you need to access saved tensors after calling backward."
+            )
 
 
 def free(order: Sequence[Node]) -> None:
-    """Mark the histories of a graph as spent: their memory goes when their values are realized. As in PyTorch, what
-    was computed without any saved value can be differentiated again."""
+    """Mark the histories of a graph as spent: their memory goes when their values are realized. As in
+    PyTorch, what was computed without any saved value can be differentiated again."""
     saves: dict[Node, bool] = {}
     for node in order:
         saves[node] = _saves(node) or any(saves.get(i, False) for i in differentiable_inputs(node))
@@ -51,10 +56,15 @@ def marks_of(order: Sequence[Node]) -> list[Node]:
     return [n for n in order if n.op.name == "leaf" and isinstance(n.arg, Mark)]
 
 
-def flow(roots: Sequence[Node], seeds: Sequence[Node], wanted: Sequence[Node], order: Sequence[Node],
-         through_hooks: ThroughHooks) -> list[Node | None]:
-    """The gradients of `wanted`, with hooks applied on the way: at each hooked mark the graph is cut in two, so that
-    what flows on is what the hooks return."""
+def flow(
+    roots: Sequence[Node],
+    seeds: Sequence[Node],
+    wanted: Sequence[Node],
+    order: Sequence[Node],
+    through_hooks: ThroughHooks,
+) -> list[Node | None]:
+    """The gradients of `wanted`, with hooks applied on the way: at each hooked mark the graph is cut in two,
+    so that what flows on is what the hooks return."""
     hooked = [n for n in marks_of(order) if n.arg.hooks]
     if not hooked:
         return gradient(roots, seeds, wanted)

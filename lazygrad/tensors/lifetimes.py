@@ -1,7 +1,9 @@
-"""What lives on after a realization: buffers that nothing will read again, and values that gradients will want."""
+"""What lives on after a realization: buffers that nothing will read again, and values that gradients will
+want."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -11,36 +13,53 @@ from lazygrad.tensors.cell import Cell, live_cells, overwritten, pending_cells, 
 Inputs = Callable[[Node], Sequence[Node]]
 
 
-def donated_buffers(graphs: Sequence[Node], realized_now: Iterable[Cell], inputs: Inputs,
-                    remembered: Callable[[Node], Node | None]) -> frozenset[Any]:
+def donated_buffers(
+    graphs: Sequence[Node],
+    realized_now: Iterable[Cell],
+    inputs: Inputs,
+    remembered: Callable[[Node], Node | None],
+) -> frozenset[Any]:
     """The buffers that the graphs read for the last time, so that results may be written over them.
 
-    Such a buffer was the value of a cell that has been written since. It lives on where another cell holds it, where
-    a pending cell that is not being realized now reads it, or where a history that gradients may still walk does.
+    Such a buffer was the value of a cell that has been written since. It lives on where another cell holds
+    it, where a pending cell that is not being realized now reads it, or where a history that gradients may
+    still walk does.
     """
-    found = [n for n in topological(graphs) if n.op.name == "buffer" and n in overwritten] if len(overwritten) else []
+    if not len(overwritten):
+        return frozenset()
+    # of integers, what has been proven of the values in a buffer would outlive them
+    read = [n for n in topological(graphs) if n.op.name == "buffer"]
+    found = [n for n in read if n.dtype.kind == "float" and n in overwritten]
     if not found:
         return frozenset()
-    dead = {node.arg for node in found}
-    dead.difference_update(c.node.arg for c in list(live_cells) if c.node.op.name == "buffer")
+    readers = Counter(_memory(node) for node in read)  # two names of one memory: the schedule cannot see both
+    dead = {_memory(node): node.arg for node in found if readers[_memory(node)] == 1}
+    for cell in list(live_cells):
+        if cell.node.op.name == "buffer":
+            dead.pop(_memory(cell.node), None)
     now = set(realized_now)
     roots = [c.node for c in list(pending_cells) if c not in now]
     _spare(dead, topological(roots, inputs), remembered)
     kept = [h.node for h in list(tracked_histories) if h.node is not None and not h.spent]
     _spare(dead, topological(kept), remembered)
-    return frozenset(dead)
+    return frozenset(dead.values())
 
 
-def _spare(dead: set[Any], order: Iterable[Node], remembered: Callable[[Node], Node | None]) -> None:
+def _memory(node: Node) -> tuple[Any, int]:
+    """Where the elements of a buffer begin: two buffers may share them, where two results were the same."""
+    return node.arg.storage, node.arg.offset
+
+
+def _spare(dead: dict[Any, Any], order: Iterable[Node], remembered: Callable[[Node], Node | None]) -> None:
     for node in order:
         value = node if node.op.name == "buffer" else remembered(node)
         if value is not None and value.op.name == "buffer":
-            dead.discard(value.arg)
+            dead.pop(_memory(value), None)
 
 
 def kept_for_gradients(cells: Sequence[Cell], inputs: Inputs) -> list[Node]:
-    """The contractions below cells whose history gradients may still walk: realized along with them, because the
-    backward pass would have to compute them again. Everything else is cheap to compute from them."""
+    """The contractions below cells whose history gradients may still walk: realized along with them, because
+    the backward pass would have to compute them again. Everything else is cheap to compute from them."""
     now = set(cells)
     walked = [h for h in list(tracked_histories) if h.cell in now and h.node is not None and not h.spent]
     roots = [h.node for h in sorted(walked, key=lambda h: h.cell.serial) if h.version == h.cell.version]

@@ -1,4 +1,5 @@
-"""Whether operations record what gradients need: `no_grad`, `enable_grad`, `set_grad_enabled`, `inference_mode`."""
+"""Whether operations record what gradients need: `no_grad`, `enable_grad`, `set_grad_enabled`,
+`inference_mode`."""
 
 from __future__ import annotations
 
@@ -41,7 +42,8 @@ class set_grad_enabled:
 
 
 class _Block:
-    """A context manager and decorator that sets the mode for a block; one object may be entered many times."""
+    """A context manager and decorator that sets the mode for a block; one object may be entered many
+    times."""
 
     def __init__(self, wanted: bool):
         self.wanted, self.before = wanted, []

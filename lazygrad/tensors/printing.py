@@ -24,12 +24,21 @@ _PROFILES = {"default": (4, 1000, 3, 80), "short": (2, 1000, 2, 80), "full": (4,
 
 
 @creator("set_printoptions")
-def set_printoptions(precision: int | None = None, threshold: float | None = None, edgeitems: int | None = None,
-                     linewidth: int | None = None, profile: str | None = None, sci_mode: bool | None = None) -> None:
-    """How tensors print: digits, the size above which they are summarised, elements kept at the edges, line width."""
+def set_printoptions(
+    precision: int | None = None,
+    threshold: float | None = None,
+    edgeitems: int | None = None,
+    linewidth: int | None = None,
+    profile: str | None = None,
+    sci_mode: bool | None = None,
+) -> None:
+    """How tensors print: digits, the size above which they are summarised, elements kept at the edges, line
+    width."""
     if profile is not None:
         if profile not in _PROFILES:
-            raise ArgumentError(f"[set_printoptions] unknown profile {profile!r}: there are {', '.join(_PROFILES)}")
+            raise ArgumentError(
+                f"[set_printoptions] unknown profile {profile!r}: there are {', '.join(_PROFILES)}"
+            )
         _Options.precision, _Options.threshold, _Options.edgeitems, _Options.linewidth = _PROFILES[profile]
     given = {"precision": precision, "threshold": threshold, "edgeitems": edgeitems, "linewidth": linewidth}
     for name, value in given.items():
@@ -91,7 +100,7 @@ def _row(values: np.ndarray, indent: int, cut: bool, form: _Formatter) -> str:
         texts = [*map(form, values[:edge].tolist()), " ...", *map(form, values[-edge:].tolist())]
     else:
         texts = [form(v) for v in values.tolist()]
-    lines = [", ".join(texts[i:i + per_line]) for i in range(0, len(texts), per_line)]
+    lines = [", ".join(texts[i : i + per_line]) for i in range(0, len(texts), per_line)]
     return "[" + (",\n" + " " * (indent + 1)).join(lines) + "]"
 
 
@@ -99,8 +108,13 @@ def _edges(values: np.ndarray) -> np.ndarray:
     """The elements that a summary shows."""
     for axis, size in enumerate(values.shape):
         if size > 2 * _Options.edgeitems:
-            values = np.concatenate([np.take(values, range(_Options.edgeitems), axis),
-                                     np.take(values, range(size - _Options.edgeitems, size), axis)], axis)
+            values = np.concatenate(
+                [
+                    np.take(values, range(_Options.edgeitems), axis),
+                    np.take(values, range(size - _Options.edgeitems, size), axis),
+                ],
+                axis,
+            )
     return values
 
 

@@ -10,10 +10,11 @@ import numpy as np
 from lazygrad import dtype as dtypes
 from lazygrad import ops
 from lazygrad.dtype import DType, category, promote
+from lazygrad.engine import upload
 from lazygrad.errors import ArgumentTypeError, DTypeError, ShapeError
 from lazygrad.graph import Node, Scalar
-from lazygrad.engine import upload
 from lazygrad.tensors.core import Size, Tensor, apply, creator, from_node
+from lazygrad.tensors.devices import canonical_device
 
 NUMBERS = (bool, int, float, np.generic)
 
@@ -30,9 +31,12 @@ def get_default_dtype() -> DType:
 
 @creator()
 def set_default_dtype(d: DType) -> None:
-    """Choose the type that floats get where none is named. Raises ArgumentTypeError unless it is a float type."""
+    """Choose the type that floats get where none is named. Raises ArgumentTypeError unless it is a float
+    type."""
     if not isinstance(d, DType) or d.kind != "float":
-        raise ArgumentTypeError(f"[set_default_dtype] only floating-point types are supported as the default type, not {d!r}")
+        raise ArgumentTypeError(
+            f"[set_default_dtype] only floating-point types are supported as the default type, not {d!r}"
+        )
     _Default.float = d
 
 
@@ -45,8 +49,8 @@ def number_dtype(value: Any) -> DType:
 
 @creator()
 def result_type(*operands: Any) -> DType:
-    """PyTorch's result type: tensors with dimensions first, then 0-d tensors, then numbers; a later one only counts
-    where its category (bool, integer, float) is higher."""
+    """PyTorch's result type: tensors with dimensions first, then 0-d tensors, then numbers; a later one only
+    counts where its category (bool, integer, float) is higher."""
     groups: list[DType | None] = [None, None, None]
     for operand in operands:
         if isinstance(operand, Tensor):
@@ -76,15 +80,31 @@ def can_cast(from_: DType, to: DType) -> bool:
 
 
 def check_castable(name: str, result: DType, target: DType) -> None:
-    """Raises DTypeError where an in-place result of type `result` does not fit into a tensor of type `target`."""
+    """Raises DTypeError where an in-place result of type `result` does not fit into a tensor of type
+    `target`."""
     if category(result) > category(target):
-        raise DTypeError(f"[{name}] result type {pytorch_name(result)} can't be cast to the desired output type "
-                         f"{pytorch_name(target)}: use the form that makes a new tensor")
+        raise DTypeError(
+            f"[{name}] result type {pytorch_name(result)} can't be cast to the desired output "
+            "type "
+            f"{pytorch_name(target)}: use the form that makes a new tensor"
+        )
 
 
-_PYTORCH_NAMES = {"bool": "Bool", "uint8": "Byte", "int8": "Char", "int16": "Short", "int32": "Int", "int64": "Long",
-                  "float16": "Half", "bfloat16": "BFloat16", "float32": "Float", "float64": "Double",
-                  "uint16": "UInt16", "uint32": "UInt32", "uint64": "UInt64"}
+_PYTORCH_NAMES = {
+    "bool": "Bool",
+    "uint8": "Byte",
+    "int8": "Char",
+    "int16": "Short",
+    "int32": "Int",
+    "int64": "Long",
+    "float16": "Half",
+    "bfloat16": "BFloat16",
+    "float32": "Float",
+    "float64": "Double",
+    "uint16": "UInt16",
+    "uint32": "UInt32",
+    "uint64": "UInt64",
+}
 
 
 def pytorch_name(d: DType) -> str:
@@ -103,8 +123,11 @@ def broadcast(name: str, *shapes: Sequence[int]) -> tuple[int, ...]:
         for i, n in enumerate(shape, ndim - len(shape)):
             if n != 1 and result[i] not in (1, n):
                 listed = " with ".join(str(tuple(s)) for s in shapes)
-                raise ShapeError(f"[{name}] {listed}: The size of tensor a ({result[i]}) must match the size of tensor b "
-                                 f"({n}) at non-singleton dimension {i}")
+                raise ShapeError(
+                    f"[{name}] {listed}: The size of tensor a ({result[i]}) must match the "
+                    "size of tensor b "
+                    f"({n}) at non-singleton dimension {i}"
+                )
             result[i] = n if n != 1 else result[i]
     return tuple(result)
 
@@ -112,7 +135,9 @@ def broadcast(name: str, *shapes: Sequence[int]) -> tuple[int, ...]:
 @creator()
 def broadcast_shapes(*shapes: Any) -> Any:
     """The shape that shapes broadcast to."""
-    return Size(broadcast("broadcast_shapes", (), *[(s,) if isinstance(s, int) else tuple(s) for s in shapes]))
+    return Size(
+        broadcast("broadcast_shapes", (), *[(s,) if isinstance(s, int) else tuple(s) for s in shapes])
+    )
 
 
 def stretch(node: Node, shape: tuple[int, ...]) -> Node:
@@ -146,7 +171,8 @@ def check_operand(name: str, value: Any) -> Any:
     if isinstance(value, bool | int | float):
         return value
     if isinstance(value, np.ndarray):
-        return from_node(upload(value, known_dtype(name, value), "CPU"), "CPU")
+        where = canonical_device(None)
+        return from_node(upload(value, known_dtype(name, value), where), where)
     kind = type(value).__name__
     hint = ": complex numbers are not supported" if isinstance(value, complex) else ""
     raise ArgumentTypeError(f"[{name}] expected a Tensor or a number, not {kind}{hint}")
@@ -156,8 +182,10 @@ def known_dtype(name: str, array: np.ndarray) -> DType:
     """The lazygrad type of an array. Raises ArgumentTypeError where there is none."""
     d = dtypes.from_numpy(array.dtype)
     if d is None:
-        raise ArgumentTypeError(f"[{name}] can't convert np.ndarray of type {array.dtype}: there are "
-                                f"{', '.join(d.name for d in dtypes.ALL)}")
+        raise ArgumentTypeError(
+            f"[{name}] can't convert np.ndarray of type {array.dtype}: there are "
+            f"{', '.join(d.name for d in dtypes.ALL)}"
+        )
     return d
 
 
@@ -172,17 +200,22 @@ def elementwise(name: str, build: Any, operands: Sequence[Any], dtype: DType | N
 
     def make(*nodes: Node) -> Node:
         rest = iter(nodes)
-        return build(*[stretch(converted(next(rest), target), shape) if isinstance(o, Tensor)
-                       else constant(name, o, target, shape) for o in operands])
+        return build(
+            *[
+                stretch(converted(next(rest), target), shape)
+                if isinstance(o, Tensor)
+                else constant(name, o, target, shape)
+                for o in operands
+            ]
+        )
 
     return apply(name, make, *tensors)
 
 
 def constant(name: str, value: Scalar, dtype: DType, shape: tuple[int, ...]) -> Node:
     """A Python number as a constant of a type. Raises DTypeError where an integer type cannot hold it."""
-    if dtype.is_integer and isinstance(value, int) and not dtype.min <= value <= dtype.max:
-        if not -(1 << 63) <= value < (1 << 64):
-            raise DTypeError(f"[{name}] {value} does not fit into {dtype!r}: it holds {dtype.min} to {dtype.max}")
+    if dtype.is_integer and isinstance(value, int) and not -(1 << 63) <= value < (1 << 64):
+        raise DTypeError(f"[{name}] {value} does not fit into {dtype!r}: it holds {dtype.min} to {dtype.max}")
     if dtype.is_integer and isinstance(value, float) and value != value:
         value = 0
     return ops.const(value, dtype, shape)

@@ -1,10 +1,11 @@
 """When and with what a cell is realized.
 
-Reading a value realizes its cell together with every live pending cell that shares unrealized work with it, since
-PyTorch would have computed them too: so a training loop runs each kernel once, wherever it reads its loss.
+Reading a value realizes its cell together with every live pending cell that shares unrealized work with it,
+since PyTorch would have computed them too: so a training loop runs each kernel once, wherever it reads its
+loss.
 
-What has been realized is remembered by node: `_values` maps a node to its buffer for as long as some graph still
-refers to the node (a history kept for gradients, another pending result), so nothing is computed twice.
+What has been realized is remembered by node: `_values` maps a node to its buffer for as long as some graph
+still refers to the node (a history kept for gradients, another pending result), so nothing is computed twice.
 """
 
 from __future__ import annotations
@@ -15,10 +16,9 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from lazygrad import ops
-from lazygrad.graph import Node, intern, topological
 from lazygrad.engine import download, upload
 from lazygrad.engine import realize as compute
+from lazygrad.graph import Node, intern, topological
 from lazygrad.tensors.cell import Cell, pending_cells, tracked_histories
 from lazygrad.tensors.lifetimes import donated_buffers, kept_for_gradients
 
@@ -47,7 +47,7 @@ def realize_cells(cells: Iterable[Cell]) -> None:
         last = todo if len(by_device) == 1 else None
         buffers = _run([cell.node for cell in todo] + kept, device, last)
         _settle(todo, buffers)
-        _values.update(zip(kept, buffers[len(todo):], strict=True))
+        _values.update(zip(kept, buffers[len(todo) :], strict=True))
     for history in list(tracked_histories):
         if history.spent and history.cell.is_realized:
             history.forget()
@@ -100,7 +100,8 @@ def _connected(wanted: list[Cell]) -> list[Cell]:
 def _run(targets: Sequence[Node], device: str, last: Sequence[Cell] | None = None) -> list[Node]:
     """One buffer per target. Leaves and transfers between devices are realized first, each on its own device.
 
-    `last`: the cells that these targets are the values of, if nothing else of the same realization runs after them.
+    `last`: the cells that these targets are the values of, if nothing else of the same realization runs after
+    them.
     """
     order = topological(targets, _inputs)
     for batch in _stages(order):
@@ -131,7 +132,8 @@ def _stages(order: list[Node]) -> list[list[Node]]:
 
 
 def _is_stage(node: Node) -> bool:
-    # parameters are computed before the program that uses them, so that every training step is the same program
+    # parameters are computed before the program that uses them, so that every training step is the same
+    # program
     if node in _values:
         return False
     if node.op.name == "leaf":
@@ -168,8 +170,18 @@ def _compute(targets: Sequence[Node], device: str, last: Sequence[Cell] | None =
     graphs = _substituted(targets)
     todo = list(dict.fromkeys(g for g in graphs if _is_work(g)))
     donate = frozenset() if last is None else donated_buffers(todo, last, _inputs, _values.get)
+    if donate:
+        _forget(donate)
     buffers = dict(zip(todo, compute(todo, device, donate), strict=True)) if todo else {}
     return [buffers.get(g) or _data(g, device) for g in graphs]
+
+
+def _forget(donated: frozenset[Any]) -> None:
+    """Remember no values in memory that takes new ones: an equal graph built later must be computed again."""
+    memory = {(buffer.storage, buffer.offset) for buffer in donated}
+    for node, value in list(_values.items()):
+        if value.op.name == "buffer" and (value.arg.storage, value.arg.offset) in memory:
+            del _values[node]
 
 
 def _is_work(node: Node) -> bool:

@@ -37,8 +37,14 @@ def reduced_shape(shape: tuple[int, ...], axes: tuple[int, ...], keepdim: bool) 
     return tuple(n for i, n in enumerate(shape) if i not in axes)
 
 
-def fold(name: str, row: Callable[..., Node], x: Tensor, axes: tuple[int, ...], keepdim: bool,
-         dtype: DType | None = None) -> Tensor:
+def fold(
+    name: str,
+    row: Callable[..., Node],
+    x: Tensor,
+    axes: tuple[int, ...],
+    keepdim: bool,
+    dtype: DType | None = None,
+) -> Tensor:
     """Reduce x by a row over axes, in `dtype` where it is given."""
     shape = reduced_shape(x._shape, axes, keepdim)
 
@@ -59,8 +65,15 @@ def _stored(result: Tensor, out: Tensor | None) -> Tensor:
 
 
 @function("sum")
-def sum_(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: DType | None = None,
-         axis: Any = None, out: Tensor | None = None) -> Tensor:
+def sum_(
+    input: Tensor,
+    dim: Any = None,
+    keepdim: bool = False,
+    *,
+    dtype: DType | None = None,
+    axis: Any = None,
+    out: Tensor | None = None,
+) -> Tensor:
     """The sum over dimensions, all by default; bool and integers give int64."""
     axes = axes_of("sum", dim if axis is None else axis, input.ndim)
     return _stored(fold("sum", ops.sum_, input, axes, keepdim, _sum_dtype(input, dtype)), out)
@@ -74,9 +87,17 @@ def nansum(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: DTyp
 
 
 @function("mean")
-def mean(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: DType | None = None,
-         axis: Any = None, out: Tensor | None = None) -> Tensor:
-    """The mean over dimensions, all by default. Raises DTypeError for integers unless a float dtype is given."""
+def mean(
+    input: Tensor,
+    dim: Any = None,
+    keepdim: bool = False,
+    *,
+    dtype: DType | None = None,
+    axis: Any = None,
+    out: Tensor | None = None,
+) -> Tensor:
+    """The mean over dimensions, all by default. Raises DTypeError for integers unless a float dtype is
+    given."""
     target = dtype or input._dtype
     _require_float("mean", target)
     axes = axes_of("mean", dim if axis is None else axis, input.ndim)
@@ -88,8 +109,11 @@ def mean(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: DType 
 
 def _require_float(name: str, dtype: DType) -> None:
     if dtype.kind != "float":
-        raise DTypeError(f"[{name}] {name}(): could not infer output dtype. Input dtype must be either a floating point or "
-                         f"complex dtype. Got: {pytorch_name(dtype)}. Convert with .float() first")
+        raise DTypeError(
+            f"[{name}] {name}(): could not infer output dtype. Input dtype must be either a "
+            "floating point or "
+            f"complex dtype. Got: {pytorch_name(dtype)}. Convert with .float() first"
+        )
 
 
 @function("nanmean")
@@ -101,13 +125,20 @@ def nanmean(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: DTy
 
 
 @function("prod")
-def prod(input: Tensor, dim: int | None = None, keepdim: bool = False, *, dtype: DType | None = None) -> Tensor:
+def prod(
+    input: Tensor, dim: int | None = None, keepdim: bool = False, *, dtype: DType | None = None
+) -> Tensor:
     """The product over one dimension, or over all; bool and integers give int64."""
-    axes = tuple(range(input.ndim)) if dim is None else axes_of("prod", axis_of("prod", dim, input.ndim), input.ndim)
+    axes = (
+        tuple(range(input.ndim))
+        if dim is None
+        else axes_of("prod", axis_of("prod", dim, input.ndim), input.ndim)
+    )
     return fold("prod", ops.prod, input, axes, keepdim, _sum_dtype(input, dtype))
 
 
 # Truth
+
 
 def _truth(name: str, row: Callable[..., Node]) -> Callable[..., Tensor]:
     def test(input: Tensor, dim: Any = None, keepdim: bool = False, *, axis: Any = None) -> Tensor:
@@ -132,13 +163,20 @@ def count_nonzero(input: Tensor, dim: Any = None) -> Tensor:
 
 # Extremes
 
+
 def _check_not_empty(name: str, x: Tensor, axes: tuple[int, ...]) -> None:
     if any(x._shape[a] == 0 for a in axes):
         whole = len(axes) == x.ndim
-        cure = "Specify the reduction dim with the 'dim' argument." if whole else \
-            f"Expected reduction dim {axes[0]} to have non-zero size."
-        raise _EmptyReduction(f"[{name}] {name}(): Expected reduction dim to be specified for input.numel() == 0. {cure} "
-                              f"The shape is {tuple(x._shape)}")
+        cure = (
+            "Specify the reduction dim with the 'dim' argument."
+            if whole
+            else f"Expected reduction dim {axes[0]} to have non-zero size."
+        )
+        raise _EmptyReduction(
+            f"[{name}] {name}(): Expected reduction dim to be specified for input.numel() "
+            f"== 0. {cure} "
+            f"The shape is {tuple(x._shape)}"
+        )
 
 
 class _EmptyReduction(ShapeError, AxisError):
@@ -152,7 +190,9 @@ def _even(name: str, row: Callable[..., Node]) -> Callable[..., Tensor]:
         return _stored(fold(name, row, input, axes, keepdim), out)
 
     reduce.__name__ = reduce.__qualname__ = name
-    reduce.__doc__ = f"`{name}` over dimensions; ties share the gradient evenly. Raises ShapeError for no elements."
+    reduce.__doc__ = (
+        f"`{name}` over dimensions; ties share the gradient evenly. Raises ShapeError for nothing."
+    )
     return function(name)(reduce)
 
 
@@ -203,12 +243,19 @@ def _extreme(name: str, row: Callable[..., Node], pair: Callable[..., Tensor]) -
             return Extreme(input.clone(), apply(name, lambda x: ops.const(0, dtypes.int64), input))
         _check_not_empty(name, input, (place,))
         shape = reduced_shape(input._shape, (place,), keepdim)
-        values = apply(name, lambda x: ops.reshape(_value_at(row, x, first_place(row, x, place), place), arg=shape), input)
+        values = apply(
+            name,
+            lambda x: ops.reshape(_value_at(row, x, first_place(row, x, place), place), arg=shape),
+            input,
+        )
         return Extreme(values, _place(name, row, input, place, keepdim))
 
     reduce.__name__ = reduce.__qualname__ = name
-    reduce.__doc__ = (f"The {name} of all elements; with `dim` the pair (values, indices), the gradient going to the "
-                      f"chosen element; with another tensor the elementwise {name}imum.")
+    reduce.__doc__ = (
+        f"The {name} of all elements; with `dim` the pair (values, indices), the gradient "
+        "going to the "
+        f"chosen element; with another tensor the elementwise {name}imum."
+    )
     function(name)(reduce)
 
 
@@ -248,17 +295,22 @@ _argument("argmin", ops.min_)
 
 # Moments
 
+
 def _correction(unbiased: bool | None, correction: Any) -> float:
     if unbiased is not None:
         return 1 if unbiased else 0
     return 1 if correction is None else correction
 
 
-def _moment_arguments(name: str, x: Tensor, dim: Any, unbiased: Any, correction: Any) -> tuple[tuple[int, ...], float]:
+def _moment_arguments(
+    name: str, x: Tensor, dim: Any, unbiased: Any, correction: Any
+) -> tuple[tuple[int, ...], float]:
     if isinstance(dim, bool):  # var(x, unbiased)
         dim, unbiased = None, dim
     if x._dtype.kind != "float":
-        raise DTypeError(f"[{name}] std and var only support floating point and complex dtypes, not {x._dtype!r}")
+        raise DTypeError(
+            f"[{name}] std and var only support floating point and complex dtypes, not {x._dtype!r}"
+        )
     return axes_of(name, dim, x.ndim), _correction(unbiased, correction)
 
 
@@ -272,32 +324,56 @@ def _variance(name: str, x: Tensor, axes: tuple[int, ...], correction: float, ke
 
 
 @function("var")
-def var(input: Tensor, dim: Any = None, unbiased: bool | None = None, keepdim: bool = False, *,
-        correction: Any = None) -> Tensor:
+def var(
+    input: Tensor,
+    dim: Any = None,
+    unbiased: bool | None = None,
+    keepdim: bool = False,
+    *,
+    correction: Any = None,
+) -> Tensor:
     """The variance over dimensions, divided by count - correction (1 by default)."""
     axes, correction = _moment_arguments("var", input, dim, unbiased, correction)
     return _variance("var", input, axes, correction, keepdim)
 
 
 @function("std")
-def std(input: Tensor, dim: Any = None, unbiased: bool | None = None, keepdim: bool = False, *,
-        correction: Any = None) -> Tensor:
+def std(
+    input: Tensor,
+    dim: Any = None,
+    unbiased: bool | None = None,
+    keepdim: bool = False,
+    *,
+    correction: Any = None,
+) -> Tensor:
     """The square root of the variance."""
     axes, correction = _moment_arguments("std", input, dim, unbiased, correction)
     return _variance("std", input, axes, correction, keepdim).sqrt()
 
 
 @function("var_mean")
-def var_mean(input: Tensor, dim: Any = None, unbiased: bool | None = None, keepdim: bool = False, *,
-             correction: Any = None) -> tuple[Tensor, Tensor]:
+def var_mean(
+    input: Tensor,
+    dim: Any = None,
+    unbiased: bool | None = None,
+    keepdim: bool = False,
+    *,
+    correction: Any = None,
+) -> tuple[Tensor, Tensor]:
     """The variance and the mean."""
     axes, correction = _moment_arguments("var_mean", input, dim, unbiased, correction)
     return _variance("var_mean", input, axes, correction, keepdim), mean(input, axes, keepdim)
 
 
 @function("std_mean")
-def std_mean(input: Tensor, dim: Any = None, unbiased: bool | None = None, keepdim: bool = False, *,
-             correction: Any = None) -> tuple[Tensor, Tensor]:
+def std_mean(
+    input: Tensor,
+    dim: Any = None,
+    unbiased: bool | None = None,
+    keepdim: bool = False,
+    *,
+    correction: Any = None,
+) -> tuple[Tensor, Tensor]:
     """The standard deviation and the mean."""
     variance, average = var_mean(input, dim, unbiased, keepdim, correction=correction)
     return variance.sqrt(), average
@@ -305,13 +381,19 @@ def std_mean(input: Tensor, dim: Any = None, unbiased: bool | None = None, keepd
 
 # Norms
 
+
 @function("norm")
-def norm(input: Tensor, p: Any = "fro", dim: Any = None, keepdim: bool = False, dtype: DType | None = None) -> Tensor:
+def norm(
+    input: Tensor, p: Any = "fro", dim: Any = None, keepdim: bool = False, dtype: DType | None = None
+) -> Tensor:
     """The p-norm over dimensions, all by default. Raises DTypeError for integers."""
     x = input if dtype is None else input.to(dtype)
     if x._dtype.kind != "float":
-        raise DTypeError(f"[norm] linalg.vector_norm: Expected a floating point or complex tensor as input. Got "
-                         f"{pytorch_name(x._dtype)}")
+        raise DTypeError(
+            "[norm] linalg.vector_norm: Expected a floating point or complex tensor as input. "
+            "Got "
+            f"{pytorch_name(x._dtype)}"
+        )
     axes = axes_of("norm", dim, x.ndim)
     order = 2.0 if p in ("fro", None) else float(p)
     if order == math.inf or order == -math.inf:
@@ -327,6 +409,7 @@ def norm(input: Tensor, p: Any = "fro", dim: Any = None, keepdim: bool = False, 
 
 def _root(squares: Tensor) -> Tensor:
     """The square root, with derivative 0 at 0 as PyTorch's norm has it."""
+
     def build(n: Node) -> Node:
         zero, one = ops.like(0, n), ops.like(1, n)
         is_zero = ops.eq(n, zero)
@@ -336,6 +419,7 @@ def _root(squares: Tensor) -> Tensor:
 
 
 # Exponentials, shifted by the greatest element so that nothing overflows
+
 
 def _greatest(x: Node, axes: tuple[int, ...]) -> Node:
     return ops.detach(ops.max_(x, arg=axes))
@@ -364,8 +448,11 @@ def _along(name: str, build: Callable[[Node, tuple[int, ...]], Node]) -> Callabl
     def normalize(input: Tensor, dim: int | None, dtype: DType | None = None) -> Tensor:
         x = input if dtype is None else input.to(dtype)
         if x._dtype.kind != "float":
-            raise DTypeError(f"[{name}] \"{name}_lastdim_kernel_impl\" not implemented for '{pytorch_name(x._dtype)}': convert "
-                             f"with .float() first")
+            raise DTypeError(
+                f'[{name}] "{name}_lastdim_kernel_impl" not implemented for '
+                f"'{pytorch_name(x._dtype)}': convert "
+                f"with .float() first"
+            )
         if dim is None:
             dim = 0 if x.ndim in (0, 1, 3) else 1
         axis = axis_of(name, dim, x.ndim)
@@ -375,7 +462,11 @@ def _along(name: str, build: Callable[[Node, tuple[int, ...]], Node]) -> Callabl
             if lifted.size == 0:
                 return n
             result = build(converted(lifted, n.dtype.accumulator), (axis,))
-            return ops.reshape(converted(result, n.dtype), arg=n.shape) if not n.ndim else converted(result, n.dtype)
+            return (
+                ops.reshape(converted(result, n.dtype), arg=n.shape)
+                if not n.ndim
+                else converted(result, n.dtype)
+            )
 
         return apply(name, computed, x)
 

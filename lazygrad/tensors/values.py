@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from lazygrad import dtype as dtypes
+from lazygrad.engine import download
 from lazygrad.errors import ArgumentTypeError, AxisError, GradientError, ShapeError
 from lazygrad.graph import Node
 from lazygrad.interpret import interpret
-from lazygrad.engine import download
 from lazygrad.tensors.core import Tensor, creator, method
 from lazygrad.tensors.realization import realize_cells, realize_node
 
@@ -57,8 +57,10 @@ def _data(node: Node) -> np.ndarray:
 def item(x: Tensor) -> bool | int | float:
     """The only element as a Python number. Raises ShapeError unless there is exactly one."""
     if x.shape.numel() != 1:
-        raise ShapeError(f"[item] a Tensor with {x.shape.numel()} elements cannot be converted to Scalar: "
-                         f"its shape is {tuple(x.shape)}")
+        raise ShapeError(
+            f"[item] a Tensor with {x.shape.numel()} elements cannot be converted to Scalar: "
+            f"its shape is {tuple(x.shape)}"
+        )
     node = x.cell.node
     if node.op.name == "scalar":
         return node.arg.value
@@ -75,7 +77,9 @@ def tolist(x: Tensor) -> Any:
 def numpy(x: Tensor, *, force: bool = False) -> np.ndarray:
     """A NumPy array with a copy of the values. Raises GradientError for tensors that require a gradient."""
     if x.requires_grad and not force:
-        raise GradientError("[numpy] Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
+        raise GradientError(
+            "[numpy] Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead."
+        )
     if x.dtype is dtypes.bfloat16:
         raise ArgumentTypeError("[numpy] Got unsupported ScalarType BFloat16: convert it with .float() first")
     return read(x)
@@ -105,8 +109,10 @@ def _bool(x: Tensor) -> bool:
 
 def _number(x: Tensor, kind: str) -> bool | int | float:
     if x.shape.numel() != 1:
-        raise ShapeError(f"[{kind}] only one element tensors can be converted to Python scalars, not shape "
-                         f"{tuple(x.shape)}")
+        raise ShapeError(
+            f"[{kind}] only one element tensors can be converted to Python scalars, not shape "
+            f"{tuple(x.shape)}"
+        )
     return item(x)
 
 
@@ -128,8 +134,11 @@ def _complex(x: Tensor) -> complex:
 @method("__index__")
 def _index(x: Tensor) -> int:
     if x.dtype.kind == "float" or x.shape.numel() != 1:
-        raise ArgumentTypeError("[index] only integer tensors of a single element can be converted to an index, not "
-                                f"{tuple(x.shape)} of {x.dtype.name}")
+        raise ArgumentTypeError(
+            "[index] only integer tensors of a single element can be converted to an "
+            "index, not "
+            f"{tuple(x.shape)} of {x.dtype.name}"
+        )
     return int(item(x))
 
 
@@ -150,8 +159,11 @@ def _iter(x: Tensor) -> Iterator[Tensor]:
 @method("__contains__")
 def _contains(x: Tensor, element: Any) -> bool:
     if not isinstance(element, Tensor | bool | int | float | np.generic):
-        raise ArgumentTypeError(f"[contains] Tensor.__contains__ only supports Tensor or scalar, but you passed in a "
-                                f"{type(element)}.")
+        raise ArgumentTypeError(
+            "[contains] Tensor.__contains__ only supports Tensor or scalar, but you "
+            "passed in a "
+            f"{type(element)}."
+        )
     return bool((x == element).any())
 
 
@@ -161,6 +173,8 @@ def size(x: Tensor, dim: int | None = None) -> Any:
     if dim is None:
         return x.shape
     if not -max(x.ndim, 1) <= dim < max(x.ndim, 1) or not x.ndim:
-        raise AxisError(f"[size] Dimension out of range (expected to be in range of [{-max(x.ndim, 1)}, "
-                        f"{max(x.ndim, 1) - 1}], but got {dim})")
+        raise AxisError(
+            f"[size] Dimension out of range (expected to be in range of [{-max(x.ndim, 1)}, "
+            f"{max(x.ndim, 1) - 1}], but got {dim})"
+        )
     return x.shape[dim]

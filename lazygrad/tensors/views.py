@@ -1,7 +1,7 @@
 """Movements of which views are made: how a view reads its base, and how a write to the view changes the base.
 
-A movement is a tuple (row, argument). A chain is a tuple of movements, applied from left to right to the node of a
-cell. `write_back` undoes a chain: it gives the base's new node after the view has taken a new value.
+A movement is a tuple (row, argument). A chain is a tuple of movements, applied from left to right to the node
+of a cell. `write_back` undoes a chain: it gives the base's new node after the view has taken a new value.
 """
 
 from __future__ import annotations
@@ -37,7 +37,9 @@ def _write_region(base: Node, bounds: Any, new: Node) -> Node:
     if new.shape == base.shape:
         return new
     pads = tuple((a, n - b) for n, (a, b) in zip(base.shape, bounds, strict=True))
-    return _where_written(base, new, lambda x: ops.pad(x, arg=ops.pad_arg(pads, False if x.dtype.kind == "bool" else 0)))
+    return _where_written(
+        base, new, lambda x: ops.pad(x, arg=ops.pad_arg(pads, False if x.dtype.kind == "bool" else 0))
+    )
 
 
 def _read_steps(base: Node, arg: tuple[int, int]) -> Node:
@@ -64,7 +66,9 @@ def _write_places(base: Node, places: Node, new: Node) -> Node:
     """Write through the flat positions in `base` that the view's elements have."""
     flat = ops.reshape(base, arg=(base.size,))
     count = (new.size,)
-    written = ops.scatter(flat, ops.reshape(places, arg=count), ops.reshape(new, arg=count), arg=((0,), "set"))
+    written = ops.scatter(
+        flat, ops.reshape(places, arg=count), ops.reshape(new, arg=count), arg=((0,), "set")
+    )
     return ops.reshape(written, arg=base.shape)
 
 
@@ -92,23 +96,30 @@ def _refuse_expanded(base: Node, shape: Any, new: Node) -> Node:
     if base.shape == new.shape:
         return new
     raise ShapeError(
-        f"[write] unsupported operation: more than one element of the written-to tensor refers to a single memory "
-        f"location: it is a view of an expanded tensor, {tuple(base.shape)} -> {tuple(new.shape)}. Please clone() the "
-        f"tensor before performing the operation.")
+        "[write] unsupported operation: more than one element of the written-to tensor refers to a single "
+        "memory "
+        f"location: it is a view of an expanded tensor, {tuple(base.shape)} -> {tuple(new.shape)}. Please "
+        "clone() the "
+        f"tensor before performing the operation."
+    )
 
 
 MOVEMENTS = {
-    "reshape": MovementRow(lambda x, arg: ops.reshape(x, arg=arg),
-                           lambda x, arg, new: ops.reshape(new, arg=x.shape)),
-    "permute": MovementRow(lambda x, arg: ops.permute(x, arg=arg),
-                           lambda x, arg, new: ops.permute(new, arg=inverse_permutation(arg))),
+    "reshape": MovementRow(
+        lambda x, arg: ops.reshape(x, arg=arg), lambda x, arg, new: ops.reshape(new, arg=x.shape)
+    ),
+    "permute": MovementRow(
+        lambda x, arg: ops.permute(x, arg=arg),
+        lambda x, arg, new: ops.permute(new, arg=inverse_permutation(arg)),
+    ),
     "expand": MovementRow(lambda x, arg: ops.expand(x, arg=arg), _refuse_expanded),
     "shrink": MovementRow(lambda x, arg: ops.shrink(x, arg=arg), _write_region),
     "steps": MovementRow(_read_steps, _write_steps),  # (axis, step): every step-th element
     "window": MovementRow(lambda x, arg: ops.window(x, arg=arg), _write_windows),
     "strided": MovementRow(_read_strided, lambda x, arg, new: _write_places(x, strided_places(arg), new)),
-    "bitcast": MovementRow(lambda x, arg: ops.bitcast(x, arg=arg),
-                           lambda x, arg, new: ops.bitcast(new, arg=x.dtype)),
+    "bitcast": MovementRow(
+        lambda x, arg: ops.bitcast(x, arg=arg), lambda x, arg, new: ops.bitcast(new, arg=x.dtype)
+    ),
 }
 
 
