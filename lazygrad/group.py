@@ -81,7 +81,7 @@ def _folded(node: Node) -> int:
 
 def _is_contraction(node: Node) -> bool:
     source = node.inputs[0]
-    while source.op.name == "cast":
+    while source.op.name in ("cast", "spread", "permute", "reshape"):
         source = source.inputs[0]
     return source.op.name == "mul" and all(_moved(i) for i in source.inputs)
 

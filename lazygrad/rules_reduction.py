@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from lazygrad import ops
 from lazygrad.graph import Node, Scalar, consumers
@@ -124,10 +125,15 @@ def reduce_merging_rules(order: Sequence[Node], targets: Sequence[Node]) -> list
     def merge_sums(node: Node) -> Node | None:
         return None if _order_is_free(node) else merge(node)
 
+    def merge_spread(node: Node) -> Node | None:
+        """sum(spread(sum(x))) -> sum(spread(x)): the gradient of a convolution stays one contraction"""
+        return None if _order_is_free(node) or node.op.name != "sum" else _sum_below(node, uses)
+
     # early: from the outermost reduce down, so that `uses` still describes what a rule looks at
     return [
         Rule("merge_reduces", ("max", "min", "sum", "prod"), merge_exactly, early=True),
         Rule("merge_float_sums", ("sum", "prod"), merge_sums, early=True, exact=False),
+        Rule("merge_spread_sums", ("sum",), merge_spread, early=True, exact=False),
     ]
 
 
@@ -147,3 +153,35 @@ def _axes_before(reshaped: Node, axes: tuple[int, ...]) -> tuple[int, ...] | Non
         return None
     place = dict(zip(new, old, strict=True))
     return tuple(place[a] for a in axes if a in place)
+
+
+def _sum_below(node: Node, uses: Mapping[Node, int]) -> Node | None:
+    """The sum with an inner one merged into it that lies below single-use reshapes, permutes and a spread."""
+    chain: list[Node] = []
+    inner = node.inputs[0]
+    while inner.op.name in _LIFTS and uses.get(inner, 0) == 1:
+        chain.append(inner)
+        inner = inner.inputs[0]
+    spreads = any(n.op.name == "spread" for n in chain)
+    if not spreads or inner.op.name != "sum" or uses.get(inner, 0) != 1 or inner.dtype.accumulator is not inner.dtype:
+        return None
+    x, folded = inner.inputs[0], inner.arg
+    kept = tuple(a for a in range(x.ndim) if a not in folded)
+    front, count = tuple(x.shape[a] for a in folded), len(folded)
+    lifted = ops.reshape(ops.permute(x, arg=(*folded, *kept)), arg=(*front, *inner.shape))
+    for moved in reversed(chain):
+        lifted = moved.op(lifted, arg=_LIFTS[moved.op.name](moved.arg, front))
+    total = ops.sum_(lifted, arg=(*range(count), *(a + count for a in node.arg)))
+    return ops.reshape(total, arg=node.shape)
+
+
+def _shifted(windows: tuple[tuple[int, ...], ...], front: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
+    return tuple((axis + len(front), *rest) for axis, *rest in windows)
+
+
+# the arg of a movement when axes of the sizes `front` are put before all others
+_LIFTS: dict[str, Callable[[Any, tuple[int, ...]], Any]] = {
+    "reshape": lambda shape, front: (*front, *shape),
+    "permute": lambda order, front: (*range(len(front)), *(a + len(front) for a in order)),
+    "spread": _shifted,
+}

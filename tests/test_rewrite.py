@@ -321,7 +321,19 @@ EXAMPLES = {
         + _merged(v, ops.prod, dtypes.uint32)
     ),
     "merge_float_sums": lambda v: _merged(v, ops.sum_) + _merged(v, ops.prod, dtypes.float64),
+    "merge_spread_sums": lambda v: [
+        _sum_of_spread(floats(v, (2, 5, 4, 3)), stride, dilation) for stride, dilation in ((1, 1), (2, 1), (1, 2))
+    ],
 }
+
+
+def _sum_of_spread(x: Node, stride: int, dilation: int) -> Node:
+    """What the gradient of a convolution does: sum over channels, spread over the windows, sum over those."""
+    summed = ops.permute(ops.reshape(ops.sum_(x, arg=(1,)), arg=(2, 4, 3)), arg=(1, 0, 2))
+    length = stride * 3 + dilation * 2 + 1
+    return ops.sum_(ops.spread(summed, arg=((0, length, stride, dilation),)), arg=(2,))
+
+
 ALL_RULES = {rule.name: rule for rule in (*RULES, *reduce_merging_rules([], []))}
 
 
@@ -338,7 +350,7 @@ def bits_equal(a: np.ndarray, b: np.ndarray) -> bool:
 
 def test_every_rule_has_examples_and_a_picture():
     assert set(EXAMPLES) == set(ALL_RULES)
-    assert len(RULES) + 2 == len(ALL_RULES), "two rules of one name"
+    assert len(RULES) + 3 == len(ALL_RULES), "two rules of one name"
     assert all(rule.function.__doc__ for rule in RULES)
 
 

@@ -126,14 +126,36 @@ def recognise(nest: LoopNest) -> Contraction | None:
         return None
     total = sums[0]
     result = [let.name for let in lets.values() if isinstance(let.value, Load) and let.value.array == total.array]
-    value = lets[total.value.name].value if isinstance(total.value, Read) else total.value
+    guards, value = _unguarded(total.value, lets)
     kind = total.array.dtype
     if len(result) != 1 or not isinstance(value, Compute) or value.op != "mul" or value.dtype != kind:
         return None
     found = Contraction(tuple(domain), (), (), tuple(folded), *value.args, total.array, result[0], lets, outputs)
+    if guards:
+        found = _with_guards(found, guards)
     if any(set(_value_variables_deep(found, s)) & set(folded) for s in outputs):
         return None
     return _with_axes(found)
+
+
+def _unguarded(value: Value, lets: dict[str, Let]) -> tuple[tuple[Guard, ...], Value]:
+    """The guards outside which a summand is 0, and the value within them."""
+    value = lets[value.name].value if isinstance(value, Read) else value
+    if isinstance(value, Select) and isinstance(value.otherwise, Constant) and value.otherwise.value == 0:
+        inner = value.value
+        return value.guards, lets[inner.name].value if isinstance(inner, Read) else inner
+    return (), value
+
+
+def _with_guards(found: Contraction, guards: tuple[Guard, ...]) -> Contraction:
+    """The factor that depends on the guards' variables becomes 0 outside them."""
+    needed = {v for g in guards for v in expr.variables(g.e)}
+    zero = Constant(0.0, found.accumulator.dtype)
+    if needed <= found.variables(found.a):
+        return replace(found, a=Select(guards, found.a, zero))
+    if needed <= found.variables(found.b):
+        return replace(found, b=Select(guards, found.b, zero))
+    return replace(found, outer=())  # no factor alone can carry them: no contraction
 
 
 def _is_chain(loop: Loop) -> bool:
