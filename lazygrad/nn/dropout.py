@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 from lazygrad.errors import ArgumentError
-from lazygrad.nn import functional as F  # noqa: N812
+from lazygrad.nn import functional as F
 from lazygrad.nn.function_module import FunctionModule
 from lazygrad.nn.function_module import define as _define
 from lazygrad.tensors import Tensor

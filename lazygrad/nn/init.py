@@ -11,8 +11,10 @@ from collections.abc import Callable
 from typing import Any
 
 import lazygrad
+from lazygrad.compositions.randomness import erfinv
 from lazygrad.errors import ArgumentError
 from lazygrad.tensors import Tensor
+from lazygrad.tensors.core import apply
 
 _GAINS: dict[str, Callable[[float], float]] = {
     **dict.fromkeys(("linear", "identity", "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d",
@@ -96,7 +98,7 @@ def trunc_normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, a: float 
     low, high = ((1.0 + math.erf((limit - mean) / std / math.sqrt(2.0))) / 2.0 for limit in (a, b))
     with lazygrad.no_grad():
         tensor.uniform_(2 * low - 1, 2 * high - 1, generator=generator)
-        tensor.copy_((tensor.erfinv() * (std * math.sqrt(2.0)) + mean).clamp(a, b))
+        tensor.copy_((apply("erfinv", erfinv, tensor) * (std * math.sqrt(2.0)) + mean).clamp(a, b))
     return tensor
 
 

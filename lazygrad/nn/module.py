@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import warnings
-from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import lazygrad
 from lazygrad.errors import ArgumentError, ArgumentTypeError, LazygradError, ShapeError
 from lazygrad.nn import module_hooks as hooks
+from lazygrad.nn.module_backward import BackwardHooks
 from lazygrad.nn.module_hooks import HookMethods, HookTable
 from lazygrad.nn.module_state import StateMethods
+from lazygrad.nn.module_tree import TreeMethods
 from lazygrad.nn.parameter import Buffer, Parameter
 from lazygrad.tensors import Tensor
 
@@ -24,7 +25,7 @@ class ForwardMissingError(LazygradError, RuntimeError):
     """A module was called that does not define forward."""
 
 
-class Module(StateMethods, HookMethods):
+class Module(TreeMethods, StateMethods, HookMethods):
     """Holds parameters, buffers and submodules under the names they are assigned to; subclasses define `forward`.
 
     Calling a module runs its hooks and its forward.
@@ -176,119 +177,6 @@ class Module(StateMethods, HookMethods):
         names = {*dir(type(self)), *self.__dict__, *self._parameters, *self._modules, *self._buffers}
         return sorted(name for name in names if not name[:1].isdigit())
 
-    def get_submodule(self, target: str) -> Module:
-        """The submodule at a dotted path; "" is the module itself."""
-        module = self
-        for item in filter(None, target.split(".")):
-            if not hasattr(module, item):
-                raise AttributeError(f"{module._get_name()} has no attribute `{item}`")
-            module = getattr(module, item)
-            if not isinstance(module, Module):
-                raise AttributeError(f"`{item}` is not an nn.Module")
-        return module
-
-    def set_submodule(self, target: str, module: Module, strict: bool = False) -> None:
-        """Put `module` at a dotted path; with `strict`, only in place of one that exists."""
-        path, _, name = target.rpartition(".")
-        if not target:
-            raise ArgumentError("Cannot set the submodule without a target name!")
-        if not isinstance(module, Module):
-            raise ArgumentError(f"`module` is not an nn.Module, found {type(module)}")
-        parent = self.get_submodule(path)
-        if strict and not hasattr(parent, name):
-            raise AttributeError(f"{parent._get_name()} has no attribute `{name}`")
-        if hasattr(parent, name) and not isinstance(getattr(parent, name), Module):
-            raise AttributeError(f"`{name}` is not an nn.Module")
-        setattr(parent, name, module)
-
-    def _get_member(self, target: str) -> tuple[Module, str, Any]:
-        path, _, name = target.rpartition(".")
-        module = self.get_submodule(path)
-        if not hasattr(module, name):
-            raise AttributeError(f"{module._get_name()} has no attribute `{name}`")
-        return module, name, getattr(module, name)
-
-    def get_parameter(self, target: str) -> Parameter:
-        """The parameter at a dotted path."""
-        _, name, value = self._get_member(target)
-        if not isinstance(value, Parameter):
-            raise AttributeError(f"`{name}` is not an nn.Parameter")
-        return value
-
-    def get_buffer(self, target: str) -> Tensor:
-        """The buffer at a dotted path."""
-        module, name, value = self._get_member(target)
-        if name not in module._buffers:
-            raise AttributeError(f"`{name}` is not a buffer")
-        return value
-
-    # Walks
-
-    def _named_members(self, members: Callable[[Module], Any], prefix: str = "", recurse: bool = True,
-                       remove_duplicate: bool = True) -> Iterator[tuple[str, Any]]:
-        seen: set[int] = set()
-        modules = self.named_modules(prefix=prefix, remove_duplicate=remove_duplicate) if recurse else [(prefix, self)]
-        for module_prefix, module in modules:
-            for name, value in members(module):
-                if value is None or id(value) in seen:
-                    continue
-                if remove_duplicate:
-                    seen.add(id(value))
-                yield f"{module_prefix}.{name}" if module_prefix else name, value
-
-    def named_parameters(self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
-                         ) -> Iterator[tuple[str, Parameter]]:
-        """(dotted name, parameter) of this module and, with `recurse`, of all below; a shared one comes once."""
-        yield from self._named_members(lambda m: m._parameters.items(), prefix, recurse, remove_duplicate)
-
-    def parameters(self, recurse: bool = True) -> Iterator[Parameter]:
-        """The parameters of this module and, with `recurse`, of all below; a shared one comes once."""
-        for _, param in self.named_parameters(recurse=recurse):
-            yield param
-
-    def named_buffers(self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
-                      ) -> Iterator[tuple[str, Tensor]]:
-        """(dotted name, buffer), as named_parameters."""
-        yield from self._named_members(lambda m: m._buffers.items(), prefix, recurse, remove_duplicate)
-
-    def buffers(self, recurse: bool = True) -> Iterator[Tensor]:
-        """The buffers, as parameters()."""
-        for _, buffer in self.named_buffers(recurse=recurse):
-            yield buffer
-
-    def named_children(self) -> Iterator[tuple[str, Module]]:
-        """(name, module) of the modules directly below; a shared one comes once."""
-        seen: set[int] = set()
-        for name, module in self._modules.items():
-            if module is not None and id(module) not in seen:
-                seen.add(id(module))
-                yield name, module
-
-    def children(self) -> Iterator[Module]:
-        """The modules directly below."""
-        for _, module in self.named_children():
-            yield module
-
-    def named_modules(self, memo: set[Module] | None = None, prefix: str = "", remove_duplicate: bool = True
-                      ) -> Iterator[tuple[str, Module]]:
-        """(dotted name, module) of this module (named `prefix`) and all below, parents first."""
-        memo = set() if memo is None else memo
-        stack: list[tuple[str, Module]] = [(prefix, self)]
-        while stack:
-            path, module = stack.pop()
-            if module in memo:
-                continue
-            if remove_duplicate:
-                memo.add(module)
-            yield path, module
-            below = [(f"{path}.{name}" if path else name, m) for name, m in module._modules.items() if m is not None]
-            stack.extend(reversed(below))
-
-    def modules(self) -> Iterator[Module]:
-        """This module and all below; a shared one comes once."""
-        for _, module in self.named_modules():
-            yield module
-
     # Changes to the whole tree
 
     def apply(self, fn: Callable[[Module], Any]) -> Any:
@@ -413,12 +301,14 @@ class Module(StateMethods, HookMethods):
         result = None
         try:
             args, kwargs = self._run_pre_hooks(args, kwargs)
+            backward = self._backward_watch()
+            args = args if backward is None else backward.watch_inputs(args)
             result = self.forward(*args, **kwargs)
             for key, call in self._forward_hook_calls():
                 called.add(key)
                 replaced = call(args, kwargs, result)
                 result = result if replaced is None else replaced
-            return result
+            return result if backward is None else backward.watch_outputs(result)
         except Exception:
             always = (hooks.global_forward_hooks_always_called, self._forward_hooks_always_called)
             for key, call in self._forward_hook_calls():
@@ -447,6 +337,12 @@ class Module(StateMethods, HookMethods):
                 if result is not None:
                     args = result if isinstance(result, tuple) else (result,)
         return args, kwargs
+
+    def _backward_watch(self) -> BackwardHooks | None:
+        """What watches this call's gradients; None without backward hooks."""
+        after = (*hooks.global_backward_hooks.values(), *self._backward_hooks.values())
+        before = (*hooks.global_backward_pre_hooks.values(), *self._backward_pre_hooks.values())
+        return BackwardHooks(self, after, before) if after or before else None
 
     def _forward_hook_calls(self) -> Iterator[tuple[int, Callable]]:
         """(id, function of args, kwargs and output) of each forward hook in order."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import lazygrad
 from lazygrad.errors import ArgumentError
-from lazygrad.nn import functional as F  # noqa: N812
+from lazygrad.nn import functional as F
 from lazygrad.nn import init
 from lazygrad.nn.module import Module
 from lazygrad.nn.parameter import Parameter

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from lazygrad.nn import functional as F  # noqa: N812
+from lazygrad.nn import functional as F
 from lazygrad.nn.function_module import REQUIRED
 from lazygrad.nn.function_module import define as _define
 from lazygrad.nn.module import Module

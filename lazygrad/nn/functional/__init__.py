@@ -39,9 +39,7 @@ from lazygrad.nn.functional.activation import (
     threshold,
     threshold_,
 )
-from lazygrad.nn.functional.attention import (
-    scaled_dot_product_attention,
-)
+from lazygrad.nn.functional.attention import scaled_dot_product_attention
 from lazygrad.nn.functional.classification_loss import (
     binary_cross_entropy,
     binary_cross_entropy_with_logits,
@@ -49,11 +47,7 @@ from lazygrad.nn.functional.classification_loss import (
     kl_div,
     nll_loss,
 )
-from lazygrad.nn.functional.distance import (
-    cosine_similarity,
-    pairwise_distance,
-    pdist,
-)
+from lazygrad.nn.functional.distance import normalize, pdist
 from lazygrad.nn.functional.dropout import (
     alpha_dropout,
     dropout,
@@ -62,12 +56,7 @@ from lazygrad.nn.functional.dropout import (
     dropout3d,
     feature_alpha_dropout,
 )
-from lazygrad.nn.functional.linear import (
-    bilinear,
-    embedding,
-    linear,
-    one_hot,
-)
+from lazygrad.nn.functional.embedding import embedding
 from lazygrad.nn.functional.margin_loss import (
     cosine_embedding_loss,
     hinge_embedding_loss,
@@ -85,10 +74,8 @@ from lazygrad.nn.functional.norm import (
     instance_norm,
     layer_norm,
     local_response_norm,
-    normalize,
     rms_norm,
 )
-from lazygrad.nn.functional.rearrange import channel_shuffle, pixel_shuffle, pixel_unshuffle
 from lazygrad.nn.functional.regression_loss import (
     gaussian_nll_loss,
     huber_loss,
@@ -99,27 +86,23 @@ from lazygrad.nn.functional.regression_loss import (
 )
 from lazygrad.tensors import FUNCTIONS
 
-# written beside the tensors, since methods of Tensor need some of them
+# written beside the tensors, because Tensor methods or functions of the package need them too
 _OF_TENSORS = (
-    "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "unfold", "fold", "pad",
-    "max_pool1d", "max_pool2d", "max_pool3d", "avg_pool1d", "avg_pool2d", "avg_pool3d", "lp_pool1d", "lp_pool2d",
-    "lp_pool3d", "adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d", "adaptive_max_pool1d",
-    "adaptive_max_pool2d", "adaptive_max_pool3d", "max_pool1d_with_indices", "max_pool2d_with_indices",
-    "max_pool3d_with_indices", "max_unpool1d", "max_unpool2d", "max_unpool3d", "interpolate", "upsample",
-    "grid_sample", "affine_grid")
+    "linear", "bilinear", "one_hot", "pairwise_distance", "cosine_similarity", "unfold", "fold", "pad", "interpolate",
+    "upsample", "grid_sample", "affine_grid", "pixel_shuffle", "pixel_unshuffle", "channel_shuffle",
+    *(f"{name}{rank}d" for name in ("conv", "conv_transpose", "max_pool", "avg_pool", "lp_pool", "adaptive_avg_pool",
+                                    "adaptive_max_pool", "max_unpool") for rank in (1, 2, 3)),
+    *(f"max_pool{rank}d_with_indices" for rank in (1, 2, 3)))
 globals().update({name: FUNCTIONS[name] for name in _OF_TENSORS if name in FUNCTIONS})
 
 __all__ = [
     "alpha_dropout",
     "batch_norm",
-    "bilinear",
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
     "celu",
     "celu_",
-    "channel_shuffle",
     "cosine_embedding_loss",
-    "cosine_similarity",
     "cross_entropy",
     "dropout",
     "dropout1d",
@@ -147,7 +130,6 @@ __all__ = [
     "layer_norm",
     "leaky_relu",
     "leaky_relu_",
-    "linear",
     "local_response_norm",
     "log_softmax",
     "logsigmoid",
@@ -159,11 +141,7 @@ __all__ = [
     "multilabel_soft_margin_loss",
     "nll_loss",
     "normalize",
-    "one_hot",
-    "pairwise_distance",
     "pdist",
-    "pixel_shuffle",
-    "pixel_unshuffle",
     "poisson_nll_loss",
     "prelu",
     "relu",

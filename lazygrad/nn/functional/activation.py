@@ -55,7 +55,7 @@ def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
 
 def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
     """x * hardsigmoid(x)."""
-    return _finish(input, input * (input + 3.0).clamp(0.0, 6.0) / 6.0, inplace)
+    return _finish(input, input * hardtanh(input + 3.0, 0.0, 6.0) / 6.0, inplace)
 
 
 def sigmoid(input: Tensor) -> Tensor:

@@ -1,41 +1,16 @@
-"""Norms, distances and similarities of vectors."""
+"""Distances between all rows, and vectors of length one."""
 
 from __future__ import annotations
-
-import math
 
 import lazygrad
 from lazygrad.tensors import Tensor
 
 
-def vector_norm(x: Tensor, p: float, dim: int | tuple[int, ...], keepdim: bool = False) -> Tensor:
-    """The p-norm along `dim`; the derivative of the norm 0 is 0."""
-    if p == math.inf:
-        return x.abs().amax(dim, keepdim=keepdim)
-    if p == -math.inf:
-        return x.abs().amin(dim, keepdim=keepdim)
-    if p == 0:
-        return (x != 0).to(x.dtype).sum(dim, keepdim=keepdim)
-    if p == 1:
-        return x.abs().sum(dim, keepdim=keepdim)
-    total = (x * x if p == 2 else x.abs() ** p).sum(dim, keepdim=keepdim)
-    # a root has an infinite derivative at 0: take it of 1 there, then put 0 back
-    zero = total == 0
-    safe = lazygrad.where(zero, 1.0, total)
-    return lazygrad.where(zero, 0.0, safe.sqrt() if p == 2 else safe ** (1.0 / p))
-
-
-def pairwise_distance(x1: Tensor, x2: Tensor, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False) -> Tensor:
-    """The p-norm of x1 - x2 + eps along the last axis."""
-    return vector_norm(x1 - x2 + eps, p, -1, keepdim)
-
-
-def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -> Tensor:
-    """The cosine of the angle between x1 and x2 along `dim`; norms below eps count as eps."""
-    x1, x2 = lazygrad.broadcast_tensors(x1, x2)
-    first = x1 / vector_norm(x1, 2.0, dim, keepdim=True).clamp(min=eps)
-    second = x2 / vector_norm(x2, 2.0, dim, keepdim=True).clamp(min=eps)
-    return (first * second).sum(dim)
+def normalize(input: Tensor, p: float = 2.0, dim: int | tuple[int, ...] = 1, eps: float = 1e-12,
+              out: Tensor | None = None) -> Tensor:
+    """Divide by the p-norm along `dim`, or by eps if that is larger."""
+    result = input / input.norm(p, dim, keepdim=True).clamp(min=eps)
+    return result if out is None else out.copy_(result)
 
 
 def pdist(input: Tensor, p: float = 2.0) -> Tensor:
@@ -43,7 +18,5 @@ def pdist(input: Tensor, p: float = 2.0) -> Tensor:
     count = input.shape[0]
     first = [i for i in range(count) for _ in range(i + 1, count)]
     second = [j for i in range(count) for j in range(i + 1, count)]
-    if not first:
-        return input.new_zeros(0)
-    rows = [input[lazygrad.tensor(index, device=input.device)] for index in (first, second)]
-    return vector_norm(rows[0] - rows[1], p, -1)
+    rows = [input[lazygrad.tensor(index, dtype=lazygrad.int64, device=input.device)] for index in (first, second)]
+    return (rows[0] - rows[1]).norm(p, -1)

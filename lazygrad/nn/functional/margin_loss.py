@@ -11,7 +11,6 @@ import lazygrad
 from lazygrad.errors import ArgumentError, ShapeError
 from lazygrad.nn.functional.activation import logsigmoid
 from lazygrad.nn.functional.classification_loss import chosen_reduction, reduced
-from lazygrad.nn.functional.distance import pairwise_distance
 from lazygrad.tensors import Tensor
 
 # what PyTorch adds to squared norms in cosine_embedding_loss
@@ -104,7 +103,7 @@ def triplet_margin_loss(anchor: Tensor, positive: Tensor, negative: Tensor, marg
     """max(0, |anchor - positive| - |anchor - negative| + margin); `swap` may measure from the positive instead."""
     reduction = chosen_reduction(reduction, size_average, reduce)
     return triplet_margin_with_distance_loss(
-        anchor, positive, negative, distance_function=lambda x, y: pairwise_distance(x, y, p, eps), margin=margin,
+        anchor, positive, negative, distance_function=lambda x, y: lazygrad.pairwise_distance(x, y, p, eps), margin=margin,
         swap=swap, reduction=reduction)
 
 
@@ -115,7 +114,7 @@ def triplet_margin_with_distance_loss(anchor: Tensor, positive: Tensor, negative
     reduction = chosen_reduction(reduction, None, None)
     if margin <= 0:
         raise ArgumentError(f"margin must be greater than 0, got {margin}")
-    distance = distance_function or pairwise_distance
+    distance = distance_function or lazygrad.pairwise_distance
     near, far = distance(anchor, positive), distance(anchor, negative)
     if swap:
         far = lazygrad.minimum(far, distance(positive, negative))

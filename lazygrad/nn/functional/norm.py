@@ -11,7 +11,6 @@ import numpy as np
 
 import lazygrad
 from lazygrad.errors import ArgumentError, ShapeError
-from lazygrad.nn.functional.distance import vector_norm
 from lazygrad.tensors import Tensor
 
 
@@ -163,10 +162,3 @@ def local_response_norm(input: Tensor, size: int, alpha: float = 1e-4, beta: flo
     padded = lazygrad.cat([edge[0], squares, edge[1]], 1)
     total = padded.unfold(1, size, 1).mean(-1)
     return input / (total * alpha + k) ** beta
-
-
-def normalize(input: Tensor, p: float = 2.0, dim: int | tuple[int, ...] = 1, eps: float = 1e-12,
-              out: Tensor | None = None) -> Tensor:
-    """Divide by the p-norm along `dim`, or by eps if that is larger."""
-    result = input / vector_norm(input, p, dim, keepdim=True).clamp(min=eps)
-    return result if out is None else out.copy_(result)

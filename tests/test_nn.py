@@ -1,0 +1,528 @@
+"""Modules: what a Module is, beside PyTorch's where it is installed, and every layer against PyTorch's."""
+
+import copy
+import pickle
+import weakref
+from collections import OrderedDict
+from typing import Any
+
+import numpy as np
+import pytest
+
+import lazygrad
+from lazygrad import nn
+
+rng = np.random.default_rng(11)
+
+
+def normal(*shape: int) -> np.ndarray:
+    return rng.standard_normal(shape).astype(np.float32)
+
+
+class Net(nn.Module):
+    """A little of everything; at the top of the file so that it can be pickled."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Linear(4, 3)
+        self.rest = nn.Sequential(nn.ReLU(), nn.BatchNorm1d(3), nn.Linear(3, 2, bias=False))
+        self.scale = nn.Parameter(lazygrad.ones(2))
+        self.register_buffer("offset", lazygrad.tensor([0.5, 0.25]))
+        self.register_buffer("scratch", lazygrad.zeros(1), persistent=False)
+        self.note = "plain"
+
+    def forward(self, x: lazygrad.Tensor) -> lazygrad.Tensor:
+        return self.rest(self.first(x)) * self.scale + self.offset
+
+
+# What a module holds
+
+
+def test_names_of_parameters_buffers_and_modules() -> None:
+    net = Net()
+    assert [n for n, _ in net.named_parameters()] == [
+        "scale", "first.weight", "first.bias", "rest.1.weight", "rest.1.bias", "rest.2.weight"]
+    assert [n for n, _ in net.named_buffers()] == [
+        "offset", "scratch", "rest.1.running_mean", "rest.1.running_var", "rest.1.num_batches_tracked"]
+    assert [n for n, _ in net.named_modules()] == ["", "first", "rest", "rest.0", "rest.1", "rest.2"]
+    assert [n for n, _ in net.named_children()] == ["first", "rest"]
+    assert list(net.state_dict()) == ["scale", "offset", "first.weight", "first.bias", "rest.1.weight", "rest.1.bias",
+                                      "rest.1.running_mean", "rest.1.running_var", "rest.1.num_batches_tracked",
+                                      "rest.2.weight"]
+    assert len(list(net.parameters(recurse=False))) == 1
+    assert net.get_submodule("rest.1") is net.rest[1]
+    assert net.get_parameter("rest.2.weight") is net.rest[2].weight
+    assert net.get_buffer("rest.1.running_mean") is net.rest[1].running_mean
+
+
+def test_a_parameter_shares_storage_and_is_a_leaf() -> None:
+    data = lazygrad.tensor([1.0, 2.0])
+    p = nn.Parameter(data)
+    assert isinstance(p, lazygrad.Tensor)
+    assert p.requires_grad
+    assert p.is_leaf
+    data.mul_(2)
+    assert p.tolist() == [2.0, 4.0]
+    assert repr(nn.Parameter(lazygrad.ones(1))) == "Parameter containing:\ntensor([1.], requires_grad=True)"
+    assert not nn.Parameter(lazygrad.ones(1), requires_grad=False).requires_grad
+    assert isinstance(copy.deepcopy(p), nn.Parameter)
+    assert type(p * 2) is lazygrad.Tensor
+    with pytest.raises(RuntimeError, match="floating point"):
+        nn.Parameter(lazygrad.tensor([1]))
+
+
+def test_shared_parameters_come_once_and_stay_shared_in_copies() -> None:
+    net = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+    net[1].weight = net[0].weight
+    assert len(list(net.parameters())) == 3
+    assert len(list(net.named_parameters(remove_duplicate=False))) == 4
+    twin = copy.deepcopy(net)
+    assert twin[1].weight is twin[0].weight
+    assert twin[0].weight is not net[0].weight
+
+
+def test_attribute_rules() -> None:
+    net = Net()
+    with pytest.raises(TypeError, match="cannot assign '.*Tensor' as parameter 'scale'"):
+        net.scale = lazygrad.ones(2)
+    net.scale = None
+    assert "scale" in net._parameters
+    net.offset = lazygrad.zeros(2)
+    assert "offset" in net._buffers
+    with pytest.raises(TypeError, match="as buffer 'offset'"):
+        net.offset = "text"
+    with pytest.raises(TypeError, match="as child module 'first'"):
+        net.first = 3
+    net.first = nn.Parameter(lazygrad.ones(1))
+    assert "first" not in net._modules
+    del net.offset
+    assert not hasattr(net, "offset")
+    with pytest.raises(AttributeError, match="'Net' object has no attribute 'absent'"):
+        net.absent  # noqa: B018
+    net.extra = nn.Buffer(lazygrad.ones(1), persistent=False)
+    assert "extra" in net._buffers
+    assert "extra" not in net.state_dict()
+    net.plain = lazygrad.ones(1)
+    assert "plain" not in net._buffers
+
+
+def test_assignments_before_init_are_refused() -> None:
+    class Early(nn.Module):
+        def __init__(self, kind: str) -> None:
+            values = {"parameters": nn.Parameter(lazygrad.ones(1)), "module": nn.ReLU(),
+                      "buffer": nn.Buffer(lazygrad.ones(1))}
+            self.value = values[kind]
+
+    for kind in ("parameters", "module", "buffer"):
+        with pytest.raises(AttributeError, match=f"cannot assign {kind} before Module.__init__"):
+            Early(kind)
+
+
+@pytest.mark.parametrize(("act", "kind", "message"), [
+    (lambda m: m.register_buffer("a.b", None), KeyError, "can't contain"),
+    (lambda m: m.register_buffer("", None), KeyError, "can't be empty string"),
+    (lambda m: m.register_buffer("forward", None), KeyError, "attribute 'forward' already exists"),
+    (lambda m: m.register_buffer("a", 3), TypeError, "cannot assign 'int' object to buffer 'a'"),
+    (lambda m: m.register_parameter("a", lazygrad.ones(1)), TypeError, "object to parameter 'a'"),
+    (lambda m: m.add_module("a", 3), TypeError, "int is not a Module subclass"),
+    (lambda m: m.add_module("a.b", nn.ReLU()), KeyError, "module name can't contain"),
+    (lambda m: m.get_submodule("no"), AttributeError, "Net has no attribute `no`"),
+    (lambda m: m.get_parameter("offset"), AttributeError, "`offset` is not an nn.Parameter"),
+    (lambda m: m.get_buffer("scale"), AttributeError, "`scale` is not a buffer"),
+    (lambda m: m.train("yes"), ValueError, "training mode is expected to be boolean"),
+    (lambda m: m.to(lazygrad.int64), TypeError, "only accepts floating point"),
+    (lambda m: nn.Module()(1), RuntimeError, "is missing the required \"forward\" function"),
+])
+def test_mistakes(act: Any, kind: type, message: str) -> None:
+    with pytest.raises(kind, match=message):
+        act(Net())
+
+
+def test_train_apply_and_casts() -> None:
+    net = Net()
+    assert net.eval() is net
+    assert not any(m.training for m in net.modules())
+    seen = []
+    net.apply(lambda m: seen.append(type(m).__name__))
+    assert seen == ["Linear", "ReLU", "BatchNorm1d", "Linear", "Sequential", "Net"]
+    weight = net.first.weight
+    net.double()
+    assert net.first.weight is weight
+    assert weight.dtype == lazygrad.float64
+    assert net.rest[1].num_batches_tracked.dtype == lazygrad.int64
+    assert net.half().offset.dtype == lazygrad.float16
+    assert net.to(lazygrad.float32).offset.dtype == lazygrad.float32
+    net.requires_grad_(False)
+    assert not any(p.requires_grad for p in net.parameters())
+
+
+def test_moving_a_module_moves_its_gradients(device: str) -> None:
+    net = nn.Linear(2, 2)
+    net(lazygrad.ones(1, 2)).sum().backward()
+    net.to(device)
+    assert net.weight.device == net.weight.grad.device == lazygrad.device(device)
+    net.zero_grad()
+    assert net.weight.grad is None
+
+
+# State
+
+
+def test_state_dict_shares_storage_unless_kept() -> None:
+    net = Net()
+    state = net.state_dict()
+    with lazygrad.no_grad():
+        net.scale.fill_(7)
+    assert state["scale"].tolist() == [7.0, 7.0]
+    assert not state["scale"].requires_grad
+    assert net.state_dict(keep_vars=True)["scale"] is net.scale
+    assert next(iter(net.state_dict(prefix="model."))) == "model.scale"
+    assert state._metadata["rest.1"] == {"version": 2}
+
+
+def test_loading_copies_and_reports() -> None:
+    net, other = Net(), Net()
+    result = net.load_state_dict(other.state_dict())
+    assert str(result) == "<All keys matched successfully>"
+    assert net.first.weight.tolist() == other.first.weight.tolist()
+    state = other.state_dict()
+    del state["scale"]
+    state["unknown"] = lazygrad.ones(1)
+    state["first.bias"] = lazygrad.ones(5)
+    with pytest.raises(RuntimeError) as caught:
+        net.load_state_dict(state)
+    message = str(caught.value)
+    assert message.startswith("Error(s) in loading state_dict for Net:\n\tMissing key(s) in state_dict: \"scale\". ")
+    assert 'Unexpected key(s) in state_dict: "unknown". ' in message
+    assert "size mismatch for first.bias: copying a param with shape" in message
+    del state["first.bias"]
+    result = net.load_state_dict(state, strict=False)
+    assert result.missing_keys == ["scale", "first.bias"]
+    assert result.unexpected_keys == ["unknown"]
+    with pytest.raises(TypeError, match="Expected state_dict to be dict-like"):
+        net.load_state_dict([1])
+
+
+def test_loading_by_assignment_keeps_requires_grad() -> None:
+    net = nn.Linear(2, 2)
+    net.bias.requires_grad_(False)
+    fresh = {"weight": lazygrad.ones(2, 2), "bias": lazygrad.ones(2)}
+    net.load_state_dict(fresh, assign=True)
+    assert isinstance(net.weight, nn.Parameter)
+    assert net.weight.requires_grad
+    assert not net.bias.requires_grad
+    fresh["weight"].fill_(3)
+    assert net.weight[0, 0].item() == 3.0
+
+
+def test_state_hooks_and_extra_state() -> None:
+    class Counted(nn.Module):
+        count = 3
+
+        def get_extra_state(self) -> dict:
+            return {"count": self.count}
+
+        def set_extra_state(self, state: dict) -> None:
+            self.count = state["count"]
+
+    net = nn.Sequential(Counted(), nn.ReLU())
+    assert net.state_dict()["0._extra_state"] == {"count": 3}
+    net.load_state_dict({"0._extra_state": {"count": 9}})
+    assert net[0].count == 9
+    net.register_state_dict_pre_hook(lambda m, prefix, keep_vars: setattr(m[0], "count", 5))
+    net.register_state_dict_post_hook(lambda m, state, prefix, metadata: state.update(added=1))
+    assert net.state_dict() == {"0._extra_state": {"count": 5}, "added": 1}
+    net.register_load_state_dict_pre_hook(lambda m, state, *rest: state.pop("added", None))
+    seen = []
+    net.register_load_state_dict_post_hook(lambda m, keys: seen.append(keys.missing_keys))
+    net.load_state_dict({"0._extra_state": {"count": 1}, "added": 1})
+    assert seen == [[]]
+
+
+def test_copies_and_pickles() -> None:
+    net = Net().eval()
+    x = lazygrad.tensor(normal(3, 4))
+    for twin in (copy.deepcopy(net), pickle.loads(pickle.dumps(net))):
+        assert isinstance(twin.scale, nn.Parameter)
+        np.testing.assert_array_equal(net(x).detach().numpy(), twin(x).detach().numpy())
+        with lazygrad.no_grad():
+            twin.scale.fill_(9)
+        assert net.scale.tolist() == [1.0, 1.0]
+    for module in (nn.ReLU(inplace=True), nn.CrossEntropyLoss(weight=lazygrad.ones(2)), nn.MaxPool2d(2)):
+        assert repr(pickle.loads(pickle.dumps(module))) == repr(module)
+
+
+def test_modules_are_freed_without_the_collector() -> None:
+    net = Net()
+    watch = weakref.ref(net)
+    del net
+    assert watch() is None
+
+
+# Hooks
+
+
+def test_forward_hooks() -> None:
+    layer = nn.Linear(2, 2)
+    x, log = lazygrad.ones(1, 2), []
+    first = layer.register_forward_pre_hook(lambda m, args: (args[0] * 2,))
+    layer.register_forward_pre_hook(lambda m, args: log.append("second"))
+    layer.register_forward_pre_hook(lambda m, args: log.append("first"), prepend=True)
+    after = layer.register_forward_hook(lambda m, args, out: out * 0)
+    assert layer(x).tolist() == [[0.0, 0.0]]
+    assert log == ["first", "second"]
+    first.remove()
+    after.remove()
+    assert layer(x).tolist() == nn.functional.linear(x, layer.weight, layer.bias).tolist()
+
+
+def test_hooks_with_keywords_and_hooks_that_are_always_called() -> None:
+    class Doubled(nn.Module):
+        def forward(self, x: float, *, times: float = 2) -> float:
+            return x * times
+
+    module = Doubled()
+    module.register_forward_pre_hook(lambda m, args, kwargs: (args, {"times": 5}), with_kwargs=True)
+    module.register_forward_hook(lambda m, args, kwargs, out: (out, kwargs["times"]), with_kwargs=True)
+    assert module(3) == (15, 5)
+    called = []
+    module.register_forward_hook(lambda m, args, out: called.append(True), always_call=True)
+    with pytest.raises(TypeError):
+        module(3, 4, 5)
+    assert called == [True]
+    with nn.module_hooks.register_module_forward_hook(lambda m, args, out: "global"):
+        assert nn.Identity()(1) == "global"
+    assert nn.Identity()(1) == 1
+
+
+def test_backward_hooks() -> None:
+    layer, seen = nn.Linear(2, 1, bias=False), []
+    layer.register_full_backward_pre_hook(lambda m, grad_output: (grad_output[0] * 3,))
+    layer.register_full_backward_hook(lambda m, gi, go: seen.append((gi[0].tolist(), go[0].tolist())) or (gi[0] * 2,))
+    x = lazygrad.tensor([[1.0, 2.0]], requires_grad=True)
+    layer(x).sum().backward()
+    weight = layer.weight.detach() * 3
+    assert seen == [(weight.tolist(), [[3.0]])]
+    assert x.grad.tolist() == (weight * 2).tolist()
+    assert layer.weight.grad.tolist() == [[3.0, 6.0]]
+
+
+# Containers
+
+
+def test_sequential() -> None:
+    net = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1))
+    assert isinstance(net[:2], nn.Sequential)
+    assert net[-1] is net[2]
+    net.append(nn.Sigmoid()).insert(1, nn.Identity())
+    assert [type(m).__name__ for m in net] == ["Linear", "Identity", "ReLU", "Linear", "Sigmoid"]
+    del net[1]
+    assert list(net._modules) == ["0", "1", "2", "3"]
+    assert type(net.pop(3)).__name__ == "Sigmoid"
+    assert len(net + nn.Sequential(nn.ReLU())) == 4
+    assert len(nn.Sequential(nn.ReLU()) * 3) == 3
+    named = nn.Sequential(OrderedDict(a=nn.ReLU(), b=nn.Tanh()))
+    assert named.b is named[1]
+    with pytest.raises(IndexError, match="index 7 is out of range"):
+        net[7]
+    with pytest.raises(ValueError, match="add operator supports only"):
+        net + 3
+
+
+def test_lists_and_dictionaries() -> None:
+    layers = nn.ModuleList([nn.Linear(2, 2) for _ in range(3)])
+    layers += [nn.ReLU()]
+    layers[0] = nn.Tanh()
+    assert len(layers) == 4
+    assert isinstance(layers[1:3], nn.ModuleList)
+    layers.insert(-1, nn.Identity())
+    assert [type(m).__name__ for m in layers] == ["Tanh", "Linear", "Linear", "Identity", "ReLU"]
+    by_name = nn.ModuleDict({"a": nn.ReLU(), "b": nn.Tanh()})
+    by_name.update([("c", nn.Identity())])
+    assert list(by_name) == ["a", "b", "c"]
+    assert "a" in by_name
+    assert isinstance(by_name.pop("a"), nn.ReLU)
+    values = nn.ParameterList([lazygrad.ones(2), nn.Parameter(lazygrad.ones(1)), "text"])
+    values.append(lazygrad.zeros(3))
+    assert len(list(values.parameters())) == 3
+    assert values[2] == "text"
+    assert isinstance(values[-1], nn.Parameter)
+    table = nn.ParameterDict({"x": lazygrad.ones(2)})
+    table["values"] = lazygrad.ones(1)
+    assert sorted(table.keys()) == ["values", "x"]
+    assert len(list(table.parameters())) == 2
+    assert table.get("none", 3) == 3
+    with pytest.raises(TypeError, match="not a string"):
+        table[3] = lazygrad.ones(1)
+    with pytest.raises(TypeError, match="should be called with an iterable"):
+        nn.ModuleDict(3)
+
+
+REPRS = [
+    "Linear(3, 4, bias=False)", "Bilinear(2, 3, 4)", "Identity(1)", "Conv2d(4, 6, 3, padding=1, groups=2)",
+    "Conv1d(2, 2, (3,), stride=2, bias=False, padding_mode='circular')", "Conv3d(1, 2, 3, dilation=2, padding='same')",
+    "ConvTranspose2d(4, 6, 3, stride=2, output_padding=1)", "BatchNorm2d(3)", "BatchNorm1d(3, momentum=None)",
+    "InstanceNorm1d(3)", "LayerNorm((3, 4))", "LayerNorm(4, elementwise_affine=False)", "LayerNorm(4, bias=False)",
+    "RMSNorm(4)", "GroupNorm(2, 4)", "LocalResponseNorm(3)", "ReLU()", "ReLU(inplace=True)", "ReLU6()", "ELU()",
+    "ELU(0.5, True)", "CELU()", "SELU()", "GELU()", "GELU('tanh')", "SiLU()", "Mish()", "LeakyReLU(0.2)", "PReLU(3)",
+    "RReLU()", "Hardtanh(-2, 2)", "Hardsigmoid()", "Hardswish()", "Sigmoid()", "LogSigmoid()", "Tanh()", "Tanhshrink()",
+    "Softplus(2)", "Softsign()", "Softshrink(0.3)", "Hardshrink()", "Threshold(0.1, 2)", "GLU(1)", "Softmax(1)",
+    "Softmin(1)", "LogSoftmax(-1)", "Softmax2d()", "Dropout(0.3)", "Dropout2d()", "AlphaDropout()",
+    "Embedding(5, 3, padding_idx=-1)", "Embedding(5, 3, max_norm=2.0)", "Flatten()", "Unflatten(1, (2, 3))",
+    "Upsample(scale_factor=2)", "Upsample(size=(3, 4), mode='bilinear')", "UpsamplingBilinear2d(scale_factor=2)",
+    "PixelShuffle(2)", "PixelUnshuffle(2)", "ChannelShuffle(2)", "CosineSimilarity()", "PairwiseDistance()", "MSELoss()",
+    "CrossEntropyLoss()", "TripletMarginLoss()", "MaxPool1d(2)", "MaxPool2d(3, 2, 1)", "AvgPool1d(2)", "AvgPool2d(2)",
+    "AvgPool3d(2)", "LPPool2d(2, 3)", "AdaptiveAvgPool2d((1, None))", "AdaptiveMaxPool1d(3)", "ZeroPad2d(1)",
+    "ConstantPad1d(2, 3.5)", "ReflectionPad2d((1, 2, 0, 1))", "ReplicationPad3d(1)", "CircularPad1d(1)",
+    "Sequential(nn.ReLU(), nn.Sequential(nn.Linear(1, 1)))", "ModuleList([nn.Linear(2, 2), nn.Linear(2, 2), nn.ReLU()])",
+    "ModuleList([])", "ModuleDict({'a': nn.ReLU()})", "Sequential()", "SyncBatchNorm(3)",
+]
+
+
+@pytest.mark.parametrize("text", REPRS)
+def test_modules_print_as_in_torch(text: str) -> None:
+    torch = pytest.importorskip("torch")
+    ours = eval(f"nn.{text}", {"nn": nn})
+    theirs = eval(f"nn.{text}", {"nn": torch.nn})
+    assert repr(ours) == repr(theirs)
+    assert list(ours.state_dict()) == list(theirs.state_dict())
+    assert [tuple(p.shape) for p in ours.parameters()] == [tuple(p.shape) for p in theirs.parameters()]
+
+
+LAYERS: list[tuple[str, tuple]] = [
+    ("Linear(4, 3)", (2, 5, 4)), ("Conv1d(4, 6, 3, stride=2, padding=1)", (2, 4, 9)),
+    ("Conv2d(4, 6, 3, padding=1, groups=2)", (2, 4, 5, 6)), ("Conv2d(4, 4, 3, padding='same', dilation=2)", (1, 4, 7, 7)),
+    ("Conv2d(2, 3, 3, padding=1, padding_mode='reflect')", (2, 2, 5, 5)),
+    ("Conv2d(2, 3, 3, padding=(1, 2), padding_mode='circular')", (2, 2, 5, 5)),
+    ("Conv2d(2, 3, (1, 2), bias=False)", (2, 4, 4)), ("Conv3d(2, 3, 2)", (1, 2, 4, 4, 4)),
+    ("ConvTranspose1d(4, 3, 3, stride=2)", (2, 4, 5)),
+    ("ConvTranspose2d(4, 6, 3, stride=2, padding=1, output_padding=1, groups=2)", (2, 4, 3, 4)),
+    ("BatchNorm1d(4)", (6, 4)), ("BatchNorm1d(4)", (3, 4, 5)), ("BatchNorm2d(3, momentum=None)", (2, 3, 4, 4)),
+    ("BatchNorm2d(3, affine=False, track_running_stats=False)", (2, 3, 4, 4)), ("BatchNorm3d(2)", (2, 2, 2, 3, 3)),
+    ("InstanceNorm2d(3, affine=True, track_running_stats=True)", (2, 3, 4, 4)), ("InstanceNorm1d(3)", (3, 6)),
+    ("LayerNorm((3, 4))", (2, 3, 4)), ("RMSNorm(4)", (2, 3, 4)), ("GroupNorm(2, 4)", (2, 4, 3)), ("PReLU(3)", (2, 3, 4)),
+    ("GELU()", (3, 4)), ("Softmax(-1)", (3, 4)), ("GLU()", (3, 4)), ("MaxPool2d(2)", (1, 2, 5, 4)),
+    ("MaxPool2d(3, stride=2, padding=1, ceil_mode=True)", (1, 2, 6, 6)), ("AvgPool2d(3, 2, 1)", (1, 2, 6, 6)),
+    ("AvgPool2d(3, 2, 1, count_include_pad=False)", (1, 2, 6, 6)), ("AdaptiveAvgPool2d(2)", (1, 2, 5, 7)),
+    ("AdaptiveAvgPool2d((3, None))", (1, 2, 5, 7)), ("AdaptiveMaxPool1d(3)", (1, 2, 7)), ("LPPool2d(2, 2)", (1, 2, 4, 4)),
+    ("ZeroPad2d((1, 2, 0, 1))", (1, 2, 3, 3)), ("ReflectionPad2d(2)", (1, 2, 4, 4)), ("ReplicationPad1d(2)", (1, 2, 4)),
+    ("CircularPad2d(1)", (1, 2, 3, 3)), ("ConstantPad3d(1, 2.0)", (1, 1, 2, 2, 2)), ("Flatten()", (2, 3, 4)),
+    ("Unflatten(1, (2, 3))", (2, 6)), ("PixelShuffle(2)", (1, 4, 2, 3)), ("Upsample(scale_factor=2)", (1, 2, 3, 3)),
+    ("Upsample(scale_factor=2, mode='bilinear', align_corners=True)", (1, 2, 3, 3)), ("LocalResponseNorm(3)", (2, 4, 3)),
+]
+
+
+@pytest.mark.parametrize(("text", "shape"), LAYERS)
+def test_layers_agree_with_torch(text: str, shape: tuple, device: str) -> None:
+    """Output, gradients and buffers after two calls in training, then the output of evaluation."""
+    torch = pytest.importorskip("torch")
+    theirs = eval(f"nn.{text}", {"nn": torch.nn})
+    ours = eval(f"nn.{text}", {"nn": nn})
+    with torch.no_grad():
+        for p in theirs.parameters():
+            p.normal_()
+    ours.load_state_dict({k: lazygrad.tensor(v.numpy()) for k, v in theirs.state_dict().items()})
+    ours.to(device)
+    x = normal(*shape)
+    a = lazygrad.tensor(x, device=device, requires_grad=True)
+    b = torch.tensor(x, requires_grad=True)
+    for _ in range(2):
+        (ours(a) ** 2).sum().backward()
+        (theirs(b) ** 2).sum().backward()
+    pairs = [(a.grad, b.grad), (ours.eval()(a), theirs.eval()(b))]
+    pairs += [(p.grad, q.grad) for p, q in zip(ours.parameters(), theirs.parameters(), strict=True)]
+    pairs += list(zip(ours.buffers(), theirs.buffers(), strict=True))
+    for mine, other in pairs:
+        np.testing.assert_allclose(np.asarray(mine.detach().tolist()), other.detach().numpy(), rtol=2e-4, atol=2e-4)
+
+
+def test_embedding_rows() -> None:
+    table = nn.Embedding(5, 3, padding_idx=1)
+    assert table.weight[1].tolist() == [0.0, 0.0, 0.0]
+    table(lazygrad.tensor([[0, 1], [1, 2]])).sum().backward()
+    assert table.weight.grad.sum(1).tolist() == [3.0, 0.0, 3.0, 0.0, 0.0]
+    with pytest.raises(IndexError):
+        table(lazygrad.tensor([5]))
+    fixed = nn.Embedding.from_pretrained(lazygrad.ones(2, 2))
+    assert not fixed.weight.requires_grad
+    with pytest.raises(ValueError, match="Padding_idx must be within num_embeddings"):
+        nn.Embedding(3, 2, padding_idx=3)
+
+
+@pytest.mark.parametrize(("make", "message"), [
+    (lambda: nn.Conv2d(3, 4, 3, groups=2), "in_channels must be divisible by groups"),
+    (lambda: nn.Conv2d(4, 4, 3, padding="all"), "Invalid padding string"),
+    (lambda: nn.Conv2d(4, 4, 3, padding="same", stride=2), "not supported for strided convolutions"),
+    (lambda: nn.Conv2d(4, 4, 3, padding_mode="none"), "padding_mode must be one of"),
+    (lambda: nn.ConvTranspose2d(4, 4, 3, padding_mode="circular"), 'Only "zeros" padding mode is supported'),
+    (lambda: nn.ConvTranspose1d(1, 1, 3, stride=2)(lazygrad.ones(1, 1, 4), output_size=[20]), "requested an output size"),
+    (lambda: nn.GroupNorm(3, 4), "must be divisible by num_groups"),
+    (lambda: nn.BatchNorm2d(3)(lazygrad.ones(2, 3)), r"expected 4D input \(got 2D input\)"),
+    (lambda: nn.Dropout(1.5), "dropout probability has to be between 0 and 1, but got 1.5"),
+])
+def test_layers_refuse(make: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message) as caught:
+        make()
+    assert isinstance(caught.value, lazygrad.LazygradError)
+
+
+def test_dropout_acts_in_training_alone() -> None:
+    x = lazygrad.ones(50, 50)
+    layer = nn.Dropout(0.5)
+    assert 0.3 < (layer(x).numpy() == 0).mean() < 0.7
+    assert layer.eval()(x) is x
+
+
+def test_losses_hold_their_weights() -> None:
+    loss = nn.CrossEntropyLoss(weight=lazygrad.tensor([1.0, 3.0]), reduction="sum")
+    assert list(loss.state_dict()) == ["weight"]
+    value = loss(lazygrad.zeros(2, 2), lazygrad.tensor([0, 1]))
+    assert value.item() == pytest.approx(4 * np.log(2))
+    with pytest.warns(UserWarning, match="reduction='sum'|reduction="):
+        assert nn.MSELoss(size_average=False).reduction == "sum"
+
+
+# Initial values
+
+
+@pytest.mark.parametrize(("name", "options", "low", "high", "std"), [
+    ("uniform_", dict(a=-2.0, b=1.0), -2.0, 1.0, 3 / 12**0.5),
+    ("normal_", dict(mean=0.0, std=0.5), -3.0, 3.0, 0.5),
+    ("trunc_normal_", dict(std=1.0, a=-1.0, b=1.0), -1.0, 1.0, 0.5396),
+    ("xavier_uniform_", {}, -(6 / 500) ** 0.5, (6 / 500) ** 0.5, (2 / 500) ** 0.5),
+    ("xavier_normal_", dict(gain=2.0), -1.0, 1.0, 2 * (2 / 500) ** 0.5),
+    ("kaiming_uniform_", dict(a=5**0.5), -(1 / 300) ** 0.5, (1 / 300) ** 0.5, (1 / 900) ** 0.5),
+    ("kaiming_normal_", dict(mode="fan_out", nonlinearity="relu"), -1.0, 1.0, (2 / 200) ** 0.5),
+])
+def test_random_initial_values(name: str, options: dict, low: float, high: float, std: float) -> None:
+    lazygrad.manual_seed(3)
+    weight = nn.Parameter(lazygrad.empty(200, 300))
+    assert getattr(nn.init, name)(weight, **options) is weight
+    values = weight.detach().numpy()
+    assert low <= values.min() < values.max() <= high
+    assert abs(values.std() / std - 1) < 0.02
+    assert weight.is_leaf
+    assert weight.requires_grad
+
+
+def test_fixed_initial_values() -> None:
+    torch = pytest.importorskip("torch")
+    assert nn.init.eye_(lazygrad.empty(2, 3)).tolist() == [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]
+    for shape, groups in (((4, 2, 3), 2), ((3, 5, 3, 4), 1), ((2, 2, 2, 2, 3), 1)):
+        ours = nn.init.dirac_(lazygrad.empty(*shape), groups)
+        assert ours.tolist() == torch.nn.init.dirac_(torch.empty(*shape), groups).tolist()
+    for name in ("linear", "conv2d", "sigmoid", "tanh", "relu", "leaky_relu", "selu"):
+        assert nn.init.calculate_gain(name) == torch.nn.init.calculate_gain(name)
+    with pytest.raises(ValueError, match="Unsupported nonlinearity"):
+        nn.init.calculate_gain("none")
+    with pytest.raises(ValueError, match="fewer than 2 dimensions"):
+        nn.init.xavier_uniform_(lazygrad.empty(3))
+
+
+def test_orthogonal_and_sparse() -> None:
+    for shape in ((3, 5), (5, 3), (4, 2, 3)):
+        q = nn.init.orthogonal_(lazygrad.empty(*shape), gain=2.0).numpy().reshape(shape[0], -1)
+        small = q @ q.T if q.shape[0] <= q.shape[1] else q.T @ q
+        np.testing.assert_allclose(small, 4 * np.eye(len(small)), atol=1e-5)
+    values = nn.init.sparse_(lazygrad.empty(10, 4), sparsity=0.25).numpy()
+    assert ((values == 0).sum(0) == 3).all()
