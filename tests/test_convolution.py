@@ -1,4 +1,5 @@
-"""Convolution, pooling, padding and interpolation against PyTorch, with gradients; and against plain loops."""
+"""Convolution, pooling, padding and interpolation against PyTorch, with gradients; and against plain
+loops."""
 
 import itertools
 
@@ -44,11 +45,26 @@ def test_conv_other_ranks(rank, device):
     compare(device, lambda t, x, w, b: getattr(f(t), f"conv_transpose{rank}d")(x, w, b, 2, 1, 1, 2), x, w, b)
 
 
-@pytest.mark.parametrize("stride, padding, extra, groups, dilation", [
-    (1, 0, 0, 1, 1), (2, 1, 1, 1, 1), (3, 0, 2, 2, 1), (2, 1, 1, 1, 2), ((1, 2), (0, 1), (0, 1), 4, 1), (1, 3, 0, 1, 3)])
+@pytest.mark.parametrize(
+    "stride, padding, extra, groups, dilation",
+    [
+        (1, 0, 0, 1, 1),
+        (2, 1, 1, 1, 1),
+        (3, 0, 2, 2, 1),
+        (2, 1, 1, 1, 2),
+        ((1, 2), (0, 1), (0, 1), 4, 1),
+        (1, 3, 0, 1, 3),
+    ],
+)
 def test_conv_transpose2d(stride, padding, extra, groups, dilation, device):
     x, w, b = arrays((2, 4, 4, 5), (4, 3, 3, 2), (3 * groups,))
-    compare(device, lambda t, x, w, b: f(t).conv_transpose2d(x, w, b, stride, padding, extra, groups, dilation), x, w, b)
+    compare(
+        device,
+        lambda t, x, w, b: f(t).conv_transpose2d(x, w, b, stride, padding, extra, groups, dilation),
+        x,
+        w,
+        b,
+    )
 
 
 def test_conv_half(device):
@@ -89,8 +105,14 @@ def test_conv_errors(device):
         lazy.max_pool2d(x, 5)
 
 
-POOLS = [(2, None, 0, 1, False), (3, 2, 1, 1, False), (3, 2, 1, 1, True), (2, 3, 1, 2, True), ((2, 3), (1, 2), (1, 0), 1, True),
-         (2, 3, 0, 1, True)]
+POOLS = [
+    (2, None, 0, 1, False),
+    (3, 2, 1, 1, False),
+    (3, 2, 1, 1, True),
+    (2, 3, 1, 2, True),
+    ((2, 3), (1, 2), (1, 0), 1, True),
+    (2, 3, 0, 1, True),
+]
 
 
 @pytest.mark.parametrize("kernel, stride, padding, dilation, ceil", POOLS)
@@ -129,13 +151,19 @@ def test_other_pools(device):
     compare(device, lambda t, x: f(t).adaptive_avg_pool2d(x, (3, None)), y[0])
     compare(device, lambda t, x: f(t).adaptive_max_pool2d(x, (3, 2), return_indices=True), y[0])
     compare(device, lambda t, x: f(t).adaptive_avg_pool3d(x, (2, 4, 3)), y)
-    compare(device, lambda t, x: f(t).max_unpool2d(*f(t).max_pool2d(x, 2, return_indices=True), 2), arrays((1, 2, 4, 4))[0])
+    compare(
+        device,
+        lambda t, x: f(t).max_unpool2d(*f(t).max_pool2d(x, 2, return_indices=True), 2),
+        arrays((1, 2, 4, 4))[0],
+    )
 
 
 def test_folding(device):
     x, = arrays((2, 3, 6, 7))
     compare(device, lambda t, x: f(t).unfold(x, (2, 3), 2, 1, (1, 2)), x)
-    compare(device, lambda t, x: f(t).fold(f(t).unfold(x, (2, 3), 2, 1, (1, 2)), (6, 7), (2, 3), 2, 1, (1, 2)), x)
+    compare(
+        device, lambda t, x: f(t).fold(f(t).unfold(x, (2, 3), 2, 1, (1, 2)), (6, 7), (2, 3), 2, 1, (1, 2)), x
+    )
     y, = arrays((2, 8, 3, 4))
     compare(device, lambda t, x: f(t).pixel_shuffle(x, 2), y)
     compare(device, lambda t, x: f(t).pixel_unshuffle(x, 2), arrays((2, 2, 6, 4))[0])
@@ -157,16 +185,48 @@ def test_pad(mode, device):
         compare(device, lambda t, x: f(t).pad(x, (1, 0), value=7), np.arange(6).reshape(2, 3))
 
 
-@pytest.mark.parametrize("mode, rank", [("nearest", 1), ("nearest", 2), ("nearest", 3), ("nearest-exact", 2), ("linear", 1),
-                                        ("bilinear", 2), ("bicubic", 2), ("trilinear", 3), ("area", 2)])
+@pytest.mark.parametrize(
+    "mode, rank",
+    [
+        ("nearest", 1),
+        ("nearest", 2),
+        ("nearest", 3),
+        ("nearest-exact", 2),
+        ("linear", 1),
+        ("bilinear", 2),
+        ("bicubic", 2),
+        ("trilinear", 3),
+        ("area", 2),
+    ],
+)
 def test_interpolate(mode, rank, device):
     x, = arrays((2, 3, *(5, 7, 4)[:rank]))
     aligns = (None, False, True) if "linear" in mode or "cubic" in mode else (None,)
     for align in aligns:
         for size in (3, 8, 10):
-            compare(device, lambda t, x, n=size, a=align: f(t).interpolate(x, n, mode=mode, align_corners=a), x)
+            compare(
+                device, lambda t, x, n=size, a=align: f(t).interpolate(x, n, mode=mode, align_corners=a), x
+            )
         for scale in (2, 0.6, 1.7):
-            compare(device, lambda t, x, s=scale, a=align: f(t).interpolate(x, scale_factor=s, mode=mode, align_corners=a), x)
+            compare(
+                device,
+                lambda t, x, s=scale, a=align: f(t).interpolate(
+                    x, scale_factor=s, mode=mode, align_corners=a
+                ),
+                x,
+            )
     if mode in ("bilinear", "bicubic"):
         for size in (3, 9):
             compare(device, lambda t, x, n=size: f(t).interpolate(x, n, mode=mode, antialias=True), x)
+
+
+@pytest.mark.parametrize("padding", ["zeros", "border", "reflection"])
+@pytest.mark.parametrize("align", [False, True])
+def test_grid_sample(padding, align, device):
+    x, grid = rng.standard_normal((2, 3, 4, 5)), rng.uniform(-1.6, 1.6, (2, 3, 6, 2))
+    for mode in ("bilinear", "nearest", "bicubic"):
+        compare(device, lambda t, x, g, m=mode: f(t).grid_sample(x, g, m, padding, align), x, grid)
+    x, grid = rng.standard_normal((1, 2, 3, 4, 5)), rng.uniform(-1.6, 1.6, (1, 2, 3, 2, 3))
+    compare(device, lambda t, x, g: f(t).grid_sample(x, g, "bilinear", padding, align), x, grid)
+    compare(device, lambda t, x: f(t).affine_grid(x, (2, 1, 4, 5), align), rng.standard_normal((2, 2, 3)))
+    compare(device, lambda t, x: f(t).affine_grid(x, (2, 1, 3, 4, 1), align), rng.standard_normal((2, 3, 4)))

@@ -33,7 +33,9 @@ def random_index(rng, shape, ndim_left=True):
         elif kind == "mask":
             ndim = int(rng.integers(1, len(shape) - axis + 1))
             mask = np.zeros(shape[axis:axis + ndim], bool)
-            mask.reshape(-1)[rng.permutation(mask.size)[:2]] = True  # two places, to broadcast with the arrays
+            mask.reshape(-1)[rng.permutation(mask.size)[:2]] = (
+                True  # two places, to broadcast with the arrays
+            )
             items.append(mask)
             axis += ndim
             continue
@@ -45,7 +47,7 @@ def random_index(rng, shape, ndim_left=True):
         else:
             continue
         axis += 1
-    if rng.random() < 0.4 and axis < len(shape) or rng.random() < 0.1:
+    if (rng.random() < 0.4 and axis < len(shape)) or rng.random() < 0.1:
         items.append(Ellipsis)
         if axis < len(shape) and rng.random() < 0.5:
             items.append(int(rng.integers(shape[-1])))
@@ -126,7 +128,13 @@ def _has_repeats(index):
 def test_out_of_bounds(device):
     x = lazy.arange(20, device=device).reshape(4, 5)
     message = r"index 7 is out of bounds for dimension 0 with size 4"
-    for index in (7, [7], lazy.tensor([7], device=device), lazy.tensor([7], device=device) * 1, np.array([1, 7])):
+    for index in (
+        7,
+        [7],
+        lazy.tensor([7], device=device),
+        lazy.tensor([7], device=device) * 1,
+        np.array([1, 7]),
+    ):
         with pytest.raises(OutOfBoundsError, match=message):
             x[index]
         with pytest.raises(OutOfBoundsError, match=message):
@@ -145,9 +153,14 @@ def test_out_of_bounds(device):
         x[::-1]
     with pytest.raises(RuntimeError, match="broadcast"):
         x[0] = lazy.tensor([1, 2], device=device)
-    for call in (lambda i: x.gather(0, i.expand(1, 5)), lambda i: x.index_select(0, i), lambda i: x.take(i + 90),
-                 lambda i: x.scatter(0, i.expand(1, 5), 0), lambda i: x.index_add(0, i, x[:1]),
-                 lambda i: lazy.embedding(x, i)):
+    for call in (
+        lambda i: x.gather(0, i.expand(1, 5)),
+        lambda i: x.index_select(0, i),
+        lambda i: x.take(i + 90),
+        lambda i: x.scatter(0, i.expand(1, 5), 0),
+        lambda i: x.index_add(0, i, x[:1]),
+        lambda i: lazy.embedding(x, i),
+    ):
         with pytest.raises(OutOfBoundsError):
             call(lazy.tensor([4], device=device))
 
@@ -193,11 +206,18 @@ def test_gather_scatter(dim, device):
     compare(device, lambda t, a, i, s: t.scatter_add(a, dim, i, s), x, index, source)
     compare(device, lambda t, a, i, s: a.scatter(0, i, s), x, lead, x[::-1].copy())
     compare(device, lambda t, a, i: a.scatter(dim, i, 2.5), x, index)
-    compare(device, lambda t, a, i: a.clone().scatter_(dim, i, 2.0, reduce="multiply"), x, index, gradients=False)
+    compare(
+        device, lambda t, a, i: a.clone().scatter_(dim, i, 2.0, reduce="multiply"), x, index, gradients=False
+    )
     for reduction in ("sum", "prod", "mean", "amax", "amin"):
         for include in (True, False):
-            compare(device, lambda t, a, i, s, r=reduction, k=include: a.scatter_reduce(dim, i, s, r, include_self=k),
-                    x, index, source)
+            compare(
+                device,
+                lambda t, a, i, s, r=reduction, k=include: a.scatter_reduce(dim, i, s, r, include_self=k),
+                x,
+                index,
+                source,
+            )
 
 
 @pytest.mark.parametrize("dim", [0, 1, -1])
@@ -209,7 +229,9 @@ def test_index_functions(dim, device):
     compare(device, lambda t, a, i, s: a.index_add(dim, i, s, alpha=2), x, index, rows)
     compare(device, lambda t, a, i, s: a.index_copy(dim, i, s), x, index, rows)
     compare(device, lambda t, a, i: a.index_fill(dim, i, 7), x, index)
-    compare(device, lambda t, a, i, s: a.clone().index_reduce_(dim, i, s, "amax"), x, index, rows, gradients=False)
+    compare(
+        device, lambda t, a, i, s: a.clone().index_reduce_(dim, i, s, "amax"), x, index, rows, gradients=False
+    )
 
 
 def test_flat_and_masked(device):
@@ -225,10 +247,18 @@ def test_flat_and_masked(device):
     compare(device, lambda t, m: t.nonzero(m), mask)
     compare(device, lambda t, m: t.nonzero(m, as_tuple=True), mask)
     compare(device, lambda t, m: t.where(m), mask)
-    compare(device, lambda t, a, i, s: a.index_put((i, i), s, True), x, np.array([0, 1, 1]), rng.standard_normal(3))
+    compare(
+        device,
+        lambda t, a, i, s: a.index_put((i, i), s, True),
+        x,
+        np.array([0, 1, 1]),
+        rng.standard_normal(3),
+    )
     compare(device, lambda t, w, i: t.embedding(w, i, 1), x, np.array([[0, 1], [1, 2]]))
     with pytest.raises(RuntimeError, match="number of ones"):
-        lazy_of(x, device).masked_scatter(lazy_of(np.ones((3, 4), bool), device), lazy_of(np.zeros(3), device))
+        lazy_of(x, device).masked_scatter(
+            lazy_of(np.ones((3, 4), bool), device), lazy_of(np.zeros(3), device)
+        )
 
 
 def test_empty_and_scalar(device):

@@ -13,9 +13,22 @@ def arrays(*shapes):
     return [rng.standard_normal(s) for s in shapes]
 
 
-@pytest.mark.parametrize("shapes", [
-    [(3,), (3,)], [(2, 3), (3,)], [(3,), (3, 4)], [(2, 3), (3, 4)], [(5, 1, 2, 3), (4, 3, 2)], [(2, 3, 4), (4,)],
-    [(3,), (2, 3, 4)], [(0, 3), (3, 2)], [(2, 0), (0, 3)], [(1, 1), (1, 5)]], ids=str)
+@pytest.mark.parametrize(
+    "shapes",
+    [
+        [(3,), (3,)],
+        [(2, 3), (3,)],
+        [(3,), (3, 4)],
+        [(2, 3), (3, 4)],
+        [(5, 1, 2, 3), (4, 3, 2)],
+        [(2, 3, 4), (4,)],
+        [(3,), (2, 3, 4)],
+        [(0, 3), (3, 2)],
+        [(2, 0), (0, 3)],
+        [(1, 1), (1, 5)],
+    ],
+    ids=str,
+)
 def test_matmul(shapes, device):
     compare(device, lambda t, x, y: t.matmul(x, y), *arrays(*shapes))
 
@@ -47,13 +60,29 @@ def test_matmul_dtypes(dtype, device):
     assert_same(got.double(), want.double())
 
 
-@pytest.mark.parametrize("equation, shapes", [
-    ("ij,jk->ik", [(2, 3), (3, 4)]), ("ii->i", [(3, 3)]), ("ii", [(3, 3)]), ("bij,bjk", [(2, 3, 4), (2, 4, 5)]),
-    ("...ij,...jk->...ik", [(5, 1, 3, 4), (6, 4, 2)]), ("i,j,k->kji", [(2,), (3,), (4,)]),
-    ("abc,cd,bd->a", [(2, 3, 4), (4, 5), (3, 5)]), ("ij->", [(2, 3)]), ("iij,jk->ik", [(3, 3, 2), (2, 4)]),
-    ("ij,j", [(2, 3), (3,)]), ("...i->...", [(2, 3, 4)]), ("iji->j", [(3, 2, 3)]), ("...,...", [(2, 3), (3,)]),
-    ("i...,i...->...", [(2, 3), (2, 3)]), ("ij,ij->ij", [(2, 1), (2, 3)]), ("b i, b j -> b i j", [(2, 3), (2, 4)]),
-    ("iii->i", [(2, 2, 2)])], ids=str)
+@pytest.mark.parametrize(
+    "equation, shapes",
+    [
+        ("ij,jk->ik", [(2, 3), (3, 4)]),
+        ("ii->i", [(3, 3)]),
+        ("ii", [(3, 3)]),
+        ("bij,bjk", [(2, 3, 4), (2, 4, 5)]),
+        ("...ij,...jk->...ik", [(5, 1, 3, 4), (6, 4, 2)]),
+        ("i,j,k->kji", [(2,), (3,), (4,)]),
+        ("abc,cd,bd->a", [(2, 3, 4), (4, 5), (3, 5)]),
+        ("ij->", [(2, 3)]),
+        ("iij,jk->ik", [(3, 3, 2), (2, 4)]),
+        ("ij,j", [(2, 3), (3,)]),
+        ("...i->...", [(2, 3, 4)]),
+        ("iji->j", [(3, 2, 3)]),
+        ("...,...", [(2, 3), (3,)]),
+        ("i...,i...->...", [(2, 3), (2, 3)]),
+        ("ij,ij->ij", [(2, 1), (2, 3)]),
+        ("b i, b j -> b i j", [(2, 3), (2, 4)]),
+        ("iii->i", [(2, 2, 2)]),
+    ],
+    ids=str,
+)
 def test_einsum(equation, shapes, device):
     compare(device, lambda t, *xs: t.einsum(equation, *xs), *arrays(*shapes))
 
@@ -82,17 +111,28 @@ PRODUCTS = {
     "addbmm": (lambda t, b, x, y: t.addbmm(b, x, y), [(2, 4), (5, 2, 3), (5, 3, 4)]),
     "tensordot": (lambda t, x, y: t.tensordot(x, y, 2), [(2, 3, 4), (3, 4, 5)]),
     "tensordot lists": (lambda t, x, y: t.tensordot(x, y, ([0, 2], [1, 0])), [(2, 3, 4), (4, 2, 5)]),
-    "linear": (lambda t, x, w, b: (torch.nn.functional if t is torch else t).linear(x, w, b), [(5, 2, 3), (4, 3), (4,)]),
-    "linear vector": (lambda t, x, w: (torch.nn.functional if t is torch else t).linear(x, w), [(3,), (4, 3)]),
-    "bilinear": (lambda t, x, y, w, b: (torch.nn.functional if t is torch else t).bilinear(x, y, w, b),
-                 [(5, 2), (5, 3), (4, 2, 3), (4,)]),
+    "linear": (
+        lambda t, x, w, b: (torch.nn.functional if t is torch else t).linear(x, w, b),
+        [(5, 2, 3), (4, 3), (4,)],
+    ),
+    "linear vector": (
+        lambda t, x, w: (torch.nn.functional if t is torch else t).linear(x, w),
+        [(3,), (4, 3)],
+    ),
+    "bilinear": (
+        lambda t, x, y, w, b: (torch.nn.functional if t is torch else t).bilinear(x, y, w, b),
+        [(5, 2), (5, 3), (4, 2, 3), (4,)],
+    ),
     "trace": (lambda t, x: t.trace(x), [(3, 4)]),
     "kron": (lambda t, x, y: t.kron(x, y), [(2, 3), (3, 1, 2)]),
     "cdist 2": (lambda t, x, y: t.cdist(x, y), [(2, 4, 3), (5, 3)]),
     "cdist 1": (lambda t, x, y: t.cdist(x, y, p=1), [(4, 3), (5, 3)]),
-    "cdist 3": (lambda t, x, y: t.cdist(x, y, p=3.), [(4, 3), (5, 3)]),
+    "cdist 3": (lambda t, x, y: t.cdist(x, y, p=3.0), [(4, 3), (5, 3)]),
     "cdist inf": (lambda t, x, y: t.cdist(x, y, p=float("inf")), [(4, 3), (5, 3)]),
-    "pairwise": (lambda t, x, y: (torch.nn.functional if t is torch else t).pairwise_distance(x, y), [(4, 3), (4, 3)]),
+    "pairwise": (
+        lambda t, x, y: (torch.nn.functional if t is torch else t).pairwise_distance(x, y),
+        [(4, 3), (4, 3)],
+    ),
     "cosine": (lambda t, x, y: t.cosine_similarity(x, y, dim=-1), [(4, 3), (4, 3)]),
     "matrix_power": (lambda t, x: t.matrix_power(x, 5), [(3, 3)]),
     "addr": (lambda t, b, x, y: t.addr(b, x, y), [(2, 3), (2,), (3,)]),
@@ -126,7 +166,9 @@ JOINS = {
     "cartesian_prod": (lambda t, x, y: t.cartesian_prod(x, y), [(2,), (3,)]),
     "combinations": (lambda t, x: t.combinations(x, 2), [(4,)]),
     **{f"tril {k}": (lambda t, x, k=k: (t.tril(x, k), t.triu(x, k)), [(2, 3, 4)]) for k in range(-4, 5)},
-    **{f"diag {k}": (lambda t, x, y, k=k: (t.diag(x, k), t.diag(y, k)), [(3,), (3, 4)]) for k in range(-2, 3)},
+    **{
+        f"diag {k}": (lambda t, x, y, k=k: (t.diag(x, k), t.diag(y, k)), [(3,), (3, 4)]) for k in range(-2, 3)
+    },
     "diag_embed": (lambda t, x: t.diag_embed(x, 1, 0, 2), [(2, 3)]),
     "diagflat": (lambda t, x: t.diagflat(x), [(2, 2)]),
     "block_diag": (lambda t, x, y: t.block_diag(x, y), [(2, 3), (2,)]),
@@ -141,7 +183,9 @@ def test_joining(name, device):
 
 def test_joining_integers(device):
     compare(device, lambda t, x, y: t.cat([x, y]), np.arange(3), np.ones(2, np.float32))
-    compare(device, lambda t, x: (torch.nn.functional if t is torch else t).one_hot(x), np.array([[0, 2], [1, 1]]))
+    compare(
+        device, lambda t, x: (torch.nn.functional if t is torch else t).one_hot(x), np.array([[0, 2], [1, 1]])
+    )
     compare(device, lambda t, x: t.tril_indices(3, 4, 1) + x, np.zeros((), np.int64))
     compare(device, lambda t, x: t.triu_indices(3, 4, -1) + x, np.zeros((), np.int64))
     with pytest.raises(RuntimeError, match="Sizes of tensors must match"):

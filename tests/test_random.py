@@ -57,7 +57,7 @@ def test_one_graph_for_every_call():
 def test_uniform(dtype, device):
     lg.manual_seed(0)
     x = lg.rand(20000, dtype=dtype, device=device).double().numpy()
-    assert 0 <= x.min() and x.max() < 1
+    assert x.min() >= 0 and x.max() < 1
     assert abs(x.mean() - 0.5) < 0.01 and abs(x.var() - 1 / 12) < 0.01
     assert abs(np.corrcoef(x[1:], x[:-1])[0, 1]) < 0.03
 
@@ -125,7 +125,7 @@ def test_fillers(device):
     alias = x[:]
     x.uniform_(-2, 4)
     assert alias.tolist() == x.tolist()
-    assert -2 <= x.min().item() and x.max().item() < 4 and abs(x.mean().item() - 1) < 0.05
+    assert x.min().item() >= -2 and x.max().item() < 4 and abs(x.mean().item() - 1) < 0.05
     assert abs(x.normal_(1, 2).std().item() - 2) < 0.05
     assert abs(x.exponential_(2.0).mean().item() - 0.5) < 0.02 and x.min().item() > 0
     assert abs(x.geometric_(0.25).mean().item() - 4) < 0.15 and x.min().item() == 1
@@ -133,7 +133,7 @@ def test_fillers(device):
     assert abs(x.cauchy_(3).median().item() - 3) < 0.1
     assert abs(x.bernoulli_(0.2).mean().item() - 0.2) < 0.02
     x.trunc_normal_(0, 1, -1, 2)
-    assert -1 <= x.min().item() and x.max().item() <= 2
+    assert x.min().item() >= -1 and x.max().item() <= 2
     assert abs(x.mean().item() - 0.2296) < 0.03  # of the truncated distribution
     counts = lg.zeros(1000, dtype=lg.uint8, device=device).random_()
     assert counts.max().item() > 200
@@ -159,5 +159,7 @@ def test_erfinv(dtype, tolerance):
     tail = np.abs(y) > 2
     np.testing.assert_allclose(value[~tail], y[~tail], rtol=2e-4 if dtype is np.float32 else 1e-12)
     np.testing.assert_allclose(back, x.astype(np.float64), rtol=tolerance, atol=tolerance * 1e-3)
-    special, = interpret([randomness.erfinv(lg.tensor([1.0, -1.0, 2.0, float("nan")], device="NUMPY").plain_node())], download)
+    (special,) = interpret(
+        [randomness.erfinv(lg.tensor([1.0, -1.0, 2.0, float("nan")], device="NUMPY").plain_node())], download
+    )
     np.testing.assert_array_equal(special, [np.inf, -np.inf, np.nan, np.nan])

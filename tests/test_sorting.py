@@ -109,7 +109,12 @@ def test_unique(device):
     for x in (rng.integers(0, 4, (3, 4)), some(9), np.zeros(0)):
         compare(device, lambda t, x: t.unique(x), x, gradients=False)
         compare(device, lambda t, x: t.unique(x, return_inverse=True, return_counts=True), x, gradients=False)
-        compare(device, lambda t, x: t.unique_consecutive(x, return_inverse=True, return_counts=True), x, gradients=False)
+        compare(
+            device,
+            lambda t, x: t.unique_consecutive(x, return_inverse=True, return_counts=True),
+            x,
+            gradients=False,
+        )
     rows = rng.integers(0, 2, (6, 2))
     for dim in (0, 1):
         compare(device, lambda t, x, d=dim: t.unique(x, dim=d, return_inverse=True, return_counts=True), rows)

@@ -1,5 +1,7 @@
 """Comparing with PyTorch where it is installed: the same function on the same values, with gradients."""
 
+import warnings
+
 import numpy as np
 import pytest
 
@@ -41,23 +43,32 @@ def assert_same(got, want, tolerance=1e-9):
         assert isinstance(got, Tensor), got
         assert tuple(got.shape) == tuple(want.shape), (got.shape, want.shape)
         assert got.dtype.name == str(want.dtype).removeprefix("torch."), (got.dtype, want.dtype)
-        np.testing.assert_allclose(got.detach().numpy(), want.detach().numpy(), rtol=tolerance, atol=tolerance)
+        np.testing.assert_allclose(
+            got.detach().numpy(), want.detach().numpy(), rtol=tolerance, atol=tolerance
+        )
     else:
         assert got == want
 
 
 def compare(device, function, *arrays, tolerance=1e-9, gradients=True):
-    """`function(library, *tensors)` with torch and with lazygrad: same results, and same gradients of float inputs."""
+    """`function(library, *tensors)` with torch and with lazygrad: same results, and same gradients of float
+    inputs."""
     theirs = [torch.tensor(a, requires_grad=gradients and a.dtype.kind == "f") for a in arrays]
     ours = [lazy_of(a, device, gradients and a.dtype.kind == "f") for a in arrays]
-    want, got = function(torch, *theirs), function(lazy, *ours)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # PyTorch's own, about features in beta
+        want = function(torch, *theirs)
+    got = function(lazy, *ours)
     assert_same(got, want, tolerance)
     wants = [w for w in (want if isinstance(want, tuple | list) else [want]) if w.dtype.is_floating_point]
     gots = [g for g in (got if isinstance(got, tuple | list) else [got]) if g.dtype.is_floating_point]
     if not gradients or not any(w.requires_grad for w in wants):
         assert not any(g.requires_grad for g in gots)
         return
-    weights = [np.random.default_rng(7).standard_normal(tuple(w.shape)).astype(w.detach().numpy().dtype) for w in wants]
+    weights = [
+        np.random.default_rng(7).standard_normal(tuple(w.shape)).astype(w.detach().numpy().dtype)
+        for w in wants
+    ]
     sum((w * torch.tensor(v)).sum() for w, v in zip(wants, weights, strict=True)).backward()
     sum((g * lazy_of(v, device)).sum() for g, v in zip(gots, weights, strict=True)).backward()
     for g, w in zip(ours, theirs, strict=True):

@@ -15,7 +15,8 @@ def wrap_axis(op: str, axis: int, ndim: int) -> int:
     """A possibly negative axis as 0 <= axis < ndim (a 0-d tensor counts as 1-d); AxisError outside."""
     n = max(ndim, 1)
     if not -n <= axis < n:
-        raise AxisError(f"[{op}] Dimension out of range (expected to be in range of [{-n}, {n - 1}], but got {axis})")
+        raise AxisError(f"[{op}] Dimension out of range (expected to be in range of [{-n}, {n - 1}], but got "
+                        f"{axis})")
     return axis % n
 
 
@@ -35,14 +36,15 @@ def broadcast_shape(op: str, *shapes: Shape) -> Shape:
         for i, size in enumerate(shape, ndim - len(shape)):
             if size != 1 and result[i] not in (1, size):
                 known = " and ".join(str(tuple(s)) for s in shapes)
-                raise ShapeError(f"[{op}] shapes {known} cannot be broadcast together: sizes {result[i]} and {size} "
-                                 f"at non-singleton dimension {i}")
+                raise ShapeError(f"[{op}] shapes {known} cannot be broadcast together: sizes {result[i]} and "
+                                 f"{size} at non-singleton dimension {i}")
             result[i] = size if size != 1 else result[i]
     return tuple(result)
 
 
 def broadcast(x: Node, shape: Shape, op: str = "expand") -> Node:
-    """x with axes of size 1 in front where it lacks some, then grown to `shape`; ShapeError where it does not fit."""
+    """x with axes of size 1 in front where it lacks some, then grown to `shape`; ShapeError where it does not
+    fit."""
     if x.shape == shape:
         return x
     if x.ndim > len(shape) or broadcast_shape(op, x.shape, shape) != shape:
@@ -104,7 +106,9 @@ def pad_axis(x: Node, axis: int, before: int, after: int, fill: bool | int | flo
     """x with `fill` before and after along one axis."""
     if not before and not after:
         return x
-    return ops.pad(x, arg=ops.pad_arg(tuple((before, after) if i == axis else (0, 0) for i in range(x.ndim)), fill))
+    return ops.pad(
+        x, arg=ops.pad_arg(tuple((before, after) if i == axis else (0, 0) for i in range(x.ndim)), fill)
+    )
 
 
 def places(shape: Shape, axis: int, dtype: DType = dtypes.int64) -> Node:
@@ -134,7 +138,7 @@ def diagonal(x: Node, offset: int = 0, a: int = 0, b: int = 1) -> Node:
     x = permute(x, (*rest, a, b))
     lead = x.shape[:-2]
     if size == 0:
-        return reshape(shrink_axis(x, x.ndim - 1, 0, 0), lead + (0,)) if rows else \
+        return reshape(shrink_axis(x, x.ndim - 1, 0, 0), (*lead, 0)) if rows else \
             reshape(x, (*lead, 0))
     x = shrink_axis(x, x.ndim - 2, max(-offset, 0), max(-offset, 0) + size)
     x = shrink_axis(x, x.ndim - 1, max(offset, 0), max(offset, 0) + size)
@@ -157,4 +161,5 @@ def require_same_dtype(op: str, *nodes: Node | None) -> None:
 def require_float(op: str, x: Node) -> None:
     """DTypeError unless x is floating point."""
     if x.dtype.kind != "float":
-        raise DTypeError(f"[{op}] needs a floating point tensor, got {x.dtype.name}; convert it with .float()")
+        raise DTypeError(f"[{op}] needs a floating point tensor, got {x.dtype.name}; convert it with "
+                         ".float()")

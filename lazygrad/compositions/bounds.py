@@ -1,7 +1,8 @@
 """Interval analysis: the least and greatest value that an integer node can hold, proven from its graph.
 
 `bounds(node)` never reads data; `record(node, low, high)` adds what was measured or is known of a node.
-A row of the table is a function (node, bounds of each input) -> (low, high); an op without a row can hold anything.
+A row of the table is a function (node, bounds of each input) -> (low, high); an op without a row can hold
+anything.
 """
 
 from __future__ import annotations
@@ -143,15 +144,41 @@ def _constant(node: Node) -> Interval:
     return int(node.arg.value), int(node.arg.value)
 
 
-_VALUE_INPUTS = {"where": (1, 3), "gather": (0, 1), "surrogate": (0, 1), "lt": (0, 0), "le": (0, 0), "eq": (0, 0),
-                 "ne": (0, 0), "argsort": (0, 0)}
+_VALUE_INPUTS = {
+    "where": (1, 3),
+    "gather": (0, 1),
+    "surrogate": (0, 1),
+    "lt": (0, 0),
+    "le": (0, 0),
+    "eq": (0, 0),
+    "ne": (0, 0),
+    "argsort": (0, 0),
+}
 
 _ROWS: dict[str, Callable[..., Interval]] = {
-    "const": _constant, "scalar": _constant,
+    "const": _constant,
+    "scalar": _constant,
     "iota": lambda n: (0, max(n.shape[0] - 1, 0)),
     "argsort": lambda n: (0, max(n.shape[n.arg[0]] - 1, 0)),
-    **dict.fromkeys(("reshape", "permute", "expand", "shrink", "flip", "window", "gather", "leaf", "detach", "copy",
-                     "surrogate", "cummax", "cummin", "cast"), _first),
+    **dict.fromkeys(
+        (
+            "reshape",
+            "permute",
+            "expand",
+            "shrink",
+            "flip",
+            "window",
+            "gather",
+            "leaf",
+            "detach",
+            "copy",
+            "surrogate",
+            "cummax",
+            "cummin",
+            "cast",
+        ),
+        _first,
+    ),
     "pad": lambda n, x: _hull(x, (int(n.arg[1].value),) * 2),
     "spread": lambda n, x: _hull(x, (0, 0)),
     "cat": lambda n, *xs: _hull(*xs),
@@ -162,9 +189,17 @@ _ROWS: dict[str, Callable[..., Interval]] = {
     "neg": lambda n, x: (-x[1], -x[0]),
     "abs": lambda n, x: (0 if x[0] <= 0 <= x[1] else min(abs(x[0]), abs(x[1])), max(abs(x[0]), abs(x[1]))),
     "sign": lambda n, x: (-1 if x[0] < 0 else 0, 1 if x[1] > 0 else 0),
-    "maximum": _corners(max), "minimum": _corners(min),
-    "floordiv": _quotient, "truncdiv": _truncated_quotient,
-    "remainder": _remainder, "fmod": _truncated_remainder, "bitand": _bitand,
+    "maximum": _corners(max),
+    "minimum": _corners(min),
+    "floordiv": _quotient,
+    "truncdiv": _truncated_quotient,
+    "remainder": _remainder,
+    "fmod": _truncated_remainder,
+    "bitand": _bitand,
     **dict.fromkeys(("lt", "le", "eq", "ne"), _flags),
-    "sum": _sum, "max": _extreme, "min": _extreme, "cumsum": _cumsum, "scatter": _scatter,
+    "sum": _sum,
+    "max": _extreme,
+    "min": _extreme,
+    "cumsum": _cumsum,
+    "scatter": _scatter,
 }

@@ -1,7 +1,7 @@
 """Sums of products: matmul, einsum and their relatives, all as expand, multiply and sum.
 
-Code generation recognises a contraction by the axes that each operand and the output use, so nothing is transposed
-or copied here. The 16-bit floats are multiplied and summed in float32 and rounded once.
+Code generation recognises a contraction by the axes that each operand and the output use, so nothing is
+transposed or copied here. The 16-bit floats are multiplied and summed in float32 and rounded once.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from lazygrad.compositions import axes
 from lazygrad.dtype import bool_
 from lazygrad.errors import ArgumentError, DTypeError, ShapeError
 from lazygrad.graph import Node, Shape
+
+Names = list[int | str]  # of axes: letters, or numbers where nobody named them
 
 
 def product_sum(x: Node, y: Node, summed: Sequence[int]) -> Node:
@@ -30,9 +32,11 @@ def _check_pair(op: str, x: Node, y: Node) -> None:
 
 
 def matmul(x: Node, y: Node, op: str = "matmul") -> Node:
-    """x @ y by PyTorch's rules: (k)@(k) is 0-d, (m,k)@(k), (k)@(k,n), (..., m, k)@(..., k, n) with broadcast batches."""
+    """x @ y by PyTorch's rules: (k)@(k) is 0-d, (m,k)@(k), (k)@(k,n), (..., m, k)@(..., k, n) with broadcast
+    batches."""
     if not x.ndim or not y.ndim:
-        raise ShapeError(f"[{op}] {x.shape} @ {y.shape}: both arguments need to be at least 1D; use * with a scalar")
+        raise ShapeError(f"[{op}] {x.shape} @ {y.shape}: both arguments need to be at least 1D; use * with a "
+                         "scalar")
     _check_pair(op, x, y)
     inner, other = x.shape[-1], y.shape[-2 if y.ndim > 1 else -1]
     if inner != other:
@@ -50,12 +54,13 @@ def matmul(x: Node, y: Node, op: str = "matmul") -> Node:
 
 
 def linear(x: Node, weight: Node, bias: Node | None = None) -> Node:
-    """x (..., in) @ weight (out, in) transposed, plus bias (out): (..., out); a 1-d weight (in) gives (...)."""
+    """x (..., in) @ weight (out, in) transposed, plus bias (out): (..., out); a 1-d weight (in) gives
+    (...)."""
     op = "linear"
     axes.require_same_dtype(op, x, weight, bias)
     if weight.ndim not in (1, 2) or not x.ndim:
-        raise ShapeError(f"[{op}] needs an input of one axis or more and a weight of one or two, "
-                         f"got {x.shape} and {weight.shape}")
+        raise ShapeError(f"[{op}] needs an input of one axis or more and a weight of one or two, got "
+                         f"{x.shape} and {weight.shape}")
     if x.shape[-1] != weight.shape[-1]:
         raise ShapeError(f"[{op}] input {x.shape} has {x.shape[-1]} features, weight {weight.shape} takes "
                          f"{weight.shape[-1]}")
@@ -72,7 +77,8 @@ def bilinear(x: Node, y: Node, weight: Node, bias: Node | None = None) -> Node:
     op = "bilinear"
     axes.require_same_dtype(op, x, y, weight, bias)
     if weight.ndim != 3 or x.shape[:-1] != y.shape[:-1] or (x.shape[-1], y.shape[-1]) != weight.shape[1:]:
-        raise ShapeError(f"[{op}] inputs {x.shape} and {y.shape} do not fit weight {weight.shape} (out, in1, in2)")
+        raise ShapeError(f"[{op}] inputs {x.shape} and {y.shape} do not fit weight {weight.shape} (out, in1, "
+                         "in2)")
     result = einsum("...a,oab,...b->...o", [x, weight, y])
     return result if bias is None else ops.add(result, axes.broadcast(bias, result.shape, op))
 
@@ -86,10 +92,10 @@ def tensordot(x: Node, y: Node, left: Sequence[int], right: Sequence[int]) -> No
         raise ShapeError(f"[{op}] both dims need equal length, got {len(left)} and {len(right)}")
     for a, b in zip(left, right, strict=True):
         if x.shape[a] != y.shape[b] and 1 not in (x.shape[a], y.shape[b]):
-            raise ShapeError(f"[{op}] {x.shape} and {y.shape}: contracted sizes differ, {x.shape[a]} in dim {a} and "
-                             f"{y.shape[b]} in dim {b}")
-    names_x = list(range(x.ndim))
-    names_y = list(range(x.ndim, x.ndim + y.ndim))
+            raise ShapeError(f"[{op}] {x.shape} and {y.shape}: contracted sizes differ, {x.shape[a]} in dim "
+                             f"{a} and {y.shape[b]} in dim {b}")
+    names_x: Names = list(range(x.ndim))
+    names_y: Names = list(range(x.ndim, x.ndim + y.ndim))
     for a, b in zip(left, right, strict=True):
         names_y[b] = names_x[a]
     kept = [n for n in (*names_x, *names_y) if (n in names_x) != (n in names_y)]
@@ -98,11 +104,10 @@ def tensordot(x: Node, y: Node, left: Sequence[int], right: Sequence[int]) -> No
 
 # einsum
 
-Names = list[int | str]
-
 
 def einsum(equation: str, operands: Sequence[Node]) -> Node:
-    """PyTorch's einsum of an equation: repeated letters take diagonals, `...` broadcasts, the output may be implied."""
+    """PyTorch's einsum of an equation: repeated letters take diagonals, `...` broadcasts, the output may be
+    implied."""
     op = "einsum"
     text = equation.replace(" ", "")
     terms, arrow, output = text.partition("->")
@@ -113,11 +118,11 @@ def einsum(equation: str, operands: Sequence[Node]) -> Node:
     dots = max((sum(isinstance(n, int) for n in names) for names in named), default=0)
     # `...` axes are numbered from the right, so that those of operands with fewer line up
     ellipsis: Names = list(range(dots - 1, -1, -1))
-    letters = [n for names in named for n in names if isinstance(n, str)]
+    letters: Names = [n for names in named for n in names if isinstance(n, str)]
     if arrow:
         result = _output(op, equation, output, ellipsis, letters)
     else:
-        result = [*ellipsis, *sorted(n for n in set(letters) if letters.count(n) == 1)]
+        result = [*ellipsis, *sorted((n for n in set(letters) if letters.count(n) == 1), key=str)]
     return contract(list(operands), named, result, op)
 
 
@@ -129,7 +134,8 @@ def _names(op: str, equation: str, part: str, shape: Shape) -> Names:
         raise ArgumentError(f"[{op}] {equation!r}: {part!r} may hold letters and one '...' only")
     free = len(shape) - len(letters)
     if free < 0 or (free and not dots):
-        raise ShapeError(f"[{op}] {equation!r}: {part!r} names {len(letters)} axes, its operand {shape} has {len(shape)}")
+        raise ShapeError(f"[{op}] {equation!r}: {part!r} names {len(letters)} axes, its operand {shape} has "
+                         f"{len(shape)}")
     return [*before, *range(free - 1, -1, -1), *after]
 
 
@@ -172,7 +178,8 @@ def _sizes(op: str, operands: list[Node], named: list[Names]) -> dict[int | str,
             known = sizes.setdefault(name, size)
             if size != known and 1 not in (size, known):
                 shapes = " and ".join(str(v.shape) for v in operands)
-                raise ShapeError(f"[{op}] {shapes}: subscript {name} has size {known} in one place and {size} in another")
+                raise ShapeError(f"[{op}] {shapes}: subscript {name} has size {known} in one place and "
+                                 f"{size} in another")
             sizes[name] = size if known == 1 else known
     return sizes
 

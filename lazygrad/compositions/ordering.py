@@ -79,7 +79,8 @@ def search(rows: Node, values: Node, right: bool) -> Node:
 
 
 def positions_of(mask: Node) -> tuple[Node, Node]:
-    """How many elements of a 1-d mask (n,) are True (1,), and their places, ascending, in the front of (n + 1,); int64.
+    """How many elements of a 1-d mask (n,) are True (1,), and their places, ascending, in the front of (n +
+    1,); int64.
 
     Both shapes hold whatever the values are, so that one program serves every mask of a size.
     """

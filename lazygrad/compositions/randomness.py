@@ -1,4 +1,5 @@
-"""Random numbers from counters: equal (seed, offset) give equal numbers on every device, whatever the order of work.
+"""Random numbers from counters: equal (seed, offset) give equal numbers on every device, whatever the order
+of work.
 
 `seed` and `offset` are 0-d uint64 nodes of data. Every element takes counters of its own.
 """
@@ -31,7 +32,8 @@ def _high_bits(x: Node, count: int, dtype: DType) -> Node:
 
 
 def uniform(x: Node, dtype: DType) -> Node:
-    """Bits to numbers of [0, 1): 53 bits for float64, 24 for the others, computed in float32 where smaller."""
+    """Bits to numbers of [0, 1): 53 bits for float64, 24 for the others, computed in float32 where
+    smaller."""
     count = 53 if dtype is dtypes.float64 else 24
     if dtype is dtypes.float16 or dtype is dtypes.bfloat16:
         count = 11 if dtype is dtypes.float16 else 8  # exact, so that none rounds up to 1
@@ -77,8 +79,17 @@ def integers(x: Node, low: int, high: int, dtype: DType) -> Node:
 # Giles, "Approximating the erfinv function" (2012), gives a start; Newton's steps bring it to full precision.
 _CENTRAL = (2.81022636e-08, 3.43273939e-07, -3.5233877e-06, -4.39150654e-06, 0.00021858087, -0.00125372503,
             -0.00417768164, 0.246640727, 1.50140941)
-_TAIL = (-0.000200214257, 0.000100950558, 0.00134934322, -0.00367342844, 0.00573950773, -0.0076224613, 0.00943887047,
-         1.00167406, 2.83297682)
+_TAIL = (
+    -0.000200214257,
+    0.000100950558,
+    0.00134934322,
+    -0.00367342844,
+    0.00573950773,
+    -0.0076224613,
+    0.00943887047,
+    1.00167406,
+    2.83297682,
+)
 
 
 def erfinv(x: Node) -> Node:
@@ -101,7 +112,8 @@ def erfinv(x: Node) -> Node:
 
 
 def _newton(y: Node, x: Node) -> Node:
-    # the error is taken from erfc in the tails, where erf has no digits left: |x| - erf|y| = erfc|y| - (1 - |x|)
+    # the error is taken from erfc in the tails, where erf has no digits left: |x| - erf|y| = erfc|y| - (1 -
+    # |x|)
     goal, one = ops.abs_(x), axes.full(1, x)
     beyond = ops.sub(ops.sub(one, goal), ops.erfc(ops.abs_(y)))
     signed = ops.where(ops.lt(x, axes.full(0, x)), ops.neg(beyond), beyond)

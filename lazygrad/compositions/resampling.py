@@ -1,4 +1,5 @@
-"""Interpolation along spatial axes, one axis after the other: PyTorch's coordinates, in float32 unless x is float64."""
+"""Interpolation along spatial axes, one axis after the other: PyTorch's coordinates, in float32 unless x is
+float64."""
 
 from __future__ import annotations
 
@@ -90,13 +91,14 @@ def cubic(x: Node, axis: int, size: int, scale: float | None, align: bool) -> No
         place = ops.add(first, axes.full(tap, first))
         place = ops.minimum(ops.maximum(place, axes.full(0, place)), axes.full(length - 1, place))
         distance = ops.abs_(ops.sub(axes.full(tap, part), part))
-        term = _weighted(x, axis, place, _cubic_weight(distance, outer=tap in (-1, 2)))
+        term = _weighted(x, axis, place, cubic_weight(distance, outer=tap in (-1, 2)))
         result = term if result is None else ops.add(result, term)
     assert result is not None
     return result
 
 
-def _cubic_weight(d: Node, outer: bool) -> Node:
+def cubic_weight(d: Node, outer: bool) -> Node:
+    """The weight (a = -0.75) of a tap at distance d: below 1, or from 1 to 2 for the outer taps."""
     a = -0.75
     return _polynomial(d, (a, -5 * a, 8 * a, -4 * a) if outer else (a + 2, -(a + 3), 0.0, 1.0))
 

@@ -1,7 +1,8 @@
 """Sliding windows: convolution, its transpose, and pooling.
 
-A convolution is pad, `window`, multiply and sum; batch, group and channel axes stay axes of their own. All shapes here
-have a batch axis and a channel axis in front of the spatial axes; one tuple entry per spatial axis.
+A convolution is pad, `window`, multiply and sum; batch, group and channel axes stay axes of their own. All
+shapes here have a batch axis and a channel axis in front of the spatial axes; one tuple entry per spatial
+axis.
 """
 
 from __future__ import annotations
@@ -45,15 +46,18 @@ def convolution(op: str, x: Node, weight: Node, bias: Node | None, stride: Sizes
     out_channels, per_group, *kernel = weight.shape
     rank = len(kernel)
     if groups < 1 or channels != per_group * groups or out_channels % groups:
-        raise ShapeError(f"[{op}] input {x.shape} has {channels} channels, weight {weight.shape} with groups={groups} "
-                         f"takes {per_group * groups} and needs its {out_channels} outputs divisible by groups")
+        raise ShapeError(f"[{op}] input {x.shape} has {channels} channels, weight {weight.shape} with "
+                         f"groups={groups} takes "
+                         f"{per_group * groups} and needs its {out_channels} outputs divisible by groups")
     if bias is not None and bias.shape != (out_channels,):
-        raise ShapeError(f"[{op}] bias {bias.shape} does not fit weight {weight.shape}: it needs shape ({out_channels},)")
+        raise ShapeError(f"[{op}] bias {bias.shape} does not fit weight {weight.shape}: it needs shape "
+                         f"({out_channels},)")
     x = pad_spatial(x, pads)
     check_kernel(op, x, tuple(kernel), dilation)
     seen = windows_of(x, tuple(kernel), stride, dilation)
     out = seen.shape[2:2 + rank]
-    # one axis each for batch, group, output channel, place, input channel of the group, and place in the kernel
+    # one axis each for batch, group, output channel, place, input channel of the group, and place in the
+    # kernel
     seen = axes.reshape(seen, (n, groups, per_group, *out, *kernel))
     order = (0, 1, *range(3, 3 + rank), 2, *range(3 + rank, 3 + 2 * rank))
     seen = axes.insert_axis(axes.permute(seen, order), 2)
@@ -66,8 +70,8 @@ def check_kernel(op: str, padded: Node, kernel: Sizes, dilation: Sizes) -> None:
     sizes = padded.shape[padded.ndim - len(kernel):]
     spans = tuple(d * (k - 1) + 1 for k, d in zip(kernel, dilation, strict=True))
     if any(k < 1 for k in kernel) or any(span > size for span, size in zip(spans, sizes, strict=True)):
-        raise ShapeError(f"[{op}] Kernel size can't be greater than actual input size: kernel {kernel} spans {spans}, "
-                         f"the padded input is {tuple(sizes)}")
+        raise ShapeError(f"[{op}] Kernel size can't be greater than actual input size: kernel {kernel} spans "
+                         f"{spans}, the padded input is {tuple(sizes)}")
 
 
 def _with_bias(x: Node, bias: Node | None) -> Node:
@@ -79,14 +83,15 @@ def _with_bias(x: Node, bias: Node | None) -> Node:
 
 def transposed_convolution(op: str, x: Node, weight: Node, bias: Node | None, stride: Sizes, padding: Sizes,
                            output_padding: Sizes, groups: int, dilation: Sizes) -> Node:
-    """x (N, Ci, in...), weight (Ci, Co/groups, kernel...), bias (Co): (N, Co, out...), the transpose of convolution."""
+    """x (N, Ci, in...), weight (Ci, Co/groups, kernel...), bias (Co): (N, Co, out...), the transpose of
+    convolution."""
     axes.require_same_dtype(op, x, weight, bias)
     n, channels, *size = x.shape
     in_channels, per_group, *kernel = weight.shape
     rank, out_channels = len(kernel), per_group * groups
     if groups < 1 or channels != in_channels or channels % groups:
-        raise ShapeError(f"[{op}] input {x.shape} has {channels} channels, weight {weight.shape} takes {in_channels} "
-                         f"(which groups={groups} must divide)")
+        raise ShapeError(f"[{op}] input {x.shape} has {channels} channels, weight {weight.shape} takes "
+                         f"{in_channels} (which groups={groups} must divide)")
     if bias is not None and bias.shape != (out_channels,):
         raise ShapeError(f"[{op}] bias {bias.shape} does not fit weight {weight.shape} with groups={groups}: "
                          f"it needs shape ({out_channels},)")
@@ -104,7 +109,8 @@ def transposed_convolution(op: str, x: Node, weight: Node, bias: Node | None, st
 
 
 def add_windows(parts: Node, length: Sizes, stride: Sizes, dilation: Sizes) -> Node:
-    """The transpose of `windows_of`: (N, C, out..., kernel...) to (N, C, length...), overlapping parts added."""
+    """The transpose of `windows_of`: (N, C, out..., kernel...) to (N, C, length...), overlapping parts
+    added."""
     rank = len(length)
     first = parts.ndim - 2 * rank
     placed = ops.spread(parts, arg=tuple((first + i, *row)
@@ -125,16 +131,19 @@ def pooled_size(size: int, kernel: int, stride: int, padding: int, dilation: int
 
 def pool_pads(op: str, x: Node, kernel: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes,
               ceil_mode: bool) -> tuple[Sizes, Pads]:
-    """The number of windows along each axis, and the padding in front of and behind each that makes them fit."""
+    """The number of windows along each axis, and the padding in front of and behind each that makes them
+    fit."""
     size = x.shape[x.ndim - len(kernel):]
     for k, p in zip(kernel, padding, strict=True):
         if p < 0 or p > k // 2:
-            raise ShapeError(f"[{op}] pad should be at most half of kernel size, but got padding {padding} for "
-                             f"kernel {kernel}")
-    counts = tuple(pooled_size(*row, ceil_mode) for row in zip(size, kernel, stride, padding, dilation, strict=True))
+            raise ShapeError(f"[{op}] pad should be at most half of kernel size, but got padding {padding} "
+                             f"for kernel {kernel}")
+    counts = tuple(
+        pooled_size(*row, ceil_mode) for row in zip(size, kernel, stride, padding, dilation, strict=True)
+    )
     if any(c < 1 for c in counts):
-        raise ShapeError(f"[{op}] kernel {kernel} with padding {padding} does not fit input {x.shape}: "
-                         f"the output would have size {counts}")
+        raise ShapeError(f"[{op}] kernel {kernel} with padding {padding} does not fit input {x.shape}: the "
+                         f"output would have size {counts}")
     behind = tuple((c - 1) * s + d * (k - 1) + 1 - n - p
                    for c, s, d, k, n, p in zip(counts, stride, dilation, kernel, size, padding, strict=True))
     return counts, tuple(zip(padding, behind, strict=True))
@@ -155,7 +164,8 @@ def max_pool(op: str, x: Node, kernel: Sizes, stride: Sizes, padding: Sizes, dil
 
 
 def max_of_windows(seen: Node, numbers: Node, rank: int) -> tuple[Node, Node]:
-    """Maxima of windows (N, C, out..., kernel...) and the number of the first of each; a number below 0 never wins."""
+    """Maxima of windows (N, C, out..., kernel...) and the number of the first of each; a number below 0 never
+    wins."""
     folded = tuple(range(seen.ndim - rank, seen.ndim))
     most = ops.max_(seen, arg=folded)
     whole = axes.expand(most, seen.shape)
@@ -208,8 +218,8 @@ def _counted(count: int, kernel: int, stride: int, padding: int, size: int, oute
 def adaptive_windows(x: Node, out: Sizes) -> tuple[Node, Node, Node, Node]:
     """PyTorch's adaptive windows of the last axes of x, which may differ in size by one.
 
-    Returns the windows (N, C, out..., kernel...), which of their places count, the number of each place in the
-    flattened plane (both out..., kernel...), and the number of places that count in each (out...).
+    Returns the windows (N, C, out..., kernel...), which of their places count, the number of each place in
+    the flattened plane (both out..., kernel...), and the number of places that count in each (out...).
     """
     rank = len(out)
     lead = x.ndim - rank
@@ -231,8 +241,12 @@ def adaptive_windows(x: Node, out: Sizes) -> tuple[Node, Node, Node, Node]:
         number = ops.add(ops.mul(number, size), place)
         places.append(place)
         extent = ops.sub(end, begin)
-        extent = axes.drop_axes(ops.shrink(extent, arg=tuple((0, m) if j < rank else (0, min(m, 1))
-                                                             for j, m in enumerate(shape))), range(rank, 2 * rank))
+        extent = axes.drop_axes(
+            ops.shrink(
+                extent, arg=tuple((0, m) if j < rank else (0, min(m, 1)) for j, m in enumerate(shape))
+            ),
+            range(rank, 2 * rank),
+        )
         counted = ops.mul(counted, extent)
     seen = ops.gather(x, *places, arg=tuple(range(lead, x.ndim)))
     seen = axes.permute(seen, (*range(2 * rank, 2 * rank + lead), *range(2 * rank)))
@@ -254,7 +268,8 @@ def adaptive_average_pool(x: Node, out: Sizes) -> Node:
 
 
 def adaptive_max_pool(x: Node, out: Sizes) -> tuple[Node, Node]:
-    """The maxima of the adaptive windows (N, C, out...) and, int64, their places in the flattened spatial axes."""
+    """The maxima of the adaptive windows (N, C, out...) and, int64, their places in the flattened spatial
+    axes."""
     seen, inside, number, _ = adaptive_windows(x, out)
     seen = ops.where(axes.broadcast(inside, seen.shape), seen, axes.full(x.dtype.min, seen))
     return max_of_windows(seen, ops.where(inside, number, axes.full(-1, number)), len(out))

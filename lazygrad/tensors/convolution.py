@@ -17,7 +17,8 @@ from lazygrad.tensors.core import Tensor, apply, creator
 
 
 def spread_sizes(op: str, what: str, value: Any, rank: int, least: int = 1) -> tuple[int, ...]:
-    """One integer for each spatial axis, from one for all or a sequence. Raises ArgumentError below `least`."""
+    """One integer for each spatial axis, from one for all or a sequence. Raises ArgumentError below
+    `least`."""
     sizes = [value] if hasattr(value, "__index__") else list(value) if isinstance(value, Sequence) else None
     if sizes is None or not all(hasattr(s, "__index__") for s in sizes):
         raise ArgumentTypeError(f"[{op}] {what} must be an int or {rank} ints, got {value!r}")
@@ -33,8 +34,8 @@ def spread_sizes(op: str, what: str, value: Any, rank: int, least: int = 1) -> t
 def batched(op: str, x: Tensor, rank: int) -> bool:
     """True for (N, C, spatial...), False for (C, spatial...). Raises ShapeError for other ranks."""
     if x.ndim not in (rank + 1, rank + 2):
-        raise ShapeError(f"[{op}] Expected {rank + 1}D (unbatched) or {rank + 2}D (batched) input, but got input of size: "
-                         f"{list(x._shape)}")
+        raise ShapeError(f"[{op}] Expected {rank + 1}D (unbatched) or {rank + 2}D (batched) input, but got "
+                         f"input of size: {list(x._shape)}")
     return x.ndim == rank + 2
 
 
@@ -57,49 +58,95 @@ def _same_pads(op: str, weight: Tensor, stride: tuple[int, ...], dilation: tuple
     return tuple((total // 2, total - total // 2) for total in totals)
 
 
-def _convolve(op: str, rank: int, input: Tensor, weight: Tensor, bias: Tensor | None, stride: Any,  # noqa: A002
-              padding: Any, dilation: Any, groups: int) -> Tensor:
+def _convolve(
+    op: str,
+    rank: int,
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    groups: int,
+) -> Tensor:
     _check_weight(op, weight, rank)
     is_batched = batched(op, input, rank)
     steps = spread_sizes(op, "stride", stride, rank)
     dilations = spread_sizes(op, "dilation", dilation, rank)
     if isinstance(padding, str):
         if padding not in ("same", "valid"):
-            raise ArgumentError(f"[{op}] Invalid padding string {padding!r}: should be one of 'valid', 'same'")
+            raise ArgumentError(f"[{op}] Invalid padding string {padding!r}: should be one of 'valid', "
+                                "'same'")
         pads = _same_pads(op, weight, steps, dilations) if padding == "same" else ((0, 0),) * rank
     else:
         pads = tuple((p, p) for p in spread_sizes(op, "padding", padding, rank, 0))
 
     def build(x: Node, w: Node, b: Node | None = None) -> Node:
-        return with_batch(is_batched, x, lambda n: windows.convolution(op, n, w, b, steps, pads, dilations, groups))
+        return with_batch(
+            is_batched, x, lambda n: windows.convolution(op, n, w, b, steps, pads, dilations, groups)
+        )
 
     return apply(op, build, input, weight, *([] if bias is None else [bias]))
 
 
 @creator("conv1d")
-def conv1d(input: Tensor, weight: Tensor, bias: Tensor | None = None, stride: Any = 1, padding: Any = 0,  # noqa: A002
-           dilation: Any = 1, groups: int = 1) -> Tensor:
-    """input (N, Ci, L) or (Ci, L) with weight (Co, Ci/groups, k) and bias (Co): (N, Co, Lo). Padding may be "same" or
-    "valid". Raises ShapeError where channels differ or the kernel is larger than the padded input."""
+def conv1d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+) -> Tensor:
+    """input (N, Ci, L) or (Ci, L) with weight (Co, Ci/groups, k) and bias (Co): (N, Co, Lo). Padding may be
+    "same" or "valid". Raises ShapeError where channels differ or the kernel is larger than the padded
+    input."""
     return _convolve("conv1d", 1, input, weight, bias, stride, padding, dilation, groups)
 
 
 @creator("conv2d")
-def conv2d(input: Tensor, weight: Tensor, bias: Tensor | None = None, stride: Any = 1, padding: Any = 0,  # noqa: A002
-           dilation: Any = 1, groups: int = 1) -> Tensor:
-    """input (N, Ci, H, W) or (Ci, H, W) with weight (Co, Ci/groups, kh, kw) and bias (Co): (N, Co, Ho, Wo). See conv1d."""
+def conv2d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+) -> Tensor:
+    """input (N, Ci, H, W) or (Ci, H, W) with weight (Co, Ci/groups, kh, kw) and bias (Co): (N, Co, Ho, Wo).
+    See conv1d."""
     return _convolve("conv2d", 2, input, weight, bias, stride, padding, dilation, groups)
 
 
 @creator("conv3d")
-def conv3d(input: Tensor, weight: Tensor, bias: Tensor | None = None, stride: Any = 1, padding: Any = 0,  # noqa: A002
-           dilation: Any = 1, groups: int = 1) -> Tensor:
-    """input (N, Ci, D, H, W) or (Ci, D, H, W) with weight (Co, Ci/groups, kd, kh, kw) and bias (Co). See conv1d."""
+def conv3d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+) -> Tensor:
+    """input (N, Ci, D, H, W) or (Ci, D, H, W) with weight (Co, Ci/groups, kd, kh, kw) and bias (Co). See
+    conv1d."""
     return _convolve("conv3d", 3, input, weight, bias, stride, padding, dilation, groups)
 
 
-def _convolve_transposed(op: str, rank: int, input: Tensor, weight: Tensor, bias: Tensor | None,  # noqa: A002
-                         stride: Any, padding: Any, output_padding: Any, groups: int, dilation: Any) -> Tensor:
+def _convolve_transposed(
+    op: str,
+    rank: int,
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: Any,
+    padding: Any,
+    output_padding: Any,
+    groups: int,
+    dilation: Any,
+) -> Tensor:
     _check_weight(op, weight, rank)
     is_batched = batched(op, input, rank)
     steps = spread_sizes(op, "stride", stride, rank)
@@ -107,8 +154,8 @@ def _convolve_transposed(op: str, rank: int, input: Tensor, weight: Tensor, bias
     pads = spread_sizes(op, "padding", padding, rank, 0)
     extra = spread_sizes(op, "output_padding", output_padding, rank, 0)
     if any(e >= s and e >= d for e, s, d in zip(extra, steps, dilations, strict=True)):
-        raise ShapeError(f"[{op}] output padding must be smaller than either stride or dilation, but got output_padding "
-                         f"{extra}, stride {steps}, dilation {dilations}")
+        raise ShapeError(f"[{op}] output padding must be smaller than either stride or dilation, but got "
+                         f"output_padding {extra}, stride {steps}, dilation {dilations}")
 
     def build(x: Node, w: Node, b: Node | None = None) -> Node:
         return with_batch(is_batched, x, lambda n: windows.transposed_convolution(
@@ -118,31 +165,38 @@ def _convolve_transposed(op: str, rank: int, input: Tensor, weight: Tensor, bias
 
 
 @creator("conv_transpose1d")
-def conv_transpose1d(input: Tensor, weight: Tensor, bias: Tensor | None = None, stride: Any = 1,  # noqa: A002
+def conv_transpose1d(input: Tensor, weight: Tensor, bias: Tensor | None = None, stride: Any = 1,
                      padding: Any = 0, output_padding: Any = 0, groups: int = 1, dilation: Any = 1) -> Tensor:
     """The transpose of conv1d: input (N, Ci, L) with weight (Ci, Co/groups, k) and bias (Co): (N, Co, Lo)."""
-    return _convolve_transposed("conv_transpose1d", 1, input, weight, bias, stride, padding, output_padding, groups, dilation)
+    return _convolve_transposed(
+        "conv_transpose1d", 1, input, weight, bias, stride, padding, output_padding, groups, dilation
+    )
 
 
 @creator("conv_transpose2d")
-def conv_transpose2d(input: Tensor, weight: Tensor, bias: Tensor | None = None, stride: Any = 1,  # noqa: A002
+def conv_transpose2d(input: Tensor, weight: Tensor, bias: Tensor | None = None, stride: Any = 1,
                      padding: Any = 0, output_padding: Any = 0, groups: int = 1, dilation: Any = 1) -> Tensor:
     """The transpose of conv2d: input (N, Ci, H, W) with weight (Ci, Co/groups, kh, kw) and bias (Co)."""
-    return _convolve_transposed("conv_transpose2d", 2, input, weight, bias, stride, padding, output_padding, groups, dilation)
+    return _convolve_transposed(
+        "conv_transpose2d", 2, input, weight, bias, stride, padding, output_padding, groups, dilation
+    )
 
 
 @creator("conv_transpose3d")
-def conv_transpose3d(input: Tensor, weight: Tensor, bias: Tensor | None = None, stride: Any = 1,  # noqa: A002
+def conv_transpose3d(input: Tensor, weight: Tensor, bias: Tensor | None = None, stride: Any = 1,
                      padding: Any = 0, output_padding: Any = 0, groups: int = 1, dilation: Any = 1) -> Tensor:
-    """The transpose of conv3d: input (N, Ci, D, H, W) with weight (Ci, Co/groups, kd, kh, kw) and bias (Co)."""
-    return _convolve_transposed("conv_transpose3d", 3, input, weight, bias, stride, padding, output_padding, groups, dilation)
+    """The transpose of conv3d: input (N, Ci, D, H, W) with weight (Ci, Co/groups, kd, kh, kw) and bias
+    (Co)."""
+    return _convolve_transposed(
+        "conv_transpose3d", 3, input, weight, bias, stride, padding, output_padding, groups, dilation
+    )
 
 
 # Windows as columns
 
 
 @creator("unfold")
-def unfold(input: Tensor, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1) -> Tensor:  # noqa: A002
+def unfold(input: Tensor, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1) -> Tensor:
     """The windows of images (N, C, H, W) as columns: (N, C * kh * kw, number of windows)."""
     op = "unfold"
     kernel, dilations, steps = (spread_sizes(op, what, v, 2) for what, v in (
@@ -162,23 +216,35 @@ def unfold(input: Tensor, kernel_size: Any, dilation: Any = 1, padding: Any = 0,
 
 
 @creator("fold")
-def fold(input: Tensor, output_size: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0,  # noqa: A002
+def fold(input: Tensor, output_size: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0,
          stride: Any = 1) -> Tensor:
-    """Images (N, C, *output_size) from columns (N, C * kh * kw, number of windows), overlapping parts added."""
+    """Images (N, C, *output_size) from columns (N, C * kh * kw, number of windows), overlapping parts
+    added."""
     op = "fold"
-    size, kernel, dilations, steps = (spread_sizes(op, what, v, 2) for what, v in (
-        ("output_size", output_size), ("kernel_size", kernel_size), ("dilation", dilation), ("stride", stride)))
+    size, kernel, dilations, steps = (
+        spread_sizes(op, what, v, 2)
+        for what, v in (
+            ("output_size", output_size),
+            ("kernel_size", kernel_size),
+            ("dilation", dilation),
+            ("stride", stride),
+        )
+    )
     pads = spread_sizes(op, "padding", padding, 2, 0)
     is_batched = batched(op, input, 1)
     padded = tuple(n + 2 * p for n, p in zip(size, pads, strict=True))
     counts = tuple(ops.window_count(*row) for row in zip(padded, kernel, steps, dilations, strict=True))
     if input._shape[-2] % product(kernel) or input._shape[-1] != product(counts) or min(counts) < 1:
-        raise ShapeError(f"[{op}] input {tuple(input._shape)} does not fit: kernel {kernel} needs a multiple of "
-                         f"{product(kernel)} rows, and {counts} windows {product(max(c, 0) for c in counts)} columns")
+        raise ShapeError(f"[{op}] input {tuple(input._shape)} does not fit: kernel {kernel} needs a multiple "
+                         "of "
+                         f"{product(kernel)} rows, and {counts} windows {product(max(c, 0) for c in counts)} "
+                         "columns")
 
     def build(x: Node) -> Node:
         n, rows, _ = x.shape
-        parts = axes.permute(axes.reshape(x, (n, rows // product(kernel), *kernel, *counts)), (0, 1, 4, 5, 2, 3))
+        parts = axes.permute(
+            axes.reshape(x, (n, rows // product(kernel), *kernel, *counts)), (0, 1, 4, 5, 2, 3)
+        )
         summed = windows.add_windows(parts, padded, steps, dilations)
         return windows.pad_spatial(summed, tuple((-p, -p) for p in pads))
 
@@ -186,12 +252,12 @@ def fold(input: Tensor, output_size: Any, kernel_size: Any, dilation: Any = 1, p
 
 
 @creator("pixel_shuffle")
-def pixel_shuffle(input: Tensor, upscale_factor: int) -> Tensor:  # noqa: A002
+def pixel_shuffle(input: Tensor, upscale_factor: int) -> Tensor:
     """(*, C * r * r, H, W) to (*, C, H * r, W * r)."""
     r = upscale_factor
     if input.ndim < 3 or r < 1 or input._shape[-3] % (r * r):
-        raise ShapeError(f"[pixel_shuffle] needs a channel dimension divisible by the square of upscale_factor {r}, got "
-                         f"{tuple(input._shape)}")
+        raise ShapeError("[pixel_shuffle] needs a channel dimension divisible by the square of "
+                         f"upscale_factor {r}, got {tuple(input._shape)}")
 
     def build(x: Node) -> Node:
         *lead, c, h, w = x.shape
@@ -204,7 +270,7 @@ def pixel_shuffle(input: Tensor, upscale_factor: int) -> Tensor:  # noqa: A002
 
 
 @creator("pixel_unshuffle")
-def pixel_unshuffle(input: Tensor, downscale_factor: int) -> Tensor:  # noqa: A002
+def pixel_unshuffle(input: Tensor, downscale_factor: int) -> Tensor:
     """(*, C, H * r, W * r) to (*, C * r * r, H, W)."""
     r = downscale_factor
     if input.ndim < 3 or r < 1 or input._shape[-1] % r or input._shape[-2] % r:
@@ -222,11 +288,11 @@ def pixel_unshuffle(input: Tensor, downscale_factor: int) -> Tensor:  # noqa: A0
 
 
 @creator("channel_shuffle")
-def channel_shuffle(input: Tensor, groups: int) -> Tensor:  # noqa: A002
+def channel_shuffle(input: Tensor, groups: int) -> Tensor:
     """The channels (N, C, ...) of groups interleaved."""
     if input.ndim < 3 or groups < 1 or input._shape[1] % groups:
-        raise ShapeError(f"[channel_shuffle] number of channels must be divisible by groups. Got {tuple(input._shape)} and "
-                         f"{groups} groups")
+        raise ShapeError("[channel_shuffle] number of channels must be divisible by groups. Got "
+                         f"{tuple(input._shape)} and {groups} groups")
 
     def build(x: Node) -> Node:
         n, c, *rest = x.shape

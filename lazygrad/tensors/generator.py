@@ -1,7 +1,7 @@
 """Generator: a seed and a count of the random numbers that it has given; the default one, and its state.
 
-The numbers are a function of (seed, counter): equal on every device, whenever and in whatever order the work is done.
-Seed and count enter kernels as data, so one kernel serves every call.
+The numbers are a function of (seed, counter): equal on every device, whenever and in whatever order the work
+is done. Seed and count enter kernels as data, so one kernel serves every call.
 """
 
 from __future__ import annotations
@@ -14,8 +14,7 @@ from typing import Any
 import numpy as np
 
 from lazygrad import dtype as dtypes
-from lazygrad import ops
-from lazygrad import realize as engine
+from lazygrad import engine, ops
 from lazygrad.errors import ArgumentError, ArgumentTypeError
 from lazygrad.graph import Node
 from lazygrad.tensors.core import Tensor, creator, from_node, to_device_name
@@ -34,7 +33,7 @@ class Generator:
 
     def manual_seed(self, seed: int) -> Generator:
         """Start anew from a seed, an integer of 64 bits (negative ones count from the end)."""
-        if isinstance(seed, float) or not hasattr(seed, "__index__") and not isinstance(seed, Tensor):
+        if isinstance(seed, float) or (not hasattr(seed, "__index__") and not isinstance(seed, Tensor)):
             raise ArgumentTypeError(f"[manual_seed] seed must be an int, not {type(seed).__name__}")
         seed = int(seed)
         if not -(1 << 63) <= seed <= _WORD:
@@ -60,8 +59,8 @@ class Generator:
         """Continue from what get_state gave."""
         values = read(state) if isinstance(state, Tensor) else np.asarray(state)
         if values.dtype != np.uint8 or values.shape != (16,):
-            raise ArgumentTypeError(f"[set_state] expected the uint8 tensor (16,) of get_state, got {values.shape} of "
-                                    f"{values.dtype}")
+            raise ArgumentTypeError("[set_state] expected the uint8 tensor (16,) of get_state, got "
+                                    f"{values.shape} of {values.dtype}")
         self._seed, self._offset = (int(v) for v in values.view("<u8"))
         return self
 

@@ -1,9 +1,9 @@
 """`x[...]` and `x[...] = y` with everything that PyTorch and NumPy take as an index, and reading masks.
 
-Ints, slices, None and ... make views. Integer tensors, lists and arrays gather; masks realize themselves, because the
-shape of the result depends on their values. An index outside its dimension raises OutOfBoundsError at the call: where
-the graph of an index proves its bounds nothing is computed for that, else the index (or, better, the data it comes
-from, once per buffer) is looked at.
+Ints, slices, None and ... make views. Integer tensors, lists and arrays gather; masks realize themselves,
+because the shape of the result depends on their values. An index outside its dimension raises
+OutOfBoundsError at the call: where the graph of an index proves its bounds nothing is computed for that, else
+the index (or, better, the data it comes from, once per buffer) is looked at.
 """
 
 from __future__ import annotations
@@ -24,10 +24,12 @@ from lazygrad.errors import ArgumentError, ArgumentTypeError, DTypeError, OutOfB
 from lazygrad.graph import Node
 from lazygrad.helpers import product
 from lazygrad.realize import download, upload
+from lazygrad.tensors.arithmetic import ne
 from lazygrad.tensors.core import Tensor, apply, from_node, function, method, view_of
-from lazygrad.tensors.movement import selected, sliced, unsqueeze
+from lazygrad.tensors.movement import selected, sliced
 from lazygrad.tensors.promotion import check_operand
 from lazygrad.tensors.realization import realize_cells
+from lazygrad.tensors.shapes import unsqueeze
 from lazygrad.tensors.values import read
 
 # Indices from the host, and checks
@@ -43,7 +45,8 @@ def index_tensor(values: Any, device: str) -> Tensor:
 
 
 def check_index(op: str, index: Tensor, size: int, dim: int, negative: bool = True) -> None:
-    """Raises OutOfBoundsError unless every index lies in [-size, size) ([0, size) where `negative` is not allowed)."""
+    """Raises OutOfBoundsError unless every index lies in [-size, size) ([0, size) where `negative` is not
+    allowed)."""
     if not index._shape.numel() or _is_inside(index.plain_node(), size, negative):
         return
     for node in unmeasured(index.plain_node()):
@@ -54,7 +57,8 @@ def check_index(op: str, index: Tensor, size: int, dim: int, negative: bool = Tr
     lowest = -size if negative else 0
     wrong = values[(values < lowest) | (values >= size)]
     if wrong.size:
-        raise OutOfBoundsError(f"[{op}] index {int(wrong.flat[0])} is out of bounds for dimension {dim} with size {size}")
+        raise OutOfBoundsError(f"[{op}] index {int(wrong.flat[0])} is out of bounds for dimension {dim} with "
+                               f"size {size}")
     _measure(index.plain_node(), values)
 
 
@@ -87,20 +91,21 @@ def _index_item(item: Any, device: str) -> Any:
         return item
     if isinstance(item, Tensor):
         if item._dtype.kind == "float":
-            raise OutOfBoundsError(f"[index] tensors used as indices must be integers or bools, not {item._dtype!r}")
+            raise OutOfBoundsError("[index] tensors used as indices must be integers or bools, not "
+                                   f"{item._dtype!r}")
         if not item.ndim:
             return bool(item) if item._dtype in (dtypes.bool_, dtypes.uint8) else int(item)
         if item.cell.device != device:
             item = item.to(device)
-        return item != 0 if item._dtype is dtypes.uint8 else item
+        return ne(item, 0) if item._dtype is dtypes.uint8 else item
     if isinstance(item, np.bool_):
         return bool(item)
     if isinstance(item, np.ndarray | Sequence) and not isinstance(item, str):
         return _index_array(item, device)
     if hasattr(item, "__index__"):
         return item.__index__()
-    raise OutOfBoundsError(f"[index] only integers, slices (`:`), ellipsis (`...`), None and integer or bool tensors, lists "
-                           f"and arrays are valid indices (got {type(item).__name__})")
+    raise OutOfBoundsError("[index] only integers, slices (`:`), ellipsis (`...`), None and integer or bool "
+                           f"tensors, lists and arrays are valid indices (got {type(item).__name__})")
 
 
 def _index_array(item: Any, device: str) -> Any:
@@ -115,7 +120,8 @@ def _index_array(item: Any, device: str) -> Any:
     if values.dtype == np.bool_:
         return bool(values) if not values.ndim else from_node(upload(values, dtypes.bool_, device), device)
     if values.dtype.kind not in "iu":
-        raise OutOfBoundsError(f"[index] arrays used as indices must be integers or bools, not {values.dtype}")
+        raise OutOfBoundsError("[index] arrays used as indices must be integers or bools, not "
+                               f"{values.dtype}")
     return index_tensor(values, device) if values.ndim else int(values)
 
 
@@ -127,9 +133,12 @@ def _taken_axes(item: Any) -> int:
 
 
 def _items(x: Tensor, index: Any) -> list[Any]:
-    """The items of an index, one for each dimension that it uses; ... becomes as many full slices as are missing."""
+    """The items of an index, one for each dimension that it uses; ... becomes as many full slices as are
+    missing."""
     if not isinstance(index, tuple):
-        is_tuple = isinstance(index, list) and any(i is None or i is Ellipsis or isinstance(i, slice) for i in index)
+        is_tuple = isinstance(index, list) and any(
+            i is None or i is Ellipsis or isinstance(i, slice) for i in index
+        )
         index = tuple(index) if is_tuple else (index,)
     items = [_index_item(i, x.cell.device) for i in index]
     free = x.ndim - sum(map(_taken_axes, items))
@@ -137,7 +146,8 @@ def _items(x: Tensor, index: Any) -> list[Any]:
         if not x.ndim and any(isinstance(i, slice) for i in items):
             raise OutOfBoundsError("[index] slice() cannot be applied to a 0-dim tensor.")
         if not x.ndim and len(items) == 1 and isinstance(items[0], int):
-            raise OutOfBoundsError("[index] invalid index of a 0-dim tensor. Use `tensor.item()` to convert it to a number")
+            raise OutOfBoundsError("[index] invalid index of a 0-dim tensor. Use `tensor.item()` to convert "
+                                   "it to a number")
         raise OutOfBoundsError(f"[index] too many indices for tensor of dimension {x.ndim}: {x.ndim - free}")
     result: list[Any] = []
     for item in items:
@@ -166,7 +176,8 @@ def _basic(x: Tensor, index: Any) -> tuple[Tensor, dict[int, Tensor]]:
         else:
             size = view._shape[axis]
             if not -size <= item < size:
-                raise OutOfBoundsError(f"[index] index {item} is out of bounds for dimension {axis} with size {size}")
+                raise OutOfBoundsError(f"[index] index {item} is out of bounds for dimension {axis} with "
+                                       f"size {size}")
             view = selected(view, axis, item % size)
     return view, advanced
 
@@ -182,8 +193,11 @@ def _slice(x: Tensor, axis: int, item: slice) -> Tensor:
     return x if (begin, end, step) == (0, x._shape[axis], 1) else sliced(x, axis, begin, end, step)
 
 
-def _plan(op: str, x: Tensor, advanced: dict[int, Tensor]) -> tuple[list[int], list[Tensor | None], list[Tensor]]:
-    """How x's dimensions merge (each mask flattens those it covers), the index of each merged one, all indices."""
+def _plan(
+    op: str, x: Tensor, advanced: dict[int, Tensor]
+) -> tuple[list[int], list[Tensor | None], list[Tensor]]:
+    """How x's dimensions merge (each mask flattens those it covers), the index of each merged one, all
+    indices."""
     counts: list[int] = []
     indices: list[Tensor | None] = []
     axis = 0
@@ -194,8 +208,9 @@ def _plan(op: str, x: Tensor, advanced: dict[int, Tensor]) -> tuple[list[int], l
             covered = index.ndim
             for i, (have, want) in enumerate(zip(index._shape, x._shape[axis:axis + covered], strict=True)):
                 if have != want:
-                    raise OutOfBoundsError(f"[{op}] The shape of the mask {list(index._shape)} at index {i} does not match "
-                                           f"the shape of the indexed tensor {list(x._shape)} at index {axis + i}")
+                    raise OutOfBoundsError(f"[{op}] The shape of the mask {list(index._shape)} at index {i} "
+                                           "does not match the shape of the indexed tensor "
+                                           f"{list(x._shape)} at index {axis + i}")
             index = mask_places(index)
         elif index is not None:
             check_index(op, index, x._shape[axis], axis)
@@ -212,7 +227,8 @@ def _filled(indices: list[Tensor | None], nodes: Sequence[Node]) -> list[Node | 
 
 @method("__getitem__")
 def getitem(x: Tensor, index: Any) -> Tensor:
-    """`x[index]`: a view for ints, slices, None and ...; a copy where tensors, lists, arrays or masks take part.
+    """`x[index]`: a view for ints, slices, None and ...; a copy where tensors, lists, arrays or masks take
+    part.
 
     Raises OutOfBoundsError for an index outside its dimension, whatever it is made of.
     """
@@ -233,8 +249,8 @@ def getitem(x: Tensor, index: Any) -> Tensor:
 def number_node(op: str, value: Any, dtype: DType) -> Node:
     """A Python number as a 0-d constant. Raises DTypeError where an integer type cannot hold it."""
     if isinstance(value, int) and dtype.is_integer and not dtype.min <= value <= dtype.max:
-        raise DTypeError(f"[{op}] value {value} cannot be converted to {dtype!r} without overflow: it holds {dtype.min} "
-                         f"to {dtype.max}")
+        raise DTypeError(f"[{op}] value {value} cannot be converted to {dtype!r} without overflow: it holds "
+                         f"{dtype.min} to {dtype.max}")
     if isinstance(value, float) and dtype.kind != "float":
         return ops.cast(ops.const(value, dtypes.float64), arg=dtype)
     return ops.const(value, dtype)
@@ -243,7 +259,8 @@ def number_node(op: str, value: Any, dtype: DType) -> Node:
 def _as_value(op: str, value: Any, x: Tensor) -> Any:
     """What is assigned: a tensor on x's device, or a number."""
     if isinstance(value, list | tuple):
-        raise ArgumentTypeError(f"[{op}] can't assign a {type(value).__name__} to a tensor: make it a tensor first")
+        raise ArgumentTypeError(f"[{op}] can't assign a {type(value).__name__} to a tensor: make it a tensor "
+                                "first")
     value = check_operand(op, value)
     if isinstance(value, Tensor) and value.cell.device != x.cell.device and value.ndim:
         value = value.to(x.device)
@@ -269,9 +286,16 @@ def setitem(x: Tensor, index: Any, value: Any) -> None:
     if advanced:
         _put("setitem", view, advanced, value, "set")
     elif isinstance(value, Tensor):
-        view.write(apply("setitem", lambda n: _fitted("setitem", n, view._dtype, view._shape), value), "setitem")
+        if value._history is view._history and value.plain_node() is view.plain_node():
+            return  # `x[i] += 1` ends by assigning to a part what it is already
+        view.write(
+            apply("setitem", lambda n: _fitted("setitem", n, view._dtype, view._shape), value), "setitem"
+        )
     else:
-        view.write(_fitted("setitem", number_node("setitem", value, view._dtype), view._dtype, view._shape), "setitem")
+        view.write(
+            _fitted("setitem", number_node("setitem", value, view._dtype), view._dtype, view._shape),
+            "setitem",
+        )
 
 
 def _put(op: str, x: Tensor, advanced: dict[int, Tensor], value: Any, mode: str) -> None:
@@ -285,7 +309,11 @@ def _put(op: str, x: Tensor, advanced: dict[int, Tensor], value: Any, mode: str)
 
         def choose(node: Node, condition: Node, *rest: Node) -> Node:
             condition = axes.reshape(condition, condition.shape + (1,) * (x.ndim - axis - mask.ndim))
-            return ops.where(axes.broadcast(condition, node.shape), _fitted(op, value_node(rest), x._dtype, node.shape), node)
+            return ops.where(
+                axes.broadcast(condition, node.shape),
+                _fitted(op, value_node(rest), x._dtype, node.shape),
+                node,
+            )
 
         x.write(apply(op, choose, x, mask, *values), op)
         return
@@ -308,7 +336,9 @@ def _needs_no_places(x: Tensor, advanced: dict[int, Tensor], value: Any) -> bool
         return True
     behind = tuple(x._shape[axis + mask.ndim:])
     shape = tuple(value._shape)
-    return len(shape) <= len(behind) and all(n in (1, m) for n, m in zip(reversed(shape), reversed(behind), strict=False))
+    return len(shape) <= len(behind) and all(
+        n in (1, m) for n, m in zip(reversed(shape), reversed(behind), strict=False)
+    )
 
 
 def _indices_of(op: str, x: Tensor, indices: Any) -> dict[int, Tensor]:
@@ -322,7 +352,8 @@ def _indices_of(op: str, x: Tensor, indices: Any) -> dict[int, Tensor]:
             raise ArgumentTypeError(f"[{op}] indices must be tensors, not {type(item).__name__}")
         if item is not None:
             if item._dtype.kind == "float":
-                raise OutOfBoundsError(f"[{op}] tensors used as indices must be integers or bools, not {item._dtype!r}")
+                raise OutOfBoundsError(f"[{op}] tensors used as indices must be integers or bools, not "
+                                       f"{item._dtype!r}")
             advanced[axis] = item
         axis += item.ndim if item is not None and item._dtype is dtypes.bool_ else 1
     if axis > x.ndim:
@@ -332,17 +363,18 @@ def _indices_of(op: str, x: Tensor, indices: Any) -> dict[int, Tensor]:
 
 @method("index_put_")
 def index_put_(x: Tensor, indices: Any, values: Any, accumulate: bool = False) -> Tensor:
-    """x[indices] = values for a tuple of index tensors; with `accumulate` values are added, repeated places too."""
+    """x[indices] = values for a tuple of index tensors; with `accumulate` values are added, repeated places
+    too."""
     values = _as_value("index_put_", values, x)
     if isinstance(values, Tensor) and values._dtype is not x._dtype:
-        raise DTypeError(f"[index_put_] Index put requires the source and destination dtypes match, got {x._dtype!r} for "
-                         f"the destination and {values._dtype!r} for the source.")
+        raise DTypeError("[index_put_] Index put requires the source and destination dtypes match, got "
+                         f"{x._dtype!r} for the destination and {values._dtype!r} for the source.")
     _put("index_put_", x, _indices_of("index_put_", x, indices), values, "add" if accumulate else "set")
     return x
 
 
 @function("index_put")
-def index_put(input: Tensor, indices: Any, values: Any, accumulate: bool = False) -> Tensor:  # noqa: A002
+def index_put(input: Tensor, indices: Any, values: Any, accumulate: bool = False) -> Tensor:
     """A copy of input with values put at a tuple of index tensors."""
     return index_put_(input.clone(), indices, values, accumulate)
 
@@ -351,14 +383,18 @@ def index_put(input: Tensor, indices: Any, values: Any, accumulate: bool = False
 
 
 @function("nonzero", "argwhere")
-def nonzero(input: Tensor, *, as_tuple: bool = False) -> Any:  # noqa: A002
-    """The indices of elements that are not 0: int64 (count, ndim), or one (count,) per dimension as a tuple. Realizes."""
+def nonzero(input: Tensor, *, as_tuple: bool = False) -> Any:
+    """The indices of elements that are not 0: int64 (count, ndim), or one (count,) per dimension as a tuple.
+    Realizes."""
     if as_tuple and not input.ndim:
-        input = input.reshape(1)  # noqa: A001
-    mask = input if input._dtype is dtypes.bool_ else input != 0
+        input = input.reshape(1)
+    mask = input if input._dtype is dtypes.bool_ else ne(input, 0)
     flat = mask_places(mask)
     if as_tuple:
-        return tuple(apply("nonzero", lambda n, a=axis: _coordinate(n, input._shape, a), flat) for axis in range(input.ndim))
+        return tuple(
+            apply("nonzero", lambda n, a=axis: _coordinate(n, input._shape, a), flat)
+            for axis in range(input.ndim)
+        )
 
     def build(node: Node) -> Node:
         columns = [axes.insert_axis(_coordinate(node, input._shape, axis), 1) for axis in range(input.ndim)]
@@ -374,19 +410,20 @@ def _coordinate(flat: Node, shape: Sequence[int], axis: int) -> Node:
 
 
 @function("masked_select")
-def masked_select(input: Tensor, mask: Tensor) -> Tensor:  # noqa: A002
+def masked_select(input: Tensor, mask: Tensor) -> Tensor:
     """The elements of input, broadcast with the mask, where the mask holds: (count,). Realizes the mask."""
     if mask._dtype is not dtypes.bool_:
         raise DTypeError(f"[masked_select] expected BoolTensor for mask, got {mask._dtype!r}")
     shape = axes.broadcast_shape("masked_select", input._shape, mask._shape)
     if mask._shape != input._shape or not shape:
-        input, mask = (v.expand(shape).reshape(shape or (1,)) for v in (input, mask))  # noqa: A001
+        input, mask = (v.expand(shape).reshape(shape or (1,)) for v in (input, mask))
     return getitem(input, mask)
 
 
 @function("masked_scatter")
-def masked_scatter(input: Tensor, mask: Tensor, source: Tensor) -> Tensor:  # noqa: A002
-    """input with the elements of source, in order, where the mask holds. Raises ShapeError where source has too few."""
+def masked_scatter(input: Tensor, mask: Tensor, source: Tensor) -> Tensor:
+    """input with the elements of source, in order, where the mask holds. Raises ShapeError where source has
+    too few."""
     op = "masked_scatter"
     if mask._dtype is not dtypes.bool_ or input._dtype is not source._dtype:
         raise DTypeError(f"[{op}] needs a bool mask and a source of the input's dtype, got {mask._dtype!r}, "
@@ -397,7 +434,8 @@ def masked_scatter(input: Tensor, mask: Tensor, source: Tensor) -> Tensor:  # no
     if have < count:
         wanted = int(mask.expand(shape).sum())
         if have < wanted:
-            raise ShapeError(f"[{op}] Number of elements of source < number of ones in mask: {have} < {wanted}")
+            raise ShapeError(f"[{op}] Number of elements of source < number of ones in mask: {have} < "
+                             f"{wanted}")
     if not have:
         return input.expand(shape).clone()
 
@@ -416,5 +454,6 @@ def masked_scatter(input: Tensor, mask: Tensor, source: Tensor) -> Tensor:  # no
 def masked_scatter_(x: Tensor, mask: Tensor, source: Tensor) -> Tensor:
     """`masked_scatter`, stored in the tensor itself."""
     if axes.broadcast_shape("masked_scatter_", x._shape, mask._shape) != x._shape:
-        raise ShapeError(f"[masked_scatter_] mask {tuple(mask._shape)} does not broadcast to {tuple(x._shape)}")
+        raise ShapeError(f"[masked_scatter_] mask {tuple(mask._shape)} does not broadcast to "
+                         f"{tuple(x._shape)}")
     return x.write(masked_scatter(x, mask, source), "masked_scatter_")

@@ -1,4 +1,5 @@
-"""Putting tensors together, repeating them, and matrices with a pattern: cat, stack, repeat, tril, diag, meshgrid, ..."""
+"""Putting tensors together, repeating them, and matrices with a pattern: cat, stack, repeat, tril, diag,
+meshgrid, ..."""
 
 from __future__ import annotations
 
@@ -17,10 +18,11 @@ from lazygrad.graph import Node
 from lazygrad.tensors.arithmetic import with_in_place
 from lazygrad.tensors.axes import axis_of, sizes_of
 from lazygrad.tensors.core import Tensor, apply, creator, from_node, function, method, to_device_name
-from lazygrad.tensors.indexing import check_index, index_tensor
+from lazygrad.tensors.indexing import check_index, getitem, index_tensor
 from lazygrad.tensors.lookup import index_select
-from lazygrad.tensors.movement import atleast_1d, atleast_2d, atleast_3d, tensor_split, unsqueeze
+from lazygrad.tensors.movement import atleast_1d, atleast_2d, atleast_3d, tensor_split
 from lazygrad.tensors.movement import diagonal as diagonal_view
+from lazygrad.tensors.shapes import unsqueeze
 from lazygrad.tensors.values import read
 
 # Joining
@@ -44,7 +46,8 @@ def _store_out(op: str, out: Tensor | None, result: Tensor) -> Tensor:
 
 @creator("cat", "concat", "concatenate")
 def cat(tensors: Any, dim: int = 0, *, axis: int | None = None, out: Tensor | None = None) -> Tensor:
-    """Tensors one after the other along a dimension; types promote. Raises ShapeError where other sizes differ."""
+    """Tensors one after the other along a dimension; types promote. Raises ShapeError where other sizes
+    differ."""
     given = _tensors("cat", tensors)
     dim = dim if axis is None else axis
     dtype = given[0]._dtype
@@ -52,19 +55,21 @@ def cat(tensors: Any, dim: int = 0, *, axis: int | None = None, out: Tensor | No
         dtype = dtype if t._dtype is dtype else dtypes.promote(dtype, t._dtype)
     if any(not t.ndim for t in given):
         place = next(i for i, t in enumerate(given) if not t.ndim)
-        raise ShapeError(f"[cat] zero-dimensional tensor (at position {place}) cannot be concatenated; use stack")
+        raise ShapeError(f"[cat] zero-dimensional tensor (at position {place}) cannot be concatenated; use "
+                         "stack")
     # a tensor of shape (0,) fits everything, as it always has in PyTorch
     kept = [t for t in given if t._shape != (0,)] or given[:1]
     first = kept[0]
     along = axis_of("cat", dim, first.ndim)
     for i, t in enumerate(kept):
         if t.ndim != first.ndim:
-            raise ShapeError(f"[cat] Tensors must have same number of dimensions: got {first.ndim} and {t.ndim}, "
-                             f"{tuple(first._shape)} and {tuple(t._shape)}")
+            raise ShapeError(f"[cat] Tensors must have same number of dimensions: got {first.ndim} and "
+                             f"{t.ndim}, {tuple(first._shape)} and {tuple(t._shape)}")
         for d, (a, b) in enumerate(zip(first._shape, t._shape, strict=True)):
             if a != b and d != along:
-                raise ShapeError(f"[cat] Sizes of tensors must match except in dimension {along}. Expected size {a} but "
-                                 f"got size {b} for tensor number {i} in the list: {tuple(first._shape)} and "
+                raise ShapeError(f"[cat] Sizes of tensors must match except in dimension {along}. Expected "
+                                 f"size {a} but got size "
+                                 f"{b} for tensor number {i} in the list: {tuple(first._shape)} and "
                                  f"{tuple(t._shape)}")
 
     def build(*nodes: Node) -> Node:
@@ -81,12 +86,14 @@ def stack(tensors: Any, dim: int = 0, *, out: Tensor | None = None) -> Tensor:
     along = axis_of("stack", dim, given[0].ndim + 1)
     for i, t in enumerate(given):
         if t._shape != given[0]._shape:
-            raise ShapeError(f"[stack] stack expects each tensor to be equal size, but got {list(given[0]._shape)} at "
-                             f"entry 0 and {list(t._shape)} at entry {i}")
+            raise ShapeError("[stack] stack expects each tensor to be equal size, but got "
+                             f"{list(given[0]._shape)} at entry 0 and {list(t._shape)} at entry {i}")
     return _store_out("stack", out, cat([unsqueeze(t, along) for t in given], along))
 
 
-def _stacker(name: str, *aliases: str, prepare: Callable[[Tensor], Tensor], dim: Callable[[Tensor], int], doc: str) -> None:
+def _stacker(
+    name: str, *aliases: str, prepare: Callable[[Tensor], Tensor], dim: Callable[[Tensor], int], doc: str
+) -> None:
     def stacked(tensors: Any, *, out: Tensor | None = None) -> Tensor:
         given = [prepare(t) for t in _tensors(name, tensors)]
         return _store_out(name, out, cat(given, dim(given[0])))
@@ -95,18 +102,22 @@ def _stacker(name: str, *aliases: str, prepare: Callable[[Tensor], Tensor], dim:
     creator(name, *aliases)(stacked)
 
 
-_stacker("hstack", prepare=atleast_1d, dim=lambda x: 0 if x.ndim == 1 else 1, doc="Tensors side by side: along dim 1.")
-_stacker("vstack", "row_stack", prepare=atleast_2d, dim=lambda x: 0, doc="Tensors below each other: along dim 0.")
+_stacker("hstack", prepare=atleast_1d, dim=lambda x: 0 if x.ndim == 1 else 1, doc="Tensors side by side: "
+                                                                                  "along dim 1.")
+_stacker("vstack", "row_stack", prepare=atleast_2d, dim=lambda x: 0, doc="Tensors below each other: along "
+                                                                         "dim 0.")
 _stacker("dstack", prepare=atleast_3d, dim=lambda x: 2, doc="Tensors behind each other: along dim 2.")
 _stacker("column_stack", prepare=lambda x: x.reshape(-1, 1) if x.ndim < 2 else x, dim=lambda x: 1,
          doc="Vectors as columns, matrices side by side.")
 
 
 def _axis_split(name: str, least: int, dim: Callable[[int], int]) -> None:
-    def pieces(input: Tensor, indices_or_sections: Any) -> tuple[Tensor, ...]:  # noqa: A002
-        """Pieces along one dimension: views. Raises ShapeError where a number of sections does not divide its size."""
+    def pieces(input: Tensor, indices_or_sections: Any) -> tuple[Tensor, ...]:
+        """Pieces along one dimension: views. Raises ShapeError where a number of sections does not divide its
+        size."""
         if input.ndim < least:
-            raise ShapeError(f"[{name}] requires a tensor with at least {least} dimension(s), but got {input.ndim}")
+            raise ShapeError(f"[{name}] requires a tensor with at least {least} dimension(s), but got "
+                             f"{input.ndim}")
         axis = dim(input.ndim)
         if isinstance(indices_or_sections, int) and input._shape[axis] % max(indices_or_sections, 1):
             raise ShapeError(f"[{name}] dimension {axis} of size {input._shape[axis]} is not divisible by "
@@ -125,7 +136,7 @@ _axis_split("dsplit", 3, lambda ndim: 2)
 
 
 @function("tile")
-def tile(input: Tensor, *dims: Any) -> Tensor:  # noqa: A002
+def tile(input: Tensor, *dims: Any) -> Tensor:
     """The tensor laid out dims[i] times along each dimension; missing counts are 1."""
     counts = sizes_of("tile", dims)
     return repeat(input, (1,) * (input.ndim - len(counts)) + counts)
@@ -136,8 +147,8 @@ def repeat(x: Tensor, *sizes: Any) -> Tensor:
     """The tensor laid out sizes[i] times along each dimension; as many counts as dimensions, or more."""
     counts = sizes_of("repeat", sizes)
     if len(counts) < x.ndim:
-        raise ShapeError(f"[repeat] Number of dimensions of repeat dims ({len(counts)}) can not be smaller than number of "
-                         f"dimensions of tensor ({x.ndim})")
+        raise ShapeError(f"[repeat] Number of dimensions of repeat dims ({len(counts)}) can not be smaller "
+                         f"than number of dimensions of tensor ({x.ndim})")
     if any(n < 0 for n in counts):
         raise ShapeError(f"[repeat] repeats must be at least 0, got {counts}")
 
@@ -151,10 +162,10 @@ def repeat(x: Tensor, *sizes: Any) -> Tensor:
 
 
 @function("repeat_interleave")
-def repeat_interleave(input: Tensor, repeats: Any = None, dim: int | None = None, *,  # noqa: A002
+def repeat_interleave(input: Tensor, repeats: Any = None, dim: int | None = None, *,
                       output_size: int | None = None) -> Tensor:
-    """Every slice along dim (the flattened tensor without one) repeats[i] times in a row. A tensor of repeats is
-    realized, as the size depends on it. With repeats alone: which index each repetition has."""
+    """Every slice along dim (the flattened tensor without one) repeats[i] times in a row. A tensor of repeats
+    is realized, as the size depends on it. With repeats alone: which index each repetition has."""
     op = "repeat_interleave"
     if repeats is None:
         return repeat_interleave(from_node(ops.iota(input._shape[0]), input.cell.device), input, 0)
@@ -176,8 +187,8 @@ def repeat_interleave(input: Tensor, repeats: Any = None, dim: int | None = None
     if not isinstance(repeats, Tensor):
         repeats = index_tensor(repeats, x.cell.device)
     if repeats.ndim != 1 or repeats._shape[0] != x._shape[axis] or not repeats._dtype.is_integer:
-        raise ShapeError(f"[{op}] repeats must be integers of shape ({x._shape[axis]},), the size of dim {axis}, got "
-                         f"{tuple(repeats._shape)} of {repeats._dtype!r}")
+        raise ShapeError(f"[{op}] repeats must be integers of shape ({x._shape[axis]},), the size of dim "
+                         f"{axis}, got {tuple(repeats._shape)} of {repeats._dtype!r}")
     counts = read(repeats)
     if (counts < 0).any():
         raise ShapeError(f"[{op}] repeats can not be negative: {int(counts.min())}")
@@ -185,8 +196,9 @@ def repeat_interleave(input: Tensor, repeats: Any = None, dim: int | None = None
 
 
 @function("roll")
-def roll(input: Tensor, shifts: Any, dims: Any = None) -> Tensor:  # noqa: A002
-    """The elements moved along dims (of the flattened tensor without any); what leaves one end enters the other."""
+def roll(input: Tensor, shifts: Any, dims: Any = None) -> Tensor:
+    """The elements moved along dims (of the flattened tensor without any); what leaves one end enters the
+    other."""
     if dims is None or dims == ():
         return roll(input.reshape(-1), shifts, 0).reshape(tuple(input._shape))
     shifts, dims = ([v] if isinstance(v, int) else list(v) for v in (shifts, dims))
@@ -199,21 +211,24 @@ def roll(input: Tensor, shifts: Any, dims: Any = None) -> Tensor:  # noqa: A002
             size = node.shape[axis] if node.ndim else 0
             cut = size - shift % size if size else 0
             if cut not in (0, size):
-                node = ops.cat(axes.shrink_axis(node, axis, cut, size), axes.shrink_axis(node, axis, 0, cut), arg=axis)
+                node = ops.cat(
+                    axes.shrink_axis(node, axis, cut, size), axes.shrink_axis(node, axis, 0, cut), arg=axis
+                )
         return node
 
     return apply("roll", build, input)
 
 
 @function("rot90")
-def rot90(input: Tensor, k: int = 1, dims: Sequence[int] = (0, 1)) -> Tensor:  # noqa: A002
+def rot90(input: Tensor, k: int = 1, dims: Sequence[int] = (0, 1)) -> Tensor:
     """The plane of two dimensions turned by k quarters, from the first towards the second."""
     if len(dims) != 2 or input.ndim < 2:
-        raise ShapeError(f"[rot90] expected two rotation dims and a tensor of two dimensions or more, got {tuple(dims)} "
-                         f"and {tuple(input._shape)}")
+        raise ShapeError("[rot90] expected two rotation dims and a tensor of two dimensions or more, got "
+                         f"{tuple(dims)} and {tuple(input._shape)}")
     a, b = (axis_of("rot90", d, input.ndim) for d in dims)
     if a == b:
-        raise ShapeError(f"[rot90] expected rotation dims to be different, but got dim0 = {dims[0]} and dim1 = {dims[1]}")
+        raise ShapeError(f"[rot90] expected rotation dims to be different, but got dim0 = {dims[0]} and dim1 "
+                         f"= {dims[1]}")
     reversed_axes = ((), (b,), (a, b), (a,))[k % 4]
     order = [{a: b, b: a}.get(i, i) if k % 2 else i for i in range(input.ndim)]
     return apply("rot90", lambda x: axes.permute(ops.flip(x, arg=reversed_axes), order), input)
@@ -224,7 +239,8 @@ def rot90(input: Tensor, k: int = 1, dims: Sequence[int] = (0, 1)) -> Tensor:  #
 
 @creator("meshgrid")
 def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Tensor, ...]:
-    """The coordinates of a grid from its 1-d axes; indexing "xy" exchanges the first two dimensions. Views."""
+    """The coordinates of a grid from its 1-d axes; indexing "xy" exchanges the first two dimensions.
+    Views."""
     given = list(tensors[0]) if len(tensors) == 1 and not isinstance(tensors[0], Tensor) else list(tensors)
     if indexing not in ("ij", "xy"):
         raise ArgumentError(f"[meshgrid] indexing must be 'ij' or 'xy', got {indexing!r}")
@@ -249,15 +265,20 @@ def cartesian_prod(*tensors: Tensor) -> Tensor:
 
 
 @function("combinations")
-def combinations(input: Tensor, r: int = 2, with_replacement: bool = False) -> Tensor:  # noqa: A002
+def combinations(input: Tensor, r: int = 2, with_replacement: bool = False) -> Tensor:
     """All choices of r elements of a 1-d tensor, in order, one a row."""
     if input.ndim != 1 or r < 0:
-        raise ShapeError(f"[combinations] expected a 1D tensor and r of at least 0, got {tuple(input._shape)} and {r}")
+        raise ShapeError("[combinations] expected a 1D tensor and r of at least 0, got "
+                         f"{tuple(input._shape)} and {r}")
     choose = itertools.combinations_with_replacement if with_replacement else itertools.combinations
     rows = list(choose(range(input._shape[0]), r))
     if not r or not rows:
-        return apply("combinations", lambda x: ops.const(0, x.dtype, (len(rows) if r else 0, r)[:2 if r else 1]), input)
-    return input[index_tensor(rows, input.cell.device)]
+        return apply(
+            "combinations",
+            lambda x: ops.const(0, x.dtype, (len(rows) if r else 0, r)[: 2 if r else 1]),
+            input,
+        )
+    return getitem(input, index_tensor(rows, input.cell.device))
 
 
 # Triangles and diagonals
@@ -276,21 +297,25 @@ def _triangle(op: str, x: Tensor, build: Callable[[Node, Node], Node], offset: i
 
 
 @with_in_place("tril")
-def tril(input: Tensor, diagonal: int = 0) -> Tensor:  # noqa: A002
+def tril(input: Tensor, diagonal: int = 0) -> Tensor:
     """The matrix on and below a diagonal, 0 above."""
     return _triangle("tril", input, lambda below, x: ops.where(below, x, axes.full(0, x)), diagonal)
 
 
 @with_in_place("triu")
-def triu(input: Tensor, diagonal: int = 0) -> Tensor:  # noqa: A002
+def triu(input: Tensor, diagonal: int = 0) -> Tensor:
     """The matrix on and above a diagonal, 0 below."""
     return _triangle("triu", input, lambda below, x: ops.where(below, axes.full(0, x), x), diagonal - 1)
 
 
 def _triangle_indices(name: str, lower: bool) -> None:
-    def indices(row: int, col: int, offset: int = 0, *, dtype: DType = dtypes.int64, device: Any = None) -> Tensor:
+    def indices(
+        row: int, col: int, offset: int = 0, *, dtype: DType = dtypes.int64, device: Any = None
+    ) -> Tensor:
         """The row and column numbers (2, count) of a triangle's elements, row by row."""
-        pairs = [(i, j) for i in range(row) for j in range(col) if (j - i <= offset if lower else j - i >= offset)]
+        pairs = [
+            (i, j) for i in range(row) for j in range(col) if (j - i <= offset if lower else j - i >= offset)
+        ]
         found = index_tensor(list(zip(*pairs, strict=True)) if pairs else [[], []], to_device_name(device))
         return found if dtype is dtypes.int64 else found.to(dtype)
 
@@ -303,7 +328,7 @@ _triangle_indices("triu_indices", False)
 
 
 @function("diag_embed")
-def diag_embed(input: Tensor, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Tensor:  # noqa: A002
+def diag_embed(input: Tensor, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Tensor:
     """Square matrices with the last dimension of input on a diagonal, and 0 elsewhere."""
     if not input.ndim:
         raise ShapeError("[diag_embed] needs a tensor of one dimension or more")
@@ -320,7 +345,7 @@ def diag_embed(input: Tensor, offset: int = 0, dim1: int = -2, dim2: int = -1) -
         rows, columns = axes.places(shape, x.ndim - 1), axes.places(shape, x.ndim)
         on = ops.eq(ops.sub(columns, rows), axes.full(offset, rows))
         matrix = ops.where(on, wide, axes.full(0, wide))
-        order = [i for i in range(x.ndim - 1)]
+        order = list(range(x.ndim - 1))
         for place, source in sorted(((a, x.ndim - 1), (b, x.ndim))):
             order.insert(place, source)
         return axes.permute(matrix, order)
@@ -329,7 +354,7 @@ def diag_embed(input: Tensor, offset: int = 0, dim1: int = -2, dim2: int = -1) -
 
 
 @function("diag")
-def diag(input: Tensor, diagonal: int = 0) -> Tensor:  # noqa: A002
+def diag(input: Tensor, diagonal: int = 0) -> Tensor:
     """A matrix with a vector on a diagonal, or a matrix's diagonal as a vector."""
     if input.ndim not in (1, 2):
         raise ShapeError(f"[diag] Supports 1D or 2D tensors. Got {input.ndim}D")
@@ -337,7 +362,7 @@ def diag(input: Tensor, diagonal: int = 0) -> Tensor:  # noqa: A002
 
 
 @function("diagflat")
-def diagflat(input: Tensor, offset: int = 0) -> Tensor:  # noqa: A002
+def diagflat(input: Tensor, offset: int = 0) -> Tensor:
     """A matrix with all elements of input on a diagonal."""
     return diag_embed(input.reshape(-1), offset)
 
@@ -347,7 +372,8 @@ def block_diag(*tensors: Tensor) -> Tensor:
     """Matrices along the diagonal of one matrix, 0 elsewhere."""
     blocks = [atleast_2d(t) for t in tensors]
     if any(t.ndim > 2 for t in blocks):
-        raise ShapeError(f"[block_diag] Input tensors must have 2 or fewer dimensions, got {[t.ndim for t in tensors]}")
+        raise ShapeError("[block_diag] Input tensors must have 2 or fewer dimensions, got "
+                         f"{[t.ndim for t in tensors]}")
     width = sum(t._shape[1] for t in blocks)
     rows, begin = [], 0
     for t in blocks:
@@ -359,15 +385,16 @@ def block_diag(*tensors: Tensor) -> Tensor:
 
 @creator("one_hot")
 def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
-    """int64 (*, num_classes): 1 at the class that tensor names, 0 elsewhere. -1 finds the number of classes: it
-    realizes."""
+    """int64 (*, num_classes): 1 at the class that tensor names, 0 elsewhere. -1 finds the number of classes:
+    it realizes."""
     if tensor._dtype is not dtypes.int64:
-        raise DTypeError(f"[one_hot] one_hot is only applicable to index tensor of type int64, got {tensor._dtype!r}")
+        raise DTypeError("[one_hot] one_hot is only applicable to index tensor of type int64, got "
+                         f"{tensor._dtype!r}")
     if num_classes == -1:
         if not tensor._shape.numel():
             raise ShapeError("[one_hot] Can not infer total number of classes from empty tensor.")
         num_classes = int(read(tensor).max()) + 1
-    if num_classes < 1 and tensor._shape.numel() == 0 or num_classes < 0:
+    if (num_classes < 1 and tensor._shape.numel() == 0) or num_classes < 0:
         raise ArgumentError(f"[one_hot] num_classes should be positive, got {num_classes}")
     check_index("one_hot", tensor, num_classes, tensor.ndim, negative=False)
 

@@ -9,7 +9,7 @@ from lazygrad import ops
 from lazygrad.compositions import axes, contraction
 from lazygrad.errors import ArgumentError, ArgumentTypeError, DTypeError, ShapeError
 from lazygrad.graph import Node
-from lazygrad.tensors.arithmetic import in_place, require_tensor, store
+from lazygrad.tensors.arithmetic import add, in_place, mul, require_tensor, store, sub
 from lazygrad.tensors.axes import axis_of
 from lazygrad.tensors.core import Tensor, apply, creator, function, method
 from lazygrad.tensors.promotion import result_type
@@ -26,7 +26,7 @@ def _out(out: Tensor | None, result: Tensor) -> Tensor:
 
 
 @function("matmul")
-def matmul(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:  # noqa: A002
+def matmul(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The matrix product of the last two dimensions, others broadcast; 1-d tensors are vectors.
 
     Raises ShapeError where inner sizes differ, DTypeError for different types.
@@ -51,7 +51,7 @@ def _matmul_in_place(x: Tensor, other: Tensor) -> Tensor:
 
 
 def _product(name: str, ranks: tuple[int, int], doc: str) -> None:
-    def product(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:  # noqa: A002
+    def product(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
         _ranks(name, ranks, input, other)
         if name == "bmm" and input._shape[0] != other._shape[0]:
             raise ShapeError(f"[bmm] {tuple(input._shape)} @ {tuple(other._shape)}: batch sizes differ, "
@@ -70,21 +70,21 @@ _product("vdot", (1, 1), "The sum of products of two vectors.")
 
 
 @function("inner")
-def inner(input: Tensor, other: Tensor) -> Tensor:  # noqa: A002
+def inner(input: Tensor, other: Tensor) -> Tensor:
     """The sums of products over the last dimensions: (*a, k) and (*b, k) to (*a, *b)."""
     if not input.ndim or not other.ndim:
-        return input * other
+        return mul(input, other)
     if input._shape[-1] != other._shape[-1]:
-        raise ShapeError(f"[inner] {tuple(input._shape)} and {tuple(other._shape)}: the size of the last dimension must "
-                         f"match, got {input._shape[-1]} and {other._shape[-1]}")
+        raise ShapeError(f"[inner] {tuple(input._shape)} and {tuple(other._shape)}: the size of the last "
+                         f"dimension must match, got {input._shape[-1]} and {other._shape[-1]}")
     return apply("inner", lambda x, y: contraction.tensordot(x, y, (-1,), (-1,)), input, other)
 
 
 @function("outer", "ger")
-def outer(input: Tensor, vec2: Tensor) -> Tensor:  # noqa: A002
+def outer(input: Tensor, vec2: Tensor) -> Tensor:
     """All products of two vectors' elements: (n, m)."""
     _ranks("outer", (1, 1), input, vec2)
-    return input.reshape(-1, 1) * vec2
+    return mul(input.reshape(-1, 1), vec2)
 
 
 @function("chain_matmul")
@@ -99,7 +99,8 @@ def chain_matmul(*matrices: Tensor) -> Tensor:
 def _scaled_sum(op: str, x: Tensor, product: Tensor, beta: Any, alpha: Any) -> Tensor:
     """beta * x + alpha * product; x counts not at all, NaN or not, where beta is 0."""
     if x._dtype is not product._dtype:
-        raise DTypeError(f"[{op}] expected input and product to have one dtype, got {x._dtype!r} and {product._dtype!r}")
+        raise DTypeError(f"[{op}] expected input and product to have one dtype, got {x._dtype!r} and "
+                         f"{product._dtype!r}")
     shape = tuple(product._shape)
 
     def build(a: Node, p: Node) -> Node:
@@ -113,7 +114,7 @@ def _scaled_sum(op: str, x: Tensor, product: Tensor, beta: Any, alpha: Any) -> T
 
 
 def _added(name: str, ranks: tuple[int, int], batches_summed: bool = False) -> None:
-    def added(input: Tensor, first: Tensor, second: Tensor, *, beta: Any = 1, alpha: Any = 1,  # noqa: A002
+    def added(input: Tensor, first: Tensor, second: Tensor, *, beta: Any = 1, alpha: Any = 1,
               out: Tensor | None = None) -> Tensor:
         """beta * input + alpha * (first @ second)."""
         _ranks(name, ranks, first, second)
@@ -134,15 +135,16 @@ _added("addbmm", (3, 3), batches_summed=True)
 
 
 @function("addr")
-def addr(input: Tensor, vec1: Tensor, vec2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:  # noqa: A002
+def addr(input: Tensor, vec1: Tensor, vec2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
     """beta * input + alpha * outer(vec1, vec2)."""
     return _scaled_sum("addr", input, outer(vec1, vec2), beta, alpha)
 
 
 @creator("einsum")
 def einsum(equation: Any, *operands: Any) -> Tensor:
-    """Sums of products by named axes: einsum("bij,bjk->bik", x, y). Repeated letters take diagonals, `...` broadcasts,
-    a missing output is the letters that appear once, in order. The form einsum(x, [0, 1], y, [1, 2], [0, 2]) works too.
+    """Sums of products by named axes: einsum("bij,bjk->bik", x, y). Repeated letters take diagonals, `...`
+    broadcasts, a missing output is the letters that appear once, in order. The form einsum(x, [0, 1], y, [1,
+    2], [0, 2]) works too.
     """
     if not isinstance(equation, str):
         equation, operands = _equation_of_lists((equation, *operands))
@@ -163,7 +165,8 @@ def _equation_of_lists(given: tuple[Any, ...]) -> tuple[str, tuple[Any, ...]]:
 
     def text(subscripts: Any) -> str:
         if any(s is not Ellipsis and not 0 <= s < len(_LETTERS) for s in subscripts):
-            raise ArgumentError(f"[einsum] subscripts must be in the range [0, {len(_LETTERS)}), got {list(subscripts)}")
+            raise ArgumentError(f"[einsum] subscripts must be in the range [0, {len(_LETTERS)}), got "
+                                f"{list(subscripts)}")
         return "".join("..." if s is Ellipsis else _LETTERS[s] for s in subscripts)
 
     equation = ",".join(map(text, pairs[1::2]))
@@ -172,20 +175,21 @@ def _equation_of_lists(given: tuple[Any, ...]) -> tuple[str, tuple[Any, ...]]:
 
 @creator("tensordot")
 def tensordot(a: Tensor, b: Tensor, dims: Any = 2) -> Tensor:
-    """Sums of products over pairs of dimensions: the last `dims` of a with the first of b, or two lists of dimensions."""
+    """Sums of products over pairs of dimensions: the last `dims` of a with the first of b, or two lists of
+    dimensions."""
     if isinstance(dims, Tensor):
         dims = dims.tolist()
     if isinstance(dims, int):
         if dims < 0 or dims > min(a.ndim, b.ndim):
-            raise ShapeError(f"[tensordot] dims={dims} needs tensors of at least as many dimensions: {tuple(a._shape)} and "
-                             f"{tuple(b._shape)}")
+            raise ShapeError(f"[tensordot] dims={dims} needs tensors of at least as many dimensions: "
+                             f"{tuple(a._shape)} and {tuple(b._shape)}")
         dims = (range(a.ndim - dims, a.ndim), range(dims))
     left, right = ([d] if isinstance(d, int) else list(d) for d in dims)
     return apply("tensordot", lambda x, y: contraction.tensordot(x, y, left, right), a, b)
 
 
 @creator("linear")
-def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:  # noqa: A002
+def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """input (..., in) times weight (out, in) transposed, plus bias (out): (..., out)."""
     return apply("linear", contraction.linear, input, weight, *([] if bias is None else [bias]))
 
@@ -197,14 +201,14 @@ def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None
 
 
 @function("trace")
-def trace(input: Tensor) -> Tensor:  # noqa: A002
+def trace(input: Tensor) -> Tensor:
     """The sum of a matrix's diagonal; integers sum in int64."""
     _ranks("trace", (2,), input)
     return input.diagonal().sum()
 
 
 @function("kron")
-def kron(input: Tensor, other: Tensor) -> Tensor:  # noqa: A002
+def kron(input: Tensor, other: Tensor) -> Tensor:
     """The Kronecker product: every element of input times all of other, as blocks."""
     dtype = result_type(input, other)
     rank = max(input.ndim, other.ndim)
@@ -221,11 +225,14 @@ def kron(input: Tensor, other: Tensor) -> Tensor:  # noqa: A002
 
 
 @creator("cdist")
-def cdist(x1: Tensor, x2: Tensor, p: float = 2.0, compute_mode: str = "use_mm_for_euclid_dist_if_necessary") -> Tensor:
+def cdist(
+    x1: Tensor, x2: Tensor, p: float = 2.0, compute_mode: str = "use_mm_for_euclid_dist_if_necessary"
+) -> Tensor:
     """The p-norms of differences between all rows: (..., n, d) and (..., m, d) to (..., n, m)."""
     op = "cdist"
     if x1.ndim < 2 or x2.ndim < 2 or x1._shape[-1] != x2._shape[-1]:
-        raise ShapeError(f"[{op}] needs two tensors of rows of one length, got {tuple(x1._shape)} and {tuple(x2._shape)}")
+        raise ShapeError(f"[{op}] needs two tensors of rows of one length, got {tuple(x1._shape)} and "
+                         f"{tuple(x2._shape)}")
     if p < 0:
         raise ArgumentError(f"[{op}] only supports non-negative p values, got {p}")
     batch = axes.broadcast_shape(op, tuple(x1._shape[:-2]), tuple(x2._shape[:-2]))
@@ -260,14 +267,16 @@ def _norm_of(d: Node, p: float) -> Node:
 
 
 @creator("pairwise_distance")
-def pairwise_distance(x1: Tensor, x2: Tensor, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False) -> Tensor:
-    """The p-norm of x1 - x2 + eps over the last dimension."""
-    result = apply("pairwise_distance", lambda d: _norm_of(d, p), x1 - x2 + eps)
+def pairwise_distance(
+    x1: Tensor, x2: Tensor, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False
+) -> Tensor:
+    """The p-norm of add(sub(x1, x2), eps) over the last dimension."""
+    result = apply("pairwise_distance", lambda d: _norm_of(d, p), add(sub(x1, x2), eps))
     return result.unsqueeze(-1) if keepdim else result
 
 
 @function("matrix_power")
-def matrix_power(input: Tensor, n: int) -> Tensor:  # noqa: A002
+def matrix_power(input: Tensor, n: int) -> Tensor:
     """A square matrix times itself n times, n of at least 0, by repeated squaring."""
     if input.ndim < 2 or input._shape[-1] != input._shape[-2]:
         raise ShapeError(f"[matrix_power] must be batches of square matrices, got {tuple(input._shape)}")

@@ -29,7 +29,8 @@ def _check_integer(op: str, index: Any) -> None:
     if not isinstance(index, Tensor):
         raise ArgumentTypeError(f"[{op}] index must be a Tensor, not {type(index).__name__}")
     if index._dtype.kind in ("float", "bool"):
-        raise DTypeError(f"[{op}] Expected dtype int32/int64 for index, got {index._dtype!r}; convert it with .long()")
+        raise DTypeError(f"[{op}] Expected dtype int32/int64 for index, got {index._dtype!r}; convert it "
+                         "with .long()")
 
 
 def _check_along(op: str, x: Tensor, dim: Any, index: Tensor, source: Tensor | None = None) -> int:
@@ -47,14 +48,16 @@ def _check_along(op: str, x: Tensor, dim: Any, index: Tensor, source: Tensor | N
         for i, (n, limit) in enumerate(zip(index._shape, other._shape, strict=False)):
             if n > limit and (what == "src" or i != axis):
                 raise ShapeError(f"[{op}] Expected index {list(index._shape)} to be no larger than {what} "
-                                 f"{list(other._shape)}" + ("" if what == "src" else f" apart from dimension {axis}"))
+                                 f"{list(other._shape)}" + ("" if what == "src" else " apart from dimension "
+                                                                                     f"{axis}"))
     check_index(op, index, x._shape[axis] if x.ndim else 1, axis, negative=False)
     return axis
 
 
 @function("gather")
-def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False) -> Tensor:  # noqa: A002
-    """input[..., index[..., j, ...], ...]: the shape of index, which is no larger than input but along dim."""
+def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False) -> Tensor:
+    """input[..., index[..., j, ...], ...]: the shape of index, which is no larger than input but along
+    dim."""
     axis = _check_along("gather", input, dim, index)
     if not index._shape.numel():
         return apply("gather", lambda x: ops.const(0, x.dtype, tuple(index._shape)), input)
@@ -62,15 +65,15 @@ def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False)
 
 
 @function("take_along_dim")
-def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Tensor:  # noqa: A002
+def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Tensor:
     """Like gather, after input and indices are broadcast together along the other dimensions."""
     op = "take_along_dim"
     _check_integer(op, indices)
     if dim is None:
         return gather(input.reshape(-1), 0, indices.reshape(-1))
     if input.ndim != indices.ndim:
-        raise ShapeError(f"[{op}] input and indices should have the same number of dimensions, but got {input.ndim} "
-                         f"dimensions for input, and {indices.ndim} dimensions for indices")
+        raise ShapeError(f"[{op}] input and indices should have the same number of dimensions, but got "
+                         f"{input.ndim} dimensions for input, and {indices.ndim} dimensions for indices")
     axis = axis_of(op, dim, input.ndim)
     rest = [axes.broadcast_shape(op, (1,) * (i == axis) or (a,), (1,) * (i == axis) or (b,))[0]
             for i, (a, b) in enumerate(zip(input._shape, indices._shape, strict=True))]
@@ -81,26 +84,38 @@ def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Te
 _SCATTER_REDUCE = {None: "set", "add": "add", "multiply": "multiply"}
 
 
-def _written(op: str, input: Tensor, dim: int, index: Tensor, src: Any, mode: str) -> Tensor:  # noqa: A002
+def _written(op: str, input: Tensor, dim: int, index: Tensor, src: Any, mode: str) -> Tensor:
     source = src if isinstance(src, Tensor) and (src.ndim or not index.ndim) else None
     axis = _check_along(op, input, dim, index, source)
     if isinstance(src, Tensor) and src._dtype is not input._dtype:
-        raise DTypeError(f"[{op}] Expected self.dtype to be equal to src.dtype, got {input._dtype!r} and {src._dtype!r}")
+        raise DTypeError(f"[{op}] Expected self.dtype to be equal to src.dtype, got {input._dtype!r} and "
+                         f"{src._dtype!r}")
     if not index._shape.numel():
         return input.clone()
     shape = tuple(index._shape)
     if isinstance(src, Tensor):
         return apply(op, lambda x, i, s: places.put_along(
             op, x, i, s if source is not None else axes.broadcast(s, shape), axis, mode), input, index, src)
-    return apply(op, lambda x, i: places.put_along(
-        op, x, i, axes.expand(axes.reshape(number_node(op, src, x.dtype), (1,) * len(shape)), shape), axis, mode), input, index)
+    return apply(
+        op,
+        lambda x, i: places.put_along(
+            op,
+            x,
+            i,
+            axes.expand(axes.reshape(number_node(op, src, x.dtype), (1,) * len(shape)), shape),
+            axis,
+            mode,
+        ),
+        input,
+        index,
+    )
 
 
 @_with_in_place("scatter")
-def scatter(input: Tensor, dim: int, index: Tensor, src: Any = None, *, value: Any = None,  # noqa: A002
+def scatter(input: Tensor, dim: int, index: Tensor, src: Any = None, *, value: Any = None,
             reduce: str | None = None) -> Tensor:
-    """input with src[..., j, ...] (a tensor or number) written to [..., index[..., j, ...], ...]; reduce "add" or
-    "multiply" combines it with what is there."""
+    """input with src[..., j, ...] (a tensor or number) written to [..., index[..., j, ...], ...]; reduce
+    "add" or "multiply" combines it with what is there."""
     if reduce not in _SCATTER_REDUCE:
         raise ArgumentError(f"[scatter] reduce argument must be either add or multiply, got {reduce!r}")
     src = value if src is None else src
@@ -110,24 +125,28 @@ def scatter(input: Tensor, dim: int, index: Tensor, src: Any = None, *, value: A
 
 
 @_with_in_place("scatter_add")
-def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:  # noqa: A002
+def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
     """input with src[..., j, ...] added at [..., index[..., j, ...], ...]."""
     return _written("scatter_add", input, dim, index, src, "add")
 
 
 @_with_in_place("scatter_reduce")
-def scatter_reduce(input: Tensor, dim: int, index: Tensor, src: Tensor, reduce: str, *,  # noqa: A002
+def scatter_reduce(input: Tensor, dim: int, index: Tensor, src: Tensor, reduce: str, *,
                    include_self: bool = True) -> Tensor:
     """src folded by "sum", "prod", "mean", "amax" or "amin" into the places that index names."""
     op = "scatter_reduce"
     if reduce not in places.REDUCTIONS:
-        raise ArgumentError(f"[{op}] reduce argument must be one of {', '.join(places.REDUCTIONS)}, got {reduce!r}")
+        raise ArgumentError(f"[{op}] reduce argument must be one of {', '.join(places.REDUCTIONS)}, got "
+                            f"{reduce!r}")
     axis = _check_along(op, input, dim, index, src)
     if src._dtype is not input._dtype:
-        raise DTypeError(f"[{op}] Expected self.dtype to be equal to src.dtype, got {input._dtype!r} and {src._dtype!r}")
+        raise DTypeError(f"[{op}] Expected self.dtype to be equal to src.dtype, got {input._dtype!r} and "
+                         f"{src._dtype!r}")
     if not index._shape.numel():
         return input.clone()
-    return apply(op, lambda x, i, s: places.reduce_along(op, x, i, s, axis, reduce, include_self), input, index, src)
+    return apply(
+        op, lambda x, i, s: places.reduce_along(op, x, i, s, axis, reduce, include_self), input, index, src
+    )
 
 
 # A 1-d index along one dimension
@@ -143,7 +162,7 @@ def _check_row_index(op: str, x: Tensor, dim: Any, index: Tensor, negative: bool
 
 
 @function("index_select")
-def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:  # noqa: A002
+def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
     """The slices of input along dim that a 1-d index names: a copy."""
     axis, index = _check_row_index("index_select", input, dim, index, negative=False)
 
@@ -157,15 +176,16 @@ def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:  # noqa: A00
 
 def _check_rows(op: str, x: Tensor, axis: int, index: Tensor, source: Tensor) -> None:
     if source._dtype is not x._dtype:
-        raise DTypeError(f"[{op}] self and source expected to have the same dtype, got {x._dtype!r} and {source._dtype!r}")
+        raise DTypeError(f"[{op}] self and source expected to have the same dtype, got {x._dtype!r} and "
+                         f"{source._dtype!r}")
     want = tuple(index._shape[0] if i == axis else n for i, n in enumerate(x._shape))
     if tuple(source._shape) != want and (x.ndim or source._shape.numel() != 1):
-        raise ShapeError(f"[{op}] source {tuple(source._shape)} does not fit: index of {index._shape[0]} elements along "
-                         f"dim {axis} of {tuple(x._shape)} needs {want}")
+        raise ShapeError(f"[{op}] source {tuple(source._shape)} does not fit: index of {index._shape[0]} "
+                         f"elements along dim {axis} of {tuple(x._shape)} needs {want}")
 
 
 @_with_in_place("index_add")
-def index_add(input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: Any = 1) -> Tensor:  # noqa: A002
+def index_add(input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: Any = 1) -> Tensor:
     """input with alpha times the slices of source added to those that a 1-d index names."""
     axis, index = _check_row_index("index_add", input, dim, index, negative=False)
     _check_rows("index_add", input, axis, index, source)
@@ -178,20 +198,27 @@ def index_add(input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: 
 
 
 @_with_in_place("index_copy")
-def index_copy(input: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor:  # noqa: A002
+def index_copy(input: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor:
     """input with the slices that a 1-d index names replaced by those of source."""
     axis, index = _check_row_index("index_copy", input, dim, index, negative=False)
     _check_rows("index_copy", input, axis, index, source)
-    return apply("index_copy", lambda x, i, s: places.put_axis("index_copy", x, axis, i, s, "set"), input, index, source)
+    return apply(
+        "index_copy",
+        lambda x, i, s: places.put_axis("index_copy", x, axis, i, s, "set"),
+        input,
+        index,
+        source,
+    )
 
 
 @_with_in_place("index_fill")
-def index_fill(input: Tensor, dim: int, index: Tensor, value: Any) -> Tensor:  # noqa: A002
+def index_fill(input: Tensor, dim: int, index: Tensor, value: Any) -> Tensor:
     """input with the slices that a 1-d index names filled with a number or a 0-d tensor."""
     op = "index_fill"
     axis, index = _check_row_index(op, input, dim, index, negative=True)
     if isinstance(value, Tensor) and value.ndim:
-        raise ShapeError(f"[{op}] only supports a 0-dimensional value tensor, but got tensor with {value.ndim} dimension(s).")
+        raise ShapeError(f"[{op}] only supports a 0-dimensional value tensor, but got tensor with "
+                         f"{value.ndim} dimension(s).")
 
     def build(x: Node, i: Node, *rest: Node) -> Node:
         filling = axes.cast(rest[0], x.dtype) if rest else number_node(op, value, x.dtype)
@@ -204,7 +231,7 @@ def index_fill(input: Tensor, dim: int, index: Tensor, value: Any) -> Tensor:  #
 
 
 @_with_in_place("index_reduce")
-def index_reduce(input: Tensor, dim: int, index: Tensor, source: Tensor, reduce: str, *,  # noqa: A002
+def index_reduce(input: Tensor, dim: int, index: Tensor, source: Tensor, reduce: str, *,
                  include_self: bool = True) -> Tensor:
     """The slices of source folded by "prod", "mean", "amax" or "amin" into those that a 1-d index names."""
     op = "index_reduce"
@@ -224,8 +251,9 @@ def index_reduce(input: Tensor, dim: int, index: Tensor, source: Tensor, reduce:
 
 
 @function("take")
-def take(input: Tensor, index: Tensor) -> Tensor:  # noqa: A002
-    """The elements of the flattened input at index: the shape of index. Negative indices count from the end."""
+def take(input: Tensor, index: Tensor) -> Tensor:
+    """The elements of the flattened input at index: the shape of index. Negative indices count from the
+    end."""
     _check_integer("take", index)
     count = input._shape.numel()
     check_index("take", index, count, 0)
@@ -233,7 +261,7 @@ def take(input: Tensor, index: Tensor) -> Tensor:  # noqa: A002
 
 
 @_with_in_place("put")
-def put(input: Tensor, index: Tensor, source: Tensor, accumulate: bool = False) -> Tensor:  # noqa: A002
+def put(input: Tensor, index: Tensor, source: Tensor, accumulate: bool = False) -> Tensor:
     """input with the elements of source written (or added) at flat places."""
     _check_integer("put", index)
     count = input._shape.numel()
@@ -253,8 +281,8 @@ def put(input: Tensor, index: Tensor, source: Tensor, accumulate: bool = False) 
 @creator("embedding")
 def embedding(weight: Tensor, indices: Tensor, padding_idx: int = -1, scale_grad_by_freq: bool = False,
               sparse: bool = False) -> Tensor:
-    """The rows of weight (n, ...) that indices name: (*indices.shape, ...). Rows of `padding_idx` (where not negative)
-    get no gradient. Only the rows that are named are read."""
+    """The rows of weight (n, ...) that indices name: (*indices.shape, ...). Rows of `padding_idx` (where not
+    negative) get no gradient. Only the rows that are named are read."""
     op = "embedding"
     _check_integer(op, indices)
     check_index(op, indices, weight._shape[0], 0, negative=False)
@@ -264,7 +292,9 @@ def embedding(weight: Tensor, indices: Tensor, padding_idx: int = -1, scale_grad
         if padding_idx < 0:
             return taken
         is_padding = ops.eq(i, axes.full(padding_idx, i))
-        is_padding = axes.broadcast(axes.reshape(is_padding, i.shape + (1,) * (taken.ndim - i.ndim)), taken.shape)
+        is_padding = axes.broadcast(
+            axes.reshape(is_padding, i.shape + (1,) * (taken.ndim - i.ndim)), taken.shape
+        )
         return ops.surrogate(taken, ops.where(is_padding, axes.full(0, taken), taken))
 
     return apply(op, build, weight, indices)

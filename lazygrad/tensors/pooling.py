@@ -18,32 +18,51 @@ def _settings(op: str, rank: int, kernel_size: Any, stride: Any, padding: Any,
     """kernel, stride (the kernel's where absent), padding, dilation: one entry per spatial axis."""
     kernel = spread_sizes(op, "kernel_size", kernel_size, rank)
     steps = kernel if stride is None or stride == () else spread_sizes(op, "stride", stride, rank)
-    return kernel, steps, spread_sizes(op, "padding", padding, rank, 0), spread_sizes(op, "dilation", dilation, rank)
+    return (
+        kernel,
+        steps,
+        spread_sizes(op, "padding", padding, rank, 0),
+        spread_sizes(op, "dilation", dilation, rank),
+    )
 
 
 def _check_not_empty(op: str, x: Tensor, rank: int) -> bool:
     is_batched = batched(op, x, rank)
     if 0 in x._shape[-rank - 1:]:
-        raise ShapeError(f"[{op}] Expected input with non-zero sizes for its non-batch dimensions, got {tuple(x._shape)}")
+        raise ShapeError(f"[{op}] Expected input with non-zero sizes for its non-batch dimensions, got "
+                         f"{tuple(x._shape)}")
     return is_batched
 
 
 def _both(op: str, build: Callable[[Node], tuple[Node, Node]], x: Tensor, is_batched: bool,
           return_indices: bool) -> Any:
-    values, indices = (apply(op, lambda n, i=i: with_batch(is_batched, n, lambda m: build(m)[i]), x) for i in (0, 1))
+    values, indices = (
+        apply(op, lambda n, i=i: with_batch(is_batched, n, lambda m: build(m)[i]), x) for i in (0, 1)
+    )
     return (values, indices) if return_indices else values
 
 
 def _max_pool(rank: int) -> None:
     op = f"max_pool{rank}d"
 
-    def max_pool(input: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1,  # noqa: A002
-                 ceil_mode: bool = False, return_indices: bool = False) -> Any:
-        """The greatest element of each window of (N, C, ...) or (C, ...); with indices, also its place in the flattened
-        spatial dimensions. NaN wins; the gradient goes to the first maximum."""
-        settings = _settings(op, rank, kernel_size, stride, padding, dilation)
+    def max_pool(
+        input: Tensor,
+        kernel_size: Any,
+        stride: Any = None,
+        padding: Any = 0,
+        dilation: Any = 1,
+        ceil_mode: bool = False,
+        return_indices: bool = False,
+    ) -> Any:
+        """The greatest element of each window of (N, C, ...) or (C, ...); with indices, also its place in the
+        flattened spatial dimensions. NaN wins; the gradient goes to the first maximum."""
+        kernel, steps, pads, dilations = _settings(op, rank, kernel_size, stride, padding, dilation)
         is_batched = _check_not_empty(op, input, rank)
-        return _both(op, lambda x: windows.max_pool(op, x, *settings, ceil_mode), input, is_batched, return_indices)
+
+        def build(x: Node) -> tuple[Node, Node]:
+            return windows.max_pool(op, x, kernel, steps, pads, dilations, ceil_mode)
+
+        return _both(op, build, input, is_batched, return_indices)
 
     def with_indices(*args: Any, **options: Any) -> Any:
         """The same, always with indices."""
@@ -57,11 +76,11 @@ def _max_pool(rank: int) -> None:
 def _average_pool(rank: int) -> None:
     op = f"avg_pool{rank}d"
 
-    def average_pool(input: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0,  # noqa: A002
+    def average_pool(input: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0,
                      ceil_mode: bool = False, count_include_pad: bool = True,
                      divisor_override: int | None = None) -> Tensor:
-        """The mean of each window of (N, C, ...) or (C, ...). Padding counts unless count_include_pad is False;
-        divisor_override replaces the number of elements."""
+        """The mean of each window of (N, C, ...) or (C, ...). Padding counts unless count_include_pad is
+        False; divisor_override replaces the number of elements."""
         kernel, steps, pads, _ = _settings(op, rank, kernel_size, stride, padding)
         is_batched = _check_not_empty(op, input, rank)
         if divisor_override == 0:
@@ -69,7 +88,9 @@ def _average_pool(rank: int) -> None:
 
         def build(x: Node) -> Node:
             axes.require_float(op, x)
-            return windows.average_pool(op, x, kernel, steps, pads, ceil_mode, count_include_pad, divisor_override)
+            return windows.average_pool(
+                op, x, kernel, steps, pads, ceil_mode, count_include_pad, divisor_override
+            )
 
         return apply(op, lambda x: with_batch(is_batched, x, build), input)
 
@@ -80,7 +101,7 @@ def _average_pool(rank: int) -> None:
 def _power_pool(rank: int) -> None:
     op = f"lp_pool{rank}d"
 
-    def power_pool(input: Tensor, norm_type: float, kernel_size: Any, stride: Any = None,  # noqa: A002
+    def power_pool(input: Tensor, norm_type: float, kernel_size: Any, stride: Any = None,
                    ceil_mode: bool = False) -> Tensor:
         """The norm_type-th root of the sum of powers of each window."""
         kernel, steps, pads, ones = _settings(op, rank, kernel_size, stride, 0)
@@ -114,7 +135,7 @@ def _adaptive_sizes(op: str, x: Tensor, rank: int, output_size: Any) -> tuple[in
 def _adaptive_pools(rank: int) -> None:
     average, greatest = f"adaptive_avg_pool{rank}d", f"adaptive_max_pool{rank}d"
 
-    def average_pool(input: Tensor, output_size: Any) -> Tensor:  # noqa: A002
+    def average_pool(input: Tensor, output_size: Any) -> Tensor:
         """The means of windows whose number along each dimension is output_size (None keeps a size)."""
         is_batched = _check_not_empty(average, input, rank)
         out = _adaptive_sizes(average, input, rank, output_size)
@@ -125,7 +146,7 @@ def _adaptive_pools(rank: int) -> None:
 
         return apply(average, lambda x: with_batch(is_batched, x, build), input)
 
-    def max_pool(input: Tensor, output_size: Any, return_indices: bool = False) -> Any:  # noqa: A002
+    def max_pool(input: Tensor, output_size: Any, return_indices: bool = False) -> Any:
         """The maxima of windows whose number along each dimension is output_size (None keeps a size)."""
         is_batched = _check_not_empty(greatest, input, rank)
         out = _adaptive_sizes(greatest, input, rank, output_size)
@@ -146,12 +167,24 @@ for _rank in (1, 2, 3):
 def _unpool(rank: int) -> None:
     op = f"max_unpool{rank}d"
 
-    def unpool(input: Tensor, indices: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0,  # noqa: A002
-               output_size: Any = None) -> Tensor:
+    def unpool(
+        input: Tensor,
+        indices: Tensor,
+        kernel_size: Any,
+        stride: Any = None,
+        padding: Any = 0,
+        output_size: Any = None,
+    ) -> Tensor:
         """The values of a max pooling put back at their indices, 0 elsewhere."""
         kernel, steps, pads, _ = _settings(op, rank, kernel_size, stride, padding)
-        plane = tuple(output_size)[-rank:] if output_size is not None else tuple(
-            (n - 1) * s - 2 * p + k for n, s, p, k in zip(input._shape[-rank:], steps, pads, kernel, strict=True))
+        plane = (
+            tuple(output_size)[-rank:]
+            if output_size is not None
+            else tuple(
+                (n - 1) * s - 2 * p + k
+                for n, s, p, k in zip(input._shape[-rank:], steps, pads, kernel, strict=True)
+            )
+        )
         if input._shape != indices._shape:
             raise ShapeError(f"[{op}] Expected shape of indices to be same as that of the input tensor "
                              f"({tuple(input._shape)}), but got {tuple(indices._shape)}")
@@ -160,7 +193,9 @@ def _unpool(rank: int) -> None:
         for n in plane:
             count *= n
         flat = apply(op, lambda x: ops.const(0, x.dtype, (*lead, count)), input)
-        return flat.scatter(-1, indices.reshape((*lead, -1)), input.reshape((*lead, -1))).reshape((*lead, *plane))
+        return flat.scatter(-1, indices.reshape((*lead, -1)), input.reshape((*lead, -1))).reshape(
+            (*lead, *plane)
+        )
 
     unpool.__name__ = op
     creator(op)(unpool)

@@ -1,4 +1,5 @@
-"""Random numbers: the creators and in-place fillers that draw from a generator. Each takes its next range of counters."""
+"""Random numbers: the creators and in-place fillers that draw from a generator. Each takes its next range of
+counters."""
 
 from __future__ import annotations
 
@@ -52,8 +53,16 @@ def _need_float(op: str, dtype: DType) -> None:
 
 
 def _float_creator(name: str, make: Callable[[Generator | None, Shape, DType], Node], doc: str) -> None:
-    def create(*size: Any, generator: Generator | None = None, out: Tensor | None = None, dtype: DType | None = None,
-               layout: Any = None, device: Any = None, requires_grad: bool = False, pin_memory: bool = False) -> Tensor:
+    def create(
+        *size: Any,
+        generator: Generator | None = None,
+        out: Tensor | None = None,
+        dtype: DType | None = None,
+        layout: Any = None,
+        device: Any = None,
+        requires_grad: bool = False,
+        pin_memory: bool = False,
+    ) -> Tensor:
         shape = _shape(name, size)
         dtype = dtype or (out._dtype if out is not None else get_default_dtype())
         _need_float(name, dtype)
@@ -61,13 +70,24 @@ def _float_creator(name: str, make: Callable[[Generator | None, Shape, DType], N
         made = made if out is None else out.copy_(made)
         return made.requires_grad_() if requires_grad else made
 
-    def create_like(input: Tensor, *, dtype: DType | None = None, layout: Any = None, device: Any = None,  # noqa: A002
-                    generator: Generator | None = None, requires_grad: bool = False, memory_format: Any = None) -> Tensor:
+    def create_like(
+        input: Tensor,
+        *,
+        dtype: DType | None = None,
+        layout: Any = None,
+        device: Any = None,
+        generator: Generator | None = None,
+        requires_grad: bool = False,
+        memory_format: Any = None,
+    ) -> Tensor:
         return create(tuple(input._shape), dtype=dtype or input._dtype, device=device or input.device,
                       generator=generator, requires_grad=requires_grad)
 
     create.__name__, create.__doc__ = name, doc
-    create_like.__name__, create_like.__doc__ = f"{name}_like", f"`{name}` with the shape, dtype and device of input."
+    create_like.__name__, create_like.__doc__ = (
+        f"{name}_like",
+        f"`{name}` with the shape, dtype and device of input.",
+    )
     creator(name)(create)
     creator(f"{name}_like")(create_like)
 
@@ -85,7 +105,8 @@ _float_creator("randn", _normal, "Normal numbers with mean 0 and deviation 1 of 
 
 def _check_range(op: str, low: int, high: int) -> None:
     if low >= high:
-        raise ArgumentError(f"[{op}] random_ expects 'from' to be less than 'to', but got from={low} >= to={high}")
+        raise ArgumentError(f"[{op}] random_ expects 'from' to be less than 'to', but got from={low} >= "
+                            f"to={high}")
 
 
 def _integers(op: str, generator: Generator | None, shape: Shape, low: int, high: int, dtype: DType) -> Node:
@@ -96,9 +117,19 @@ def _integers(op: str, generator: Generator | None, shape: Shape, low: int, high
 
 
 @creator("randint")
-def randint(*args: Any, generator: Generator | None = None, out: Tensor | None = None, dtype: DType | None = None,
-            layout: Any = None, device: Any = None, requires_grad: bool = False, low: int | None = None,
-            high: int | None = None, size: Any = None, pin_memory: bool = False) -> Tensor:
+def randint(
+    *args: Any,
+    generator: Generator | None = None,
+    out: Tensor | None = None,
+    dtype: DType | None = None,
+    layout: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    low: int | None = None,
+    high: int | None = None,
+    size: Any = None,
+    pin_memory: bool = False,
+) -> Tensor:
     """randint(low=0, high, size): integers of [low, high) of a shape; int64 unless told."""
     given = list(args)
     if size is None:
@@ -117,7 +148,7 @@ def randint(*args: Any, generator: Generator | None = None, out: Tensor | None =
 
 
 @creator("randint_like")
-def randint_like(input: Tensor, *bounds: int, dtype: DType | None = None, layout: Any = None,  # noqa: A002
+def randint_like(input: Tensor, *bounds: int, dtype: DType | None = None, layout: Any = None,
                  device: Any = None, requires_grad: bool = False, low: int = 0, high: int | None = None,
                  generator: Generator | None = None) -> Tensor:
     """`randint` with the shape, dtype and device of input."""
@@ -127,8 +158,17 @@ def randint_like(input: Tensor, *bounds: int, dtype: DType | None = None, layout
 
 
 @creator("randperm")
-def randperm(n: int, *, generator: Generator | None = None, out: Tensor | None = None, dtype: DType = dtypes.int64,
-             layout: Any = None, device: Any = None, requires_grad: bool = False, pin_memory: bool = False) -> Tensor:
+def randperm(
+    n: int,
+    *,
+    generator: Generator | None = None,
+    out: Tensor | None = None,
+    dtype: DType = dtypes.int64,
+    layout: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    pin_memory: bool = False,
+) -> Tensor:
     """The integers 0 .. n-1 in random order."""
     if n < 0:
         raise ShapeError(f"[randperm] n must be non-negative, got {n}")
@@ -163,8 +203,8 @@ def normal(mean: Any = 0.0, std: Any = 1.0, size: Any = None, *, generator: Gene
 def _check_probability(op: str, p: Tensor) -> None:
     values = read(p)
     if values.size and not ((values >= 0) & (values <= 1)).all():
-        raise ArgumentError(f"[{op}] expects all probabilities p to satisfy 0 <= p <= 1, got {float(values.min())} to "
-                            f"{float(values.max())}")
+        raise ArgumentError(f"[{op}] expects all probabilities p to satisfy 0 <= p <= 1, got "
+                            f"{float(values.min())} to {float(values.max())}")
 
 
 def _check_number_probability(op: str, p: float) -> None:
@@ -173,9 +213,10 @@ def _check_number_probability(op: str, p: float) -> None:
 
 
 @creator("bernoulli")
-def bernoulli(input: Tensor, p: float | None = None, *, generator: Generator | None = None,  # noqa: A002
+def bernoulli(input: Tensor, p: float | None = None, *, generator: Generator | None = None,
               out: Tensor | None = None) -> Tensor:
-    """1 with the probability that input (or p) says, else 0, in input's dtype. Realizes input, to check it."""
+    """1 with the probability that input (or p) says, else 0, in input's dtype. Realizes input, to check
+    it."""
     if p is not None:
         _check_number_probability("bernoulli", p)
     else:
@@ -199,24 +240,24 @@ def _bernoulli_method(x: Tensor, p: float | None = None, *, generator: Generator
 
 
 @creator("multinomial")
-def multinomial(input: Tensor, num_samples: int, replacement: bool = False, *,  # noqa: A002
+def multinomial(input: Tensor, num_samples: int, replacement: bool = False, *,
                 generator: Generator | None = None, out: Tensor | None = None) -> Tensor:
-    """int64 (..., num_samples): columns drawn with the weights of each row of input (n) or (m, n). Realizes input, to
-    check it. Raises ArgumentError for weights that are negative, not finite or all 0."""
+    """int64 (..., num_samples): columns drawn with the weights of each row of input (n) or (m, n). Realizes
+    input, to check it. Raises ArgumentError for weights that are negative, not finite or all 0."""
     op = "multinomial"
     if input.ndim not in (1, 2) or num_samples < 1:
-        raise ShapeError(f"[{op}] needs 1 or 2 dimensions and at least one sample, got {tuple(input._shape)} and "
-                         f"{num_samples}")
+        raise ShapeError(f"[{op}] needs 1 or 2 dimensions and at least one sample, got {tuple(input._shape)} "
+                         f"and {num_samples}")
     _need_float(op, input._dtype)
     if not replacement and num_samples > input._shape[-1]:
-        raise ShapeError(f"[{op}] cannot sample n_sample > prob_dist.size(-1) samples without replacement: {num_samples} "
-                         f"of {input._shape[-1]}")
+        raise ShapeError(f"[{op}] cannot sample n_sample > prob_dist.size(-1) samples without replacement: "
+                         f"{num_samples} of {input._shape[-1]}")
     values = read(input)
     if not np.isfinite(values).all() or (values < 0).any():
         raise ArgumentError(f"[{op}] probability tensor contains either `inf`, `nan` or element < 0")
     if (values.sum(-1) <= 0).any() or (not replacement and ((values > 0).sum(-1) < num_samples).any()):
-        raise ArgumentError(f"[{op}] invalid multinomial distribution (sum of probabilities <= 0, or fewer non-zero "
-                            f"categories than samples)")
+        raise ArgumentError(f"[{op}] invalid multinomial distribution (sum of probabilities <= 0, or fewer "
+                            f"non-zero categories than samples)")
     work = dtypes.float64 if input._dtype is dtypes.float64 else dtypes.float32
     shape = (*input._shape[:-1], num_samples)
     if replacement:
@@ -252,13 +293,16 @@ def _multinomial_method(x: Tensor, num_samples: int, replacement: bool = False, 
 # In place
 
 
-def _filler(name: str, defaults: tuple[Any, ...], names: tuple[str, ...], build: Callable[..., Node], doc: str) -> None:
+def _filler(
+    name: str, defaults: tuple[Any, ...], names: tuple[str, ...], build: Callable[..., Node], doc: str
+) -> None:
     def fill(x: Tensor, *args: Any, generator: Generator | None = None, **options: Any) -> Tensor:
         settings = dict(zip(names, defaults, strict=True))
         settings.update(zip(names, args, strict=False))
         settings.update({k.rstrip("_"): v for k, v in options.items()})
         if len(args) > len(names) or set(settings) != set(names):
-            raise ArgumentTypeError(f"[{name}] takes {', '.join(names)} and generator, got {args} and {options}")
+            raise ArgumentTypeError(f"[{name}] takes {', '.join(names)} and generator, got {args} and "
+                                    f"{options}")
         _need_float(name, x._dtype)
         return x.write(build(name, generator, tuple(x._shape), x._dtype, *settings.values()), name)
 
@@ -266,13 +310,18 @@ def _filler(name: str, defaults: tuple[Any, ...], names: tuple[str, ...], build:
     method(name)(fill)
 
 
-def _uniform_between(op: str, generator: Generator | None, shape: Shape, dtype: DType, low: float, high: float) -> Node:
+def _uniform_between(
+    op: str, generator: Generator | None, shape: Shape, dtype: DType, low: float, high: float
+) -> Node:
     if low > high:
-        raise ArgumentError(f"[{op}] uniform_ expects to return a [from, to) range, but found from={low} > to={high}")
+        raise ArgumentError(f"[{op}] uniform_ expects to return a [from, to) range, but found from={low} > "
+                            f"to={high}")
     return _scaled(_uniform(generator, shape, dtype), high - low, low)
 
 
-def _normal_around(op: str, generator: Generator | None, shape: Shape, dtype: DType, mean: float, std: float) -> Node:
+def _normal_around(
+    op: str, generator: Generator | None, shape: Shape, dtype: DType, mean: float, std: float
+) -> Node:
     if std < 0:
         raise ArgumentError(f"[{op}] normal_ expects std >= 0.0, but found std={std}")
     return _scaled(_normal(generator, shape, dtype), std, mean)
@@ -294,13 +343,17 @@ def _inside(generator: Generator | None, shape: Shape, dtype: DType) -> Node:
     return ops.add(number, axes.full(2.0**-54 if number.dtype is dtypes.float64 else 2.0**-25, number))
 
 
-def _cauchy(op: str, generator: Generator | None, shape: Shape, dtype: DType, median: float, sigma: float) -> Node:
+def _cauchy(
+    op: str, generator: Generator | None, shape: Shape, dtype: DType, median: float, sigma: float
+) -> Node:
     turn = _inside(generator, shape, dtype)
     angle = ops.mul(ops.sub(turn, axes.full(0.5, turn)), axes.full(math.pi, turn))
     return axes.cast(_scaled(ops.tan(angle), sigma, median), dtype)
 
 
-def _log_normal(op: str, generator: Generator | None, shape: Shape, dtype: DType, mean: float, std: float) -> Node:
+def _log_normal(
+    op: str, generator: Generator | None, shape: Shape, dtype: DType, mean: float, std: float
+) -> Node:
     if std <= 0:
         raise ArgumentError(f"[{op}] log_normal_ expects std > 0.0, but found std={std}")
     return ops.exp(_scaled(_normal(generator, shape, dtype), std, mean))
@@ -316,23 +369,31 @@ def _geometric(op: str, generator: Generator | None, shape: Shape, dtype: DType,
 
 _filler("uniform_", (0.0, 1.0), ("from", "to"), _uniform_between, "Fill with uniform numbers of [from, to).")
 _filler("normal_", (0.0, 1.0), ("mean", "std"), _normal_around, "Fill with normal numbers.")
-_filler("exponential_", (1.0,), ("lambd",), _exponential, "Fill with exponentially distributed numbers of a rate.")
+_filler("exponential_", (1.0,), ("lambd",), _exponential, "Fill with exponentially distributed numbers of a "
+                                                          "rate.")
 _filler("cauchy_", (0.0, 1.0), ("median", "sigma"), _cauchy, "Fill with numbers of Cauchy's distribution.")
-_filler("log_normal_", (1.0, 2.0), ("mean", "std"), _log_normal, "Fill with the exponentials of normal numbers.")
-_filler("geometric_", (0.5,), ("p",), _geometric, "Fill with how many tries of chance p it takes until one succeeds.")
+_filler("log_normal_", (1.0, 2.0), ("mean", "std"), _log_normal, "Fill with the exponentials of normal "
+                                                                 "numbers.")
+_filler("geometric_", (0.5,), ("p",), _geometric, "Fill with how many tries of chance p it takes until one "
+                                                  "succeeds.")
 
 
 @method("random_")
-def random_(x: Tensor, *bounds: int, to: int | None = None, generator: Generator | None = None, **options: int) -> Tensor:
-    """Fill with integers: random_(from, to) of [from, to), random_(to) of [0, to), random_() of all that the dtype
-    holds exactly."""
+def random_(
+    x: Tensor, *bounds: int, to: int | None = None, generator: Generator | None = None, **options: int
+) -> Tensor:
+    """Fill with integers: random_(from, to) of [from, to), random_(to) of [0, to), random_() of all that the
+    dtype holds exactly."""
     dtype = x._dtype
     low, high = bounds if len(bounds) == 2 else (options.get("from", 0), bounds[0] if bounds else to)
     if high is None:
         exact = {dtypes.float16: 11, dtypes.bfloat16: 8, dtypes.float32: 24, dtypes.float64: 53}
         high = 2 ** exact[dtype] + 1 if dtype in exact else int(dtype.max) + 1
     if dtype.kind == "bool":
-        return x.write(axes.cast(_integers("random_", generator, tuple(x._shape), low, high, dtypes.int64), dtype), "random_")
+        return x.write(
+            axes.cast(_integers("random_", generator, tuple(x._shape), low, high, dtypes.int64), dtype),
+            "random_",
+        )
     return x.write(_integers("random_", generator, tuple(x._shape), low, high, dtype), "random_")
 
 
@@ -346,10 +407,15 @@ def bernoulli_(x: Tensor, p: Any = 0.5, *, generator: Generator | None = None) -
     number = _uniform(generator, tuple(x._shape), dtypes.float32)
 
     def build(*given: Node) -> Node:
-        limit = axes.broadcast(axes.cast(given[0], number.dtype), number.shape) if given else axes.full(p, number)
+        limit = (
+            axes.broadcast(axes.cast(given[0], number.dtype), number.shape) if given else axes.full(p, number)
+        )
         return axes.cast(ops.lt(number, limit), x._dtype)
 
-    return x.write(apply("bernoulli_", build, p.detach()).plain_node() if isinstance(p, Tensor) else build(), "bernoulli_")
+    return x.write(
+        apply("bernoulli_", build, p.detach()).plain_node() if isinstance(p, Tensor) else build(),
+        "bernoulli_",
+    )
 
 
 @method("trunc_normal_")
@@ -366,8 +432,9 @@ def trunc_normal_(x: Tensor, mean: float = 0.0, std: float = 1.0, a: float = -2.
 
 
 @creator("poisson")
-def poisson(input: Tensor, generator: Generator | None = None) -> Tensor:  # noqa: A002
-    """Counts of Poisson's distribution with the rates of input, in its dtype. Realizes input, to know how far to count.
+def poisson(input: Tensor, generator: Generator | None = None) -> Tensor:
+    """Counts of Poisson's distribution with the rates of input, in its dtype. Realizes input, to know how far
+    to count.
     """
     op = "poisson"
     _need_float(op, input._dtype)

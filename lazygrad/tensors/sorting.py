@@ -11,6 +11,7 @@ from lazygrad import ops
 from lazygrad.compositions import axes, ordering
 from lazygrad.errors import ArgumentError, AxisError, DTypeError, ShapeError
 from lazygrad.graph import Node
+from lazygrad.tensors.arithmetic import ne
 from lazygrad.tensors.axes import axis_of
 from lazygrad.tensors.core import Tensor, apply, creator, from_node, function, method
 from lazygrad.tensors.indexing import mask_places
@@ -32,27 +33,28 @@ def _pair(op: str, result: Any, build: Any, x: Tensor) -> Any:
 
 
 @function("sort")
-def sort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool = False) -> Any:  # noqa: A002
-    """(values, indices) in ascending or descending order along dim, always stable; NaN counts as the greatest."""
+def sort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool = False) -> Any:
+    """(values, indices) in ascending or descending order along dim, always stable; NaN counts as the
+    greatest."""
     axis = axis_of("sort", dim, input.ndim)
     return _pair("sort", _sort_result, lambda n: ordering.sort(n, axis, descending), input)
 
 
 @function("argsort")
-def argsort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool = False) -> Tensor:  # noqa: A002
+def argsort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool = False) -> Tensor:
     """The int64 indices that sort input along dim."""
     axis = axis_of("argsort", dim, input.ndim)
     return apply("argsort", lambda n: ordering.sort(n, axis, descending)[1], input)
 
 
 @function("msort")
-def msort(input: Tensor) -> Tensor:  # noqa: A002
+def msort(input: Tensor) -> Tensor:
     """input sorted along its first dimension."""
     return sort(input, 0).values
 
 
 @function("topk")
-def topk(input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> Any:  # noqa: A002
+def topk(input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> Any:
     """The k greatest (or least) elements along dim and their indices, in order."""
     axis = axis_of("topk", dim, input.ndim)
     size = input._shape[axis] if input.ndim else 1
@@ -66,12 +68,13 @@ def _squeezed(node: Node, axis: int, keepdim: bool) -> Node:
 
 
 @function("kthvalue")
-def kthvalue(input: Tensor, k: int, dim: int = -1, keepdim: bool = False) -> Any:  # noqa: A002
+def kthvalue(input: Tensor, k: int, dim: int = -1, keepdim: bool = False) -> Any:
     """The k-th least element (from 1) along dim and its index."""
     axis = axis_of("kthvalue", dim, input.ndim)
     size = input._shape[axis] if input.ndim else 1
     if not 1 <= k <= size:
-        raise ShapeError(f"[kthvalue] selected number k out of range for dimension {axis}: {k} of size {size}")
+        raise ShapeError(f"[kthvalue] selected number k out of range for dimension {axis}: {k} of size "
+                         f"{size}")
 
     def build(n: Node) -> tuple[Node, ...]:
         if not n.ndim:
@@ -122,19 +125,19 @@ def _median_of_all(op: str, x: Tensor, skip_nan: bool) -> Tensor:
 
 
 @function("median")
-def median(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:  # noqa: A002
+def median(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
     """The lower median of all elements, or (values, indices) along dim. NaN where there is one."""
     return _median("median", input, dim, keepdim, False)
 
 
 @function("nanmedian")
-def nanmedian(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:  # noqa: A002
+def nanmedian(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
     """The lower median of the elements that are not NaN, of all or along dim."""
     return _median("nanmedian", input, dim, keepdim, True)
 
 
 @function("mode")
-def mode(input: Tensor, dim: int = -1, keepdim: bool = False) -> Any:  # noqa: A002
+def mode(input: Tensor, dim: int = -1, keepdim: bool = False) -> Any:
     """The value that occurs most often along dim (the least of those) and the last index at which it does."""
     axis = axis_of("mode", dim, input.ndim)
     if input.ndim and not input._shape[axis]:
@@ -166,13 +169,17 @@ def mode(input: Tensor, dim: int = -1, keepdim: bool = False) -> Any:  # noqa: A
 _INTERPOLATIONS = ("linear", "lower", "higher", "midpoint", "nearest")
 
 
-def _quantile(op: str, x: Tensor, q: Any, dim: int | None, keepdim: bool, interpolation: str, skip_nan: bool) -> Tensor:
+def _quantile(
+    op: str, x: Tensor, q: Any, dim: int | None, keepdim: bool, interpolation: str, skip_nan: bool
+) -> Tensor:
     if interpolation not in _INTERPOLATIONS:
-        raise ArgumentError(f"[{op}] interpolation must be one of {', '.join(_INTERPOLATIONS)}, got {interpolation!r}")
+        raise ArgumentError(f"[{op}] interpolation must be one of {', '.join(_INTERPOLATIONS)}, got "
+                            f"{interpolation!r}")
     axes.require_float(op, x.plain_node())
     quantiles = read(q) if isinstance(q, Tensor) else np.asarray(float(q))
     if isinstance(q, Tensor) and (q._dtype is not x._dtype or q.ndim > 1):
-        raise DTypeError(f"[{op}] q must be a scalar or 1D tensor of the input's dtype, got {tuple(q._shape)} of {q._dtype!r}")
+        raise DTypeError(f"[{op}] q must be a scalar or 1D tensor of the input's dtype, got "
+                         f"{tuple(q._shape)} of {q._dtype!r}")
     if not ((quantiles >= 0) & (quantiles <= 1)).all():
         raise ArgumentError(f"[{op}] q values must be in the range [0, 1], got {quantiles.tolist()}")
     kept = (1,) * x.ndim if dim is None else None
@@ -187,24 +194,33 @@ def _quantile(op: str, x: Tensor, q: Any, dim: int | None, keepdim: bool, interp
         values, _ = ordering.sort(n, axis, False)
         nans = ordering.nan_count(n, axis)
         count = ops.sub(axes.full(size, nans), nans) if skip_nan else axes.full(size, nans)
-        rank = axes.cast(ops.maximum(ops.sub(count, axes.full(1, count)), axes.full(0, count)), dtypes.float64)
+        rank = axes.cast(
+            ops.maximum(ops.sub(count, axes.full(1, count)), axes.full(0, count)), dtypes.float64
+        )
         rank = ops.mul(rank, axes.full(at, rank))
         if not skip_nan:  # a NaN anywhere is the result: the last in order is one then
             rank = ops.where(ops.lt(axes.full(0, nans), nans), axes.full(size - 1, rank), rank)
         low, high = ops.floor(rank), ops.ceil(rank)
         if interpolation in ("lower", "higher", "nearest"):
             low = high = {"lower": low, "higher": high, "nearest": ops.round_(rank)}[interpolation]
-        weight = axes.cast(axes.full(0.5, rank) if interpolation == "midpoint" else ops.sub(rank, low), n.dtype)
+        weight = axes.cast(
+            axes.full(0.5, rank) if interpolation == "midpoint" else ops.sub(rank, low), n.dtype
+        )
 
         def element(place: Node) -> Node:
-            return ordering.take_along(values, ops.minimum(axes.cast(place, dtypes.int64), axes.full(size - 1, nans)), axis)
+            return ordering.take_along(
+                values, ops.minimum(axes.cast(place, dtypes.int64), axes.full(size - 1, nans)), axis
+            )
 
         a, b = element(low), element(high)
         return a if low is high else ops.add(a, ops.mul(weight, ops.sub(b, a)))
 
     def build(n: Node) -> Node:
         parts = [one(n, float(at)) for at in quantiles.reshape(-1)]
-        parts = [axes.reshape(p, kept) if keepdim and kept is not None else _squeezed(p, axis, keepdim) for p in parts]
+        parts = [
+            axes.reshape(p, kept) if keepdim and kept is not None else _squeezed(p, axis, keepdim)
+            for p in parts
+        ]
         if not quantiles.ndim:
             return parts[0]
         return ops.cat(*(axes.insert_axis(p, 0) for p in parts), arg=0)
@@ -213,14 +229,15 @@ def _quantile(op: str, x: Tensor, q: Any, dim: int | None, keepdim: bool, interp
 
 
 @function("quantile")
-def quantile(input: Tensor, q: Any, dim: int | None = None, keepdim: bool = False, *,  # noqa: A002
+def quantile(input: Tensor, q: Any, dim: int | None = None, keepdim: bool = False, *,
              interpolation: str = "linear") -> Tensor:
-    """The q-th quantiles of all elements or along dim; a 1-d q puts its dimension in front. NaN where there is one."""
+    """The q-th quantiles of all elements or along dim; a 1-d q puts its dimension in front. NaN where there
+    is one."""
     return _quantile("quantile", input, q, dim, keepdim, interpolation, False)
 
 
 @function("nanquantile")
-def nanquantile(input: Tensor, q: Any, dim: int | None = None, keepdim: bool = False, *,  # noqa: A002
+def nanquantile(input: Tensor, q: Any, dim: int | None = None, keepdim: bool = False, *,
                 interpolation: str = "linear") -> Tensor:
     """The q-th quantiles of the elements that are not NaN."""
     return _quantile("nanquantile", input, q, dim, keepdim, interpolation, True)
@@ -230,27 +247,35 @@ def nanquantile(input: Tensor, q: Any, dim: int | None = None, keepdim: bool = F
 
 
 @creator("searchsorted")
-def searchsorted(sorted_sequence: Tensor, input: Any, *, out_int32: bool = False, right: bool = False,  # noqa: A002
-                 side: str | None = None, sorter: Tensor | None = None) -> Tensor:
-    """Where input goes in the ascending innermost rows of sorted_sequence: before equal elements, or after them with
-    right. sorted_sequence is 1-d, or has the leading dimensions of input."""
+def searchsorted(
+    sorted_sequence: Tensor,
+    input: Any,
+    *,
+    out_int32: bool = False,
+    right: bool = False,
+    side: str | None = None,
+    sorter: Tensor | None = None,
+) -> Tensor:
+    """Where input goes in the ascending innermost rows of sorted_sequence: before equal elements, or after
+    them with right. sorted_sequence is 1-d, or has the leading dimensions of input."""
     op = "searchsorted"
     if side not in (None, "left", "right"):
         raise ArgumentError(f"[{op}] side can only be 'left' or 'right' but got {side!r}")
     if side == "left" and right:
-        raise ArgumentError(f"[{op}] side and right can't be set to opposites, got side of left while right was True")
+        raise ArgumentError(f"[{op}] side and right can't be set to opposites, got side of left while right "
+                            "was True")
     right = right or side == "right"
     given = check_operand(op, input)
     values = given if isinstance(given, Tensor) else from_node(
         ops.const(given, sorted_sequence._dtype), sorted_sequence.cell.device)
     if values._dtype is not sorted_sequence._dtype:
-        raise DTypeError(f"[{op}] input value tensor and boundary tensor should have same dtype, but got {values._dtype!r} "
-                         f"and {sorted_sequence._dtype!r}")
+        raise DTypeError(f"[{op}] input value tensor and boundary tensor should have same dtype, but got "
+                         f"{values._dtype!r} and {sorted_sequence._dtype!r}")
     rows = sorted_sequence if sorter is None else sorted_sequence.gather(-1, sorter)
     if not rows.ndim or (rows.ndim > 1 and rows._shape[:-1] != values._shape[:-1]):
-        raise ShapeError(f"[{op}] boundaries tensor should be 1 dimension or the first N-1 dimensions of boundaries tensor "
-                         f"and input value tensor must match, but we got boundaries tensor {tuple(rows._shape)} and input "
-                         f"value tensor {tuple(values._shape)}")
+        raise ShapeError(f"[{op}] boundaries tensor should be 1 dimension or the first N-1 dimensions of "
+                         "boundaries tensor and input value tensor must match, but we got boundaries tensor "
+                         f"{tuple(rows._shape)} and input value tensor {tuple(values._shape)}")
 
     def build(r: Node, v: Node) -> Node:
         flat = axes.reshape(v, (v.size,)) if r.ndim == 1 else v
@@ -261,15 +286,18 @@ def searchsorted(sorted_sequence: Tensor, input: Any, *, out_int32: bool = False
 
 
 @creator("bucketize")
-def bucketize(input: Any, boundaries: Tensor, *, out_int32: bool = False, right: bool = False) -> Tensor:  # noqa: A002
+def bucketize(input: Any, boundaries: Tensor, *, out_int32: bool = False, right: bool = False) -> Tensor:
     """Which bucket between 1-d ascending boundaries each element falls in."""
     if boundaries.ndim != 1:
-        raise ShapeError(f"[bucketize] boundaries tensor must be 1 dimension, but got {tuple(boundaries._shape)}")
+        raise ShapeError("[bucketize] boundaries tensor must be 1 dimension, but got "
+                         f"{tuple(boundaries._shape)}")
     return searchsorted(boundaries, input, out_int32=out_int32, right=right)
 
 
 @method("bucketize")
-def _bucketize_method(x: Tensor, boundaries: Tensor, *, out_int32: bool = False, right: bool = False) -> Tensor:
+def _bucketize_method(
+    x: Tensor, boundaries: Tensor, *, out_int32: bool = False, right: bool = False
+) -> Tensor:
     """Which bucket between boundaries each element falls in."""
     return bucketize(x, boundaries, out_int32=out_int32, right=right)
 
@@ -278,17 +306,18 @@ def _bucketize_method(x: Tensor, boundaries: Tensor, *, out_int32: bool = False,
 
 
 @function("bincount")
-def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -> Tensor:  # noqa: A002
-    """How often each number from 0 on occurs in a 1-d integer tensor, or the sum of its weights. Realizes input."""
+def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -> Tensor:
+    """How often each number from 0 on occurs in a 1-d integer tensor, or the sum of its weights. Realizes
+    input."""
     op = "bincount"
     if input.ndim != 1 or input._dtype.kind in ("float", "bool"):
-        raise ShapeError(f"[{op}] bincount only supports 1-d non-negative integral inputs, got {tuple(input._shape)} of "
-                         f"{input._dtype!r}")
+        raise ShapeError(f"[{op}] bincount only supports 1-d non-negative integral inputs, got "
+                         f"{tuple(input._shape)} of {input._dtype!r}")
     if minlength < 0:
         raise ArgumentError(f"[{op}] minlength should be >= 0, got {minlength}")
     if weights is not None and weights._shape != input._shape:
-        raise ShapeError(f"[{op}] weights should be 1-d and have the same length as input, got {tuple(weights._shape)} for "
-                         f"{tuple(input._shape)}")
+        raise ShapeError(f"[{op}] weights should be 1-d and have the same length as input, got "
+                         f"{tuple(weights._shape)} for {tuple(input._shape)}")
     values = read(input)
     if values.size and values.min() < 0:
         raise ArgumentError(f"[{op}] bincount only supports non-negative inputs, got {int(values.min())}")
@@ -306,8 +335,9 @@ def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -
 
 
 @function("histc")
-def histc(input: Tensor, bins: int = 100, min: Any = 0, max: Any = 0) -> Tensor:  # noqa: A002
-    """How many elements fall in each of `bins` equal intervals of [min, max] (of the data's range where both are equal).
+def histc(input: Tensor, bins: int = 100, min: Any = 0, max: Any = 0) -> Tensor:
+    """How many elements fall in each of `bins` equal intervals of [min, max] (of the data's range where both
+    are equal).
     """
     op = "histc"
     axes.require_float(op, input.plain_node())
@@ -325,10 +355,14 @@ def histc(input: Tensor, bins: int = 100, min: Any = 0, max: Any = 0) -> Tensor:
     def build(x: Node) -> Node:
         x = axes.reshape(x, (x.size,))
         inside = ops.bitand(ops.le(axes.full(low, x), x), ops.le(x, axes.full(high, x)))
-        place = ops.floor(ops.div(ops.mul(ops.sub(x, axes.full(low, x)), axes.full(bins, x)), axes.full(high - low, x)))
+        place = ops.floor(
+            ops.div(ops.mul(ops.sub(x, axes.full(low, x)), axes.full(bins, x)), axes.full(high - low, x))
+        )
         place = axes.cast(ops.where(inside, place, axes.full(0, place)), dtypes.int64)
         place = ops.maximum(ops.minimum(place, axes.full(bins - 1, place)), axes.full(0, place))
-        return ops.scatter(ops.const(0, x.dtype, (bins,)), place, axes.cast(inside, x.dtype), arg=((0,), "add"))
+        return ops.scatter(
+            ops.const(0, x.dtype, (bins,)), place, axes.cast(inside, x.dtype), arg=((0,), "add")
+        )
 
     return apply(op, build, input.detach())
 
@@ -338,14 +372,15 @@ def histc(input: Tensor, bins: int = 100, min: Any = 0, max: Any = 0) -> Tensor:
 
 def _distinct(op: str, x: Tensor, values: Tensor, order: Tensor | None, return_inverse: bool,
               return_counts: bool) -> Any:
-    """Runs of equal neighbours in a 1-d tensor: their values, which run each element of x is in, their lengths."""
+    """Runs of equal neighbours in a 1-d tensor: their values, which run each element of x is in, their
+    lengths."""
     n = values._shape[0]
 
     def begins_node(v: Node) -> Node:
         differ = ops.ne(axes.shrink_axis(v, 0, 0, n - 1), axes.shrink_axis(v, 0, 1, n))
         return axes.pad_axis(differ, 0, 1, 0, True)
 
-    begins = apply(op, begins_node, values.detach()) if n else (values != values)
+    begins = apply(op, begins_node, values.detach()) if n else ne(values, values)
     starts = mask_places(begins)
     results = [values.detach().gather(0, starts)]
     if return_inverse:
@@ -370,10 +405,15 @@ def _distinct(op: str, x: Tensor, values: Tensor, order: Tensor | None, return_i
 
 
 @function("unique")
-def unique(input: Tensor, sorted: bool = True, return_inverse: bool = False, return_counts: bool = False,  # noqa: A002
-           dim: int | None = None) -> Any:
-    """The distinct elements in ascending order (or distinct slices along dim), which of them each element is, and how
-    often each occurs. Realizes input."""
+def unique(
+    input: Tensor,
+    sorted: bool = True,
+    return_inverse: bool = False,
+    return_counts: bool = False,
+    dim: int | None = None,
+) -> Any:
+    """The distinct elements in ascending order (or distinct slices along dim), which of them each element is,
+    and how often each occurs. Realizes input."""
     if dim is not None:
         return _unique_slices(input, axis_of("unique", dim, input.ndim), return_inverse, return_counts)
     values, order = sort(input.reshape(-1), 0)
@@ -383,7 +423,7 @@ def unique(input: Tensor, sorted: bool = True, return_inverse: bool = False, ret
 def _unique_slices(x: Tensor, axis: int, return_inverse: bool, return_counts: bool) -> Any:
     """Distinct slices in the order of their elements, compared from the first on."""
     rows = x.detach().movedim(axis, 0).reshape(x._shape[axis], -1)
-    order = argsort(from_node(ops.const(0, dtypes.int64, (x._shape[axis],)), x.cell.device), 0)
+    order = from_node(ops.iota(x._shape[axis]), x.cell.device)
     for column in range(rows._shape[1] - 1, -1, -1):  # a stable sort by each column, the first one last
         order = order.gather(0, argsort(rows[:, column].gather(0, order), 0))
     arranged = rows.index_select(0, order)
@@ -407,11 +447,12 @@ def _tuple(value: Any) -> tuple[Any, ...]:
 
 
 @function("unique_consecutive")
-def unique_consecutive(input: Tensor, return_inverse: bool = False, return_counts: bool = False,  # noqa: A002
+def unique_consecutive(input: Tensor, return_inverse: bool = False, return_counts: bool = False,
                        dim: int | None = None) -> Any:
     """The first element of every run of equal elements of the flattened tensor. Realizes input."""
     if dim is not None and input.ndim != 1:
-        raise ArgumentError("[unique_consecutive] takes a dim only for 1-d tensors: flatten, or use unique(dim=...)")
+        raise ArgumentError("[unique_consecutive] takes a dim only for 1-d tensors: flatten, or use "
+                            "unique(dim=...)")
     return _distinct("unique_consecutive", input, input.reshape(-1), None, return_inverse, return_counts)
 
 
@@ -420,8 +461,10 @@ def isin(elements: Any, test_elements: Any, *, assume_unique: bool = False, inve
     """Which elements are among test_elements."""
     given = [check_operand("isin", v) for v in (elements, test_elements)]
     tensors = [v for v in given if isinstance(v, Tensor)]
-    x, among = (v if isinstance(v, Tensor) else from_node(ops.const(v, tensors[0]._dtype), tensors[0].cell.device)
-                for v in given)
+    x, among = (
+        v if isinstance(v, Tensor) else from_node(ops.const(v, tensors[0]._dtype), tensors[0].cell.device)
+        for v in given
+    )
     dtype = dtypes.promote(x._dtype, among._dtype)
 
     def build(a: Node, b: Node) -> Node:
