@@ -16,7 +16,8 @@ from lazygrad.codegen.loop_cost import Vectors, cost, lanes_of, stride, values_i
 from lazygrad.codegen.loopnest import If, Let, Load, Loop, LoopNest, Statement, Store, statement_values, walk
 from lazygrad.codegen.transform import collapse, find_loop, interchange, mark, merge_loops, split, split_divisions
 from lazygrad.codegen.transform_cpu import (
-    FREE, accumulators, chunk_reduction, chunk_rows, coalesce, divide, is_transposed, publish, transpose_tiles)
+    FREE, accumulators, chunk_reduction, chunk_rows, coalesce, divide, is_transposed, publish, squares,
+    transpose_tiles)
 from lazygrad.expr import Var
 from lazygrad.helpers import ceil_div, product, round_up
 from lazygrad.source import Target
@@ -29,7 +30,7 @@ BLOCK_BYTES = 16 << 10  # of an array, in one block of a long vector loop
 STREAMED = 4  # rows that are added together before the sums go back to memory
 SMALL = 40.0  # instructions in all turns of a loop that is written out
 LEAST_TILE = 4
-TILES_TOGETHER = 4  # along each side of a square of transposed tiles
+TILES_TOGETHER = 8  # along each side of a square of transposed tiles
 BUSY = 12.0  # instructions in a turn that keep the processor busy without several vectors together
 
 
@@ -364,30 +365,24 @@ def transpose(nest: LoopNest, phase: Phase, target: Target) -> LoopNest | None:
 
 
 def _tiled(nest: LoopNest, outer: str, inner: str, size: int, target: Target) -> LoopNest:
-    """Both loops in blocks of `size`, the blocks' loops innermost. Where there are many tiles, squares of them are
-    visited together, so that a page of memory is touched once for several tiles."""
-    square = size * TILES_TOGETHER
-    if min(find_loop(nest.body, name).var.extent for name in (outer, inner)) >= 4 * square:
-        nest = divide(divide(nest, outer, square), inner, square)
-        return each_phase(nest, lambda part: _tile(part, f"{outer}_i", f"{inner}_i", size, target))
+    """Both loops in blocks of `size`; what is left over runs in plain lanes."""
     nest = divide(divide(nest, outer, size), inner, size)
-    return each_phase(nest, lambda part: _tile(part, f"{outer}_i", f"{inner}_i", size, target))
+    return each_phase(nest, lambda part: _tile(part, outer, inner, size, target))
 
 
 def _tile(nest: LoopNest, outer: str, inner: str, size: int, target: Target) -> LoopNest:
-    """A part whose loops are multiples of a tile becomes tiles; what is left over, smaller tiles or plain lanes."""
+    """A part with whole blocks along both loops becomes tiles. Where there are many, squares of them are visited
+    together, so that a page of memory is touched once for several."""
     phase = phase_of(nest)
-    extents = {loop.var.name: loop.var.extent for loop in phase.chain}
-    if not {outer, inner} <= set(extents):
-        return transpose(nest, phase, target) or run_in_lanes(nest, phase, target)
-    blocks = len(phase.chain) - 2
-    for name in (outer, inner):
+    if not {f"{outer}_i", f"{inner}_i"} <= {loop.var.name for loop in phase.chain}:
+        return run_in_lanes(nest, phase, target)
+    blocks = [f"{outer}_o", f"{inner}_o"]
+    many = min(find_loop(nest.body, name).var.extent for name in blocks) >= 4 * TILES_TOGETHER
+    for name in (*(blocks if many else ()), f"{outer}_i", f"{inner}_i"):
         nest = innermost(nest, phase_of(nest), find_loop(nest.body, name).var)
-    wanted, cycles = workers_wanted(phase_of(nest), target), total_cycles(phase_of(nest).chain[0], target)
-    if extents[outer] > size:
-        nest = split(split(nest, outer, size), inner, size)
-        nest = interchange(nest, f"{outer}_i", f"{inner}_o")
-        outer, inner = f"{outer}_i", f"{inner}_i"
-    shared = [loop.var for loop in phase_of(nest).chain[:blocks]]
-    nest = transpose_tiles(nest, outer, inner, size)
+    wanted, cycles = workers_wanted(phase, target), total_cycles(phase.chain[0], target)
+    nest = transpose_tiles(nest, f"{outer}_i", f"{inner}_i", size)
+    if many:
+        nest = squares(nest, blocks[0], blocks[1], TILES_TOGETHER)
+    shared = [loop.var for loop in phase_of(nest).chain][:len(phase.chain) - 2]
     return spread(nest, shared, wanted, cycles) if wanted > 1 and shared else nest

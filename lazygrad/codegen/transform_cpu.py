@@ -12,8 +12,8 @@ from lazygrad.codegen.loopnest import (
     statement_values, substitute, walk)
 from lazygrad.codegen.transform import Body, noted, rewrite_loop
 from lazygrad.dtype import DType
-from lazygrad.expr import Expr, Quotient, Remainder, Var
-from lazygrad.helpers import product
+from lazygrad.expr import Atom, Expr, Guard, Quotient, Remainder, Var
+from lazygrad.helpers import ceil_div, product
 from lazygrad.ops import OPS
 
 FREE = ("domain", "reduce")  # kinds of loops whose iterations may be reordered
@@ -67,7 +67,7 @@ def merge_pair(loop: Loop) -> Loop | None:
         return None
     both = Var(f"{loop.var.name}_{inner.var.name}", loop.var.extent * inner.var.extent)
     index = expr.var(both.name, both.extent)
-    values = {loop.var: index // inner.var.extent, inner.var: index % inner.var.extent}
+    values: dict[Atom, Expr] = {loop.var: index // inner.var.extent, inner.var: index % inner.var.extent}
     return replace(loop, var=both, body=substitute(inner.body, values))
 
 
@@ -260,6 +260,29 @@ def _mapped(s: Statement, visit: object) -> Statement:
 
 
 # Transposing tiles
+
+
+def squares(nest: LoopNest, outer: str, inner: str, size: int) -> LoopNest:
+    """    for i in 9: for j in 8: f(i, j)  ->  for i_o in 3: for j_o in 2: for i_i in 4: for j_i in 4:
+                                               if 4*i_o + i_i < 9: f(4*i_o + i_i, 4*j_o + j_i)            (size 4)"""
+
+    def change(loop: Loop) -> Body:
+        below = loop.body[0]
+        assert isinstance(below, Loop) and below.var.name == inner and len(loop.body) == 1, (outer, inner)
+        variables: list[tuple[Var, Var]] = []
+        values: dict[Atom, Expr] = {}
+        guards: list[Guard] = []
+        for var in (loop.var, below.var):
+            block, within = Var(f"{var.name}_o", ceil_div(var.extent, size)), Var(f"{var.name}_i", size)
+            values[var] = _at(block) * size + _at(within)
+            guards += [g for g in (Guard(values[var], 0, var.extent),) if not g.always]
+            variables.append((block, within))
+        body = substitute(below.body, values)
+        body = (If(tuple(guards), body),) if guards else body
+        (i, i_in), (j, j_in) = variables
+        return (_nested([replace(loop, var=v) for v in (i, j, i_in, j_in)], body),)
+
+    return noted(nest, rewrite_loop(nest.body, outer, change), f"squares({outer},{inner},{size})")
 
 
 def transpose_tiles(nest: LoopNest, i: str, j: str, size: int) -> LoopNest:
