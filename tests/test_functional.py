@@ -1,4 +1,5 @@
-"""nn.functional beside PyTorch: values and gradients of the inputs; and what needs no PyTorch to be checked."""
+"""nn.functional beside PyTorch: values and gradients of the inputs; and what needs no PyTorch to be
+checked."""
 
 import math
 from collections.abc import Callable
@@ -35,7 +36,8 @@ def classes(count: int, *shape: int) -> np.ndarray:
 
 def compare(name: str, arrays: tuple[Any, ...], options: dict[str, Any], device: str, rtol: float = 2e-5,
             atol: float = 2e-6, differentiable: int = 9) -> None:
-    """The function of both libraries on the same values, and the gradients of the first `differentiable` inputs.
+    """The function of both libraries on the same values, and the gradients of the first `differentiable`
+    inputs.
 
     Arrays among the options become tensors too.
     """
@@ -53,11 +55,18 @@ def compare(name: str, arrays: tuple[Any, ...], options: dict[str, Any], device:
         output = f(*inputs, **{key: make(value, False) for key, value in options.items()})
         grads = []
         if output.requires_grad:
-            weights = library.tensor(np.cos(np.arange(output.numel())).astype(np.float32).reshape(tuple(output.shape)),
-                                     **place)
+            weights = library.tensor(
+                np.cos(np.arange(output.numel())).astype(np.float32).reshape(tuple(output.shape)), **place
+            )
             (output * weights).sum().backward()
-            grads = [np.asarray(i.grad.tolist()) for i in inputs if isinstance(i, library.Tensor) and i.grad is not None]
-        results.append((str(output.dtype).split(".")[-1], tuple(output.shape), np.asarray(output.tolist()), grads))
+            grads = [
+                np.asarray(i.grad.tolist())
+                for i in inputs
+                if isinstance(i, library.Tensor) and i.grad is not None
+            ]
+        results.append(
+            (str(output.dtype).split(".")[-1], tuple(output.shape), np.asarray(output.tolist()), grads)
+        )
     ours, theirs = results
     assert ours[:2] == theirs[:2]
     np.testing.assert_allclose(ours[2], theirs[2], rtol=rtol, atol=atol)
@@ -66,15 +75,40 @@ def compare(name: str, arrays: tuple[Any, ...], options: dict[str, Any], device:
         np.testing.assert_allclose(a, b, rtol=rtol, atol=10 * atol)
 
 
-EDGES = np.array([[-80.0, -20.5, -6.0, -3.0, -1.0, -0.5, -0.0, 0.0, 0.5, 1.0, 3.0, 6.0, 20.5, 200.0]], np.float32)
+EDGES = np.array(
+    [[-80.0, -20.5, -6.0, -3.0, -1.0, -0.5, -0.0, 0.0, 0.5, 1.0, 3.0, 6.0, 20.5, 200.0]], np.float32
+)
 ACTIVATIONS = [
-    ("relu", {}), ("relu6", {}), ("elu", {}), ("elu", dict(alpha=0.5)), ("selu", {}), ("celu", dict(alpha=2.0)),
-    ("gelu", {}), ("gelu", dict(approximate="tanh")), ("silu", {}), ("mish", {}), ("softplus", {}),
-    ("softplus", dict(beta=3.0, threshold=5.0)), ("softsign", {}), ("logsigmoid", {}), ("sigmoid", {}), ("tanh", {}),
-    ("hardtanh", dict(min_val=-0.5, max_val=2.0)), ("hardsigmoid", {}), ("hardswish", {}), ("leaky_relu", {}),
-    ("leaky_relu", dict(negative_slope=0.3)), ("rrelu", {}), ("tanhshrink", {}), ("hardshrink", {}), ("softshrink", {}),
-    ("threshold", dict(threshold=0.5, value=-7.0)), ("glu", {}), ("softmax", dict(dim=1)), ("log_softmax", dict(dim=-1)),
-    ("softmin", dict(dim=0)),
+    ("relu", {}),
+    ("relu6", {}),
+    ("elu", {}),
+    ("elu", {"alpha": 0.5}),
+    ("selu", {}),
+    ("celu", {"alpha": 2.0}),
+    ("gelu", {}),
+    ("gelu", {"approximate": "tanh"}),
+    ("silu", {}),
+    ("mish", {}),
+    ("softplus", {}),
+    ("softplus", {"beta": 3.0, "threshold": 5.0}),
+    ("softsign", {}),
+    ("logsigmoid", {}),
+    ("sigmoid", {}),
+    ("tanh", {}),
+    ("hardtanh", {"min_val": -0.5, "max_val": 2.0}),
+    ("hardsigmoid", {}),
+    ("hardswish", {}),
+    ("leaky_relu", {}),
+    ("leaky_relu", {"negative_slope": 0.3}),
+    ("rrelu", {}),
+    ("tanhshrink", {}),
+    ("hardshrink", {}),
+    ("softshrink", {}),
+    ("threshold", {"threshold": 0.5, "value": -7.0}),
+    ("glu", {}),
+    ("softmax", {"dim": 1}),
+    ("log_softmax", {"dim": -1}),
+    ("softmin", {"dim": 0}),
 ]
 
 
@@ -102,38 +136,49 @@ def test_prelu_has_one_weight_or_one_for_each_channel(device: str) -> None:
 LOSSES: list[tuple[str, tuple, dict]] = [
     ("mse_loss", (normal(3, 4), normal(3, 4)), {}),
     ("l1_loss", (normal(3, 4), normal(3, 4)), {}),
-    ("smooth_l1_loss", (normal(3, 4) * 2, normal(3, 4)), dict(beta=0.7)),
-    ("huber_loss", (normal(3, 4) * 2, normal(3, 4)), dict(delta=0.7)),
+    ("smooth_l1_loss", (normal(3, 4) * 2, normal(3, 4)), {"beta": 0.7}),
+    ("huber_loss", (normal(3, 4) * 2, normal(3, 4)), {"delta": 0.7}),
     ("binary_cross_entropy", (probabilities(3, 4), probabilities(3, 4)), {}),
     ("binary_cross_entropy_with_logits", (normal(3, 4) * 5, probabilities(3, 4)), {}),
-    ("binary_cross_entropy_with_logits", (normal(3, 4), probabilities(3, 4)), dict(pos_weight=positive(4),
-                                                                                  weight=positive(3, 4))),
+    (
+        "binary_cross_entropy_with_logits",
+        (normal(3, 4), probabilities(3, 4)),
+        {"pos_weight": positive(4), "weight": positive(3, 4)},
+    ),
     ("kl_div", (normal(3, 4), probabilities(3, 4)), {}),
-    ("kl_div", (normal(3, 4), normal(3, 4)), dict(log_target=True)),
-    ("hinge_embedding_loss", (normal(3, 4), signs(3, 4)), dict(margin=0.5)),
-    ("margin_ranking_loss", (normal(5), normal(5), signs(5)), dict(margin=0.2)),
+    ("kl_div", (normal(3, 4), normal(3, 4)), {"log_target": True}),
+    ("hinge_embedding_loss", (normal(3, 4), signs(3, 4)), {"margin": 0.5}),
+    ("margin_ranking_loss", (normal(5), normal(5), signs(5)), {"margin": 0.2}),
     ("soft_margin_loss", (normal(3, 4), signs(3, 4)), {}),
-    ("multilabel_soft_margin_loss", (normal(3, 4), (signs(3, 4) + 1) / 2), dict(weight=positive(4))),
+    ("multilabel_soft_margin_loss", (normal(3, 4), (signs(3, 4) + 1) / 2), {"weight": positive(4)}),
     ("multi_margin_loss", (normal(3, 4), classes(4, 3)), {}),
-    ("multi_margin_loss", (normal(3, 4), classes(4, 3)), dict(p=2, margin=0.7, weight=positive(4))),
+    ("multi_margin_loss", (normal(3, 4), classes(4, 3)), {"p": 2, "margin": 0.7, "weight": positive(4)}),
     ("multilabel_margin_loss", (normal(2, 4), np.array([[3, 0, -1, 1], [1, -1, -1, -1]])), {}),
-    ("gaussian_nll_loss", (normal(3, 4), normal(3, 4), positive(3, 4)), dict(full=True)),
+    ("gaussian_nll_loss", (normal(3, 4), normal(3, 4), positive(3, 4)), {"full": True}),
     ("gaussian_nll_loss", (normal(3, 4), normal(3, 4), positive(3, 1)), {}),
-    ("poisson_nll_loss", (normal(3, 4), positive(3, 4) * 3), dict(full=True)),
-    ("poisson_nll_loss", (positive(3, 4), positive(3, 4)), dict(log_input=False)),
-    ("cosine_embedding_loss", (normal(3, 4), normal(3, 4), signs(3)), dict(margin=0.1)),
+    ("poisson_nll_loss", (normal(3, 4), positive(3, 4) * 3), {"full": True}),
+    ("poisson_nll_loss", (positive(3, 4), positive(3, 4)), {"log_input": False}),
+    ("cosine_embedding_loss", (normal(3, 4), normal(3, 4), signs(3)), {"margin": 0.1}),
     ("triplet_margin_loss", (normal(3, 4), normal(3, 4), normal(3, 4)), {}),
-    ("triplet_margin_loss", (normal(3, 4), normal(3, 4), normal(3, 4)), dict(swap=True, p=1.0)),
+    ("triplet_margin_loss", (normal(3, 4), normal(3, 4), normal(3, 4)), {"swap": True, "p": 1.0}),
     ("nll_loss", (normal(3, 4), classes(4, 3)), {}),
-    ("nll_loss", (normal(3, 4, 2, 2), classes(4, 3, 2, 2)), dict(weight=positive(4), ignore_index=1)),
+    ("nll_loss", (normal(3, 4, 2, 2), classes(4, 3, 2, 2)), {"weight": positive(4), "ignore_index": 1}),
     ("cross_entropy", (normal(5, 4) * 9, classes(4, 5)), {}),
     ("cross_entropy", (normal(4), np.array(2)), {}),
-    ("cross_entropy", (normal(5, 4), classes(4, 5)), dict(weight=positive(4), ignore_index=2)),
-    ("cross_entropy", (normal(5, 4), classes(4, 5)), dict(label_smoothing=0.1)),
-    ("cross_entropy", (normal(5, 4), classes(4, 5)), dict(label_smoothing=0.1, weight=positive(4), ignore_index=2)),
-    ("cross_entropy", (normal(2, 4, 3, 2), classes(4, 2, 3, 2)), dict(label_smoothing=0.3)),
+    ("cross_entropy", (normal(5, 4), classes(4, 5)), {"weight": positive(4), "ignore_index": 2}),
+    ("cross_entropy", (normal(5, 4), classes(4, 5)), {"label_smoothing": 0.1}),
+    (
+        "cross_entropy",
+        (normal(5, 4), classes(4, 5)),
+        {"label_smoothing": 0.1, "weight": positive(4), "ignore_index": 2},
+    ),
+    ("cross_entropy", (normal(2, 4, 3, 2), classes(4, 2, 3, 2)), {"label_smoothing": 0.3}),
     ("cross_entropy", (normal(5, 4), probabilities(5, 4)), {}),
-    ("cross_entropy", (normal(2, 4, 3), probabilities(2, 4, 3)), dict(weight=positive(4), label_smoothing=0.2)),
+    (
+        "cross_entropy",
+        (normal(2, 4, 3), probabilities(2, 4, 3)),
+        {"weight": positive(4), "label_smoothing": 0.2},
+    ),
 ]
 
 
@@ -172,29 +217,67 @@ def test_cross_entropy_of_half_precision() -> None:
     assert functional.cross_entropy(x, lazygrad.tensor([2])).dtype == lazygrad.float16
 
 
-@pytest.mark.parametrize(("make", "kind", "message"), [
-    (lambda: functional.cross_entropy(lazygrad.ones(3, 4), lazygrad.tensor([0, 1])), ValueError,
-     r"Expected input batch_size \(3\) to match target batch_size \(2\)"),
-    (lambda: functional.cross_entropy(lazygrad.ones(2, 3), lazygrad.tensor([0, 3])).item(), IndexError, "3"),
-    (lambda: functional.cross_entropy(lazygrad.ones(2, 3), lazygrad.ones(2)), RuntimeError, "must be integers"),
-    (lambda: functional.nll_loss(lazygrad.ones(2, 3), lazygrad.tensor([0, 1]), weight=lazygrad.ones(2)), RuntimeError,
-     "weight tensor should be defined either for all 3 classes"),
-    (lambda: functional.binary_cross_entropy_with_logits(lazygrad.ones(2), lazygrad.ones(3)), ValueError,
-     "must be the same as input size"),
-    (lambda: functional.mse_loss(lazygrad.ones(2), lazygrad.ones(2), reduction="average"), ValueError,
-     "average is not a valid value for reduction"),
-    (lambda: functional.gelu(lazygrad.ones(2), approximate="fast"), RuntimeError, "either none or tanh"),
-    (lambda: functional.dropout(lazygrad.ones(2), p=1.5), ValueError, "between 0 and 1, but got 1.5"),
-    (lambda: functional.layer_norm(lazygrad.ones(2, 3), (4,)), RuntimeError,
-     r"Given normalized_shape=\[4\], expected input with shape \[\*, 4\], but got input of size\[2, 3\]"),
-    (lambda: functional.batch_norm(lazygrad.ones(1, 3), None, None, training=True), ValueError,
-     "Expected more than 1 value per channel when training"),
-    (lambda: functional.group_norm(lazygrad.ones(1, 3, 2), 2), RuntimeError, "divisible by num_groups"),
-    (lambda: functional.glu(lazygrad.ones(2, 3)), RuntimeError, "Halving dimension must be even"),
-    (lambda: functional.gaussian_nll_loss(lazygrad.ones(2), lazygrad.ones(2), -lazygrad.ones(2)), ValueError,
-     "var has negative entry"),
-    (lambda: functional.triplet_margin_loss(*[lazygrad.ones(2, 2)] * 3, margin=0), ValueError, "greater than 0"),
-])
+@pytest.mark.parametrize(
+    ("make", "kind", "message"),
+    [
+        (
+            lambda: functional.cross_entropy(lazygrad.ones(3, 4), lazygrad.tensor([0, 1])),
+            ValueError,
+            r"Expected input batch_size \(3\) to match target batch_size \(2\)",
+        ),
+        (
+            lambda: functional.cross_entropy(lazygrad.ones(2, 3), lazygrad.tensor([0, 3])).item(),
+            IndexError,
+            "3",
+        ),
+        (
+            lambda: functional.cross_entropy(lazygrad.ones(2, 3), lazygrad.ones(2)),
+            RuntimeError,
+            "must be integers",
+        ),
+        (
+            lambda: functional.nll_loss(
+                lazygrad.ones(2, 3), lazygrad.tensor([0, 1]), weight=lazygrad.ones(2)
+            ),
+            RuntimeError,
+            "weight tensor should be defined either for all 3 classes",
+        ),
+        (
+            lambda: functional.binary_cross_entropy_with_logits(lazygrad.ones(2), lazygrad.ones(3)),
+            ValueError,
+            "must be the same as input size",
+        ),
+        (
+            lambda: functional.mse_loss(lazygrad.ones(2), lazygrad.ones(2), reduction="average"),
+            ValueError,
+            "average is not a valid value for reduction",
+        ),
+        (lambda: functional.gelu(lazygrad.ones(2), approximate="fast"), RuntimeError, "either none or tanh"),
+        (lambda: functional.dropout(lazygrad.ones(2), p=1.5), ValueError, "between 0 and 1, but got 1.5"),
+        (
+            lambda: functional.layer_norm(lazygrad.ones(2, 3), (4,)),
+            RuntimeError,
+            r"Given normalized_shape=\[4\], expected input with shape \[\*, 4\], but got .* size\[2, 3\]",
+        ),
+        (
+            lambda: functional.batch_norm(lazygrad.ones(1, 3), None, None, training=True),
+            ValueError,
+            "Expected more than 1 value per channel when training",
+        ),
+        (lambda: functional.group_norm(lazygrad.ones(1, 3, 2), 2), RuntimeError, "divisible by num_groups"),
+        (lambda: functional.glu(lazygrad.ones(2, 3)), RuntimeError, "Halving dimension must be even"),
+        (
+            lambda: functional.gaussian_nll_loss(lazygrad.ones(2), lazygrad.ones(2), -lazygrad.ones(2)),
+            ValueError,
+            "var has negative entry",
+        ),
+        (
+            lambda: functional.triplet_margin_loss(*[lazygrad.ones(2, 2)] * 3, margin=0),
+            ValueError,
+            "greater than 0",
+        ),
+    ],
+)
 def test_mistakes(make: Callable[[], Any], kind: type, message: str) -> None:
     with pytest.raises(kind, match=message) as caught:
         make()
@@ -203,17 +286,17 @@ def test_mistakes(make: Callable[[], Any], kind: type, message: str) -> None:
 
 NORMS: list[tuple[str, tuple, dict]] = [
     ("layer_norm", (normal(2, 3, 4), (3, 4), normal(3, 4), normal(3, 4)), {}),
-    ("layer_norm", (normal(2, 3, 4),), dict(normalized_shape=(4,))),
+    ("layer_norm", (normal(2, 3, 4),), {"normalized_shape": (4,)}),
     ("rms_norm", (normal(2, 3, 4), (4,), normal(4)), {}),
     ("group_norm", (normal(2, 6, 4), 3, normal(6), normal(6)), {}),
     ("instance_norm", (normal(2, 3, 5), None, None, normal(3), normal(3)), {}),
-    ("batch_norm", (normal(4, 3, 5), None, None, normal(3), normal(3)), dict(training=True)),
-    ("local_response_norm", (normal(2, 5, 4),), dict(size=3, alpha=0.5)),
-    ("local_response_norm", (normal(2, 5, 4, 2),), dict(size=2)),
+    ("batch_norm", (normal(4, 3, 5), None, None, normal(3), normal(3)), {"training": True}),
+    ("local_response_norm", (normal(2, 5, 4),), {"size": 3, "alpha": 0.5}),
+    ("local_response_norm", (normal(2, 5, 4, 2),), {"size": 2}),
     ("normalize", (normal(3, 4),), {}),
-    ("normalize", (normal(3, 4),), dict(p=3.0, dim=-1)),
+    ("normalize", (normal(3, 4),), {"p": 3.0, "dim": -1}),
     ("cosine_similarity", (normal(3, 4), normal(3, 4)), {}),
-    ("pairwise_distance", (normal(3, 4), normal(3, 4)), dict(p=1.0, keepdim=True)),
+    ("pairwise_distance", (normal(3, 4), normal(3, 4)), {"p": 1.0, "keepdim": True}),
     ("pdist", (normal(4, 3),), {}),
 ]
 
@@ -231,20 +314,24 @@ def test_running_statistics(name: str, device: str) -> None:
     for library, f in ((lazygrad, getattr(functional, name)), (torch, getattr(torch.nn.functional, name))):
         place = {"device": device} if library is lazygrad else {}
         mean, var = library.zeros(3, **place), library.ones(3, **place)
-        options = dict(training=True) if name == "batch_norm" else {}
+        options = {"training": True} if name == "batch_norm" else {}
         for _ in range(2):
             f(library.tensor(x, **place), mean, var, momentum=0.3, **options)
-        evaluated = f(library.tensor(x, **place), mean, var, **({} if options else dict(use_input_stats=False)))
+        evaluated = f(
+            library.tensor(x, **place), mean, var, **({} if options else {"use_input_stats": False})
+        )
         found.append([np.asarray(t.tolist()) for t in (mean, var, evaluated)])
     for ours, theirs in zip(*found, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
 
 
 ATTENTION = [
-    ({}, (2, 3, 4, 8), (2, 3, 5, 8)), (dict(is_causal=True), (2, 3, 5, 8), (2, 3, 5, 8)),
-    (dict(is_causal=True, scale=0.3), (3, 4, 8), (3, 6, 8)), (dict(attn_mask=normal(4, 5)), (2, 4, 8), (2, 5, 8)),
-    (dict(attn_mask=np.array([[True, False, True], [False, False, False]])), (2, 2, 8), (2, 3, 8)),
-    (dict(enable_gqa=True), (2, 4, 3, 8), (2, 2, 5, 8)),
+    ({}, (2, 3, 4, 8), (2, 3, 5, 8)),
+    ({"is_causal": True}, (2, 3, 5, 8), (2, 3, 5, 8)),
+    ({"is_causal": True, "scale": 0.3}, (3, 4, 8), (3, 6, 8)),
+    ({"attn_mask": normal(4, 5)}, (2, 4, 8), (2, 5, 8)),
+    ({"attn_mask": np.array([[True, False, True], [False, False, False]])}, (2, 2, 8), (2, 3, 8)),
+    ({"enable_gqa": True}, (2, 4, 3, 8), (2, 2, 5, 8)),
 ]
 
 
@@ -258,14 +345,17 @@ REARRANGED: list[tuple[str, tuple, dict]] = [
     ("linear", (normal(2, 3, 4), normal(5, 4), normal(5)), {}),
     ("bilinear", (normal(3, 4), normal(3, 2), normal(5, 4, 2), normal(5)), {}),
     ("embedding", (classes(6, 2, 3), normal(6, 4)), {}),
-    ("embedding", (np.array([[0, 1, 0], [1, 1, 2]]), normal(6, 4)), dict(padding_idx=1)),
-    ("embedding", (np.array([0, 1, 0, 2]), normal(6, 4)), dict(scale_grad_by_freq=True)),
-    ("pixel_shuffle", (normal(2, 8, 3, 2), 2), {}), ("pixel_unshuffle", (normal(2, 2, 4, 6), 2), {}),
-    ("pad", (normal(2, 3, 4), (1, 2)), {}), ("pad", (normal(2, 3, 4), (1, 2)), dict(mode="reflect")),
-    ("interpolate", (normal(1, 2, 4, 4),), dict(scale_factor=2.0)),
-    ("interpolate", (normal(1, 2, 4, 4),), dict(size=(3, 7), mode="bilinear")),
-    ("conv2d", (normal(2, 4, 6, 6), normal(6, 2, 3, 3), normal(6)), dict(stride=2, padding=1, groups=2)),
-    ("max_pool2d", (normal(2, 3, 6, 6), 2), {}), ("avg_pool2d", (normal(2, 3, 6, 6), 3), dict(padding=1, stride=2)),
+    ("embedding", (np.array([[0, 1, 0], [1, 1, 2]]), normal(6, 4)), {"padding_idx": 1}),
+    ("embedding", (np.array([0, 1, 0, 2]), normal(6, 4)), {"scale_grad_by_freq": True}),
+    ("pixel_shuffle", (normal(2, 8, 3, 2), 2), {}),
+    ("pixel_unshuffle", (normal(2, 2, 4, 6), 2), {}),
+    ("pad", (normal(2, 3, 4), (1, 2)), {}),
+    ("pad", (normal(2, 3, 4), (1, 2)), {"mode": "reflect"}),
+    ("interpolate", (normal(1, 2, 4, 4),), {"scale_factor": 2.0}),
+    ("interpolate", (normal(1, 2, 4, 4),), {"size": (3, 7), "mode": "bilinear"}),
+    ("conv2d", (normal(2, 4, 6, 6), normal(6, 2, 3, 3), normal(6)), {"stride": 2, "padding": 1, "groups": 2}),
+    ("max_pool2d", (normal(2, 3, 6, 6), 2), {}),
+    ("avg_pool2d", (normal(2, 3, 6, 6), 3), {"padding": 1, "stride": 2}),
     ("adaptive_avg_pool2d", (normal(2, 3, 7, 5), (3, 2)), {}),
 ]
 
@@ -293,7 +383,11 @@ def test_dropout_keeps_the_mean_and_zeroes_its_share(device: str) -> None:
 
 
 def test_channel_dropout_zeroes_whole_channels() -> None:
-    for name, shape in (("dropout1d", (4, 50, 3)), ("dropout2d", (4, 50, 3, 2)), ("dropout3d", (4, 50, 2, 2, 2))):
+    for name, shape in (
+        ("dropout1d", (4, 50, 3)),
+        ("dropout2d", (4, 50, 3, 2)),
+        ("dropout3d", (4, 50, 2, 2, 2)),
+    ):
         y = getattr(functional, name)(lazygrad.ones(*shape), 0.5).numpy().reshape(4, 50, -1)
         assert ((y == 0).all(-1) | (y == 2).all(-1)).all()
         assert 0.3 < (y[..., 0] == 0).mean() < 0.7

@@ -14,23 +14,23 @@ from lazygrad.optim import lr_scheduler
 from lazygrad.tensors import realization
 
 OPTIMIZERS = [
-    ("SGD", dict(lr=0.1)),
-    ("SGD", dict(lr=0.1, momentum=0.9, weight_decay=0.05)),
-    ("SGD", dict(lr=0.1, momentum=0.9, dampening=0.3, maximize=True)),
-    ("SGD", dict(lr=0.1, momentum=0.9, nesterov=True)),
-    ("Adam", dict(lr=0.01)),
-    ("Adam", dict(lr=0.01, betas=(0.3, 0.9), weight_decay=0.1, amsgrad=True)),
-    ("Adam", dict(lr=0.01, maximize=True, eps=1e-3)),
-    ("AdamW", dict(lr=0.01)),
-    ("AdamW", dict(lr=0.01, amsgrad=True, weight_decay=0.3)),
-    ("NAdam", dict(lr=0.01, weight_decay=0.1)),
-    ("NAdam", dict(lr=0.01, weight_decay=0.1, decoupled_weight_decay=True)),
-    ("RAdam", dict(lr=0.01, weight_decay=0.1)),
-    ("Adamax", dict(lr=0.01, weight_decay=0.1)),
-    ("RMSprop", dict(lr=0.01)),
-    ("RMSprop", dict(lr=0.01, momentum=0.5, centered=True, weight_decay=0.1)),
-    ("Adagrad", dict(lr=0.1, lr_decay=0.1, initial_accumulator_value=0.2, weight_decay=0.1)),
-    ("Adadelta", dict(lr=1.0, weight_decay=0.1)),
+    ("SGD", {"lr": 0.1}),
+    ("SGD", {"lr": 0.1, "momentum": 0.9, "weight_decay": 0.05}),
+    ("SGD", {"lr": 0.1, "momentum": 0.9, "dampening": 0.3, "maximize": True}),
+    ("SGD", {"lr": 0.1, "momentum": 0.9, "nesterov": True}),
+    ("Adam", {"lr": 0.01}),
+    ("Adam", {"lr": 0.01, "betas": (0.3, 0.9), "weight_decay": 0.1, "amsgrad": True}),
+    ("Adam", {"lr": 0.01, "maximize": True, "eps": 1e-3}),
+    ("AdamW", {"lr": 0.01}),
+    ("AdamW", {"lr": 0.01, "amsgrad": True, "weight_decay": 0.3}),
+    ("NAdam", {"lr": 0.01, "weight_decay": 0.1}),
+    ("NAdam", {"lr": 0.01, "weight_decay": 0.1, "decoupled_weight_decay": True}),
+    ("RAdam", {"lr": 0.01, "weight_decay": 0.1}),
+    ("Adamax", {"lr": 0.01, "weight_decay": 0.1}),
+    ("RMSprop", {"lr": 0.01}),
+    ("RMSprop", {"lr": 0.01, "momentum": 0.5, "centered": True, "weight_decay": 0.1}),
+    ("Adagrad", {"lr": 0.1, "lr_decay": 0.1, "initial_accumulator_value": 0.2, "weight_decay": 0.1}),
+    ("Adadelta", {"lr": 1.0, "weight_decay": 0.1}),
 ]
 
 
@@ -39,7 +39,9 @@ def start_values(seed: int = 0) -> list[np.ndarray]:
     return [rng.standard_normal(shape).astype(np.float32) for shape in ((3, 4), (5,), ())]
 
 
-def run(library, make_parameter, name: str, options: dict, steps: int, device: str | None = None) -> list[np.ndarray]:
+def run(
+    library, make_parameter, name: str, options: dict, steps: int, device: str | None = None
+) -> list[np.ndarray]:
     place = {} if device is None else {"device": device}
     params = [make_parameter(library.tensor(v, **place)) for v in start_values()]
     optimizer = getattr(library.optim, name)(params, **options)
@@ -123,7 +125,11 @@ def test_one_realization_a_step_and_none_for_the_loss(monkeypatch: pytest.Monkey
     original = realization.compute
     p = Parameter(lazygrad.tensor([1.0, 2.0]))
     optimizer = optim.SGD([p], lr=0.1, momentum=0.9)
-    monkeypatch.setattr(realization, "compute", lambda t, *rest, **options: (calls.append(len(t)), original(t, *rest, **options))[1])
+    monkeypatch.setattr(
+        realization,
+        "compute",
+        lambda t, *rest, **options: (calls.append(len(t)), original(t, *rest, **options))[1],
+    )
     for _ in range(3):
         calls.clear()
         optimizer.zero_grad()
@@ -180,19 +186,45 @@ def test_zero_grad() -> None:
     assert p.grad is None
 
 
-@pytest.mark.parametrize(("make", "kind", "message"), [
-    (lambda: optim.SGD([]), ValueError, "optimizer got an empty parameter list"),
-    (lambda: optim.SGD(lazygrad.ones(1)), TypeError, "params argument given to the optimizer should be an iterable"),
-    (lambda: optim.SGD([1]), TypeError, "optimizer can only optimize Tensors, but one of the params is int"),
-    (lambda: optim.SGD([Parameter(lazygrad.ones(1)) * 2]), ValueError, "can't optimize a non-leaf Tensor"),
-    (lambda: optim.SGD([{"params": {Parameter(lazygrad.ones(1))}}]), TypeError, "ordered collections"),
-    (lambda: optim.SGD([Parameter(lazygrad.ones(1))], lr=-1), ValueError, "Invalid learning rate: -1"),
-    (lambda: optim.SGD([Parameter(lazygrad.ones(1))], momentum=-1), ValueError, "Invalid momentum value: -1"),
-    (lambda: optim.SGD([Parameter(lazygrad.ones(1))], nesterov=True), ValueError, "Nesterov momentum requires"),
-    (lambda: optim.Adam([Parameter(lazygrad.ones(1))], betas=(1.0, 0.9)), ValueError,
-     "Invalid beta parameter at index 0: 1.0"),
-    (lambda: optim.Adam([Parameter(lazygrad.ones(1))], eps=-1), ValueError, "Invalid epsilon value: -1"),
-])
+@pytest.mark.parametrize(
+    ("make", "kind", "message"),
+    [
+        (lambda: optim.SGD([]), ValueError, "optimizer got an empty parameter list"),
+        (
+            lambda: optim.SGD(lazygrad.ones(1)),
+            TypeError,
+            "params argument given to the optimizer should be an iterable",
+        ),
+        (
+            lambda: optim.SGD([1]),
+            TypeError,
+            "optimizer can only optimize Tensors, but one of the params is int",
+        ),
+        (
+            lambda: optim.SGD([Parameter(lazygrad.ones(1)) * 2]),
+            ValueError,
+            "can't optimize a non-leaf Tensor",
+        ),
+        (lambda: optim.SGD([{"params": {Parameter(lazygrad.ones(1))}}]), TypeError, "ordered collections"),
+        (lambda: optim.SGD([Parameter(lazygrad.ones(1))], lr=-1), ValueError, "Invalid learning rate: -1"),
+        (
+            lambda: optim.SGD([Parameter(lazygrad.ones(1))], momentum=-1),
+            ValueError,
+            "Invalid momentum value: -1",
+        ),
+        (
+            lambda: optim.SGD([Parameter(lazygrad.ones(1))], nesterov=True),
+            ValueError,
+            "Nesterov momentum requires",
+        ),
+        (
+            lambda: optim.Adam([Parameter(lazygrad.ones(1))], betas=(1.0, 0.9)),
+            ValueError,
+            "Invalid beta parameter at index 0: 1.0",
+        ),
+        (lambda: optim.Adam([Parameter(lazygrad.ones(1))], eps=-1), ValueError, "Invalid epsilon value: -1"),
+    ],
+)
 def test_mistakes(make, kind: type, message: str) -> None:
     with pytest.raises(kind, match=message) as caught:
         make()
@@ -241,21 +273,21 @@ def test_hooks_of_a_step() -> None:
 
 
 SCHEDULES = [
-    ("StepLR", dict(step_size=3, gamma=0.5)),
-    ("MultiStepLR", dict(milestones=[2, 5, 5])),
-    ("ConstantLR", dict(factor=0.25, total_iters=4)),
-    ("LinearLR", dict(start_factor=0.2, total_iters=6)),
-    ("ExponentialLR", dict(gamma=0.8)),
-    ("PolynomialLR", dict(total_iters=7, power=2.0)),
-    ("CosineAnnealingLR", dict(T_max=5, eta_min=0.001)),
-    ("CosineAnnealingWarmRestarts", dict(T_0=3, T_mult=2)),
-    ("LambdaLR", dict(lr_lambda=lambda e: 0.9**e)),
-    ("MultiplicativeLR", dict(lr_lambda=lambda e: 0.9)),
-    ("OneCycleLR", dict(max_lr=1.0, total_steps=15)),
-    ("OneCycleLR", dict(max_lr=1.0, total_steps=15, three_phase=True, anneal_strategy="linear")),
-    ("CyclicLR", dict(base_lr=0.01, max_lr=0.1, step_size_up=3, step_size_down=4)),
-    ("CyclicLR", dict(base_lr=0.01, max_lr=0.1, step_size_up=3, mode="triangular2")),
-    ("CyclicLR", dict(base_lr=0.01, max_lr=0.1, step_size_up=3, mode="exp_range", gamma=0.9)),
+    ("StepLR", {"step_size": 3, "gamma": 0.5}),
+    ("MultiStepLR", {"milestones": [2, 5, 5]}),
+    ("ConstantLR", {"factor": 0.25, "total_iters": 4}),
+    ("LinearLR", {"start_factor": 0.2, "total_iters": 6}),
+    ("ExponentialLR", {"gamma": 0.8}),
+    ("PolynomialLR", {"total_iters": 7, "power": 2.0}),
+    ("CosineAnnealingLR", {"T_max": 5, "eta_min": 0.001}),
+    ("CosineAnnealingWarmRestarts", {"T_0": 3, "T_mult": 2}),
+    ("LambdaLR", {"lr_lambda": lambda e: 0.9**e}),
+    ("MultiplicativeLR", {"lr_lambda": lambda e: 0.9}),
+    ("OneCycleLR", {"max_lr": 1.0, "total_steps": 15}),
+    ("OneCycleLR", {"max_lr": 1.0, "total_steps": 15, "three_phase": True, "anneal_strategy": "linear"}),
+    ("CyclicLR", {"base_lr": 0.01, "max_lr": 0.1, "step_size_up": 3, "step_size_down": 4}),
+    ("CyclicLR", {"base_lr": 0.01, "max_lr": 0.1, "step_size_up": 3, "mode": "triangular2"}),
+    ("CyclicLR", {"base_lr": 0.01, "max_lr": 0.1, "step_size_up": 3, "mode": "exp_range", "gamma": 0.9}),
 ]
 
 
@@ -282,14 +314,22 @@ def test_schedules_agree_with_torch(name: str, options: dict) -> None:
 def test_sequential_chained_and_plateau_agree_with_torch() -> None:
     torch = pytest.importorskip("torch")
     histories = []
-    for library, parameter in ((lazygrad, Parameter(lazygrad.ones(1))), (torch, torch.nn.Parameter(torch.ones(1)))):
+    for library, parameter in (
+        (lazygrad, Parameter(lazygrad.ones(1))),
+        (torch, torch.nn.Parameter(torch.ones(1))),
+    ):
         schedules = library.optim.lr_scheduler
         optimizer = library.optim.SGD([parameter], lr=0.1)
-        parts = [schedules.ConstantLR(optimizer, factor=0.1, total_iters=2), schedules.ExponentialLR(optimizer, 0.9)]
+        parts = [
+            schedules.ConstantLR(optimizer, factor=0.1, total_iters=2),
+            schedules.ExponentialLR(optimizer, 0.9),
+        ]
         sequence = schedules.SequentialLR(optimizer, parts, milestones=[3])
         plateau = schedules.ReduceLROnPlateau(library.optim.SGD([parameter], lr=0.1), patience=1, factor=0.5)
         other = library.optim.SGD([parameter], lr=0.1)
-        chained = schedules.ChainedScheduler([schedules.ConstantLR(other, 0.5, 3), schedules.ExponentialLR(other, 0.9)])
+        chained = schedules.ChainedScheduler(
+            [schedules.ConstantLR(other, 0.5, 3), schedules.ExponentialLR(other, 0.9)]
+        )
         history = []
         for metric in (3.0, 2.0, 2.0, 2.0, 1.0, 1.5, 1.5, 1.5):
             history.append((*sequence.get_last_lr(), *chained.get_last_lr(), *plateau.get_last_lr()))

@@ -26,23 +26,44 @@ Hardsigmoid = _row("Hardsigmoid", F.hardsigmoid, "(x + 3) / 6 limited to [0, 1].
 Hardswish = _row("Hardswish", F.hardswish, "x * hardsigmoid(x).", inplace=False)
 SiLU = _row("SiLU", F.silu, "x * sigmoid(x).", inplace=False)
 Mish = _row("Mish", F.mish, "x * tanh(softplus(x)).", inplace=False)
-ELU = _row("ELU", F.elu, "x, or alpha * (exp(x) - 1) where negative.", shown=("alpha",), alpha=1.0, inplace=False)
+ELU = _row(
+    "ELU", F.elu, "x, or alpha * (exp(x) - 1) where negative.", shown=("alpha",), alpha=1.0, inplace=False
+)
 CELU = _row("CELU", F.celu, "x, or alpha * (exp(x / alpha) - 1) where negative.", shown=("alpha",), alpha=1.0,
             inplace=False)
 SELU = _row("SELU", F.selu, "The self-normalizing ELU.", inplace=False)
 GELU = _row("GELU", F.gelu, "x times the normal distribution's integral up to x.", shown=("approximate",),
             approximate="none")
-LeakyReLU = _row("LeakyReLU", F.leaky_relu, "x, or negative_slope * x where negative.", shown=("negative_slope",),
-                 negative_slope=0.01, inplace=False)
+LeakyReLU = _row(
+    "LeakyReLU",
+    F.leaky_relu,
+    "x, or negative_slope * x where negative.",
+    shown=("negative_slope",),
+    negative_slope=0.01,
+    inplace=False,
+)
 LogSigmoid = _row("LogSigmoid", F.logsigmoid, "log(sigmoid(x)).")
-Softplus = _row("Softplus", F.softplus, "log(1 + exp(beta * x)) / beta.", shown=("beta", "threshold"), beta=1.0,
-                threshold=20.0)
+Softplus = _row(
+    "Softplus",
+    F.softplus,
+    "log(1 + exp(beta * x)) / beta.",
+    shown=("beta", "threshold"),
+    beta=1.0,
+    threshold=20.0,
+)
 Softsign = _row("Softsign", F.softsign, "x / (1 + |x|).")
 Tanhshrink = _row("Tanhshrink", F.tanhshrink, "x - tanh(x).")
 Hardshrink = _row("Hardshrink", F.hardshrink, "x, but 0 where |x| <= lambd.", shown=("lambd",), lambd=0.5)
 Softshrink = _row("Softshrink", F.softshrink, "x moved towards 0 by lambd.", shown=("lambd",), lambd=0.5)
-Threshold = _row("Threshold", F.threshold, "x where above threshold, else value.", shown=("threshold", "value"),
-                 threshold=REQUIRED, value=REQUIRED, inplace=False)
+Threshold = _row(
+    "Threshold",
+    F.threshold,
+    "x where above threshold, else value.",
+    shown=("threshold", "value"),
+    threshold=REQUIRED,
+    value=REQUIRED,
+    inplace=False,
+)
 GLU = _row("GLU", F.glu, "The first half along dim times the sigmoid of the second.", shown=("dim",), dim=-1)
 Softmax = _row("Softmax", F.softmax, "exp(x) divided by its sum along dim.", shown=("dim",), dim=None)
 Softmin = _row("Softmin", F.softmin, "Softmax of -x.", shown=("dim",), dim=None)
@@ -68,7 +89,9 @@ RReLU = _row("RReLU", F.rrelu, "LeakyReLU with random slopes in training.", base
 class PReLU(Module):
     """x, or weight * x where negative; the weight is learned, one for all or one for each channel."""
 
-    def __init__(self, num_parameters: int = 1, init: float = 0.25, device: Any = None, dtype: Any = None) -> None:
+    def __init__(
+        self, num_parameters: int = 1, init: float = 0.25, device: Any = None, dtype: Any = None
+    ) -> None:
         super().__init__()
         self.num_parameters, self.init = num_parameters, init
         self.weight = Parameter(lazygrad.full((num_parameters,), init, device=device,

@@ -1,4 +1,5 @@
-"""Modules that hold other modules or parameters: Sequential, ModuleList, ModuleDict, ParameterList, ParameterDict."""
+"""Modules that hold other modules or parameters: Sequential, ModuleList, ModuleDict, ParameterList,
+ParameterDict."""
 
 from __future__ import annotations
 
@@ -76,7 +77,8 @@ class _Numbered(Module):
 
 
 class Sequential(_Numbered):
-    """Modules called one after the other: `Sequential(a, b)` or `Sequential(OrderedDict(name=module, ...))`."""
+    """Modules called one after the other: `Sequential(a, b)` or `Sequential(OrderedDict(name=module,
+    ...))`."""
 
     def __init__(self, *args: Any) -> None:
         super().__init__()
@@ -92,12 +94,16 @@ class Sequential(_Numbered):
 
     def __add__(self, other: Sequential) -> Sequential:
         if not isinstance(other, Sequential):
-            raise ArgumentError(f"add operator supports only objects of Sequential class, but {type(other)} is given.")
+            raise ArgumentError(
+                f"add operator supports only objects of Sequential class, but {type(other)} is given."
+            )
         return Sequential(*self, *other)
 
     def __iadd__(self, other: Sequential) -> Sequential:
         if not isinstance(other, Sequential):
-            raise ArgumentError(f"add operator supports only objects of Sequential class, but {type(other)} is given.")
+            raise ArgumentError(
+                f"add operator supports only objects of Sequential class, but {type(other)} is given."
+            )
         return self.extend(other)
 
     def __mul__(self, times: int) -> Sequential:
@@ -240,7 +246,9 @@ def _pairs(kind: str, source: Any) -> Iterable[tuple[str, Any]]:
             raise ArgumentTypeError(f"{kind} update sequence element #{place} should be Iterable; "
                                     f"is{type(pair).__name__}")
         if len(pair) != 2:
-            raise ArgumentError(f"{kind} update sequence element #{place} has length {len(pair)}; 2 is required")
+            raise ArgumentError(
+                f"{kind} update sequence element #{place} has length {len(pair)}; 2 is required"
+            )
     return pairs
 
 
@@ -305,7 +313,8 @@ class ParameterList(Module):
 
 
 class ParameterDict(Module):
-    """A dictionary of parameters with string keys; tensors become parameters, other values stay what they are."""
+    """A dictionary of parameters with string keys; tensors become parameters, other values stay what they
+    are."""
 
     def __init__(self, parameters: Any = None) -> None:
         super().__init__()
@@ -315,8 +324,10 @@ class ParameterDict(Module):
 
     def _attribute(self, key: Any) -> str:
         if not isinstance(key, str):
-            raise ArgumentTypeError("Index given to ParameterDict cannot be used as a key as it is not a string "
-                                    f"(type is '{type(key).__name__}'). Use strings as keys.")
+            raise ArgumentTypeError(
+                "Index given to ParameterDict cannot be used as a key as it is not a string "
+                f"(type is '{type(key).__name__}'). Use strings as keys."
+            )
         # a key may be the name of a method, such as "values", and must not hide it
         return "parameter_" + key if hasattr(type(self), key) else key
 
@@ -382,7 +393,9 @@ class ParameterDict(Module):
 
     def get(self, key: str, default: Any = None) -> Any:
         """The value of a key, or `default`."""
-        return self[key] if key in self else default
+        if key not in self:
+            return default
+        return self[key]
 
     @staticmethod
     def fromkeys(keys: Iterable[str], default: Any = None) -> ParameterDict:

@@ -23,8 +23,21 @@ class _ConvNd(Module):
     rank: int
     transposed = False
 
-    def __init__(self, in_channels: int, out_channels: int, kernel_size: Any, stride: Any, padding: Any, dilation: Any,
-                 output_padding: Any, groups: int, bias: bool, padding_mode: str, device: Any, dtype: Any) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: Any,
+        stride: Any,
+        padding: Any,
+        dilation: Any,
+        output_padding: Any,
+        groups: int,
+        bias: bool,
+        padding_mode: str,
+        device: Any,
+        dtype: Any,
+    ) -> None:
         super().__init__()
         if groups <= 0:
             raise ArgumentError("groups must be a positive integer")
@@ -42,10 +55,15 @@ class _ConvNd(Module):
         self.in_channels, self.out_channels = in_channels, out_channels
         self.kernel_size, self.stride = per_axis(kernel_size, self.rank), per_axis(stride, self.rank)
         self.padding = padding if isinstance(padding, str) else per_axis(padding, self.rank)
-        self.dilation, self.output_padding = per_axis(dilation, self.rank), per_axis(output_padding, self.rank)
+        self.dilation, self.output_padding = (
+            per_axis(dilation, self.rank),
+            per_axis(output_padding, self.rank),
+        )
         self.groups, self.padding_mode = groups, padding_mode
         first, second = (in_channels, out_channels) if self.transposed else (out_channels, in_channels)
-        self.weight = Parameter(lazygrad.empty(first, second // groups, *self.kernel_size, device=device, dtype=dtype))
+        self.weight = Parameter(
+            lazygrad.empty(first, second // groups, *self.kernel_size, device=device, dtype=dtype)
+        )
         if bias:
             self.bias = Parameter(lazygrad.empty(out_channels, device=device, dtype=dtype))
         else:
@@ -75,7 +93,9 @@ class _ConvNd(Module):
         return edges
 
     def extra_repr(self) -> str:
-        text = f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}"
+        text = (
+            f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}"
+        )
         shown = (("padding", self.padding, (0,) * self.rank), ("dilation", self.dilation, (1,) * self.rank),
                  ("output_padding", self.output_padding, (0,) * self.rank), ("groups", self.groups, 1))
         text += "".join(f", {name}={value}" for name, value, default in shown if value != default)
@@ -84,9 +104,20 @@ class _ConvNd(Module):
 
 
 class _Convolution(_ConvNd):
-    def __init__(self, in_channels: int, out_channels: int, kernel_size: Any, stride: Any = 1, padding: Any = 0,
-                 dilation: Any = 1, groups: int = 1, bias: bool = True, padding_mode: str = "zeros", device: Any = None,
-                 dtype: Any = None) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: Any,
+        stride: Any = 1,
+        padding: Any = 0,
+        dilation: Any = 1,
+        groups: int = 1,
+        bias: bool = True,
+        padding_mode: str = "zeros",
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None:
         super().__init__(in_channels, out_channels, kernel_size, stride, padding, dilation, 0, groups, bias,
                          padding_mode, device, dtype)
 
@@ -115,7 +146,8 @@ class Conv2d(_Convolution):
 
 
 class Conv3d(_Convolution):
-    """Convolution of (N, C, D, H, W) or (C, D, H, W) with a weight (out_channels, in_channels / groups, kd, kh, kw)."""
+    """Convolution of (N, C, D, H, W) or (C, D, H, W) with a weight (out_channels, in_channels / groups, kd,
+    kh, kw)."""
 
     rank = 3
 
@@ -123,13 +155,37 @@ class Conv3d(_Convolution):
 class _TransposedConvolution(_ConvNd):
     transposed = True
 
-    def __init__(self, in_channels: int, out_channels: int, kernel_size: Any, stride: Any = 1, padding: Any = 0,
-                 output_padding: Any = 0, groups: int = 1, bias: bool = True, dilation: Any = 1,
-                 padding_mode: str = "zeros", device: Any = None, dtype: Any = None) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: Any,
+        stride: Any = 1,
+        padding: Any = 0,
+        output_padding: Any = 0,
+        groups: int = 1,
+        bias: bool = True,
+        dilation: Any = 1,
+        padding_mode: str = "zeros",
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None:
         if padding_mode != "zeros":
             raise ArgumentError(f'Only "zeros" padding mode is supported for {type(self).__name__}')
-        super().__init__(in_channels, out_channels, kernel_size, stride, padding, dilation, output_padding, groups,
-                         bias, padding_mode, device, dtype)
+        super().__init__(
+            in_channels,
+            out_channels,
+            kernel_size,
+            stride,
+            padding,
+            dilation,
+            output_padding,
+            groups,
+            bias,
+            padding_mode,
+            device,
+            dtype,
+        )
 
     def _output_padding(self, input: Tensor, output_size: Any) -> tuple[int, ...]:
         """The output padding that gives `output_size`; ValueError where none does."""
@@ -139,14 +195,18 @@ class _TransposedConvolution(_ConvNd):
         wanted = tuple(output_size)
         wanted = wanted[-rank:] if len(wanted) == input.ndim else wanted
         if len(wanted) != rank:
-            raise ArgumentError(f"ConvTranspose{rank}D: for {input.ndim}D input, output_size must have {rank} or "
-                                f"{input.ndim} elements (got {len(wanted)})")
+            raise ArgumentError(
+                f"ConvTranspose{rank}D: for {input.ndim}D input, output_size must have {rank} or "
+                f"{input.ndim} elements (got {len(wanted)})"
+            )
         smallest = [(input.shape[i - rank] - 1) * self.stride[i] - 2 * self.padding[i]
                     + self.dilation[i] * (self.kernel_size[i] - 1) + 1 for i in range(rank)]
         largest = [low + stride - 1 for low, stride in zip(smallest, self.stride, strict=True)]
         if any(not low <= size <= high for size, low, high in zip(wanted, smallest, largest, strict=True)):
-            raise ArgumentError(f"requested an output size of {list(wanted)}, but valid sizes range from {smallest} to "
-                                f"{largest} (for an input of {input.size()[2:]})")
+            raise ArgumentError(
+                f"requested an output size of {list(wanted)}, but valid sizes range from {smallest} to "
+                f"{largest} (for an input of {input.size()[2:]})"
+            )
         return tuple(size - low for size, low in zip(wanted, smallest, strict=True))
 
     def forward(self, input: Tensor, output_size: Any = None) -> Tensor:

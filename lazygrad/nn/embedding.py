@@ -16,14 +16,26 @@ from lazygrad.tensors import Tensor
 class Embedding(Module):
     """Rows of a learned table (num_embeddings, embedding_dim), looked up by integers of any shape."""
 
-    def __init__(self, num_embeddings: int, embedding_dim: int, padding_idx: int | None = None,
-                 max_norm: float | None = None, norm_type: float = 2.0, scale_grad_by_freq: bool = False,
-                 sparse: bool = False, _weight: Tensor | None = None, _freeze: bool = False, device: Any = None,
-                 dtype: Any = None) -> None:
+    def __init__(
+        self,
+        num_embeddings: int,
+        embedding_dim: int,
+        padding_idx: int | None = None,
+        max_norm: float | None = None,
+        norm_type: float = 2.0,
+        scale_grad_by_freq: bool = False,
+        sparse: bool = False,
+        _weight: Tensor | None = None,
+        _freeze: bool = False,
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None:
         super().__init__()
         if padding_idx is not None:
             if not -num_embeddings <= padding_idx < num_embeddings:
-                raise ArgumentError(f"Padding_idx must be within num_embeddings: {padding_idx} of {num_embeddings} rows")
+                raise ArgumentError(
+                    f"Padding_idx must be within num_embeddings: {padding_idx} of {num_embeddings} rows"
+                )
             padding_idx %= num_embeddings
         if _weight is not None and tuple(_weight.shape) != (num_embeddings, embedding_dim):
             raise ArgumentError("Shape of weight does not match num_embeddings and embedding_dim: "
@@ -52,17 +64,35 @@ class Embedding(Module):
 
     def extra_repr(self) -> str:
         shown = (("padding_idx", None), ("max_norm", None), ("norm_type", 2), ("scale_grad_by_freq", False))
-        text = "".join(f", {name}={getattr(self, name)}" for name, default in shown if getattr(self, name) != default)
+        text = "".join(
+            f", {name}={getattr(self, name)}" for name, default in shown if getattr(self, name) != default
+        )
         return f"{self.num_embeddings}, {self.embedding_dim}{text}" + (", sparse=True" if self.sparse else "")
 
     @classmethod
-    def from_pretrained(cls, embeddings: Tensor, freeze: bool = True, padding_idx: int | None = None,
-                        max_norm: float | None = None, norm_type: float = 2.0, scale_grad_by_freq: bool = False,
-                        sparse: bool = False) -> Embedding:
+    def from_pretrained(
+        cls,
+        embeddings: Tensor,
+        freeze: bool = True,
+        padding_idx: int | None = None,
+        max_norm: float | None = None,
+        norm_type: float = 2.0,
+        scale_grad_by_freq: bool = False,
+        sparse: bool = False,
+    ) -> Embedding:
         """A table of given rows (2 axes), fixed unless `freeze` is False."""
         if embeddings.ndim != 2:
             raise ArgumentError("Embeddings parameter is expected to be 2-dimensional, "
                                 f"got {tuple(embeddings.shape)}")
         rows, size = embeddings.shape
-        return cls(rows, size, padding_idx, max_norm, norm_type, scale_grad_by_freq, sparse, _weight=embeddings,
-                   _freeze=freeze)
+        return cls(
+            rows,
+            size,
+            padding_idx,
+            max_norm,
+            norm_type,
+            scale_grad_by_freq,
+            sparse,
+            _weight=embeddings,
+            _freeze=freeze,
+        )

@@ -1,6 +1,7 @@
 """Modules whose forward is one function of the inputs and of settings given once: a row each, no class body.
 
-`define` makes the class of a row. A module's attributes are its settings; those named in `buffers` move and are saved
+`define` makes the class of a row. A module's attributes are its settings; those named in `buffers` move and
+are saved
 with the module.
 """
 
@@ -61,7 +62,8 @@ def define(name: str, function: Callable[..., Any], doc: str, *, base: type = Fu
            **settings: Any) -> Any:
     """The class `name` of `module` whose forward is `function(*inputs, **settings)`.
 
-    `settings`: names and defaults (REQUIRED: none) of __init__, in order; `passed`: those that go to the function (all,
+    `settings`: names and defaults (REQUIRED: none) of __init__, in order; `passed`: those that go to the
+    function (all,
     if not said); `shown`: those that repr prints.
     """
     parameters = [inspect.Parameter(key, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=default)

@@ -17,8 +17,20 @@ from lazygrad.tensors import Tensor
 from lazygrad.tensors.core import apply
 
 _GAINS: dict[str, Callable[[float], float]] = {
-    **dict.fromkeys(("linear", "identity", "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d",
-                     "conv_transpose3d", "sigmoid"), lambda _: 1.0),
+    **dict.fromkeys(
+        (
+            "linear",
+            "identity",
+            "conv1d",
+            "conv2d",
+            "conv3d",
+            "conv_transpose1d",
+            "conv_transpose2d",
+            "conv_transpose3d",
+            "sigmoid",
+        ),
+        lambda _: 1.0,
+    ),
     "tanh": lambda _: 5.0 / 3,
     "relu": lambda _: math.sqrt(2.0),
     "leaky_relu": lambda slope: math.sqrt(2.0 / (1 + slope**2)),
@@ -27,7 +39,8 @@ _GAINS: dict[str, Callable[[float], float]] = {
 
 
 def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
-    """The factor by which a nonlinearity wants its weights' standard deviation scaled; `param`: leaky_relu's slope."""
+    """The factor by which a nonlinearity wants its weights' standard deviation scaled; `param`: leaky_relu's
+    slope."""
     if nonlinearity not in _GAINS:
         raise ArgumentError(f"Unsupported nonlinearity {nonlinearity}")
     if param is not None and (isinstance(param, bool) or not isinstance(param, int | float)):
@@ -93,8 +106,11 @@ def trunc_normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, a: float 
                   generator: Any = None) -> Tensor:
     """Normal, limited to [a, b]: by the inverse of the distribution's integral."""
     if mean < a - 2 * std or mean > b + 2 * std:
-        warnings.warn("mean is more than 2 std from [a, b] in nn.init.trunc_normal_. The distribution of values may be "
-                      "incorrect.", stacklevel=2)
+        warnings.warn(
+            "mean is more than 2 std from [a, b] in nn.init.trunc_normal_. The distribution of values may be "
+            "incorrect.",
+            stacklevel=2,
+        )
     low, high = ((1.0 + math.erf((limit - mean) / std / math.sqrt(2.0))) / 2.0 for limit in (a, b))
     with lazygrad.no_grad():
         tensor.uniform_(2 * low - 1, 2 * high - 1, generator=generator)
@@ -133,7 +149,9 @@ def xavier_uniform_(tensor: Tensor, gain: float = 1.0, generator: Any = None) ->
 
 def xavier_normal_(tensor: Tensor, gain: float = 1.0, generator: Any = None) -> Tensor:
     """Normal with the variance gain**2 * 2 / (fan_in + fan_out)."""
-    return normal_(tensor, 0.0, gain * math.sqrt(2.0 / float(sum(_calculate_fan_in_and_fan_out(tensor)))), generator)
+    return normal_(
+        tensor, 0.0, gain * math.sqrt(2.0 / float(sum(_calculate_fan_in_and_fan_out(tensor)))), generator
+    )
 
 
 def kaiming_uniform_(tensor: Tensor, a: float = 0, mode: str = "fan_in", nonlinearity: str = "leaky_relu",
@@ -164,7 +182,9 @@ def orthogonal_(tensor: Tensor, gain: float = 1, generator: Any = None) -> Tenso
         return tensor
     rows, columns = tensor.shape[0], tensor.numel() // tensor.shape[0]
     dtype = tensor.dtype if tensor.dtype.itemsize >= 4 else lazygrad.float32
-    values = lazygrad.empty(rows, columns, dtype=dtype, device=tensor.device).normal_(0, 1, generator=generator)
+    values = lazygrad.empty(rows, columns, dtype=dtype, device=tensor.device).normal_(
+        0, 1, generator=generator
+    )
     tall = values.t() if rows < columns else values
     basis = _orthonormal_columns(tall)
     basis = basis.t() if rows < columns else basis
@@ -202,7 +222,9 @@ def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, generator: Any =
 
 def _deprecated(name: str, replacement: Callable) -> Callable:
     def old(*args: Any, **kwargs: Any) -> Tensor:
-        warnings.warn(f"`nn.init.{name}` is now deprecated in favor of `nn.init.{name}_`.", FutureWarning, stacklevel=2)
+        warnings.warn(
+            f"`nn.init.{name}` is now deprecated in favor of `nn.init.{name}_`.", FutureWarning, stacklevel=2
+        )
         return replacement(*args, **kwargs)
 
     old.__name__ = name

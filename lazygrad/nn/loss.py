@@ -24,7 +24,9 @@ class _Loss(FunctionModule):
 
 def _row(name: str, function: Any, doc: str, *, buffers: tuple[str, ...] = (), **settings: Any) -> Any:
     passed = [key for key in settings if key not in ("size_average", "reduce")]
-    return _define(name, function, doc, base=_Loss, module=__name__, buffers=buffers, passed=passed, **settings)
+    return _define(
+        name, function, doc, base=_Loss, module=__name__, buffers=buffers, passed=passed, **settings
+    )
 
 
 _old = {"size_average": None, "reduce": None, "reduction": "mean"}
@@ -32,34 +34,84 @@ _old = {"size_average": None, "reduce": None, "reduction": "mean"}
 L1Loss = _row("L1Loss", F.l1_loss, "|input - target|.", **_old)
 MSELoss = _row("MSELoss", F.mse_loss, "(input - target) ** 2.", **_old)
 SmoothL1Loss = _row("SmoothL1Loss", F.smooth_l1_loss, "Quadratic below beta, then linear.", **_old, beta=1.0)
-HuberLoss = _row("HuberLoss", F.huber_loss, "Quadratic below delta, then linear.", reduction="mean", delta=1.0)
+HuberLoss = _row(
+    "HuberLoss", F.huber_loss, "Quadratic below delta, then linear.", reduction="mean", delta=1.0
+)
 NLLLoss = _row("NLLLoss", F.nll_loss, "Minus the log probability of each target class.", buffers=("weight",),
                weight=None, size_average=None, ignore_index=-100, reduce=None, reduction="mean")
-CrossEntropyLoss = _row("CrossEntropyLoss", F.cross_entropy, "Cross entropy of logits with classes or probabilities.",
-                        buffers=("weight",), weight=None, size_average=None, ignore_index=-100, reduce=None,
-                        reduction="mean", label_smoothing=0.0)
-BCELoss = _row("BCELoss", F.binary_cross_entropy, "Binary cross entropy of probabilities.", buffers=("weight",),
-               weight=None, **_old)
-BCEWithLogitsLoss = _row("BCEWithLogitsLoss", F.binary_cross_entropy_with_logits, "Binary cross entropy of logits.",
-                         buffers=("weight", "pos_weight"), weight=None, **_old, pos_weight=None)
+CrossEntropyLoss = _row(
+    "CrossEntropyLoss",
+    F.cross_entropy,
+    "Cross entropy of logits with classes or probabilities.",
+    buffers=("weight",),
+    weight=None,
+    size_average=None,
+    ignore_index=-100,
+    reduce=None,
+    reduction="mean",
+    label_smoothing=0.0,
+)
+BCELoss = _row(
+    "BCELoss",
+    F.binary_cross_entropy,
+    "Binary cross entropy of probabilities.",
+    buffers=("weight",),
+    weight=None,
+    **_old,
+)
+BCEWithLogitsLoss = _row(
+    "BCEWithLogitsLoss",
+    F.binary_cross_entropy_with_logits,
+    "Binary cross entropy of logits.",
+    buffers=("weight", "pos_weight"),
+    weight=None,
+    **_old,
+    pos_weight=None,
+)
 KLDivLoss = _row("KLDivLoss", F.kl_div, "target * (log(target) - input).", **_old, log_target=False)
-PoissonNLLLoss = _row("PoissonNLLLoss", F.poisson_nll_loss, "Minus the log likelihood of counts.", log_input=True,
-                      full=False, size_average=None, eps=1e-8, reduce=None, reduction="mean")
+PoissonNLLLoss = _row(
+    "PoissonNLLLoss",
+    F.poisson_nll_loss,
+    "Minus the log likelihood of counts.",
+    log_input=True,
+    full=False,
+    size_average=None,
+    eps=1e-8,
+    reduce=None,
+    reduction="mean",
+)
 GaussianNLLLoss = _row("GaussianNLLLoss", F.gaussian_nll_loss, "Minus the log likelihood of normal values.",
                        full=False, eps=1e-6, reduction="mean")
-HingeEmbeddingLoss = _row("HingeEmbeddingLoss", F.hinge_embedding_loss, "Distances small for 1, large for -1.",
-                          margin=1.0, **_old)
-MarginRankingLoss = _row("MarginRankingLoss", F.margin_ranking_loss, "One input ranked above the other.", margin=0.0,
-                         **_old)
+HingeEmbeddingLoss = _row(
+    "HingeEmbeddingLoss", F.hinge_embedding_loss, "Distances small for 1, large for -1.", margin=1.0, **_old
+)
+MarginRankingLoss = _row(
+    "MarginRankingLoss", F.margin_ranking_loss, "One input ranked above the other.", margin=0.0, **_old
+)
 SoftMarginLoss = _row("SoftMarginLoss", F.soft_margin_loss, "log(1 + exp(-target * input)).", **_old)
-MultiLabelSoftMarginLoss = _row("MultiLabelSoftMarginLoss", F.multilabel_soft_margin_loss,
-                                "Binary cross entropy averaged over classes.", buffers=("weight",), weight=None, **_old)
-MultiMarginLoss = _row("MultiMarginLoss", F.multi_margin_loss, "The target's score above the others by a margin.",
-                       buffers=("weight",), p=1, margin=1.0, weight=None, **_old)
+MultiLabelSoftMarginLoss = _row(
+    "MultiLabelSoftMarginLoss",
+    F.multilabel_soft_margin_loss,
+    "Binary cross entropy averaged over classes.",
+    buffers=("weight",),
+    weight=None,
+    **_old,
+)
+MultiMarginLoss = _row(
+    "MultiMarginLoss",
+    F.multi_margin_loss,
+    "The target's score above the others by a margin.",
+    buffers=("weight",),
+    p=1,
+    margin=1.0,
+    weight=None,
+    **_old,
+)
 MultiLabelMarginLoss = _row("MultiLabelMarginLoss", F.multilabel_margin_loss,
                             "Every target's score above every other's by 1.", **_old)
-CosineEmbeddingLoss = _row("CosineEmbeddingLoss", F.cosine_embedding_loss, "Cosines near 1 for 1, small for -1.",
-                           margin=0.0, **_old)
+CosineEmbeddingLoss = _row(
+    "CosineEmbeddingLoss", F.cosine_embedding_loss, "Cosines near 1 for 1, small for -1.", margin=0.0, **_old
+)
 
 
 class _TripletLoss(_Loss):
@@ -71,9 +123,23 @@ class _TripletLoss(_Loss):
 
 
 _triplet = partial(_define, base=_TripletLoss, module=__name__)
-TripletMarginLoss = _triplet("TripletMarginLoss", F.triplet_margin_loss, "Anchors nearer to positives than negatives.",
-                             passed=("margin", "p", "eps", "swap", "reduction"), margin=1.0, p=2.0, eps=1e-6,
-                             swap=False, **_old)
+TripletMarginLoss = _triplet(
+    "TripletMarginLoss",
+    F.triplet_margin_loss,
+    "Anchors nearer to positives than negatives.",
+    passed=("margin", "p", "eps", "swap", "reduction"),
+    margin=1.0,
+    p=2.0,
+    eps=1e-6,
+    swap=False,
+    **_old,
+)
 TripletMarginWithDistanceLoss = _triplet(
-    "TripletMarginWithDistanceLoss", F.triplet_margin_with_distance_loss, "TripletMarginLoss with any distance.",
-    distance_function=None, margin=1.0, swap=False, reduction="mean")
+    "TripletMarginWithDistanceLoss",
+    F.triplet_margin_with_distance_loss,
+    "TripletMarginLoss with any distance.",
+    distance_function=None,
+    margin=1.0,
+    swap=False,
+    reduction="mean",
+)

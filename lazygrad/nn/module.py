@@ -16,9 +16,19 @@ from lazygrad.nn.module_tree import TreeMethods
 from lazygrad.nn.parameter import Buffer, Parameter
 from lazygrad.tensors import Tensor
 
-_TABLES = ("_forward_hooks", "_forward_hooks_with_kwargs", "_forward_hooks_always_called", "_forward_pre_hooks",
-           "_forward_pre_hooks_with_kwargs", "_backward_hooks", "_backward_pre_hooks", "_state_dict_hooks",
-           "_state_dict_pre_hooks", "_load_state_dict_pre_hooks", "_load_state_dict_post_hooks")
+_TABLES = (
+    "_forward_hooks",
+    "_forward_hooks_with_kwargs",
+    "_forward_hooks_always_called",
+    "_forward_pre_hooks",
+    "_forward_pre_hooks_with_kwargs",
+    "_backward_hooks",
+    "_backward_pre_hooks",
+    "_state_dict_hooks",
+    "_state_dict_pre_hooks",
+    "_load_state_dict_pre_hooks",
+    "_load_state_dict_post_hooks",
+)
 
 
 class ForwardMissingError(LazygradError, RuntimeError):
@@ -26,7 +36,8 @@ class ForwardMissingError(LazygradError, RuntimeError):
 
 
 class Module(TreeMethods, StateMethods, HookMethods):
-    """Holds parameters, buffers and submodules under the names they are assigned to; subclasses define `forward`.
+    """Holds parameters, buffers and submodules under the names they are assigned to; subclasses define
+    `forward`.
 
     Calling a module runs its hooks and its forward.
     """
@@ -38,12 +49,18 @@ class Module(TreeMethods, StateMethods, HookMethods):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         kind = type(self).__name__
         if not self.call_super_init and kwargs:
-            raise ArgumentTypeError(f"{kind}.__init__() got an unexpected keyword argument '{next(iter(kwargs))}'")
+            raise ArgumentTypeError(
+                f"{kind}.__init__() got an unexpected keyword argument '{next(iter(kwargs))}'"
+            )
         if not self.call_super_init and args:
-            raise ArgumentTypeError(f"{kind}.__init__() takes 1 positional argument but {len(args) + 1} were given")
+            raise ArgumentTypeError(
+                f"{kind}.__init__() takes 1 positional argument but {len(args) + 1} were given"
+            )
         # straight into __dict__: __setattr__ below looks these up
         state = self.__dict__
-        state.update(training=True, _parameters={}, _buffers={}, _non_persistent_buffers_set=set(), _modules={})
+        state.update(
+            training=True, _parameters={}, _buffers={}, _non_persistent_buffers_set=set(), _modules={}
+        )
         for name in _TABLES:
             state[name] = HookTable()
         if self.call_super_init:
@@ -51,12 +68,15 @@ class Module(TreeMethods, StateMethods, HookMethods):
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Computes the module's output; every subclass defines it."""
-        raise ForwardMissingError(f'Module [{type(self).__name__}] is missing the required "forward" function')
+        raise ForwardMissingError(
+            f'Module [{type(self).__name__}] is missing the required "forward" function'
+        )
 
     # Registration
 
     def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
-        """Add a tensor that moves and is saved with the module; `persistent=False` keeps it out of the state dict."""
+        """Add a tensor that moves and is saved with the module; `persistent=False` keeps it out of the state
+        dict."""
         self._check_new_name("buffer", name, self._buffers if "_buffers" in self.__dict__ else None)
         if tensor is not None and not isinstance(tensor, Tensor):
             raise ArgumentTypeError(f"cannot assign '{_typename(tensor)}' object to buffer '{name}' "
@@ -65,7 +85,9 @@ class Module(TreeMethods, StateMethods, HookMethods):
             result = hook(self, name, tensor)
             tensor = tensor if result is None else result
         self._buffers[name] = tensor
-        (self._non_persistent_buffers_set.discard if persistent else self._non_persistent_buffers_set.add)(name)
+        (self._non_persistent_buffers_set.discard if persistent else self._non_persistent_buffers_set.add)(
+            name
+        )
 
     def register_parameter(self, name: str, param: Parameter | None) -> None:
         """Add a parameter; None keeps the name without a tensor."""
@@ -74,9 +96,11 @@ class Module(TreeMethods, StateMethods, HookMethods):
             raise ArgumentTypeError(f"cannot assign '{_typename(param)}' object to parameter '{name}' "
                                     "(torch.nn.Parameter or None required)")
         if param is not None and not param.is_leaf:
-            raise ArgumentError(f"Cannot assign non-leaf Tensor to parameter '{name}'. Model parameters must be "
-                                f"created explicitly. To express '{name}' as a function of another Tensor, compute "
-                                "the value in the forward() method.")
+            raise ArgumentError(
+                f"Cannot assign non-leaf Tensor to parameter '{name}'. Model parameters must be "
+                f"created explicitly. To express '{name}' as a function of another Tensor, compute "
+                "the value in the forward() method."
+            )
         if param is not None:
             for hook in hooks.global_parameter_registration_hooks.values():
                 result = hook(self, name, param)
@@ -144,7 +168,9 @@ class Module(TreeMethods, StateMethods, HookMethods):
                 raise ArgumentTypeError(f"cannot assign '{_typename(value)}' as child module '{name}' "
                                         "(torch.nn.Module or None expected)")
             self.add_module(name, value)
-        elif isinstance(value, Tensor) and (isinstance(value, Buffer) or (buffers is not None and name in buffers)):
+        elif isinstance(value, Tensor) and (
+            isinstance(value, Buffer) or (buffers is not None and name in buffers)
+        ):
             if buffers is None:
                 raise AttributeError("cannot assign buffer before Module.__init__() call")
             known = name in buffers
@@ -187,7 +213,8 @@ class Module(TreeMethods, StateMethods, HookMethods):
         return self
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
-        """Replace the data of every parameter, gradient and buffer by `fn` of it; parameters stay the same objects."""
+        """Replace the data of every parameter, gradient and buffer by `fn` of it; parameters stay the same
+        objects."""
         if recurse:
             for module in self.children():
                 module._apply(fn)
@@ -205,7 +232,8 @@ class Module(TreeMethods, StateMethods, HookMethods):
         return self
 
     def to(self, *args: Any, **kwargs: Any) -> Any:
-        """Move to a device and/or a floating dtype: `to(device)`, `to(dtype)`, `to(device, dtype)`, `to(tensor)`.
+        """Move to a device and/or a floating dtype: `to(device)`, `to(dtype)`, `to(device, dtype)`,
+        `to(tensor)`.
 
         Only floating-point parameters and buffers change dtype. Works in place and returns self.
         """
@@ -290,9 +318,16 @@ class Module(TreeMethods, StateMethods, HookMethods):
     # Calls
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if not (self._forward_hooks or self._forward_pre_hooks or self._backward_hooks or self._backward_pre_hooks
-                or hooks.global_forward_hooks or hooks.global_forward_pre_hooks or hooks.global_backward_hooks
-                or hooks.global_backward_pre_hooks):
+        if not (
+            self._forward_hooks
+            or self._forward_pre_hooks
+            or self._backward_hooks
+            or self._backward_pre_hooks
+            or hooks.global_forward_hooks
+            or hooks.global_forward_pre_hooks
+            or hooks.global_backward_hooks
+            or hooks.global_backward_pre_hooks
+        ):
             return self.forward(*args, **kwargs)
         return self._call_with_hooks(args, kwargs)
 
@@ -318,8 +353,11 @@ class Module(TreeMethods, StateMethods, HookMethods):
                     replaced = call(args, kwargs, result)
                     result = result if replaced is None else replaced
                 except Exception as error:
-                    warnings.warn("module forward hook with ``always_call=True`` raised an exception "
-                                  f"that was silenced as another error was raised in forward: {error}", stacklevel=2)
+                    warnings.warn(
+                        "module forward hook with ``always_call=True`` raised an exception "
+                        f"that was silenced as another error was raised in forward: {error}",
+                        stacklevel=2,
+                    )
             raise
 
     def _run_pre_hooks(self, args: tuple, kwargs: dict[str, Any]) -> tuple[tuple, dict[str, Any]]:
@@ -329,8 +367,10 @@ class Module(TreeMethods, StateMethods, HookMethods):
                 if result is None:
                     continue
                 if not (isinstance(result, tuple) and len(result) == 2):
-                    raise ShapeError("forward pre-hook must return None or a tuple of (new_args, new_kwargs), "
-                                     f"but got {result}.")
+                    raise ShapeError(
+                        "forward pre-hook must return None or a tuple of (new_args, new_kwargs), "
+                        f"but got {result}."
+                    )
                 args, kwargs = result
             else:
                 result = hook(self, args)

@@ -12,7 +12,8 @@ from lazygrad.tensors import Tensor
 class BackwardHooks:
     """One call of a module whose gradients are watched.
 
-    The hooks run when the last gradient arrives; of several inputs (outputs) a hook can replace the gradient of the
+    The hooks run when the last gradient arrives; of several inputs (outputs) a hook can replace the gradient
+    of the
     last one alone.
     """
 
@@ -85,6 +86,8 @@ def _replaced(result: Any, grads: tuple, name: str) -> tuple:
         return grads
     result = result if isinstance(result, tuple) else (result,)
     if len(result) != len(grads):
-        raise ShapeError(f"[backward hook] Backward hook returned an invalid number of {name}, got {len(result)}, "
-                         f"but expected {len(grads)}")
+        raise ShapeError(
+            f"[backward hook] Backward hook returned an invalid number of {name}, got {len(result)}, "
+            f"but expected {len(grads)}"
+        )
     return result

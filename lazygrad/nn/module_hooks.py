@@ -41,8 +41,9 @@ class RemovableHandle:
 class HookTable(OrderedDict):
     """Hooks by id, in the order in which they run."""
 
-    def register(self, hook: Callable, prepend: bool = False, flags: tuple[tuple[dict[int, bool], bool], ...] = ()
-                 ) -> RemovableHandle:
+    def register(
+        self, hook: Callable, prepend: bool = False, flags: tuple[tuple[dict[int, bool], bool], ...] = ()
+    ) -> RemovableHandle:
         """Add `hook`; each of `flags` is (table, whether to note this hook in it)."""
         handle = RemovableHandle(self, extra=tuple(table for table, _ in flags))
         self[handle.id] = hook
@@ -123,13 +124,16 @@ class HookMethods:
 
         With `with_kwargs`, the hook is called as `hook(module, args, kwargs)` and may return (args, kwargs).
         """
-        return self._forward_pre_hooks.register(hook, prepend, ((self._forward_pre_hooks_with_kwargs, with_kwargs),))
+        return self._forward_pre_hooks.register(
+            hook, prepend, ((self._forward_pre_hooks_with_kwargs, with_kwargs),)
+        )
 
     def register_forward_hook(self, hook: Callable, *, prepend: bool = False, with_kwargs: bool = False,
                               always_call: bool = False) -> RemovableHandle:
         """Run `hook(module, args, output)` after forward; what it returns replaces the output.
 
-        With `with_kwargs`, it is called as `hook(module, args, kwargs, output)`; with `always_call`, also when
+        With `with_kwargs`, it is called as `hook(module, args, kwargs, output)`; with `always_call`, also
+        when
         forward raises.
         """
         return self._forward_hooks.register(hook, prepend, ((self._forward_hooks_with_kwargs, with_kwargs),
@@ -152,7 +156,8 @@ class HookMethods:
         return self._state_dict_pre_hooks.register(hook)
 
     def register_state_dict_post_hook(self, hook: Callable) -> RemovableHandle:
-        """Run `hook(module, state_dict, prefix, local_metadata)` after state_dict; it changes the dict in place."""
+        """Run `hook(module, state_dict, prefix, local_metadata)` after state_dict; it changes the dict in
+        place."""
         hook._from_public_api = True  # type: ignore[attr-defined]
         return self._state_dict_hooks.register(hook)
 
@@ -160,10 +165,13 @@ class HookMethods:
         return self._state_dict_hooks.register(hook)
 
     def register_load_state_dict_pre_hook(self, hook: Callable) -> RemovableHandle:
-        """Run `hook(module, state_dict, prefix, local_metadata, strict, missing, unexpected, errors)` before loading."""
+        """Run `hook(module, state_dict, prefix, local_metadata, strict, missing, unexpected, errors)` before
+        loading."""
         return self._load_state_dict_pre_hooks.register(_WithModule(hook, self))
 
-    def _register_load_state_dict_pre_hook(self, hook: Callable, with_module: bool = False) -> RemovableHandle:
+    def _register_load_state_dict_pre_hook(
+        self, hook: Callable, with_module: bool = False
+    ) -> RemovableHandle:
         return self._load_state_dict_pre_hooks.register(_WithModule(hook, self) if with_module else hook)
 
     def register_load_state_dict_post_hook(self, hook: Callable) -> RemovableHandle:

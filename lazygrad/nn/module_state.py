@@ -18,7 +18,11 @@ class _IncompatibleKeys(namedtuple("_IncompatibleKeys", ["missing_keys", "unexpe
     __slots__ = ()
 
     def __repr__(self) -> str:
-        return super().__repr__() if self.missing_keys or self.unexpected_keys else "<All keys matched successfully>"
+        return (
+            super().__repr__()
+            if self.missing_keys or self.unexpected_keys
+            else "<All keys matched successfully>"
+        )
 
     __str__ = __repr__
 
@@ -38,11 +42,15 @@ class StateMethods:
 
     def get_extra_state(self) -> Any:
         """What state_dict stores beside tensors; overridden together with set_extra_state."""
-        raise ArgumentTypeError(f"[state_dict] {type(self).__name__} has no extra state: override get_extra_state")
+        raise ArgumentTypeError(
+            f"[state_dict] {type(self).__name__} has no extra state: override get_extra_state"
+        )
 
     def set_extra_state(self, state: Any) -> None:
         """Take back what get_extra_state returned; overridden together with it."""
-        raise ArgumentTypeError(f"[state_dict] {type(self).__name__} has no extra state: override set_extra_state")
+        raise ArgumentTypeError(
+            f"[state_dict] {type(self).__name__} has no extra state: override set_extra_state"
+        )
 
     def _has_own(self, method: str) -> bool:
         return getattr(type(self), method) is not getattr(StateMethods, method)
@@ -55,7 +63,9 @@ class StateMethods:
         if self._has_own("get_extra_state"):
             destination[prefix + _EXTRA_STATE] = self.get_extra_state()
 
-    def state_dict(self, *args: Any, destination: Any = None, prefix: str = "", keep_vars: bool = False) -> Any:
+    def state_dict(
+        self, *args: Any, destination: Any = None, prefix: str = "", keep_vars: bool = False
+    ) -> Any:
         """All parameters and persistent buffers by dotted name, in an OrderedDict.
 
         The tensors share storage with the module and are detached, unless `keep_vars`.
@@ -83,9 +93,18 @@ class StateMethods:
                 destination = result
         return destination
 
-    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, local_metadata: dict[str, Any], strict: bool,
-                              missing_keys: list[str], unexpected_keys: list[str], error_msgs: list[str]) -> None:
-        """Take this module's own entries (not its children's) out of `state_dict`; problems go into the lists."""
+    def _load_from_state_dict(
+        self,
+        state_dict: dict[str, Any],
+        prefix: str,
+        local_metadata: dict[str, Any],
+        strict: bool,
+        missing_keys: list[str],
+        unexpected_keys: list[str],
+        error_msgs: list[str],
+    ) -> None:
+        """Take this module's own entries (not its children's) out of `state_dict`; problems go into the
+        lists."""
         for hook in self._load_state_dict_pre_hooks.values():  # type: ignore[attr-defined]
             hook(state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs)
         persistent = {k: v for k, v in self._buffers.items() if k not in self._non_persistent_buffers_set}
@@ -113,16 +132,22 @@ class StateMethods:
                     if first not in (self._modules if dot else local) or first not in known:
                         unexpected_keys.append(key)
 
-    def _load_one(self, name: str, key: str, target: Any, value: Any, assign: bool, error_msgs: list[str]) -> None:
+    def _load_one(
+        self, name: str, key: str, target: Any, value: Any, assign: bool, error_msgs: list[str]
+    ) -> None:
         if not isinstance(value, Tensor):
-            error_msgs.append(f'While copying the parameter named "{key}", expected torch.Tensor or Tensor-like object '
-                              f"from checkpoint but received {type(value)}")
+            error_msgs.append(
+                f'While copying the parameter named "{key}", expected torch.Tensor or Tensor-like object '
+                f"from checkpoint but received {type(value)}"
+            )
             return
         if target.ndim == 0 and tuple(value.shape) == (1,):
             value = value[0]  # files older than 0-d tensors
         if value.shape != target.shape:
-            error_msgs.append(f"size mismatch for {key}: copying a param with shape {value.shape} from checkpoint, "
-                              f"the shape in current model is {target.shape}.")
+            error_msgs.append(
+                f"size mismatch for {key}: copying a param with shape {value.shape} from checkpoint, "
+                f"the shape in current model is {target.shape}."
+            )
             return
         try:
             with lazygrad.no_grad():
@@ -137,10 +162,13 @@ class StateMethods:
                               f"{target.size()} and whose dimensions in the checkpoint are {value.size()}, "
                               f"an exception occurred : {error.args}.")
 
-    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> _IncompatibleKeys:
+    def load_state_dict(
+        self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
+    ) -> _IncompatibleKeys:
         """Copy a state dict into the parameters and buffers (`assign`: take its tensors instead of copying).
 
-        Returns (missing_keys, unexpected_keys). With `strict`, either kind raises a RuntimeError that names them, and a
+        Returns (missing_keys, unexpected_keys). With `strict`, either kind raises a RuntimeError that names
+        them, and a
         tensor of another shape always does.
         """
         if not isinstance(state_dict, Mapping):

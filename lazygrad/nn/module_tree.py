@@ -20,7 +20,11 @@ class TreeMethods:
     def _named_members(self, members: Callable[[Any], Any], prefix: str = "", recurse: bool = True,
                        remove_duplicate: bool = True) -> Iterator[tuple[str, Any]]:
         seen: set[int] = set()
-        modules = self.named_modules(prefix=prefix, remove_duplicate=remove_duplicate) if recurse else [(prefix, self)]
+        modules = (
+            self.named_modules(prefix=prefix, remove_duplicate=remove_duplicate)
+            if recurse
+            else [(prefix, self)]
+        )
         for module_prefix, module in modules:
             for name, value in members(module):
                 if value is None or id(value) in seen:
@@ -31,7 +35,8 @@ class TreeMethods:
 
     def named_parameters(self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
                          ) -> Iterator[tuple[str, Parameter]]:
-        """(dotted name, parameter) of this module and, with `recurse`, of all below; a shared one comes once."""
+        """(dotted name, parameter) of this module and, with `recurse`, of all below; a shared one comes
+        once."""
         yield from self._named_members(lambda m: m._parameters.items(), prefix, recurse, remove_duplicate)
 
     def parameters(self, recurse: bool = True) -> Iterator[Parameter]:
@@ -74,7 +79,11 @@ class TreeMethods:
             if remove_duplicate:
                 memo.add(module)
             yield path, module
-            below = [(f"{path}.{name}" if path else name, m) for name, m in module._modules.items() if m is not None]
+            below = [
+                (f"{path}.{name}" if path else name, m)
+                for name, m in module._modules.items()
+                if m is not None
+            ]
             stack.extend(reversed(below))
 
     def modules(self) -> Iterator[Any]:

@@ -13,7 +13,8 @@ from lazygrad.tensors import Tensor
 
 
 class _Padding(FunctionModule):
-    """Pads the last `rank` axes; one number pads every side, else (before, after) for each axis from the last on."""
+    """Pads the last `rank` axes; one number pads every side, else (before, after) for each axis from the last
+    on."""
 
     rank: int
     mode: str
@@ -23,7 +24,9 @@ class _Padding(FunctionModule):
 
     def forward(self, input: Tensor) -> Tensor:  # type: ignore[override]
         """The padded input."""
-        return F.pad(input, self.padding, self.mode, getattr(self, "value", 0) if self.mode == "constant" else None)
+        return F.pad(
+            input, self.padding, self.mode, getattr(self, "value", 0) if self.mode == "constant" else None
+        )
 
     def extra_repr(self) -> str:
         value = f", value={self.value}" if "value" in self.__dict__ else ""

@@ -31,7 +31,8 @@ class _BufferType(type(Tensor)):  # type: ignore[misc]
 class Buffer(Tensor, metaclass=_BufferType):
     """A tensor that belongs to a module's state without being trained.
 
-    Returns a plain tensor that shares the storage of `data` and is registered as a buffer when it is assigned to a
+    Returns a plain tensor that shares the storage of `data` and is registered as a buffer when it is assigned
+    to a
     module; `persistent=False` keeps it out of the state dict.
     """
 

@@ -21,12 +21,35 @@ class _Pooling(FunctionModule):
 
 
 _row = partial(_define, base=_Pooling, module=__name__)
-_max = partial(_row, shown=("kernel_size", "stride", "padding", "dilation", "ceil_mode"), kernel_size=REQUIRED,
-               stride=None, padding=0, dilation=1, return_indices=False, ceil_mode=False)
-_average = partial(_row, shown=("kernel_size", "stride", "padding"), kernel_size=REQUIRED, stride=None, padding=0,
-                   ceil_mode=False, count_include_pad=True)
-_power = partial(_row, shown=("norm_type", "kernel_size", "stride", "ceil_mode"), norm_type=REQUIRED,
-                 kernel_size=REQUIRED, stride=None, ceil_mode=False)
+_max = partial(
+    _row,
+    shown=("kernel_size", "stride", "padding", "dilation", "ceil_mode"),
+    kernel_size=REQUIRED,
+    stride=None,
+    padding=0,
+    dilation=1,
+    return_indices=False,
+    ceil_mode=False,
+)
+_average = partial(
+    _row,
+    shown=("kernel_size", "stride", "padding"),
+    kernel_size=REQUIRED,
+    stride=None,
+    padding=0,
+    ceil_mode=False,
+    count_include_pad=True,
+)
+# their stride stays None, and the function knows what that means
+_power = partial(
+    _define,
+    module=__name__,
+    shown=("norm_type", "kernel_size", "stride", "ceil_mode"),
+    norm_type=REQUIRED,
+    kernel_size=REQUIRED,
+    stride=None,
+    ceil_mode=False,
+)
 _adaptive = partial(_row, shown=("output_size",), output_size=REQUIRED)
 _adaptive_max = partial(_adaptive, return_indices=False)
 
@@ -44,14 +67,24 @@ MaxPool1d = _max("MaxPool1d", F.max_pool1d, "The greatest of each window of (N, 
 MaxPool2d = _max("MaxPool2d", F.max_pool2d, "The greatest of each window of (N, C, H, W).")
 MaxPool3d = _max("MaxPool3d", F.max_pool3d, "The greatest of each window of (N, C, D, H, W).")
 AvgPool1d = _average("AvgPool1d", F.avg_pool1d, "The mean of each window of (N, C, L).", base=_Line)
-AvgPool2d = _average("AvgPool2d", F.avg_pool2d, "The mean of each window of (N, C, H, W).", divisor_override=None)
-AvgPool3d = _average("AvgPool3d", F.avg_pool3d, "The mean of each window of (N, C, D, H, W).", divisor_override=None)
+AvgPool2d = _average(
+    "AvgPool2d", F.avg_pool2d, "The mean of each window of (N, C, H, W).", divisor_override=None
+)
+AvgPool3d = _average(
+    "AvgPool3d", F.avg_pool3d, "The mean of each window of (N, C, D, H, W).", divisor_override=None
+)
 LPPool1d = _power("LPPool1d", F.lp_pool1d, "The p-norm of each window of (N, C, L).")
 LPPool2d = _power("LPPool2d", F.lp_pool2d, "The p-norm of each window of (N, C, H, W).")
 LPPool3d = _power("LPPool3d", F.lp_pool3d, "The p-norm of each window of (N, C, D, H, W).")
 AdaptiveAvgPool1d = _adaptive("AdaptiveAvgPool1d", F.adaptive_avg_pool1d, "Means over a number of windows.")
 AdaptiveAvgPool2d = _adaptive("AdaptiveAvgPool2d", F.adaptive_avg_pool2d, "Means over a grid of windows.")
 AdaptiveAvgPool3d = _adaptive("AdaptiveAvgPool3d", F.adaptive_avg_pool3d, "Means over a grid of windows.")
-AdaptiveMaxPool1d = _adaptive_max("AdaptiveMaxPool1d", F.adaptive_max_pool1d, "Maxima over a number of windows.")
-AdaptiveMaxPool2d = _adaptive_max("AdaptiveMaxPool2d", F.adaptive_max_pool2d, "Maxima over a grid of windows.")
-AdaptiveMaxPool3d = _adaptive_max("AdaptiveMaxPool3d", F.adaptive_max_pool3d, "Maxima over a grid of windows.")
+AdaptiveMaxPool1d = _adaptive_max(
+    "AdaptiveMaxPool1d", F.adaptive_max_pool1d, "Maxima over a number of windows."
+)
+AdaptiveMaxPool2d = _adaptive_max(
+    "AdaptiveMaxPool2d", F.adaptive_max_pool2d, "Maxima over a grid of windows."
+)
+AdaptiveMaxPool3d = _adaptive_max(
+    "AdaptiveMaxPool3d", F.adaptive_max_pool3d, "Maxima over a grid of windows."
+)

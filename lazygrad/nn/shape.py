@@ -53,8 +53,14 @@ class Upsample(Module):
         self.name = type(self).__name__
         self.size = size
         many = isinstance(scale_factor, tuple)
-        self.scale_factor = tuple(float(f) for f in scale_factor) if many else scale_factor and float(scale_factor)
-        self.mode, self.align_corners, self.recompute_scale_factor = mode, align_corners, recompute_scale_factor
+        self.scale_factor = (
+            tuple(float(f) for f in scale_factor) if many else scale_factor and float(scale_factor)
+        )
+        self.mode, self.align_corners, self.recompute_scale_factor = (
+            mode,
+            align_corners,
+            recompute_scale_factor,
+        )
 
     def forward(self, input: Tensor) -> Tensor:
         """The resized input."""
@@ -82,10 +88,19 @@ class UpsamplingBilinear2d(Upsample):
 
 PixelShuffle = _row("PixelShuffle", F.pixel_shuffle, "(..., C * r * r, H, W) to (..., C, H * r, W * r).",
                     shown=("upscale_factor",), upscale_factor=REQUIRED)
-PixelUnshuffle = _row("PixelUnshuffle", F.pixel_unshuffle, "(..., C, H * r, W * r) to (..., C * r * r, H, W).",
-                      shown=("downscale_factor",), downscale_factor=REQUIRED)
-ChannelShuffle = _row("ChannelShuffle", F.channel_shuffle, "Channels dealt out over groups.", shown=("groups",),
-                      groups=REQUIRED)
-CosineSimilarity = _row("CosineSimilarity", F.cosine_similarity, "The cosine of the angle along dim.", dim=1, eps=1e-8)
-PairwiseDistance = _row("PairwiseDistance", F.pairwise_distance, "The p-norm of the difference.", p=2.0, eps=1e-6,
-                        keepdim=False)
+PixelUnshuffle = _row(
+    "PixelUnshuffle",
+    F.pixel_unshuffle,
+    "(..., C, H * r, W * r) to (..., C * r * r, H, W).",
+    shown=("downscale_factor",),
+    downscale_factor=REQUIRED,
+)
+ChannelShuffle = _row(
+    "ChannelShuffle", F.channel_shuffle, "Channels dealt out over groups.", shown=("groups",), groups=REQUIRED
+)
+CosineSimilarity = _row(
+    "CosineSimilarity", F.cosine_similarity, "The cosine of the angle along dim.", dim=1, eps=1e-8
+)
+PairwiseDistance = _row(
+    "PairwiseDistance", F.pairwise_distance, "The p-norm of the difference.", p=2.0, eps=1e-6, keepdim=False
+)

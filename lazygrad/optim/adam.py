@@ -20,7 +20,9 @@ from lazygrad.tensors import Tensor
 Betas = tuple[float | Tensor, float | Tensor]
 
 
-def _moments(grad: Tensor, state: dict[str, Any], beta1: float, beta2: float, number: Numbers) -> tuple[Tensor, Tensor]:
+def _moments(
+    grad: Tensor, state: dict[str, Any], beta1: float, beta2: float, number: Numbers
+) -> tuple[Tensor, Tensor]:
     """The new running means of the gradient and of its square, kept in the state."""
     mean = state.get("exp_avg")
     mean = lazygrad.zeros_like(grad) if mean is None else mean.to(grad.dtype)
@@ -34,23 +36,49 @@ def _moments(grad: Tensor, state: dict[str, Any], beta1: float, beta2: float, nu
 class Adam(ParameterwiseOptimizer):
     """Adam (Kingma and Ba, 2014), with AMSGrad and decoupled weight decay.
 
-    `foreach`, `capturable`, `differentiable` and `fused` are accepted: the compiler decides how kernels are formed.
+    `foreach`, `capturable`, `differentiable` and `fused` are accepted: the compiler decides how kernels are
+    formed.
     """
 
-    def __init__(self, params: Any, lr: float | Tensor = 1e-3, betas: Betas = (0.9, 0.999), eps: float = 1e-8,
-                 weight_decay: float = 0, amsgrad: bool = False, *, foreach: bool | None = None, maximize: bool = False,
-                 capturable: bool = False, differentiable: bool = False, fused: bool | None = None,
-                 decoupled_weight_decay: bool = False) -> None:
+    def __init__(
+        self,
+        params: Any,
+        lr: float | Tensor = 1e-3,
+        betas: Betas = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0,
+        amsgrad: bool = False,
+        *,
+        foreach: bool | None = None,
+        maximize: bool = False,
+        capturable: bool = False,
+        differentiable: bool = False,
+        fused: bool | None = None,
+        decoupled_weight_decay: bool = False,
+    ) -> None:
         check_at_least_zero(learning__rate=lr, epsilon__value=eps)
         check_betas(betas)
         check_at_least_zero(weight_decay__value=weight_decay)
-        super().__init__(params, dict(lr=lr, betas=betas, eps=eps, weight_decay=weight_decay, amsgrad=amsgrad,
-                                      maximize=maximize, foreach=foreach, capturable=capturable,
-                                      differentiable=differentiable, fused=fused,
-                                      decoupled_weight_decay=decoupled_weight_decay))
+        super().__init__(
+            params,
+            {
+                "lr": lr,
+                "betas": betas,
+                "eps": eps,
+                "weight_decay": weight_decay,
+                "amsgrad": amsgrad,
+                "maximize": maximize,
+                "foreach": foreach,
+                "capturable": capturable,
+                "differentiable": differentiable,
+                "fused": fused,
+                "decoupled_weight_decay": decoupled_weight_decay,
+            },
+        )
 
-    def update(self, param: Tensor, grad: Tensor, state: dict[str, Any], group: dict[str, Any], number: Numbers
-               ) -> Tensor:
+    def update(
+        self, param: Tensor, grad: Tensor, state: dict[str, Any], group: dict[str, Any], number: Numbers
+    ) -> Tensor:
         """One step; the state holds `step`, `exp_avg`, `exp_avg_sq` and, for AMSGrad, `max_exp_avg_sq`."""
         step = next_step(state)
         lr = plain(group["lr"])
@@ -86,20 +114,43 @@ class AdamW(Adam):
 class NAdam(ParameterwiseOptimizer):
     """Adam with Nesterov momentum (Dozat, 2016)."""
 
-    def __init__(self, params: Any, lr: float | Tensor = 2e-3, betas: Betas = (0.9, 0.999), eps: float = 1e-8,
-                 weight_decay: float = 0, momentum_decay: float = 4e-3, decoupled_weight_decay: bool = False, *,
-                 foreach: bool | None = None, maximize: bool = False, capturable: bool = False,
-                 differentiable: bool = False) -> None:
+    def __init__(
+        self,
+        params: Any,
+        lr: float | Tensor = 2e-3,
+        betas: Betas = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0,
+        momentum_decay: float = 4e-3,
+        decoupled_weight_decay: bool = False,
+        *,
+        foreach: bool | None = None,
+        maximize: bool = False,
+        capturable: bool = False,
+        differentiable: bool = False,
+    ) -> None:
         check_at_least_zero(learning__rate=lr, epsilon__value=eps)
         check_betas(betas)
         check_at_least_zero(weight_decay__value=weight_decay, momentum_decay__value=momentum_decay)
-        super().__init__(params, dict(lr=lr, betas=betas, eps=eps, weight_decay=weight_decay,
-                                      momentum_decay=momentum_decay, decoupled_weight_decay=decoupled_weight_decay,
-                                      maximize=maximize, foreach=foreach, capturable=capturable,
-                                      differentiable=differentiable))
+        super().__init__(
+            params,
+            {
+                "lr": lr,
+                "betas": betas,
+                "eps": eps,
+                "weight_decay": weight_decay,
+                "momentum_decay": momentum_decay,
+                "decoupled_weight_decay": decoupled_weight_decay,
+                "maximize": maximize,
+                "foreach": foreach,
+                "capturable": capturable,
+                "differentiable": differentiable,
+            },
+        )
 
-    def update(self, param: Tensor, grad: Tensor, state: dict[str, Any], group: dict[str, Any], number: Numbers
-               ) -> Tensor:
+    def update(
+        self, param: Tensor, grad: Tensor, state: dict[str, Any], group: dict[str, Any], number: Numbers
+    ) -> Tensor:
         """One step; the state holds `step`, `mu_product`, `exp_avg` and `exp_avg_sq`."""
         step = next_step(state)
         lr, momentum_decay = plain(group["lr"]), group["momentum_decay"]
@@ -123,18 +174,41 @@ class NAdam(ParameterwiseOptimizer):
 class RAdam(ParameterwiseOptimizer):
     """Adam with a rectified adaptive learning rate (Liu et al., 2019)."""
 
-    def __init__(self, params: Any, lr: float | Tensor = 1e-3, betas: Betas = (0.9, 0.999), eps: float = 1e-8,
-                 weight_decay: float = 0, decoupled_weight_decay: bool = False, *, foreach: bool | None = None,
-                 maximize: bool = False, capturable: bool = False, differentiable: bool = False) -> None:
+    def __init__(
+        self,
+        params: Any,
+        lr: float | Tensor = 1e-3,
+        betas: Betas = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0,
+        decoupled_weight_decay: bool = False,
+        *,
+        foreach: bool | None = None,
+        maximize: bool = False,
+        capturable: bool = False,
+        differentiable: bool = False,
+    ) -> None:
         check_at_least_zero(learning__rate=lr, epsilon__value=eps)
         check_betas(betas)
         check_at_least_zero(weight_decay__value=weight_decay)
-        super().__init__(params, dict(lr=lr, betas=betas, eps=eps, weight_decay=weight_decay, maximize=maximize,
-                                      foreach=foreach, capturable=capturable, differentiable=differentiable,
-                                      decoupled_weight_decay=decoupled_weight_decay))
+        super().__init__(
+            params,
+            {
+                "lr": lr,
+                "betas": betas,
+                "eps": eps,
+                "weight_decay": weight_decay,
+                "maximize": maximize,
+                "foreach": foreach,
+                "capturable": capturable,
+                "differentiable": differentiable,
+                "decoupled_weight_decay": decoupled_weight_decay,
+            },
+        )
 
-    def update(self, param: Tensor, grad: Tensor, state: dict[str, Any], group: dict[str, Any], number: Numbers
-               ) -> Tensor:
+    def update(
+        self, param: Tensor, grad: Tensor, state: dict[str, Any], group: dict[str, Any], number: Numbers
+    ) -> Tensor:
         """One step; the state holds `step`, `exp_avg` and `exp_avg_sq`."""
         step = next_step(state)
         lr, decay = plain(group["lr"]), plain(group["weight_decay"])
@@ -164,11 +238,23 @@ class Adamax(ParameterwiseOptimizer):
         check_at_least_zero(learning__rate=lr, epsilon__value=eps)
         check_betas(betas)
         check_at_least_zero(weight_decay__value=weight_decay)
-        super().__init__(params, dict(lr=lr, betas=betas, eps=eps, weight_decay=weight_decay, foreach=foreach,
-                                      maximize=maximize, differentiable=differentiable, capturable=capturable))
+        super().__init__(
+            params,
+            {
+                "lr": lr,
+                "betas": betas,
+                "eps": eps,
+                "weight_decay": weight_decay,
+                "foreach": foreach,
+                "maximize": maximize,
+                "differentiable": differentiable,
+                "capturable": capturable,
+            },
+        )
 
-    def update(self, param: Tensor, grad: Tensor, state: dict[str, Any], group: dict[str, Any], number: Numbers
-               ) -> Tensor:
+    def update(
+        self, param: Tensor, grad: Tensor, state: dict[str, Any], group: dict[str, Any], number: Numbers
+    ) -> Tensor:
         """One step; the state holds `step`, `exp_avg` and `exp_inf`."""
         step = next_step(state)
         beta1, beta2 = (plain(b) for b in group["betas"])
@@ -176,5 +262,7 @@ class Adamax(ParameterwiseOptimizer):
         mean, largest = ((lazygrad.zeros_like(grad) if state.get(k) is None else state[k].to(grad.dtype))
                          for k in ("exp_avg", "exp_inf"))
         mean = state["exp_avg"] = lerp(mean, grad, 1 - beta1, number)
-        largest = state["exp_inf"] = lazygrad.maximum(largest * number(beta2), grad.abs() + number(group["eps"]))
+        largest = state["exp_inf"] = lazygrad.maximum(
+            largest * number(beta2), grad.abs() + number(group["eps"])
+        )
         return param + number(-plain(group["lr"]) / (1 - beta1**step)) * mean / largest

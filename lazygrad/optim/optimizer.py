@@ -37,7 +37,8 @@ class _Hook:
 
 
 def _with_hooks(step: Callable) -> Callable:
-    """`step` with the optimizer's hooks before and after it, counted so that schedulers can check the order."""
+    """`step` with the optimizer's hooks before and after it, counted so that schedulers can check the
+    order."""
 
     @functools.wraps(step)
     def run(self: Optimizer, *args: Any, **kwargs: Any) -> Any:
@@ -76,8 +77,10 @@ class Optimizer:
         self.defaults = defaults
         self._set_up()
         if isinstance(params, Tensor):
-            raise ArgumentTypeError("params argument given to the optimizer should be an iterable of Tensors or dicts, "
-                                    f"but got {type(params).__name__}")
+            raise ArgumentTypeError(
+                "params argument given to the optimizer should be an iterable of Tensors or dicts, "
+                f"but got {type(params).__name__}"
+            )
         groups = list(params)
         if not groups:
             raise ArgumentError("optimizer got an empty parameter list")
@@ -137,18 +140,23 @@ class Optimizer:
     # Groups
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """Add parameters with settings of their own: `{"params": tensors, "lr": 0.1}`; others come from the defaults."""
+        """Add parameters with settings of their own: `{"params": tensors, "lr": 0.1}`; others come from the
+        defaults."""
         if not isinstance(param_group, dict):
             raise ArgumentTypeError(f"param_group must be a dict, but got {type(param_group)}")
         params = param_group["params"]
         if isinstance(params, set):
-            raise ArgumentTypeError("optimizer parameters should be ordered collections, but the ordering of tensors in "
-                                    "sets will change between runs. Please use a list instead.")
+            raise ArgumentTypeError(
+                "optimizer parameters should be ordered collections, but the ordering of tensors in "
+                "sets will change between runs. Please use a list instead."
+            )
         params = [params] if isinstance(params, Tensor) else list(params)
         named = [isinstance(p, tuple) for p in params]
         if any(named):
             if not all(named):
-                raise ArgumentError("all optimizer params should be with/without names. Some param names are missing")
+                raise ArgumentError(
+                    "all optimizer params should be with/without names. Some param names are missing"
+                )
             param_group["param_names"] = [name for name, _ in params]
             params = [p for _, p in params]
         for param in params:
@@ -160,12 +168,16 @@ class Optimizer:
         param_group["params"] = params
         for name, default in self.defaults.items():
             if default is required and name not in param_group:
-                raise ArgumentError("parameter group didn't specify a value of required optimization parameter "
-                                    f"{name}")
+                raise ArgumentError(
+                    f"parameter group didn't specify a value of required optimization parameter {name}"
+                )
             param_group.setdefault(name, default)
         if len({id(p) for p in params}) != len(params):
-            warnings.warn("optimizer contains a parameter group with duplicate parameters; in future, this will cause "
-                          "an error", stacklevel=3)
+            warnings.warn(
+                "optimizer contains a parameter group with duplicate parameters; in future, this will cause "
+                "an error",
+                stacklevel=3,
+            )
         known = {id(p) for group in self.param_groups for p in group["params"]}
         if any(id(p) in known for p in params):
             raise ArgumentError("some parameters appear in more than one parameter group")
@@ -193,7 +205,9 @@ class Optimizer:
             numbers.setdefault(id(param), len(numbers))
         groups = [{**{key: value for key, value in group.items() if key != "params"},
                    "params": [numbers[id(p)] for p in group["params"]]} for group in self.param_groups]
-        state = {numbers[id(key)] if isinstance(key, Tensor) else key: value for key, value in self.state.items()}
+        state = {
+            numbers[id(key)] if isinstance(key, Tensor) else key: value for key, value in self.state.items()
+        }
         result: dict[str, Any] = {"state": state, "param_groups": groups}
         for hook in self._state_dict_post_hooks.values():  # type: ignore[attr-defined]
             changed = hook(self, result)
@@ -201,7 +215,8 @@ class Optimizer:
         return result
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take the settings and states of a state_dict; states get the device and (floats) dtype of their parameter."""
+        """Take the settings and states of a state_dict; states get the device and (floats) dtype of their
+        parameter."""
         state_dict = dict(state_dict)
         for hook in self._load_state_dict_pre_hooks.values():  # type: ignore[attr-defined]
             changed = hook(self, state_dict)
@@ -257,9 +272,11 @@ class ParameterwiseOptimizer(Optimizer):
     """An optimizer that updates each parameter from its own gradient and state: `update` says how."""
 
     # what a state holds beside these is not computed here
-    def update(self, param: Tensor, grad: Tensor, state: dict[str, Any], group: dict[str, Any], number: Numbers
-               ) -> Tensor:
-        """The parameter's new value; changes `state`. Values are float32 or wider, `number` makes settings into data."""
+    def update(
+        self, param: Tensor, grad: Tensor, state: dict[str, Any], group: dict[str, Any], number: Numbers
+    ) -> Tensor:
+        """The parameter's new value; changes `state`. Values are float32 or wider, `number` makes settings
+        into data."""
         raise ArgumentTypeError(f"[optim] {type(self).__name__} does not define update")
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
@@ -319,7 +336,7 @@ def decayed(param: Tensor, grad: Tensor, group: dict[str, Any], number: Numbers)
 def check_at_least_zero(**values: Any) -> None:
     """Raises ValueError, in PyTorch's words, for a negative setting; names spell PyTorch's messages."""
     for name, value in values.items():
-        if not 0.0 <= plain(value):
+        if not plain(value) >= 0.0:
             raise ArgumentError(f"Invalid {name.replace('__', ' ')}: {value}")
 
 

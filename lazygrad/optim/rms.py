@@ -24,20 +24,46 @@ def _kept(state: dict[str, Any], key: str, grad: Tensor) -> Tensor:
 
 
 class RMSprop(ParameterwiseOptimizer):
-    """Divide gradients by the root of a running mean of their squares (Hinton's lecture), optionally centered."""
+    """Divide gradients by the root of a running mean of their squares (Hinton's lecture), optionally
+    centered."""
 
-    def __init__(self, params: Any, lr: float | Tensor = 1e-2, alpha: float = 0.99, eps: float = 1e-8,
-                 weight_decay: float = 0, momentum: float = 0, centered: bool = False, capturable: bool = False,
-                 foreach: bool | None = None, maximize: bool = False, differentiable: bool = False) -> None:
+    def __init__(
+        self,
+        params: Any,
+        lr: float | Tensor = 1e-2,
+        alpha: float = 0.99,
+        eps: float = 1e-8,
+        weight_decay: float = 0,
+        momentum: float = 0,
+        centered: bool = False,
+        capturable: bool = False,
+        foreach: bool | None = None,
+        maximize: bool = False,
+        differentiable: bool = False,
+    ) -> None:
         check_at_least_zero(learning__rate=lr, epsilon__value=eps, momentum__value=momentum,
                             weight_decay__value=weight_decay, alpha__value=alpha)
-        super().__init__(params, dict(lr=lr, momentum=momentum, alpha=alpha, eps=eps, centered=centered,
-                                      weight_decay=weight_decay, capturable=capturable, foreach=foreach,
-                                      maximize=maximize, differentiable=differentiable))
+        super().__init__(
+            params,
+            {
+                "lr": lr,
+                "momentum": momentum,
+                "alpha": alpha,
+                "eps": eps,
+                "centered": centered,
+                "weight_decay": weight_decay,
+                "capturable": capturable,
+                "foreach": foreach,
+                "maximize": maximize,
+                "differentiable": differentiable,
+            },
+        )
 
-    def update(self, param: Tensor, grad: Tensor, state: dict[str, Any], group: dict[str, Any], number: Numbers
-               ) -> Tensor:
-        """One step; the state holds `step`, `square_avg` and, if asked for, `momentum_buffer` and `grad_avg`."""
+    def update(
+        self, param: Tensor, grad: Tensor, state: dict[str, Any], group: dict[str, Any], number: Numbers
+    ) -> Tensor:
+        """One step; the state holds `step`, `square_avg` and, if asked for, `momentum_buffer` and
+        `grad_avg`."""
         next_step(state)
         alpha, momentum = group["alpha"], plain(group["momentum"])
         grad = decayed(param, grad, group, number)
@@ -62,9 +88,20 @@ class Adagrad(ParameterwiseOptimizer):
                  maximize: bool = False, differentiable: bool = False, fused: bool | None = None) -> None:
         check_at_least_zero(learning__rate=lr, lr_decay__value=lr_decay, weight_decay__value=weight_decay,
                             initial_accumulator_value__value=initial_accumulator_value, epsilon__value=eps)
-        super().__init__(params, dict(lr=lr, lr_decay=lr_decay, eps=eps, weight_decay=weight_decay,
-                                      initial_accumulator_value=initial_accumulator_value, foreach=foreach,
-                                      maximize=maximize, differentiable=differentiable, fused=fused))
+        super().__init__(
+            params,
+            {
+                "lr": lr,
+                "lr_decay": lr_decay,
+                "eps": eps,
+                "weight_decay": weight_decay,
+                "initial_accumulator_value": initial_accumulator_value,
+                "foreach": foreach,
+                "maximize": maximize,
+                "differentiable": differentiable,
+                "fused": fused,
+            },
+        )
         for group in self.param_groups:
             for param in group["params"]:
                 self.state[param]["step"] = lazygrad.tensor(0.0, dtype=lazygrad.float32, device="cpu")
@@ -73,8 +110,9 @@ class Adagrad(ParameterwiseOptimizer):
     def share_memory(self) -> None:
         """Accepted; tensors are not shared between processes."""
 
-    def update(self, param: Tensor, grad: Tensor, state: dict[str, Any], group: dict[str, Any], number: Numbers
-               ) -> Tensor:
+    def update(
+        self, param: Tensor, grad: Tensor, state: dict[str, Any], group: dict[str, Any], number: Numbers
+    ) -> Tensor:
         """One step; the state holds `step` and `sum`."""
         step = next_step(state)
         grad = decayed(param, grad, group, number)
@@ -93,11 +131,23 @@ class Adadelta(ParameterwiseOptimizer):
         if not 0.0 <= rho <= 1.0:
             raise ArgumentError(f"Invalid rho value: {rho}")
         check_at_least_zero(epsilon__value=eps, weight_decay__value=weight_decay)
-        super().__init__(params, dict(lr=lr, rho=rho, eps=eps, weight_decay=weight_decay, maximize=maximize,
-                                      capturable=capturable, foreach=foreach, differentiable=differentiable))
+        super().__init__(
+            params,
+            {
+                "lr": lr,
+                "rho": rho,
+                "eps": eps,
+                "weight_decay": weight_decay,
+                "maximize": maximize,
+                "capturable": capturable,
+                "foreach": foreach,
+                "differentiable": differentiable,
+            },
+        )
 
-    def update(self, param: Tensor, grad: Tensor, state: dict[str, Any], group: dict[str, Any], number: Numbers
-               ) -> Tensor:
+    def update(
+        self, param: Tensor, grad: Tensor, state: dict[str, Any], group: dict[str, Any], number: Numbers
+    ) -> Tensor:
         """One step; the state holds `step`, `square_avg` and `acc_delta`."""
         next_step(state)
         rho, eps = group["rho"], number(group["eps"])

@@ -88,11 +88,37 @@ from lazygrad.tensors import FUNCTIONS
 
 # written beside the tensors, because Tensor methods or functions of the package need them too
 _OF_TENSORS = (
-    "linear", "bilinear", "one_hot", "pairwise_distance", "cosine_similarity", "unfold", "fold", "pad", "interpolate",
-    "upsample", "grid_sample", "affine_grid", "pixel_shuffle", "pixel_unshuffle", "channel_shuffle",
-    *(f"{name}{rank}d" for name in ("conv", "conv_transpose", "max_pool", "avg_pool", "lp_pool", "adaptive_avg_pool",
-                                    "adaptive_max_pool", "max_unpool") for rank in (1, 2, 3)),
-    *(f"max_pool{rank}d_with_indices" for rank in (1, 2, 3)))
+    "linear",
+    "bilinear",
+    "one_hot",
+    "pairwise_distance",
+    "cosine_similarity",
+    "unfold",
+    "fold",
+    "pad",
+    "interpolate",
+    "upsample",
+    "grid_sample",
+    "affine_grid",
+    "pixel_shuffle",
+    "pixel_unshuffle",
+    "channel_shuffle",
+    *(
+        f"{name}{rank}d"
+        for name in (
+            "conv",
+            "conv_transpose",
+            "max_pool",
+            "avg_pool",
+            "lp_pool",
+            "adaptive_avg_pool",
+            "adaptive_max_pool",
+            "max_unpool",
+        )
+        for rank in (1, 2, 3)
+    ),
+    *(f"max_pool{rank}d_with_indices" for rank in (1, 2, 3)),
+)
 globals().update({name: FUNCTIONS[name] for name in _OF_TENSORS if name in FUNCTIONS})
 
 __all__ = [

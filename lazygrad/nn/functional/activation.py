@@ -1,4 +1,5 @@
-"""Activation functions. Every one takes a floating-point tensor of any shape and returns that shape and dtype.
+"""Activation functions. Every one takes a floating-point tensor of any shape and returns that shape and
+dtype.
 
 `inplace=True` writes the result into the input and returns the input.
 """
@@ -92,15 +93,18 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
     """x where positive, else weight * x; weight has one value, or one for each channel (axis 1)."""
     channels = input.shape[1] if input.ndim > 1 else 1
     if weight.numel() not in (1, channels):
-        raise ShapeError(f"[prelu] {weight.numel()} weights for {channels} channels of input {tuple(input.shape)}: "
-                         "give one weight or one for each channel")
+        raise ShapeError(
+            f"[prelu] {weight.numel()} weights for {channels} channels of input {tuple(input.shape)}: "
+            "give one weight or one for each channel"
+        )
     slope = weight.reshape(-1, *(1,) * (input.ndim - 2)) if input.ndim > 1 else weight
     return lazygrad.where(input > 0, input, slope * input)
 
 
 def rrelu(input: Tensor, lower: float = 1 / 8, upper: float = 1 / 3, training: bool = False,
           inplace: bool = False) -> Tensor:
-    """leaky_relu with a slope drawn from [lower, upper] for each element, or the middle one outside training."""
+    """leaky_relu with a slope drawn from [lower, upper] for each element, or the middle one outside
+    training."""
     if not training:
         return leaky_relu(input, (lower + upper) / 2, inplace)
     slope = lazygrad.rand(input.shape, dtype=input.dtype, device=input.device) * (upper - lower) + lower
@@ -210,14 +214,19 @@ def glu(input: Tensor, dim: int = -1) -> Tensor:
     if input.ndim == 0:
         raise ShapeError("[glu] glu does not support 0-dimensional tensors")
     if input.shape[dim] % 2:
-        raise ShapeError(f"[glu] Halving dimension must be even, but dimension {dim} is size {input.shape[dim]}")
+        raise ShapeError(
+            f"[glu] Halving dimension must be even, but dimension {dim} is size {input.shape[dim]}"
+        )
     first, second = input.chunk(2, dim)
     return first * second.sigmoid()
 
 
 def _implicit_dim(name: str, ndim: int) -> int:
-    warnings.warn(f"Implicit dimension choice for {name} has been deprecated. Change the call to include dim=X as an "
-                  "argument.", stacklevel=3)
+    warnings.warn(
+        f"Implicit dimension choice for {name} has been deprecated. Change the call to include dim=X as an "
+        "argument.",
+        stacklevel=3,
+    )
     return 0 if ndim in (0, 1, 3) else 1
 
 
@@ -244,8 +253,11 @@ def softmax2d(input: Tensor) -> Tensor:
     return softmax(input, -3)
 
 
-def gumbel_softmax(logits: Tensor, tau: float = 1, hard: bool = False, eps: float = 1e-10, dim: int = -1) -> Tensor:
-    """A sample of the Gumbel-softmax distribution; with `hard`, one-hot with the gradient of the soft sample."""
+def gumbel_softmax(
+    logits: Tensor, tau: float = 1, hard: bool = False, eps: float = 1e-10, dim: int = -1
+) -> Tensor:
+    """A sample of the Gumbel-softmax distribution; with `hard`, one-hot with the gradient of the soft
+    sample."""
     uniform = lazygrad.rand(logits.shape, dtype=logits.dtype, device=logits.device)
     # 1 - u lies in (0, 1]; its -log is exponential and, but for u = 0, positive
     exponential = -(1.0 - uniform).log()

@@ -15,15 +15,21 @@ def scaled_dot_product_attention(query: Tensor, key: Tensor, value: Tensor, attn
                                  enable_gqa: bool = False) -> Tensor:
     """softmax(query @ key.T * scale + mask) @ value.
 
-    query (..., L, E), key (..., S, E), value (..., S, V) give (..., L, V). A bool mask is True where attention is
-    allowed; a float mask is added. A query that may attend to nothing gives zeros. `scale` defaults to 1 / sqrt(E).
+    query (..., L, E), key (..., S, E), value (..., S, V) give (..., L, V). A bool mask is True where
+    attention is
+    allowed; a float mask is added. A query that may attend to nothing gives zeros. `scale` defaults to 1 /
+    sqrt(E).
     `enable_gqa`: key and value have fewer heads (axis -3), each used by a run of query heads.
     """
     if query.ndim < 2 or key.ndim < 2 or value.ndim < 2 or query.shape[-1] != key.shape[-1]:
-        raise ShapeError(f"[scaled_dot_product_attention] query {tuple(query.shape)}, key {tuple(key.shape)} and value "
-                         f"{tuple(value.shape)}: each needs two axes, and query and key the same last one")
+        raise ShapeError(
+            f"[scaled_dot_product_attention] query {tuple(query.shape)}, key {tuple(key.shape)} and value "
+            f"{tuple(value.shape)}: each needs two axes, and query and key the same last one"
+        )
     if is_causal and attn_mask is not None:
-        raise ShapeError("[scaled_dot_product_attention] Explicit attn_mask should not be set when is_causal=True")
+        raise ShapeError(
+            "[scaled_dot_product_attention] Explicit attn_mask should not be set when is_causal=True"
+        )
     if enable_gqa:
         repeats = query.shape[-3] // key.shape[-3]
         key = key.repeat_interleave(repeats, -3)

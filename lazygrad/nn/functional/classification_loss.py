@@ -50,8 +50,11 @@ def _picked(x: Tensor, target: Tensor, axis: int) -> Tensor:
     return x.gather(axis, target.unsqueeze(axis)).squeeze(axis)
 
 
-def _over_targets(loss: Tensor, target: Tensor, weight: Tensor | None, ignore_index: int, reduction: str) -> Tensor:
-    """Losses of single targets weighted by class, zero where ignored, and reduced; the mean is a weighted one."""
+def _over_targets(
+    loss: Tensor, target: Tensor, weight: Tensor | None, ignore_index: int, reduction: str
+) -> Tensor:
+    """Losses of single targets weighted by class, zero where ignored, and reduced; the mean is a weighted
+    one."""
     ignored = target == ignore_index
     if weight is None:
         loss = lazygrad.where(ignored, 0.0, loss)
@@ -66,13 +69,16 @@ def _over_targets(loss: Tensor, target: Tensor, weight: Tensor | None, ignore_in
 
 def _check_weight(name: str, weight: Tensor | None, classes: int) -> None:
     if weight is not None and tuple(weight.shape) != (classes,):
-        raise ShapeError(f"[{name}] weight tensor should be defined either for all {classes} classes or no classes "
-                         f"but got weight tensor of shape: {list(weight.shape)}")
+        raise ShapeError(
+            f"[{name}] weight tensor should be defined either for all {classes} classes or no classes "
+            f"but got weight tensor of shape: {list(weight.shape)}"
+        )
 
 
 def nll_loss(input: Tensor, target: Tensor, weight: Tensor | None = None, size_average: bool | None = None,
              ignore_index: int = -100, reduce: bool | None = None, reduction: str = "mean") -> Tensor:
-    """Minus the entry of `input` (log probabilities, (C,) or (N, C, ...)) at each target class ((), (N, ...)).
+    """Minus the entry of `input` (log probabilities, (C,) or (N, C, ...)) at each target class ((), (N,
+    ...)).
 
     The mean weighs each target by its class's weight; ignored targets count for nothing.
     """
@@ -83,21 +89,33 @@ def nll_loss(input: Tensor, target: Tensor, weight: Tensor | None = None, size_a
     return _over_targets(-_picked(input, safe, axis), target, weight, ignore_index, reduction)
 
 
-def cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None = None, size_average: bool | None = None,
-                  ignore_index: int = -100, reduce: bool | None = None, reduction: str = "mean",
-                  label_smoothing: float = 0.0) -> Tensor:
-    """Cross entropy of logits (C,) or (N, C, ...) with classes ((), (N, ...)) or probabilities (the input's shape)."""
+def cross_entropy(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    size_average: bool | None = None,
+    ignore_index: int = -100,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+) -> Tensor:
+    """Cross entropy of logits (C,) or (N, C, ...) with classes ((), (N, ...)) or probabilities (the input's
+    shape)."""
     reduction = chosen_reduction(reduction, size_average, reduce)
     if not 0.0 <= label_smoothing <= 1.0:
-        raise ShapeError(f"[cross_entropy] label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing}")
+        raise ShapeError(
+            f"[cross_entropy] label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing}"
+        )
     axis = 0 if input.ndim == 1 else 1
     if input.ndim:
         _check_weight("cross_entropy", weight, input.shape[axis])
     if tuple(target.shape) == tuple(input.shape) and input.ndim:
         return _soft_cross_entropy(input, target, weight, reduction, label_smoothing, axis)
     if target.is_floating_point():
-        raise ShapeError(f"[cross_entropy] target classes must be integers, got {target.dtype}; probabilities need "
-                         f"the input's shape {list(input.shape)}, got {list(target.shape)}")
+        raise ShapeError(
+            f"[cross_entropy] target classes must be integers, got {target.dtype}; probabilities need "
+            f"the input's shape {list(input.shape)}, got {list(target.shape)}"
+        )
     axis = _class_axis("cross_entropy", input, target)
     x = wide(input)
     # log-sum-exp of x - max, less the target's own logit: no log-softmax of all classes is stored
@@ -128,8 +146,9 @@ def _along(weight: Tensor, axis: int, ndim: int) -> Tensor:
     return weight.reshape([-1 if i == axis else 1 for i in range(ndim)])
 
 
-def _soft_cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None, reduction: str, label_smoothing: float,
-                        axis: int) -> Tensor:
+def _soft_cross_entropy(
+    input: Tensor, target: Tensor, weight: Tensor | None, reduction: str, label_smoothing: float, axis: int
+) -> Tensor:
     if not target.is_floating_point():
         raise ShapeError(f"[cross_entropy] Expected floating point type for target with class probabilities, "
                          f"got {target.dtype}")
@@ -146,9 +165,16 @@ def _soft_cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None, re
     return (total / count if reduction == "mean" else total).to(input.dtype)
 
 
-def binary_cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None = None, size_average: bool | None = None,
-                         reduce: bool | None = None, reduction: str = "mean") -> Tensor:
-    """-(target * log(input) + (1 - target) * log(1 - input)), each logarithm at least -100; shapes are equal."""
+def binary_cross_entropy(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+) -> Tensor:
+    """-(target * log(input) + (1 - target) * log(1 - input)), each logarithm at least -100; shapes are
+    equal."""
     reduction = chosen_reduction(reduction, size_average, reduce)
     if tuple(target.shape) != tuple(input.shape):
         raise ArgumentError(f"Using a target size ({target.size()}) that is different to the input size "
@@ -179,7 +205,8 @@ def binary_cross_entropy_with_logits(input: Tensor, target: Tensor, weight: Tens
 
 def kl_div(input: Tensor, target: Tensor, size_average: bool | None = None, reduce: bool | None = None,
            reduction: str = "mean", log_target: bool = False) -> Tensor:
-    """target * (log(target) - input) for log probabilities `input`; "batchmean" divides the sum by the batch."""
+    """target * (log(target) - input) for log probabilities `input`; "batchmean" divides the sum by the
+    batch."""
     if reduction == "batchmean":
         total = kl_div(input, target, reduction="sum", log_target=log_target)
         return total / input.shape[0] if input.ndim else total

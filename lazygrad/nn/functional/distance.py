@@ -18,5 +18,7 @@ def pdist(input: Tensor, p: float = 2.0) -> Tensor:
     count = input.shape[0]
     first = [i for i in range(count) for _ in range(i + 1, count)]
     second = [j for i in range(count) for j in range(i + 1, count)]
-    rows = [input[lazygrad.tensor(index, dtype=lazygrad.int64, device=input.device)] for index in (first, second)]
+    rows = [
+        input[lazygrad.tensor(index, dtype=lazygrad.int64, device=input.device)] for index in (first, second)
+    ]
     return (rows[0] - rows[1]).norm(p, -1)

@@ -24,13 +24,18 @@ def _kept(input: Tensor, shape: tuple[int, ...], p: float) -> Tensor:
 
 
 def _dropped(input: Tensor, shape: tuple[int, ...], p: float, inplace: bool) -> Tensor:
-    noise = _kept(input, shape, p) / (1 - p) if p < 1 else lazygrad.zeros(shape, dtype=input.dtype, device=input.device)
+    noise = (
+        _kept(input, shape, p) / (1 - p)
+        if p < 1
+        else lazygrad.zeros(shape, dtype=input.dtype, device=input.device)
+    )
     result = input * noise
     return input.copy_(result) if inplace else result
 
 
 def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
-    """Zero each element with probability p and scale the others by 1 / (1 - p); outside training, the input."""
+    """Zero each element with probability p and scale the others by 1 / (1 - p); outside training, the
+    input."""
     _check("dropout", p)
     return _dropped(input, tuple(input.shape), p, inplace) if training and p > 0 else input
 
@@ -54,13 +59,16 @@ def dropout3d(input: Tensor, p: float = 0.5, training: bool = True, inplace: boo
     return _feature_dropout("dropout3d", input, p, training, inplace, (4, 5))
 
 
-def _feature_dropout(name: str, input: Tensor, p: float, training: bool, inplace: bool, ndims: tuple[int, ...]) -> Tensor:
+def _feature_dropout(
+    name: str, input: Tensor, p: float, training: bool, inplace: bool, ndims: tuple[int, ...]
+) -> Tensor:
     _check(name, p)
     if input.ndim not in ndims:
         raise ShapeError(f"[{name}] expected {ndims[0]} or {ndims[1]} axes, got input {tuple(input.shape)}")
     if not training or p == 0:
         return input
-    # PyTorch counts three axes as a batch in dropout2d, and as unbatched where the smaller number is expected elsewhere
+    # PyTorch counts three axes as a batch in dropout2d, and as unbatched where the smaller number is expected
+    # elsewhere
     channel_axis = 0 if input.ndim == ndims[0] and name != "dropout2d" else 1
     return _dropped(input, _channel_shape(input, channel_axis), p, inplace)
 
@@ -82,7 +90,9 @@ def alpha_dropout(input: Tensor, p: float = 0.5, training: bool = False, inplace
     return _alpha(input, tuple(input.shape), p, inplace) if training and p > 0 else input
 
 
-def feature_alpha_dropout(input: Tensor, p: float = 0.5, training: bool = False, inplace: bool = False) -> Tensor:
+def feature_alpha_dropout(
+    input: Tensor, p: float = 0.5, training: bool = False, inplace: bool = False
+) -> Tensor:
     """alpha_dropout of whole channels (axis 1)."""
     _check("feature_alpha_dropout", p)
     return _alpha(input, _channel_shape(input, 1), p, inplace) if training and p > 0 else input

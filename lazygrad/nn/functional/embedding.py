@@ -12,7 +12,8 @@ def embedding(input: Tensor, weight: Tensor, padding_idx: int | None = None, max
     """The rows of `weight` (rows, size) named by an integer tensor: (..., size).
 
     Row `padding_idx` gets no gradient. `max_norm` first shortens the named rows to that norm, in place.
-    `scale_grad_by_freq` divides a row's gradient by how often it is named. IndexError for a row that does not exist.
+    `scale_grad_by_freq` divides a row's gradient by how often it is named. IndexError for a row that does not
+    exist.
     `sparse` is accepted: gradients are dense.
     """
     rows = weight.shape[0]

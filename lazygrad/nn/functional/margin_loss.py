@@ -31,13 +31,20 @@ def margin_ranking_loss(input1: Tensor, input2: Tensor, target: Tensor, margin: 
     """max(0, -target * (input1 - input2) + margin), target 1 or -1."""
     reduction = chosen_reduction(reduction, size_average, reduce)
     if not input1.ndim == input2.ndim == target.ndim:
-        raise ShapeError("[margin_ranking_loss] All input tensors should have same dimension but got sizes: input1: "
-                         f"{input1.size()}, input2: {input2.size()}, target: {target.size()}")
+        raise ShapeError(
+            "[margin_ranking_loss] All input tensors should have same dimension but got sizes: input1: "
+            f"{input1.size()}, input2: {input2.size()}, target: {target.size()}"
+        )
     return reduced((-target * (input1 - input2) + margin).clamp(min=0), reduction)
 
 
-def soft_margin_loss(input: Tensor, target: Tensor, size_average: bool | None = None, reduce: bool | None = None,
-                     reduction: str = "mean") -> Tensor:
+def soft_margin_loss(
+    input: Tensor,
+    target: Tensor,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+) -> Tensor:
     """log(1 + exp(-target * input)), target 1 or -1."""
     reduction = chosen_reduction(reduction, size_average, reduce)
     return reduced((-target * input).exp().log1p(), reduction)
@@ -52,8 +59,16 @@ def multilabel_soft_margin_loss(input: Tensor, target: Tensor, weight: Tensor | 
     return reduced((loss if weight is None else loss * weight).mean(-1), reduction)
 
 
-def multi_margin_loss(input: Tensor, target: Tensor, p: int = 1, margin: float = 1.0, weight: Tensor | None = None,
-                      size_average: bool | None = None, reduce: bool | None = None, reduction: str = "mean") -> Tensor:
+def multi_margin_loss(
+    input: Tensor,
+    target: Tensor,
+    p: int = 1,
+    margin: float = 1.0,
+    weight: Tensor | None = None,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+) -> Tensor:
     """The mean over other classes of max(0, margin - input[target] + input[other]) ** p; p is 1 or 2."""
     reduction = chosen_reduction(reduction, size_average, reduce)
     if p not in (1, 2):
@@ -67,9 +82,15 @@ def multi_margin_loss(input: Tensor, target: Tensor, p: int = 1, margin: float =
     return reduced(lazygrad.where(other, loss, 0.0).sum(-1) / classes, reduction)
 
 
-def multilabel_margin_loss(input: Tensor, target: Tensor, size_average: bool | None = None, reduce: bool | None = None,
-                           reduction: str = "mean") -> Tensor:
-    """The hinge loss between every target class and every other class; each row of targets ends at its first -1."""
+def multilabel_margin_loss(
+    input: Tensor,
+    target: Tensor,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+) -> Tensor:
+    """The hinge loss between every target class and every other class; each row of targets ends at its first
+    -1."""
     reduction = chosen_reduction(reduction, size_average, reduce)
     if tuple(input.shape) != tuple(target.shape):
         raise ShapeError(f"[multilabel_margin_loss] inconsistent target size: {list(target.shape)} "
@@ -100,16 +121,30 @@ def cosine_embedding_loss(input1: Tensor, input2: Tensor, target: Tensor, margin
 def triplet_margin_loss(anchor: Tensor, positive: Tensor, negative: Tensor, margin: float = 1.0, p: float = 2,
                         eps: float = 1e-6, swap: bool = False, size_average: bool | None = None,
                         reduce: bool | None = None, reduction: str = "mean") -> Tensor:
-    """max(0, |anchor - positive| - |anchor - negative| + margin); `swap` may measure from the positive instead."""
+    """max(0, |anchor - positive| - |anchor - negative| + margin); `swap` may measure from the positive
+    instead."""
     reduction = chosen_reduction(reduction, size_average, reduce)
     return triplet_margin_with_distance_loss(
-        anchor, positive, negative, distance_function=lambda x, y: lazygrad.pairwise_distance(x, y, p, eps), margin=margin,
-        swap=swap, reduction=reduction)
+        anchor,
+        positive,
+        negative,
+        distance_function=lambda x, y: lazygrad.pairwise_distance(x, y, p, eps),
+        margin=margin,
+        swap=swap,
+        reduction=reduction,
+    )
 
 
-def triplet_margin_with_distance_loss(anchor: Tensor, positive: Tensor, negative: Tensor, *,
-                                      distance_function: Callable[[Tensor, Tensor], Tensor] | None = None,
-                                      margin: float = 1.0, swap: bool = False, reduction: str = "mean") -> Tensor:
+def triplet_margin_with_distance_loss(
+    anchor: Tensor,
+    positive: Tensor,
+    negative: Tensor,
+    *,
+    distance_function: Callable[[Tensor, Tensor], Tensor] | None = None,
+    margin: float = 1.0,
+    swap: bool = False,
+    reduction: str = "mean",
+) -> Tensor:
     """triplet_margin_loss with any distance."""
     reduction = chosen_reduction(reduction, None, None)
     if margin <= 0:

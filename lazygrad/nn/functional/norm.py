@@ -25,7 +25,8 @@ def _per_channel(x: Tensor, ndim: int) -> Tensor:
 
 
 def _standardized(x: Tensor, axes: Sequence[int], eps: float) -> tuple[Tensor, Tensor, Tensor]:
-    """(x with mean 0 and variance 1 over the axes, mean, biased variance), the last two with size 1 on the axes."""
+    """(x with mean 0 and variance 1 over the axes, mean, biased variance), the last two with size 1 on the
+    axes."""
     mean = x.mean(axes, keepdim=True)
     centered = x - mean
     variance = (centered * centered).mean(axes, keepdim=True)
@@ -50,24 +51,37 @@ def _check_channels(name: str, channels: int, **values: Tensor | None) -> None:
             raise ShapeError(f"[{name}] {what} should contain {channels} elements not {value.numel()}")
 
 
-def batch_norm(input: Tensor, running_mean: Tensor | None, running_var: Tensor | None, weight: Tensor | None = None,
-               bias: Tensor | None = None, training: bool = False, momentum: float | Tensor = 0.1,
-               eps: float = 1e-5) -> Tensor:
-    """Normalize each channel (axis 1) of a (N, C, ...) tensor, by the batch in training, else by running statistics.
+def batch_norm(
+    input: Tensor,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    training: bool = False,
+    momentum: float | Tensor = 0.1,
+    eps: float = 1e-5,
+) -> Tensor:
+    """Normalize each channel (axis 1) of a (N, C, ...) tensor, by the batch in training, else by running
+    statistics.
 
-    In training the running statistics move towards the batch's by `momentum`, in place (the variance unbiased).
+    In training the running statistics move towards the batch's by `momentum`, in place (the variance
+    unbiased).
     ValueError for a batch with one value per channel.
     """
     if input.ndim < 2:
         raise ShapeError(f"[batch_norm] expected at least 2 axes, got input {tuple(input.shape)}")
     ndim, channels = input.ndim, input.shape[1]
-    _check_channels("batch_norm", channels, running_mean=running_mean, running_var=running_var, weight=weight, bias=bias)
+    _check_channels(
+        "batch_norm", channels, running_mean=running_mean, running_var=running_var, weight=weight, bias=bias
+    )
     scale = None if weight is None else _per_channel(weight, ndim)
     shift = None if bias is None else _per_channel(bias, ndim)
     x = wide(input)
     if not training:
         if running_mean is None or running_var is None:
-            raise ShapeError("[batch_norm] Expected running_mean and running_var to be defined when training=False")
+            raise ShapeError(
+                "[batch_norm] Expected running_mean and running_var to be defined when training=False"
+            )
         inverse = (_per_channel(running_var, ndim) + eps).rsqrt()
         return _affine((x - _per_channel(running_mean, ndim)) * inverse, scale, shift).to(input.dtype)
     count = input.numel() // max(channels, 1)
@@ -85,7 +99,8 @@ def batch_norm(input: Tensor, running_mean: Tensor | None, running_var: Tensor |
 def instance_norm(input: Tensor, running_mean: Tensor | None = None, running_var: Tensor | None = None,
                   weight: Tensor | None = None, bias: Tensor | None = None, use_input_stats: bool = True,
                   momentum: float = 0.1, eps: float = 1e-5) -> Tensor:
-    """Normalize each channel of each sample of a (N, C, ...) tensor; running statistics average over samples."""
+    """Normalize each channel of each sample of a (N, C, ...) tensor; running statistics average over
+    samples."""
     if not use_input_stats:
         return batch_norm(input, running_mean, running_var, weight, bias, False, momentum, eps)
     ndim, axes = input.ndim, list(range(2, input.ndim))
@@ -109,12 +124,16 @@ def _normalized_axes(name: str, input: Tensor, normalized_shape: Sequence[int], 
     shape = tuple(normalized_shape)
     for what, value in (("weight", weight), ("bias", bias)):
         if value is not None and tuple(value.shape) != shape:
-            raise ShapeError(f"[{name}] Expected {what} to be of same shape as normalized_shape, but got {what} of "
-                             f"shape {list(value.shape)} and normalized_shape = {list(shape)}")
+            raise ShapeError(
+                f"[{name}] Expected {what} to be of same shape as normalized_shape, but got {what} of "
+                f"shape {list(value.shape)} and normalized_shape = {list(shape)}"
+            )
     if not shape or tuple(input.shape[-len(shape):]) != shape or input.ndim < len(shape):
         expected = ", ".join(str(n) for n in shape)
-        raise ShapeError(f"[{name}] Given normalized_shape={list(shape)}, expected input with shape [*, {expected}], "
-                         f"but got input of size{list(input.shape)}")
+        raise ShapeError(
+            f"[{name}] Given normalized_shape={list(shape)}, expected input with shape [*, {expected}], "
+            f"but got input of size{list(input.shape)}"
+        )
     return list(range(input.ndim - len(shape), input.ndim))
 
 
@@ -127,7 +146,8 @@ def layer_norm(input: Tensor, normalized_shape: Sequence[int], weight: Tensor | 
 
 def rms_norm(input: Tensor, normalized_shape: Sequence[int], weight: Tensor | None = None,
              eps: float | None = None) -> Tensor:
-    """Divide by the root of the mean square over the last axes; eps defaults to the dtype's machine epsilon."""
+    """Divide by the root of the mean square over the last axes; eps defaults to the dtype's machine
+    epsilon."""
     axes = _normalized_axes("rms_norm", input, normalized_shape, weight)
     x = wide(input)
     eps = float(np.finfo(x.dtype.numpy).eps) if eps is None else eps
@@ -138,11 +158,15 @@ def group_norm(input: Tensor, num_groups: int, weight: Tensor | None = None, bia
                eps: float = 1e-5) -> Tensor:
     """Normalize each of `num_groups` groups of channels of each sample of a (N, C, ...) tensor."""
     if input.ndim < 2:
-        raise ShapeError(f"[group_norm] Expected at least 2 dimensions for input tensor but received {input.ndim}")
+        raise ShapeError(
+            f"[group_norm] Expected at least 2 dimensions for input tensor but received {input.ndim}"
+        )
     samples, channels = input.shape[:2]
     if num_groups <= 0 or channels % num_groups:
-        raise ShapeError("[group_norm] Expected number of channels in input to be divisible by num_groups, but got "
-                         f"input of shape {list(input.shape)} and num_groups={num_groups}")
+        raise ShapeError(
+            "[group_norm] Expected number of channels in input to be divisible by num_groups, but got "
+            f"input of shape {list(input.shape)} and num_groups={num_groups}"
+        )
     _check_channels("group_norm", channels, weight=weight, bias=bias)
     grouped = wide(input).reshape(samples, num_groups, channels // num_groups, *input.shape[2:])
     result = _standardized(grouped, list(range(2, grouped.ndim)), eps)[0].reshape(input.shape)
@@ -150,15 +174,22 @@ def group_norm(input: Tensor, num_groups: int, weight: Tensor | None = None, bia
                    None if bias is None else _per_channel(bias, input.ndim)).to(input.dtype)
 
 
-def local_response_norm(input: Tensor, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> Tensor:
+def local_response_norm(
+    input: Tensor, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0
+) -> Tensor:
     """Divide by (k + alpha * mean of squares over `size` neighbouring channels) ** beta."""
     if input.ndim < 3:
-        raise ArgumentError(f"Expected 3D or higher dimensionality                          input (got {input.ndim} "
-                            "dimensions)")
+        raise ArgumentError(
+            f"Expected 3D or higher dimensionality                          input (got {input.ndim} "
+            "dimensions)"
+        )
     before, after = size // 2, (size - 1) // 2
     squares = input * input
     shape = (input.shape[0], before + input.shape[1] + after, *input.shape[2:])
-    edge = [lazygrad.zeros((shape[0], n, *shape[2:]), dtype=input.dtype, device=input.device) for n in (before, after)]
+    edge = [
+        lazygrad.zeros((shape[0], n, *shape[2:]), dtype=input.dtype, device=input.device)
+        for n in (before, after)
+    ]
     padded = lazygrad.cat([edge[0], squares, edge[1]], 1)
     total = padded.unfold(1, size, 1).mean(-1)
     return input / (total * alpha + k) ** beta

@@ -16,9 +16,12 @@ from lazygrad.tensors import Tensor
 
 def _warn_of_broadcast(input: Tensor, target: Tensor) -> None:
     if tuple(input.shape) != tuple(target.shape):
-        warnings.warn(f"Using a target size ({target.size()}) that is different to the input size ({input.size()}). "
-                      "This will likely lead to incorrect results due to broadcasting. "
-                      "Please ensure they have the same size.", stacklevel=3)
+        warnings.warn(
+            f"Using a target size ({target.size()}) that is different to the input size ({input.size()}). "
+            "This will likely lead to incorrect results due to broadcasting. "
+            "Please ensure they have the same size.",
+            stacklevel=3,
+        )
 
 
 def mse_loss(input: Tensor, target: Tensor, size_average: bool | None = None, reduce: bool | None = None,
@@ -45,8 +48,14 @@ def l1_loss(input: Tensor, target: Tensor, size_average: bool | None = None, red
     return _weighted((input - target).abs(), weight, reduction)
 
 
-def smooth_l1_loss(input: Tensor, target: Tensor, size_average: bool | None = None, reduce: bool | None = None,
-                   reduction: str = "mean", beta: float = 1.0) -> Tensor:
+def smooth_l1_loss(
+    input: Tensor,
+    target: Tensor,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+    beta: float = 1.0,
+) -> Tensor:
     """d * d / (2 * beta) where d = |input - target| is below beta, else d - beta / 2."""
     if beta < 0:
         raise ArgumentError(f"smooth_l1_loss does not support negative values for beta, got {beta}")
@@ -55,7 +64,9 @@ def smooth_l1_loss(input: Tensor, target: Tensor, size_average: bool | None = No
     reduction = chosen_reduction(reduction, size_average, reduce)
     _warn_of_broadcast(input, target)
     distance = (input - target).abs()
-    return reduced(lazygrad.where(distance < beta, 0.5 * distance * distance / beta, distance - 0.5 * beta), reduction)
+    return reduced(
+        lazygrad.where(distance < beta, 0.5 * distance * distance / beta, distance - 0.5 * beta), reduction
+    )
 
 
 def huber_loss(input: Tensor, target: Tensor, reduction: str = "mean", delta: float = 1.0,
@@ -86,8 +97,14 @@ def poisson_nll_loss(input: Tensor, target: Tensor, log_input: bool = True, full
     return reduced(loss, reduction)
 
 
-def gaussian_nll_loss(input: Tensor, target: Tensor, var: Tensor | float, full: bool = False, eps: float = 1e-6,
-                      reduction: str = "mean") -> Tensor:
+def gaussian_nll_loss(
+    input: Tensor,
+    target: Tensor,
+    var: Tensor | float,
+    full: bool = False,
+    eps: float = 1e-6,
+    reduction: str = "mean",
+) -> Tensor:
     """Minus the log likelihood of `target` under normal distributions with mean `input` and variance `var`.
 
     `var` has the input's shape, or lacks its last axis or has size 1 there. ValueError for a negative `var`.

@@ -11,11 +11,15 @@ from lazygrad.errors import ArgumentError, ArgumentTypeError
 from lazygrad.optim.optimizer import Optimizer, plain
 from lazygrad.tensors import Tensor
 
-_ORDER = ("Detected call of `lr_scheduler.step()` before `optimizer.step()`. You should call them in the opposite order: "
-          "`optimizer.step()` before `lr_scheduler.step()`. Failure to do this will result in skipping the first value "
-          "of the learning rate schedule.")
-_EPOCH = ("The epoch parameter in `scheduler.step()` was not necessary and is being deprecated where possible. Please use "
-          "`scheduler.step()` to step the scheduler.")
+_ORDER = (
+    "Detected call of `lr_scheduler.step()` before `optimizer.step()`. You should call them in the opposite "
+    "order: `optimizer.step()` before `lr_scheduler.step()`. Failure to do this will result in skipping the "
+    "first value of the learning rate schedule."
+)
+_EPOCH = (
+    "The epoch parameter in `scheduler.step()` was not necessary and is being deprecated where possible. "
+    "Please use `scheduler.step()` to step the scheduler."
+)
 
 
 def set_value(group: dict[str, Any], key: str, value: float) -> None:
@@ -28,7 +32,10 @@ def set_value(group: dict[str, Any], key: str, value: float) -> None:
 
 def values_of(optimizer: Optimizer, key: str) -> list[Any]:
     """The setting `key` of each group; tensors are copied."""
-    return [group[key].clone() if isinstance(group[key], Tensor) else group[key] for group in optimizer.param_groups]
+    return [
+        group[key].clone() if isinstance(group[key], Tensor) else group[key]
+        for group in optimizer.param_groups
+    ]
 
 
 def for_each_group(name: str, optimizer: Optimizer, value: Any) -> list[Any]:
@@ -37,8 +44,10 @@ def for_each_group(name: str, optimizer: Optimizer, value: Any) -> list[Any]:
     if not isinstance(value, list | tuple):
         return [value] * groups
     if len(value) != groups:
-        raise ArgumentError(f"{name} must have the same length as optimizer.param_groups. {name} has {len(value)} values, "
-                            f"param_groups has {groups}.")
+        raise ArgumentError(
+            f"{name} must have the same length as optimizer.param_groups. {name} has {len(value)} values, "
+            f"param_groups has {groups}."
+        )
     return list(value)
 
 
@@ -66,8 +75,10 @@ class LRScheduler:
             if last_epoch == -1:
                 group.setdefault("initial_lr", plain(group["lr"]))
             elif "initial_lr" not in group:
-                raise KeyError(f"param 'initial_lr' is not specified in param_groups[{place}] when resuming scheduler "
-                               f"with last_epoch >= 0: load the optimizer's state first")
+                raise KeyError(
+                    f"param 'initial_lr' is not specified in param_groups[{place}] when resuming scheduler "
+                    f"with last_epoch >= 0: load the optimizer's state first"
+                )
         self.base_lrs = values_of(optimizer, "initial_lr")
         self.last_epoch = last_epoch
         self._initial_step()
@@ -85,7 +96,10 @@ class LRScheduler:
 
     def get_lr(self) -> list[Any]:
         """The learning rates of the groups at `last_epoch`; users read get_last_lr."""
-        return [self.next_lr(group, base) for group, base in zip(self.optimizer.param_groups, self.base_lrs, strict=True)]
+        return [
+            self.next_lr(group, base)
+            for group, base in zip(self.optimizer.param_groups, self.base_lrs, strict=True)
+        ]
 
     def get_last_lr(self) -> list[Any]:
         """The learning rate of each group now."""

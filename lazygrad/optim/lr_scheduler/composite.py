@@ -30,7 +30,12 @@ class ReduceLROnPlateau(LRScheduler):
         if many and len(min_lr) != groups:  # type: ignore[arg-type]
             raise ArgumentError(f"expected {groups} min_lrs, got {len(min_lr)}")  # type: ignore[arg-type]
         self.optimizer, self.mode, self.factor, self.patience = optimizer, mode, factor, patience
-        self.threshold, self.threshold_mode, self.cooldown, self.eps = threshold, threshold_mode, cooldown, eps
+        self.threshold, self.threshold_mode, self.cooldown, self.eps = (
+            threshold,
+            threshold_mode,
+            cooldown,
+            eps,
+        )
         self.default_min_lr = None if many else min_lr
         self.min_lrs: list[Any] = list(min_lr) if many else [min_lr] * groups  # type: ignore[arg-type]
         self.mode_worse = math.inf if mode == "min" else -math.inf
@@ -74,10 +79,12 @@ class ReduceLROnPlateau(LRScheduler):
         groups = self.optimizer.param_groups
         if len(groups) != len(self.min_lrs):
             if self.default_min_lr is None:
-                raise ShapeError(f"The number of param groups in the `optimizer` ({len(groups)}) differs from when "
-                                 f"`ReduceLROnPlateau` was initialized ({len(self.min_lrs)}), usually due to a new "
-                                 "param group being added to the optimizer. Please modify the `min_lrs` field to match "
-                                 "the length of the `optimizer` param groups.")
+                raise ShapeError(
+                    f"The number of param groups in the `optimizer` ({len(groups)}) differs from when "
+                    f"`ReduceLROnPlateau` was initialized ({len(self.min_lrs)}), usually due to a new "
+                    "param group being added to the optimizer. Please modify the `min_lrs` field to match "
+                    "the length of the `optimizer` param groups."
+                )
             self.min_lrs = [self.default_min_lr] * len(groups)
         for group, low in zip(groups, self.min_lrs, strict=True):
             old = plain(group["lr"])
@@ -91,12 +98,16 @@ def _check_parts(kind: str, schedulers: Sequence[Any], optimizer: Optimizer) -> 
         if not hasattr(scheduler, "optimizer"):
             raise ArgumentTypeError(f"{kind} at index {place} should have `optimizer` as its attribute.")
         if isinstance(scheduler, ReduceLROnPlateau):
-            raise ArgumentError(f"{kind} does not support `ReduceLROnPlateau` scheduler as it requires additional kwargs "
-                                f"to be specified when calling `step`, but got one at index {place} in the given "
-                                "schedulers sequence.")
+            raise ArgumentError(
+                f"{kind} does not support `ReduceLROnPlateau` scheduler as it requires additional kwargs "
+                f"to be specified when calling `step`, but got one at index {place} in the given "
+                "schedulers sequence."
+            )
         if scheduler.optimizer is not optimizer:
-            raise ArgumentError(f"{kind} expects all schedulers to belong to the same optimizer, but got scheduler "
-                                f"{type(scheduler).__name__} at index {place} has another one.")
+            raise ArgumentError(
+                f"{kind} expects all schedulers to belong to the same optimizer, but got scheduler "
+                f"{type(scheduler).__name__} at index {place} has another one."
+            )
 
 
 class _Composite(LRScheduler):
@@ -121,12 +132,16 @@ class SequentialLR(_Composite):
     def __init__(self, optimizer: Optimizer, schedulers: list[LRScheduler], milestones: list[int],
                  last_epoch: int = -1) -> None:
         if not schedulers:
-            raise ArgumentError(f"{type(self).__name__} expects at least one scheduler, but got no scheduler.")
+            raise ArgumentError(
+                f"{type(self).__name__} expects at least one scheduler, but got no scheduler."
+            )
         _check_parts(type(self).__name__, schedulers, optimizer)
         if len(milestones) != len(schedulers) - 1:
-            raise ArgumentError("Sequential Schedulers expects number of schedulers provided to be one more than the "
-                                f"number of milestone points, but got number of schedulers {len(schedulers)} and the "
-                                f"number of milestones to be equal to {len(milestones)}")
+            raise ArgumentError(
+                "Sequential Schedulers expects number of schedulers provided to be one more than the "
+                f"number of milestone points, but got number of schedulers {len(schedulers)} and the "
+                f"number of milestones to be equal to {len(milestones)}"
+            )
         self.optimizer, self._schedulers, self._milestones = optimizer, list(schedulers), list(milestones)
         self.last_epoch = last_epoch + 1
         # every part has made its first step: undo them, then let the first part make its own
@@ -163,8 +178,9 @@ class ChainedScheduler(_Composite):
 
     def __init__(self, schedulers: Sequence[LRScheduler], optimizer: Optimizer | None = None) -> None:
         if not schedulers:
-            raise ArgumentError(f"{type(self).__name__} expects at least one scheduler to be chained, but got no "
-                                "scheduler.")
+            raise ArgumentError(
+                f"{type(self).__name__} expects at least one scheduler to be chained, but got no scheduler."
+            )
         optimizer = optimizer or schedulers[0].optimizer
         _check_parts(type(self).__name__, schedulers, optimizer)
         self.optimizer, self._schedulers = optimizer, list(schedulers)

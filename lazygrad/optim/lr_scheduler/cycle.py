@@ -19,7 +19,9 @@ def _set_momentum(group: dict[str, Any], momentum: float) -> None:
         group["momentum"] = momentum
 
 
-def _prepare_momentum(optimizer: Optimizer, base: Any, largest: Any, last_epoch: int) -> tuple[list[Any], list[Any]]:
+def _prepare_momentum(
+    optimizer: Optimizer, base: Any, largest: Any, last_epoch: int
+) -> tuple[list[Any], list[Any]]:
     """Start every group at its largest momentum; returns (base, largest) for each group."""
     if "momentum" not in optimizer.defaults and "betas" not in optimizer.defaults:
         raise ArgumentError("optimizer must support momentum or beta1 with `cycle_momentum` option enabled")
@@ -63,14 +65,19 @@ class CyclicLR(LRScheduler):
         self.scale_mode = scale_mode if scale_fn is not None else _SCALES[mode][1]
         self.cycle_momentum = cycle_momentum
         if cycle_momentum:
-            self.base_momentums, self.max_momentums = _prepare_momentum(optimizer, base_momentum, max_momentum,
-                                                                        last_epoch)
+            self.base_momentums, self.max_momentums = _prepare_momentum(
+                optimizer, base_momentum, max_momentum, last_epoch
+            )
         super().__init__(optimizer, last_epoch)
         self.base_lrs = base_lrs
 
     def scale_fn(self, x: float) -> float:
         """The part of the full height in cycle (or iteration) x."""
-        return _SCALES[self.mode][0](x, self.gamma) if self._scale_fn_custom is None else self._scale_fn_custom(x)
+        return (
+            _SCALES[self.mode][0](x, self.gamma)
+            if self._scale_fn_custom is None
+            else self._scale_fn_custom(x)
+        )
 
     def get_lr(self) -> list[Any]:
         """The rates at `last_epoch`; sets the momentum too."""
@@ -79,9 +86,13 @@ class CyclicLR(LRScheduler):
         height = x / self.step_ratio if x <= self.step_ratio else (x - 1) / (self.step_ratio - 1)
         scale = self.scale_fn(cycle if self.scale_mode == "cycle" else self.last_epoch)
         if self.cycle_momentum:
-            for group, low, top in zip(self.optimizer.param_groups, self.base_momentums, self.max_momentums, strict=True):
+            for group, low, top in zip(
+                self.optimizer.param_groups, self.base_momentums, self.max_momentums, strict=True
+            ):
                 _set_momentum(group, top - (top - low) * height * scale)
-        return [low + (top - low) * height * scale for low, top in zip(self.base_lrs, self.max_lrs, strict=True)]
+        return [
+            low + (top - low) * height * scale for low, top in zip(self.base_lrs, self.max_lrs, strict=True)
+        ]
 
     def state_dict(self) -> dict[str, Any]:
         """Everything but the optimizer and a plain scale function."""
@@ -106,29 +117,48 @@ _ANNEAL: dict[str, Callable[[float, float, float], float]] = {
 
 
 class OneCycleLR(LRScheduler):
-    """Up from max_lr / div_factor to max_lr, then down to almost nothing (Smith, 2017); step it after every batch."""
+    """Up from max_lr / div_factor to max_lr, then down to almost nothing (Smith, 2017); step it after every
+    batch."""
 
-    def __init__(self, optimizer: Optimizer, max_lr: Any, total_steps: int | None = None, epochs: int | None = None,
-                 steps_per_epoch: int | None = None, pct_start: float = 0.3, anneal_strategy: str = "cos",
-                 cycle_momentum: bool = True, base_momentum: Any = 0.85, max_momentum: Any = 0.95,
-                 div_factor: float = 25.0, final_div_factor: float = 1e4, three_phase: bool = False,
-                 last_epoch: int = -1) -> None:
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        max_lr: Any,
+        total_steps: int | None = None,
+        epochs: int | None = None,
+        steps_per_epoch: int | None = None,
+        pct_start: float = 0.3,
+        anneal_strategy: str = "cos",
+        cycle_momentum: bool = True,
+        base_momentum: Any = 0.85,
+        max_momentum: Any = 0.95,
+        div_factor: float = 25.0,
+        final_div_factor: float = 1e4,
+        three_phase: bool = False,
+        last_epoch: int = -1,
+    ) -> None:
         check_optimizer(optimizer)
         self.total_steps = _total_steps(total_steps, epochs, steps_per_epoch)
         if not isinstance(pct_start, float) or not 0 <= pct_start <= 1:
             raise ArgumentError(f"Expected float between 0 and 1 pct_start, but got {pct_start}")
         if anneal_strategy not in _ANNEAL:
-            raise ArgumentError(f"anneal_strategy must be one of 'cos' or 'linear', instead got {anneal_strategy}")
+            raise ArgumentError(
+                f"anneal_strategy must be one of 'cos' or 'linear', instead got {anneal_strategy}"
+            )
         self._anneal_func_type = anneal_strategy
         rise = float(pct_start * self.total_steps) - 1
         # (last step, rates from and to, momentum from and to)
         self._schedule_phases = [(rise, "initial_lr", "max_lr", "max_momentum", "base_momentum")]
         if three_phase:
             fall = float(2 * pct_start * self.total_steps) - 2
-            self._schedule_phases += [(fall, "max_lr", "initial_lr", "base_momentum", "max_momentum"),
-                                      (self.total_steps - 1, "initial_lr", "min_lr", "max_momentum", "max_momentum")]
+            self._schedule_phases += [
+                (fall, "max_lr", "initial_lr", "base_momentum", "max_momentum"),
+                (self.total_steps - 1, "initial_lr", "min_lr", "max_momentum", "max_momentum"),
+            ]
         else:
-            self._schedule_phases += [(self.total_steps - 1, "max_lr", "min_lr", "base_momentum", "max_momentum")]
+            self._schedule_phases += [
+                (self.total_steps - 1, "max_lr", "min_lr", "base_momentum", "max_momentum")
+            ]
         tops = for_each_group("max_lr", optimizer, max_lr)
         if last_epoch == -1:
             for group, top in zip(optimizer.param_groups, tops, strict=True):
@@ -143,7 +173,9 @@ class OneCycleLR(LRScheduler):
         """The rate at `last_epoch`; sets the momentum too. ValueError after the last step."""
         step, start = self.last_epoch, 0.0
         if step > self.total_steps:
-            raise ArgumentError(f"Tried to step {step} times. The specified number of total steps is {self.total_steps}")
+            raise ArgumentError(
+                f"Tried to step {step} times. The specified number of total steps is {self.total_steps}"
+            )
         phase = self._schedule_phases[0]
         for phase in self._schedule_phases:
             if step <= phase[0] or phase is self._schedule_phases[-1]:
@@ -173,7 +205,7 @@ def _total_steps(total_steps: Any, epochs: Any, steps_per_epoch: Any) -> int:
 class CosineAnnealingWarmRestarts(LRScheduler):
     """Half a cosine from the initial rate to eta_min in T_0 epochs, then again in T_0 * T_mult, and so on."""
 
-    def __init__(self, optimizer: Optimizer, T_0: int, T_mult: int = 1, eta_min: float = 0.0,  # noqa: N803
+    def __init__(self, optimizer: Optimizer, T_0: int, T_mult: int = 1, eta_min: float = 0.0,
                  last_epoch: int = -1) -> None:
         if T_0 <= 0 or not isinstance(T_0, int):
             raise ArgumentError(f"Expected positive integer T_0, but got {T_0}")
@@ -181,7 +213,13 @@ class CosineAnnealingWarmRestarts(LRScheduler):
             raise ArgumentError(f"Expected integer T_mult >= 1, but got {T_mult}")
         if not isinstance(eta_min, float | int):
             raise ArgumentError(f"Expected float or int eta_min, but got {eta_min} of type {type(eta_min)}")
-        self.T_0, self.T_i, self.T_mult, self.eta_min, self.T_cur = T_0, T_0, T_mult, eta_min, float(last_epoch)
+        self.T_0, self.T_i, self.T_mult, self.eta_min, self.T_cur = (
+            T_0,
+            T_0,
+            T_mult,
+            eta_min,
+            float(last_epoch),
+        )
         super().__init__(optimizer, last_epoch)
 
     def next_lr(self, group: dict[str, Any], base_lr: float) -> float:
