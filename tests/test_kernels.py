@@ -1,0 +1,122 @@
+"""How many kernels common work becomes, what they read, and that training runs each of them once."""
+
+import numpy as np
+import pytest
+
+import lazygrad
+import lazygrad.nn as nn
+import lazygrad.nn.functional as F
+from lazygrad import engine, optim
+from lazygrad.runtime.registry import open_device
+
+
+@pytest.fixture(autouse=True)
+def _on_cpu(monkeypatch):
+    from lazygrad import config
+
+    with config.override(DEVICE="CPU"):
+        yield
+
+
+@pytest.fixture
+def kernels(monkeypatch):
+    """The nests that ran, in order."""
+    ran = []
+    run = engine.Plan.run
+
+    def recorded(plan, sources):
+        ran.extend(step.kernel.nest for step in plan.steps)
+        return run(plan, sources)
+
+    monkeypatch.setattr(engine.Plan, "run", recorded)
+    return ran
+
+
+def data(*shape):
+    return lazygrad.tensor(np.random.default_rng(0).standard_normal(shape).astype(np.float32)).realize()
+
+
+def labels(count, classes):
+    return lazygrad.tensor(np.random.default_rng(1).integers(0, classes, count))
+
+
+ONE_KERNEL = {
+    "softmax": lambda: F.softmax(data(16, 20), -1),
+    "softmax of columns": lambda: F.softmax(data(16, 20), 0),
+    "log softmax": lambda: F.log_softmax(data(16, 20), -1),
+    "layer norm": lambda: F.layer_norm(data(16, 20), (20,), data(20), data(20)),
+    "cross entropy": lambda: F.cross_entropy(data(16, 20), labels(16, 20)),
+    "gelu of a linear layer": lambda: F.gelu(data(16, 20) @ data(20, 24) + data(24)),
+    "tanh gelu": lambda: F.gelu(data(16, 20) @ data(20, 24) + data(24), approximate="tanh"),
+    "relu of a convolution": lambda: F.relu(F.conv2d(data(2, 3, 9, 9), data(4, 3, 3, 3), data(4), padding=1)),
+    "max pool": lambda: F.max_pool2d(data(2, 3, 8, 8), 2),
+    "variance": lambda: data(16, 20).var(0),
+    "standardised rows": lambda: (lambda x: (x - x.mean(1, keepdim=True)) / x.std(1, keepdim=True))(data(16, 20)),
+    "elementwise chain": lambda: ((data(100) * 2 + 1).relu() * data(100).sigmoid()).tanh(),
+    "embedding": lambda: F.embedding(labels(16, 20), data(20, 8)),
+}
+
+
+@pytest.mark.parametrize("name", ONE_KERNEL)
+def test_one_kernel(name, kernels):
+    result = ONE_KERNEL[name]()
+    kernels.clear()
+    result.realize()
+    assert len(kernels) == 1, [nest.name for nest in kernels]
+
+
+def test_adam_takes_no_kernel_of_its_own_per_parameter(kernels):
+    model = nn.Sequential(nn.Linear(20, 30), nn.ReLU(), nn.Linear(30, 5))
+    optimizer = optim.Adam(model.parameters(), lr=1e-3)
+    for parameter in model.parameters():
+        parameter.realize()
+    for _ in range(3):
+        for parameter in model.parameters():
+            parameter.grad = data(*parameter.shape)
+        kernels.clear()
+        optimizer.step()
+        assert len(kernels) <= len(list(model.parameters())), [nest.name for nest in kernels]
+
+
+def test_reading_the_loss_after_the_step_costs_no_kernel(kernels):
+    model = nn.Sequential(nn.Linear(20, 30), nn.ReLU(), nn.Linear(30, 5))
+    optimizer = optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    x, y = data(16, 20), labels(16, 5)
+    losses, counts = [], []
+    for _ in range(4):
+        logits = model(x)
+        loss = F.cross_entropy(logits, y)
+        optimizer.zero_grad()
+        loss.backward()
+        kernels.clear()
+        optimizer.step()
+        counts.append(len(kernels))
+        names = [nest.name for nest in kernels]
+        losses.append(loss.item())
+        assert len(kernels) == counts[-1], "the loss ran again"
+        assert sum("matmul" in n for n in names) <= 5, names  # two forward, three backward: none twice
+    assert losses == sorted(losses, reverse=True)
+
+
+def test_sum_of_many_elements_has_work_for_every_core(kernels):
+    x = lazygrad.ones(1 << 24).realize()
+    kernels.clear()
+    assert x.sum().item() == 1 << 24
+    threads = open_device("CPU").target.threads
+    phases = [s for nest in kernels for s in nest.body if getattr(s, "kind", "") == "parallel"]
+    assert max(loop.var.extent for loop in phases) >= threads
+
+
+@pytest.mark.parametrize("function", [
+    lambda vocabulary: F.embedding(labels(16, 20), data(vocabulary, 8)),
+    lambda vocabulary: F.nll_loss(data(16, vocabulary), labels(16, 20)),
+    lambda vocabulary: data(16, vocabulary).gather(1, labels(16, 20).unsqueeze(1)),
+], ids=["embedding", "nll_loss", "gather"])
+def test_indexed_reads_do_not_grow_with_the_vocabulary(function, kernels):
+    moved = []
+    for vocabulary in (50, 5000):
+        result = function(vocabulary)
+        kernels.clear()
+        result.realize()
+        moved.append(sum(nest.bytes_moved for nest in kernels))
+    assert moved[0] == moved[1]
