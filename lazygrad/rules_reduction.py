@@ -129,11 +129,20 @@ def reduce_merging_rules(order: Sequence[Node], targets: Sequence[Node]) -> list
         """sum(spread(sum(x))) -> sum(spread(x)): the gradient of a convolution stays one contraction"""
         return None if _order_is_free(node) or node.op.name != "sum" else _sum_below(node, uses)
 
+    def add_into_scatter(node: Node) -> Node | None:
+        """scatter(0, i, v) + y -> scatter(y, i, v): what is added to zeros is added to y at once"""
+        for one, other in (node.inputs, reversed(node.inputs)):
+            zeros = one.op.name == "scatter" and is_const(one.inputs[0]) and one.inputs[0].arg.value == 0
+            if zeros and one.arg[1] == "add" and uses.get(one, 0) == 1 and node.dtype.kind == "float":
+                return one.op(other, *one.inputs[1:], arg=one.arg)
+        return None
+
     # early: from the outermost reduce down, so that `uses` still describes what a rule looks at
     return [
         Rule("merge_reduces", ("max", "min", "sum", "prod"), merge_exactly, early=True),
         Rule("merge_float_sums", ("sum", "prod"), merge_sums, early=True, exact=False),
         Rule("merge_spread_sums", ("sum",), merge_spread, early=True, exact=False),
+        Rule("add_into_scatter", ("add",), add_into_scatter, early=True, exact=False),
     ]
 
 

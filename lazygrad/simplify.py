@@ -25,7 +25,7 @@ def simplify(
     from every node that was visited to what it became. `fired` counts the rules that fired, by name."""
     first = rewrite(targets, RULES, fired)
     current = [first[t] for t in targets]
-    if not any(node.op.kind == "reduce" for node in first.values()):
+    if not any(node.op.kind == "reduce" or node.op.name == "scatter" for node in first.values()):
         return current, first
     second = rewrite(current, reduction.reduce_merging_rules(topological(current), current), fired)
     merged = {old: second.get(new, new) for old, new in first.items()}

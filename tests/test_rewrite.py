@@ -324,6 +324,12 @@ EXAMPLES = {
     "merge_spread_sums": lambda v: [
         _sum_of_spread(floats(v, (2, 5, 4, 3)), stride, dilation) for stride, dilation in ((1, 1), (2, 1), (1, 2))
     ],
+    "add_into_scatter": lambda v: [
+        ops.add(*pair)
+        for scattered, y in [(ops.scatter(_c(0.0, F, (5, 4)), v.put(np.array([1, 3, 1])), floats(v, (3, 4)), arg=((0,), "add")),
+                              floats(v, (5, 4)))]
+        for pair in ((scattered, y), (y, scattered))
+    ],
 }
 
 
@@ -350,7 +356,7 @@ def bits_equal(a: np.ndarray, b: np.ndarray) -> bool:
 
 def test_every_rule_has_examples_and_a_picture():
     assert set(EXAMPLES) == set(ALL_RULES)
-    assert len(RULES) + 3 == len(ALL_RULES), "two rules of one name"
+    assert len(RULES) + 4 == len(ALL_RULES), "two rules of one name"
     assert all(rule.function.__doc__ for rule in RULES)
 
 
