@@ -173,3 +173,11 @@ def test_transposes_in_squares_of_tiles(shape: tuple[int, int]) -> None:
 def test_reductions_in_chunks_of_rows(shape: tuple[int, int]) -> None:
     check(ops.sum_(leaf("x", *shape), arg=(0,)), 1e-3)
     check(ops.max_(ops.exp(leaf("x", *shape)), arg=(0,)))
+
+
+def test_a_row_of_exponentials_is_computed_once() -> None:
+    x = leaf("x", 100, 300)
+    assert "keep(row0)" in recipe_words(softmax(x, 1))
+    nest, = optimized(softmax(x, 1))
+    assert str(nest).count("exp(") == 1
+    assert "keep" not in recipe_words(layer_norm(x))

@@ -18,6 +18,7 @@ from lazygrad.codegen.transform import collapse, find_loop, interchange, mark, m
 from lazygrad.codegen.transform_cpu import (
     FREE, accumulators, chunk_reduction, chunk_rows, coalesce, divide, is_transposed, publish, squares,
     transpose_tiles)
+from lazygrad.codegen.transform_rows import keep_rows
 from lazygrad.expr import Var
 from lazygrad.helpers import ceil_div, product, round_up
 from lazygrad.source import Target
@@ -124,6 +125,7 @@ def run_in_lanes(nest: LoopNest, phase: Phase, target: Target) -> LoopNest:
         if price < least or price == least and best is not None:  # of equals the innermost
             best, least = loop.var, price
     if best is None:
+        nest = keep_rows(nest, phase.chain[-1].var.name, target.l2_bytes // 2)
         return share(mark_inner(nest, target), target, None)
     nest = unroll_small(innermost(nest, phase, best))
     return share(nest, target, best)
