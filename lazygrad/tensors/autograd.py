@@ -217,7 +217,7 @@ def _set_grad(x: Tensor, value: Tensor | None) -> None:
 
 Tensor.grad = property(
     _get_grad, _set_grad, doc="What backward passes have added up for this leaf; None at first."
-)  # type: ignore[attr-defined]
+)
 
 
 @method("detach_")
@@ -314,7 +314,7 @@ def _retains_grad(x: Tensor) -> bool:
 
 Tensor.retains_grad = property(_retains_grad, doc="Whether `.grad` is kept although this is no leaf.")  # type: ignore[attr-defined]
 Tensor.grad_fn = property(
-    lambda x: None if x.is_leaf else x.graph_node().op,  # type: ignore[attr-defined]
+    lambda x: None if x.is_leaf else x.graph_node().op,
     doc="The row of the op table that made a differentiable result; None for leaves.",
 )
 Tensor.output_nr = 0  # type: ignore[attr-defined]

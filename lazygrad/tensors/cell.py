@@ -17,13 +17,11 @@ from lazygrad import ops
 from lazygrad.graph import Node
 from lazygrad.tensors.views import Chain, read_through, write_back
 
-_BUFFER = ops.OPS["buffer"]
-_REALIZED = (_BUFFER, ops.OPS["scalar"])
+_REALIZED = (ops.OPS["buffer"], ops.OPS["scalar"])
 live_cells: WeakSet[Cell] = WeakSet()
 _numbers = count()
 pending_cells: WeakSet[Cell] = WeakSet()
 _serials = itertools.count()
-overwritten: WeakSet[Node] = WeakSet()  # buffers that were a cell's value until the cell was written
 tracked_histories: WeakSet[History] = WeakSet()
 
 
@@ -85,8 +83,6 @@ class Cell:
     def write(self, node: Node, tainted: bool = False) -> None:
         """Take a new value."""
         assert node.shape == self.node.shape and node.dtype == self.node.dtype, (self.node, node)
-        if self.node.op is _BUFFER:
-            overwritten.add(self.node)
         self.node, self.tainted = node, tainted
         self.version += 1
         if node.op not in _REALIZED:
@@ -140,6 +136,7 @@ class History:
                 self.node = ops.leaf(read_through(cell.plain(), self.prefix), arg=SPENT)
                 self.version = cell.version
         elif self.version != cell.version:
+            assert self.node is not None
             self.node = ops.surrogate(read_through(cell.plain(), self.prefix), self.node)
             self.version = cell.version
         assert self.node is not None

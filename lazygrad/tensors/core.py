@@ -68,7 +68,11 @@ class Tensor:
     _dtype: DType
     _strides: tuple[int, ...] | None  # None: contiguous
     _offset: int
-    _plain: Node | None  # the value's node as of the cell's node `_plain_base`
+    # caches: the value's node as of the cell's node, and the differentiable node as of the root's
+    _plain: Node | None
+    _plain_base: Node | None
+    _graph: Node | None
+    _graph_root: Node | None
     _grad: Tensor | None
     _hooks: dict[int, Any] | None  # of a leaf: called with its gradient
     _after_grad: dict[int, Any] | None  # of a leaf: called after its gradient was added to
@@ -77,6 +81,14 @@ class Tensor:
     if TYPE_CHECKING:
 
         def __getattr__(self, name: str) -> Any: ...
+        def __add__(self, other: Any) -> Tensor: ...
+        def __mul__(self, other: Any) -> Tensor: ...
+        def __lt__(self, other: Any) -> Tensor: ...
+        def __eq__(self, other: Any) -> Any: ...
+
+        # attached by autograd.py
+        grad: Any
+        grad_fn: Any
 
     # What it is
 
@@ -191,14 +203,16 @@ class Tensor:
         if self._plain_base is not base:
             self._plain = read_through(history.cell.plain(), history.prefix + self._chain)
             self._plain_base = base
-        return self._plain  # type: ignore[return-value]
+        assert self._plain is not None
+        return self._plain
 
     def graph_node(self) -> Node:
         """The differentiable node of its value now; for tensors that require a gradient."""
         root = self._history.root()
         if self._graph_root is not root:
             self._graph, self._graph_root = read_through(root, self._chain), root
-        return self._graph  # type: ignore[return-value]
+        assert self._graph is not None
+        return self._graph
 
     def node(self, tracked: bool = True) -> Node:
         """`graph_node` where gradients are recorded and flow to this tensor, else `plain_node`."""
@@ -301,7 +315,7 @@ def _assemble(
     strides: tuple[int, ...] | None,
     offset: int,
 ) -> Any:
-    made = object.__new__(cls)
+    made: Any = object.__new__(cls)
     made._history, made._chain = history, chain
     made._shape = shape if type(shape) is Size else Size(shape)
     made._dtype, made._strides, made._offset = dtype, strides, offset

@@ -46,9 +46,9 @@ def tensor(
 
 def _data_node(name: str, data: Any, dtype: DType | None, device: str) -> Node:
     if isinstance(data, bool | int | float | np.generic):
-        data_dtype = dtypes.from_numpy(data.dtype) if isinstance(data, np.generic) else number_dtype(data)
+        given = known_dtype(name, np.asarray(data)) if isinstance(data, np.generic) else number_dtype(data)
         value = data.item() if isinstance(data, np.generic) else data
-        return ops.scalar(_fitting(name, value, dtype or data_dtype), dtype or data_dtype)
+        return ops.scalar(_fitting(name, value, dtype or given), dtype or given)
     array = data if isinstance(data, np.ndarray) else _array_of(name, data, dtype)
     target = dtype or known_dtype(name, array)
     if not array.ndim:

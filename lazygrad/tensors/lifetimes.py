@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from lazygrad.graph import Node, topological
-from lazygrad.tensors.cell import Cell, live_cells, overwritten, pending_cells, tracked_histories
+from lazygrad.tensors.cell import Cell, live_cells, pending_cells, tracked_histories
 
 Inputs = Callable[[Node], Sequence[Node]]
 
@@ -21,28 +21,29 @@ def donated_buffers(
 ) -> frozenset[Any]:
     """The buffers that the graphs read for the last time, so that results may be written over them.
 
-    Such a buffer was the value of a cell that has been written since. It lives on where another cell holds
-    it, where a pending cell that is not being realized now reads it, or where a history that gradients may
-    still walk does.
+    No live cell has such a buffer as its value: its cell has been written since, or is gone. It lives on where
+    a pending cell that is not being realized now reads it, or a history that gradients may still walk.
     """
-    if not len(overwritten):
-        return frozenset()
-    # of integers, what has been proven of the values in a buffer would outlive them
     read = [n for n in topological(graphs) if n.op.name == "buffer"]
-    found = [n for n in read if n.dtype.kind == "float" and n in overwritten]
-    if not found:
-        return frozenset()
     readers = Counter(_memory(node) for node in read)  # two names of one memory: the schedule cannot see both
-    dead = {_memory(node): node.arg for node in found if readers[_memory(node)] == 1}
+    dead = {_memory(n): n.arg for n in read if _can_be_given(n) and readers[_memory(n)] == 1}
     for cell in list(live_cells):
         if cell.node.op.name == "buffer":
             dead.pop(_memory(cell.node), None)
+    if not dead:
+        return frozenset()
     now = set(realized_now)
     roots = [c.node for c in list(pending_cells) if c not in now]
     _spare(dead, topological(roots, inputs), remembered)
     kept = [h.node for h in list(tracked_histories) if h.node is not None and not h.spent]
     _spare(dead, topological(kept), remembered)
     return frozenset(dead.values())
+
+
+def _can_be_given(node: Node) -> bool:
+    # of integers, what has been proven of the values in a buffer would outlive them; a slice of a slab is small,
+    # and its slab lives on whatever becomes of it
+    return node.dtype.kind == "float" and node.arg.storage is node.arg
 
 
 def _memory(node: Node) -> tuple[Any, int]:
@@ -61,8 +62,10 @@ def kept_for_gradients(cells: Sequence[Cell], inputs: Inputs) -> list[Node]:
     """The contractions below cells whose history gradients may still walk: realized along with them, because
     the backward pass would have to compute them again. Everything else is cheap to compute from them."""
     now = set(cells)
-    walked = [h for h in list(tracked_histories) if h.cell in now and h.node is not None and not h.spent]
-    roots = [h.node for h in sorted(walked, key=lambda h: h.cell.serial) if h.version == h.cell.version]
+    walked = [
+        h for h in list(tracked_histories) if h.cell in now and not h.spent and h.version == h.cell.version
+    ]
+    roots = [h.node for h in sorted(walked, key=lambda h: h.cell.serial) if h.node is not None]
     return [n for n in topological(roots, inputs) if _is_contraction(n)] if roots else []
 
 

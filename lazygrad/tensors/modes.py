@@ -46,7 +46,8 @@ class _Block:
     times."""
 
     def __init__(self, wanted: bool):
-        self.wanted, self.before = wanted, []
+        self.wanted = wanted
+        self.before: list[bool] = []
 
     def __enter__(self) -> None:
         self.before.append(mode.enabled)

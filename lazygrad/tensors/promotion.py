@@ -60,9 +60,9 @@ def result_type(*operands: Any) -> DType:
         before = groups[place]
         groups[place] = d if before is None or before is d else promote(before, d)
     result: DType | None = None
-    for d in groups:
-        if d is not None and (result is None or category(d) > category(result)):
-            result = d
+    for group in groups:
+        if group is not None and (result is None or category(group) > category(result)):
+            result = group
     assert result is not None
     return result
 
