@@ -6,8 +6,8 @@ import pytest
 from lazygrad import dtype as dtypes
 from lazygrad import ops
 from lazygrad.compositions.bounds import bounds, record, unmeasured
+from lazygrad.engine import download, upload
 from lazygrad.interpret import interpret
-from lazygrad.realize import download, upload
 
 BINARY = (
     "add",

@@ -272,3 +272,10 @@ def test_empty_and_scalar(device):
     y = lazy.ones(3, device=device)
     y[lazy.tensor([False, False, False], device=device)] = lazy.zeros(0, device=device)
     assert y.tolist() == [1, 1, 1]
+
+
+def test_large_mask(device):
+    x = np.random.default_rng(6).standard_normal((150, 160))
+    compare(device, lambda t, a: a[a > 1], x)
+    compare(device, lambda t, a: t.nonzero(a > 1), x, gradients=False)
+    compare(device, lambda t, a: t.nonzero(a > 9), x, gradients=False)

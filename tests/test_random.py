@@ -9,8 +9,8 @@ import lazygrad as lg
 from lazygrad import dtype as dtypes
 from lazygrad import ops
 from lazygrad.compositions import randomness
+from lazygrad.engine import download
 from lazygrad.interpret import interpret
-from lazygrad.realize import download
 
 
 def word(low, high):

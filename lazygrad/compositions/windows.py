@@ -7,6 +7,8 @@ axis.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from lazygrad import dtype as dtypes
 from lazygrad import ops
 from lazygrad.compositions import axes
@@ -150,38 +152,59 @@ def pool_pads(op: str, x: Node, kernel: Sizes, stride: Sizes, padding: Sizes, di
 
 
 def max_pool(op: str, x: Node, kernel: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes,
-             ceil_mode: bool) -> tuple[Node, Node]:
-    """The maxima (N, C, out...) and, int64, their places in the flattened spatial axes.
-
-    NaN wins. The gradient goes to the first maximum of each window, as in PyTorch.
-    """
+             ceil_mode: bool) -> Maxima:
+    """The maxima of windows of x (N, C, in...)."""
     _, pads = pool_pads(op, x, kernel, stride, padding, dilation, ceil_mode)
     seen = windows_of(pad_spatial(x, pads, x.dtype.min), kernel, stride, dilation)
     plane = x.shape[x.ndim - len(kernel):]
-    number = axes.reshape(ops.iota(product(plane)), plane)
-    numbers = windows_of(pad_spatial(number, pads, -1), kernel, stride, dilation)
-    return max_of_windows(seen, numbers, len(kernel))
+
+    def numbers() -> Node:
+        # as narrow as the plane allows: they are compared once for every element of every window
+        number = ops.iota(product(plane), dtypes.int32 if product(plane) < 2**30 else dtypes.int64)
+        return windows_of(pad_spatial(axes.reshape(number, plane), pads, -1), kernel, stride, dilation)
+
+    return Maxima(seen, numbers, len(kernel))
 
 
-def max_of_windows(seen: Node, numbers: Node, rank: int) -> tuple[Node, Node]:
-    """Maxima of windows (N, C, out..., kernel...) and the number of the first of each; a number below 0 never
-    wins."""
-    folded = tuple(range(seen.ndim - rank, seen.ndim))
-    most = ops.max_(seen, arg=folded)
-    whole = axes.expand(most, seen.shape)
-    wins = ops.eq(seen, whole)
-    if seen.dtype.kind == "float":
-        wins = ops.bitor(wins, ops.ne(seen, seen))
-    numbers = axes.broadcast(numbers, seen.shape)
-    wins = ops.bitand(wins, ops.le(axes.full(0, numbers), numbers))
-    # numbers grow along a window, so the first winner is the least; none wins only in a window of padding
-    beyond = axes.full(2**62, numbers)
-    first = ops.min_(ops.where(wins, numbers, beyond), arg=folded)
-    chosen = ops.eq(numbers, axes.expand(first, numbers.shape))
-    value = axes.drop_axes(most, folded)
-    if seen.dtype.kind == "float":
-        value = ops.surrogate(value, axes.total(ops.where(chosen, seen, axes.full(0, seen)), folded))
-    return value, axes.drop_axes(first, folded)
+class Maxima:
+    """The maxima of windows (N, C, out..., kernel...); NaN wins.
+
+    `numbers` makes the number of each element, growing along a window; an element with a number below 0
+    never wins.
+    """
+
+    def __init__(self, seen: Node, numbers: Callable[[], Node], rank: int):
+        self.seen, self.numbers = seen, numbers
+        self.folded = tuple(range(seen.ndim - rank, seen.ndim))
+
+    def values(self) -> Node:
+        """The maxima (N, C, out...), for who needs no gradient."""
+        return axes.drop_axes(ops.max_(self.seen, arg=self.folded), self.folded)
+
+    def differentiable(self) -> Node:
+        """The maxima; the gradient goes to the first of each window, as in PyTorch."""
+        seen = self.seen
+        if seen.dtype.kind != "float":
+            return self.values()
+        numbers, first = self._first()
+        chosen = ops.eq(numbers, axes.expand(first, numbers.shape))
+        return ops.surrogate(
+            self.values(), axes.total(ops.where(chosen, seen, axes.full(0, seen)), self.folded)
+        )
+
+    def places(self) -> Node:
+        """The numbers of the first maximum of each window (N, C, out...), int64."""
+        return axes.cast(axes.drop_axes(self._first()[1], self.folded), dtypes.int64)
+
+    def _first(self) -> tuple[Node, Node]:
+        seen = self.seen
+        wins = ops.eq(seen, axes.expand(ops.max_(seen, arg=self.folded), seen.shape))
+        if seen.dtype.kind == "float":
+            wins = ops.bitor(wins, ops.ne(seen, seen))
+        numbers = axes.broadcast(self.numbers(), seen.shape)
+        wins = ops.bitand(wins, ops.le(axes.full(0, numbers), numbers))
+        beyond = axes.full(numbers.dtype.max, numbers)
+        return numbers, ops.min_(ops.where(wins, numbers, beyond), arg=self.folded)
 
 
 def average_pool(op: str, x: Node, kernel: Sizes, stride: Sizes, padding: Sizes, ceil_mode: bool,
@@ -267,9 +290,13 @@ def adaptive_average_pool(x: Node, out: Sizes) -> Node:
     return axes.cast(ops.div(summed, number), x.dtype)
 
 
-def adaptive_max_pool(x: Node, out: Sizes) -> tuple[Node, Node]:
-    """The maxima of the adaptive windows (N, C, out...) and, int64, their places in the flattened spatial
-    axes."""
+def adaptive_max_pool(x: Node, out: Sizes) -> Maxima:
+    """The maxima of the adaptive windows."""
+    rank = len(out)
+    plane = x.shape[x.ndim - rank:]
+    if all(o and n % o == 0 for n, o in zip(plane, out, strict=True)):
+        kernel = tuple(n // o for n, o in zip(plane, out, strict=True))
+        return max_pool("adaptive_max_pool", x, kernel, kernel, (0,) * rank, (1,) * rank, False)
     seen, inside, number, _ = adaptive_windows(x, out)
     seen = ops.where(axes.broadcast(inside, seen.shape), seen, axes.full(x.dtype.min, seen))
-    return max_of_windows(seen, ops.where(inside, number, axes.full(-1, number)), len(out))
+    return Maxima(seen, lambda: ops.where(inside, number, axes.full(-1, number)), rank)

@@ -20,10 +20,10 @@ from lazygrad.compositions import indexing as places
 from lazygrad.compositions.bounds import bounds, record, unmeasured
 from lazygrad.compositions.ordering import positions_of
 from lazygrad.dtype import DType
+from lazygrad.engine import download, upload
 from lazygrad.errors import ArgumentError, ArgumentTypeError, DTypeError, OutOfBoundsError, ShapeError
 from lazygrad.graph import Node
 from lazygrad.helpers import product
-from lazygrad.realize import download, upload
 from lazygrad.tensors.arithmetic import ne
 from lazygrad.tensors.core import Tensor, apply, from_node, function, method, view_of
 from lazygrad.tensors.movement import selected, sliced
@@ -31,6 +31,9 @@ from lazygrad.tensors.promotion import check_operand
 from lazygrad.tensors.realization import realize_cells
 from lazygrad.tensors.shapes import unsqueeze
 from lazygrad.tensors.values import read
+
+# the places in a mask up to this size are found on the host: cheaper than two kernels and a wait
+_SMALL = 1 << 14
 
 # Indices from the host, and checks
 
@@ -74,6 +77,8 @@ def _measure(node: Node, values: np.ndarray) -> None:
 def mask_places(mask: Tensor) -> Tensor:
     """The places of True in the flattened mask, ascending: int64 (count,). Realizes the mask."""
     device = mask.cell.device
+    if mask._shape.numel() <= _SMALL:
+        return index_tensor(np.flatnonzero(read(mask)), device)
     flat = axes.reshape(mask.plain_node(), (mask._shape.numel(),))
     count, written = (from_node(n, device, tainted=True) for n in positions_of(flat))
     realize_cells([count.cell, written.cell, mask.cell])

@@ -11,6 +11,7 @@ from lazygrad.errors import ArgumentError, ShapeError
 from lazygrad.graph import Node
 from lazygrad.tensors.convolution import batched, spread_sizes, with_batch
 from lazygrad.tensors.core import Tensor, apply, creator
+from lazygrad.tensors.modes import mode
 
 
 def _settings(op: str, rank: int, kernel_size: Any, stride: Any, padding: Any,
@@ -34,12 +35,18 @@ def _check_not_empty(op: str, x: Tensor, rank: int) -> bool:
     return is_batched
 
 
-def _both(op: str, build: Callable[[Node], tuple[Node, Node]], x: Tensor, is_batched: bool,
-          return_indices: bool) -> Any:
-    values, indices = (
-        apply(op, lambda n, i=i: with_batch(is_batched, n, lambda m: build(m)[i]), x) for i in (0, 1)
-    )
-    return (values, indices) if return_indices else values
+def _maxima(op: str, build: Callable[[Node], windows.Maxima], x: Tensor, is_batched: bool,
+            return_indices: bool) -> Any:
+    differentiable = mode.enabled and x.requires_grad
+
+    def values(node: Node) -> Node:
+        found = build(node)
+        return found.differentiable() if differentiable else found.values()
+
+    result = apply(op, lambda n: with_batch(is_batched, n, values), x)
+    if not return_indices:
+        return result
+    return result, apply(op, lambda n: with_batch(is_batched, n, lambda m: build(m).places()), x)
 
 
 def _max_pool(rank: int) -> None:
@@ -59,10 +66,10 @@ def _max_pool(rank: int) -> None:
         kernel, steps, pads, dilations = _settings(op, rank, kernel_size, stride, padding, dilation)
         is_batched = _check_not_empty(op, input, rank)
 
-        def build(x: Node) -> tuple[Node, Node]:
+        def build(x: Node) -> windows.Maxima:
             return windows.max_pool(op, x, kernel, steps, pads, dilations, ceil_mode)
 
-        return _both(op, build, input, is_batched, return_indices)
+        return _maxima(op, build, input, is_batched, return_indices)
 
     def with_indices(*args: Any, **options: Any) -> Any:
         """The same, always with indices."""
@@ -150,7 +157,9 @@ def _adaptive_pools(rank: int) -> None:
         """The maxima of windows whose number along each dimension is output_size (None keeps a size)."""
         is_batched = _check_not_empty(greatest, input, rank)
         out = _adaptive_sizes(greatest, input, rank, output_size)
-        return _both(greatest, lambda x: windows.adaptive_max_pool(x, out), input, is_batched, return_indices)
+        return _maxima(
+            greatest, lambda x: windows.adaptive_max_pool(x, out), input, is_batched, return_indices
+        )
 
     average_pool.__name__, max_pool.__name__ = average, greatest
     creator(average)(average_pool)
