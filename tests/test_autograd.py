@@ -330,7 +330,7 @@ def test_loss_read_before_after_and_without_the_step_is_the_same(monkeypatch):
         losses[read] = [_step(w, x, read) for _ in range(3)]
         weights[read] = w.tolist()
         assert len(calls) == (6 if read == "before" else 3)
-        assert [d for _, d in calls][-1] == 1  # the old weights' memory
+        assert [d for _, d in calls][-1] >= 1  # the memory of the old weights at least
     assert losses["before"] == pytest.approx(losses["after"])
     np.testing.assert_allclose(weights["before"], weights["after"], rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(weights["never"], weights["after"], rtol=1e-4, atol=1e-6)
