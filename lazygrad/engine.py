@@ -60,8 +60,9 @@ def realize(targets: Sequence[Node], device: str, donate: Iterable[Buffer] = ())
         report.interpreted(opened, targets, time.perf_counter() - start)
         return [upload(v, n.dtype, device) for v, n in zip(values, targets, strict=True)]
     plan, sources, fresh = find_plan(targets, opened, frozenset(donate))
+    results = plan.run(sources)
     report.schedule_line(opened, [step.kernel for step in plan.steps], plan.seconds if fresh else None, plan.compiled)
-    return plan.run(sources)
+    return results
 
 
 @dataclass(frozen=True)
