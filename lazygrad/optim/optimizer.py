@@ -64,6 +64,9 @@ class Optimizer:
 
     _hook_tables = ("_step_pre_hooks", "_step_post_hooks", "_state_dict_pre_hooks", "_state_dict_post_hooks",
                     "_load_state_dict_pre_hooks", "_load_state_dict_post_hooks")
+    state: defaultdict[Any, dict[str, Any]]
+    param_groups: list[dict[str, Any]]
+    _steps_taken: int
     _step_pre_hooks: OrderedDict
     _step_post_hooks: OrderedDict
 
