@@ -8,16 +8,53 @@ from lazygrad import dtype as dtypes
 from lazygrad import expr, ops
 from lazygrad.codegen.llvm import render
 from lazygrad.codegen.loopnest import (
-    Accumulate, Compute, Constant, If, IndexValue, Let, Load, Loop, Read, Select, Store)
+    Accumulate,
+    Compute,
+    Constant,
+    If,
+    IndexValue,
+    Let,
+    Load,
+    Loop,
+    Read,
+    Select,
+    Store,
+)
 from lazygrad.dtype import ALL, float16, float32, float64, int8, int32, int64, uint8
 from lazygrad.expr import Guard, Var
 from lazygrad.interpret import run_node
 from lazygrad.ops import OPS
 from lazygrad.runtime.cpu import cpu_device
 
-ELEMENTWISE = [row for row in OPS.values() if row.kind == "elementwise" and row.name not in ("cast", "bitcast")]
-EXACT = {"add", "sub", "mul", "div", "neg", "abs", "sign", "reciprocal", "maximum", "minimum", "sqrt", "floor", "ceil",
-         "trunc", "round", "where", "lt", "le", "eq", "ne", "remainder", "fmod", "floordiv", "truncdiv"}
+ELEMENTWISE = [
+    row for row in OPS.values() if row.kind == "elementwise" and row.name not in ("cast", "bitcast")
+]
+EXACT = {
+    "add",
+    "sub",
+    "mul",
+    "div",
+    "neg",
+    "abs",
+    "sign",
+    "reciprocal",
+    "maximum",
+    "minimum",
+    "sqrt",
+    "floor",
+    "ceil",
+    "trunc",
+    "round",
+    "where",
+    "lt",
+    "le",
+    "eq",
+    "ne",
+    "remainder",
+    "fmod",
+    "floordiv",
+    "truncdiv",
+}
 WHOLE = {"floordiv", "truncdiv"}
 
 
@@ -30,7 +67,25 @@ def samples(d: dtypes.DType, count: int = 45) -> np.ndarray:
         special = [0, 1, 2, 3, 7, d.bits - 1, d.bits, d.max, d.max - 1, d.min, d.min + 1]
         special += [-1, -2, -7] if d.is_signed else []
         return np.array([*special, *rng.integers(d.min, d.max, count, dtype=d.numpy)][:count], d.numpy)
-    special = [0.0, -0.0, 1.0, -1.0, 0.5, -0.5, 1.5, 2.5, -2.5, 100.0, -100.0, 1e-6, np.inf, -np.inf, np.nan, 3e-39, 6e4]
+    special = [
+        0.0,
+        -0.0,
+        1.0,
+        -1.0,
+        0.5,
+        -0.5,
+        1.5,
+        2.5,
+        -2.5,
+        100.0,
+        -100.0,
+        1e-6,
+        np.inf,
+        -np.inf,
+        np.nan,
+        3e-39,
+        6e4,
+    ]
     return dtypes.round_to(np.array([*special, *(rng.standard_normal(count) * 4)][:count], d.numpy), d)
 
 
@@ -57,9 +112,15 @@ def elementwise(row: ops.Op, d: dtypes.DType, lanes: int) -> None:
     parameters = {f"read_{i}": array(f"x{i}", k, size) for i, k in enumerate(inputs)}
     y, i = array("y", node.dtype, size), Var("i", size)
     value = Compute(row.name, tuple(Load(x, at(i)) for x in parameters.values()), node.dtype)
-    body = vector(i, Store(y, at(i), value), lanes=lanes, unroll=2) if lanes else Loop(i, (Store(y, at(i), value),))
-    got = run(kernel(body, f"{row.name}_{d.name}", **parameters, write_y=y),
-              {f"x{k}": v for k, v in enumerate(values)})["y"]
+    body = (
+        vector(i, Store(y, at(i), value), lanes=lanes, unroll=2)
+        if lanes
+        else Loop(i, (Store(y, at(i), value),))
+    )
+    got = run(
+        kernel(body, f"{row.name}_{d.name}", **parameters, write_y=y),
+        {f"x{k}": v for k, v in enumerate(values)},
+    )["y"]
     with np.errstate(all="ignore"):
         check(row.name, got, run_node(node, values), d)
 
@@ -76,7 +137,9 @@ def test_elementwise_matches_the_reference(row: ops.Op) -> None:
 def test_casts_match_the_reference(source: dtypes.DType) -> None:
     values = samples(source)
     if source.kind == "float":
-        big = np.array([3e9, -3e9, 2.0**63, -(2.0**63), 1.5 * 2.0**63, 2.0**64, 255.5, 256.5, -1.5], np.float64)
+        big = np.array(
+            [3e9, -3e9, 2.0**63, -(2.0**63), 1.5 * 2.0**63, 2.0**64, 255.5, 256.5, -1.5], np.float64
+        )
         with np.errstate(all="ignore"):
             values = np.concatenate([values, dtypes.round_to(big.astype(source.numpy), source)])
     size = values.size
@@ -111,7 +174,9 @@ def test_plain_compute_is_not_contracted() -> None:
 
 
 @pytest.mark.parametrize("extent", [1, 7, 16, 33, 100])
-@pytest.mark.parametrize("d", [float32, float64, int8, float16, dtypes.bool_, dtypes.bfloat16], ids=lambda d: d.name)
+@pytest.mark.parametrize(
+    "d", [float32, float64, int8, float16, dtypes.bool_, dtypes.bfloat16], ids=lambda d: d.name
+)
 @pytest.mark.parametrize("stride", [1, -1, 2, 3, 4, 5, -2])
 def test_strided_loads_and_stores(stride: int, d: dtypes.DType, extent: int) -> None:
     size = abs(stride) * (extent - 1) + 3
@@ -131,18 +196,43 @@ def test_strided_loads_and_stores(stride: int, d: dtypes.DType, extent: int) -> 
 @pytest.mark.parametrize("extent", [12, 48, 96, 100])
 def test_quotients_and_remainders(extent: int) -> None:
     i = Var("i", extent)
-    cases = [at(i) // 16, at(i) % 16, at(i) // 5, at(i) % 7, at(i) // 32 * 32 + at(i) % 32, (at(i) - 20) // 3 + 7,
-             (at(i) - 50) % 6, (at(i) * 3 + 1) // 4, (at(i) // 3) % 4, (at(i) * 2) // 32]
+    cases = [
+        at(i) // 16,
+        at(i) % 16,
+        at(i) // 5,
+        at(i) % 7,
+        at(i) // 32 * 32 + at(i) % 32,
+        (at(i) - 20) // 3 + 7,
+        (at(i) - 50) % 6,
+        (at(i) * 3 + 1) // 4,
+        (at(i) // 3) % 4,
+        (at(i) * 2) // 32,
+    ]
     x = array("x", int32, 400)
     outputs = {f"write_{k}": array(f"y{k}", int32, extent) for k in range(len(cases))}
     body = tuple(Store(y, at(i), Load(x, e)) for y, e in zip(outputs.values(), cases, strict=True))
-    indices = {f"write_index{k}": array(f"z{k}", d, extent) for k, d in enumerate((int64, float32, uint8, float64))}
-    body += tuple(Store(z, at(i), IndexValue(at(i) % 7 - 3, z.dtype)) for z in indices.values() if z.dtype.is_signed)
+    indices = {
+        f"write_index{k}": array(f"z{k}", d, extent) for k, d in enumerate((int64, float32, uint8, float64))
+    }
+    body += tuple(
+        Store(z, at(i), IndexValue(at(i) % 7 - 3, z.dtype)) for z in indices.values() if z.dtype.is_signed
+    )
     values = np.random.default_rng(0).integers(0, 1000, 400).astype(np.int32)
     for loop in (vector(i, *body, unroll=3), Loop(i, body), Loop(i, body, "unroll")):
         got = run(kernel(loop, **{"read_x": x, **outputs, **indices}), {"x": values})
         n = np.arange(extent)
-        rows = [n // 16, n % 16, n // 5, n % 7, n, (n - 20) // 3 + 7, (n - 50) % 6, (n * 3 + 1) // 4, n // 3 % 4, n * 2 // 32]
+        rows = [
+            n // 16,
+            n % 16,
+            n // 5,
+            n % 7,
+            n,
+            (n - 20) // 3 + 7,
+            (n - 50) % 6,
+            (n * 3 + 1) // 4,
+            n // 3 % 4,
+            n * 2 // 32,
+        ]
         for k, row in enumerate(rows):
             np.testing.assert_array_equal(got[f"y{k}"], values[row], err_msg=str(cases[k]))
         for z in indices.values():
@@ -152,7 +242,8 @@ def test_quotients_and_remainders(extent: int) -> None:
 
 @pytest.mark.parametrize("lanes", [0, 4, 16])
 def test_guards_touch_nothing_outside(lanes: int) -> None:
-    """Shifted copies with padding; the page before and after the array would fault far away, so shift by a lot."""
+    """Shifted copies with padding; the page before and after the array would fault far away, so shift by a
+    lot."""
     size, shift = 50, 1 << 20
     x = array("x", float32, size)
     values = np.arange(1, size + 1, dtype=np.float32)
@@ -163,9 +254,12 @@ def test_guards_touch_nothing_outside(lanes: int) -> None:
     far_guard = (Guard(at(i) - size, 0, 1),)
     y, z, w = (array(n, float32, 3 * size) for n in "yzw")
     stored = array("stored", float32, size)
-    body = (Store(y, at(i), Load(x, index, guards)), Store(z, at(i), Load(x, far, far_guard)),
-            Store(w, at(i), Select(guards, Constant(2.0, float32), Constant(3.0, float32))),
-            Store(stored, index, Constant(7.0, float32), guards))
+    body = (
+        Store(y, at(i), Load(x, index, guards)),
+        Store(z, at(i), Load(x, far, far_guard)),
+        Store(w, at(i), Select(guards, Constant(2.0, float32), Constant(3.0, float32))),
+        Store(stored, index, Constant(7.0, float32), guards),
+    )
     loop = vector(i, *body, lanes=lanes, unroll=2) if lanes else Loop(i, body)
     got = run(kernel(loop, read_x=x, write_y=y, write_z=z, write_w=w, write_stored=stored), {"x": values})
     inside = np.pad(np.ones(size), size) > 0
@@ -181,7 +275,9 @@ def test_same_element_under_varying_guards() -> None:
     guards = (Guard(at(i) * 3 - at(k) * 20, 0, 31),)
     inner = Loop(k, (Accumulate(y, at(i), "add", Load(x, at(k), guards)),))
     values = np.arange(1, 5, dtype=np.float32)
-    got = run(kernel(vector(i, Store(y, at(i), Constant(0, float32)), inner), read_x=x, write_y=y), {"x": values})["y"]
+    got = run(
+        kernel(vector(i, Store(y, at(i), Constant(0, float32)), inner), read_x=x, write_y=y), {"x": values}
+    )["y"]
     n = np.arange(40)[:, None] * 3 - np.arange(4) * 20
     np.testing.assert_array_equal(got, (((n >= 0) & (n < 31)) * values).sum(1))
 
@@ -192,14 +288,20 @@ def test_integer_tensors_as_indices(lanes: int) -> None:
     total, count = array("total", float32, 5), array("count", int32, 5)
     i = Var("i", 30)
     place = expr.dynamic("row", 0, 4)
-    body = (Let("row", Load(p, at(i))), Let("v", Load(x, place * 40 + at(i) % 3)), Store(y, at(i), Read("v", float32)),
-            Accumulate(total, place, "add", Read("v", float32)),
-            Accumulate(count, place, "add", Constant(1, int32), atomic=True))
+    body = (
+        Let("row", Load(p, at(i))),
+        Let("v", Load(x, place * 40 + at(i) % 3)),
+        Store(y, at(i), Read("v", float32)),
+        Accumulate(total, place, "add", Read("v", float32)),
+        Accumulate(count, place, "add", Constant(1, int32), atomic=True),
+    )
     rows = np.random.default_rng(3).integers(0, 5, 30).astype(np.int16)
     values = np.random.default_rng(4).integers(0, 9, 200).astype(np.float32)
     loop = vector(i, *body, lanes=lanes, unroll=2) if lanes else Loop(i, body)
-    got = run(kernel(loop, read_x=x, read_p=p, write_y=y, readwrite_t=total, readwrite_c=count),
-              {"x": values, "p": rows, "total": np.zeros(5, np.float32), "count": np.zeros(5, np.int32)})
+    got = run(
+        kernel(loop, read_x=x, read_p=p, write_y=y, readwrite_t=total, readwrite_c=count),
+        {"x": values, "p": rows, "total": np.zeros(5, np.float32), "count": np.zeros(5, np.int32)},
+    )
     want = values[rows * 40 + np.arange(30) % 3]
     np.testing.assert_array_equal(got["y"], want)
     np.testing.assert_array_equal(got["total"], np.bincount(rows, want, 5))
@@ -216,10 +318,18 @@ REDUCES = [("add", "sum"), ("mul", "prod"), ("maximum", "max"), ("minimum", "min
 @pytest.mark.parametrize("d", [float32, float64, int32, uint8, dtypes.bool_], ids=lambda d: d.name)
 def test_reductions(d: dtypes.DType, combine: str, method: str, extent: int) -> None:
     rng = np.random.default_rng(extent)
-    values = (rng.random(extent) + 0.5).astype(d.numpy) if d.kind == "float" else rng.integers(0, 5, extent).astype(d.numpy)
+    values = (
+        (rng.random(extent) + 0.5).astype(d.numpy)
+        if d.kind == "float"
+        else rng.integers(0, 5, extent).astype(d.numpy)
+    )
     identity = OPS[method].identity(d)
-    want = np.asarray(ops.OPS[combine].numpy and getattr(np, {"add": "add", "mul": "multiply"}.get(combine, combine)).reduce(
-        values.astype(d.numpy), initial=identity, dtype=d.numpy))
+    want = np.asarray(
+        ops.OPS[combine].numpy
+        and getattr(np, {"add": "add", "mul": "multiply"}.get(combine, combine)).reduce(
+            values.astype(d.numpy), initial=identity, dtype=d.numpy
+        )
+    )
     x, y, acc = array("x", d, extent), array("y", d, 1), array("acc", d, 1, "register")
     i = Var("i", extent)
     step = Accumulate(acc, expr.ZERO, combine, Load(x, at(i)))
@@ -233,8 +343,11 @@ def test_reductions(d: dtypes.DType, combine: str, method: str, extent: int) -> 
 def test_reductions_propagate_nan(combine: str) -> None:
     x, y, acc = array("x", float32, 100), array("y", float32, 1), array("acc", float32, 1, "register")
     i = Var("i", 100)
-    body = (Store(acc, expr.ZERO, Constant(0.0, float32)), vector(i, Accumulate(acc, expr.ZERO, combine, Load(x, at(i))), unroll=2),
-            Store(y, expr.ZERO, element(acc)))
+    body = (
+        Store(acc, expr.ZERO, Constant(0.0, float32)),
+        vector(i, Accumulate(acc, expr.ZERO, combine, Load(x, at(i))), unroll=2),
+        Store(y, expr.ZERO, element(acc)),
+    )
     for place in (0, 17, 63, 64, 99):
         values = np.ones(100, np.float32)
         values[place] = np.nan
@@ -245,11 +358,19 @@ def test_reductions_propagate_nan(combine: str) -> None:
 def test_private_accumulators_of_a_vectorized_domain(columns: int) -> None:
     """Sums along the first axis, the second one in lanes: each lane has its own accumulator."""
     rows = 9
-    x, y, acc = array("x", float32, rows * columns), array("y", float32, columns), array("acc", float32, 1, "register")
+    x, y, acc = (
+        array("x", float32, rows * columns),
+        array("y", float32, columns),
+        array("acc", float32, 1, "register"),
+    )
     i, j = Var("i", rows), Var("j", columns)
-    body = vector(j, Store(acc, expr.ZERO, Constant(0.0, float32)),
-                  Loop(i, (Accumulate(acc, expr.ZERO, "add", Load(x, at(i) * columns + at(j))),), "reduce"),
-                  Store(y, at(j), element(acc)), unroll=2)
+    body = vector(
+        j,
+        Store(acc, expr.ZERO, Constant(0.0, float32)),
+        Loop(i, (Accumulate(acc, expr.ZERO, "add", Load(x, at(i) * columns + at(j))),), "reduce"),
+        Store(y, at(j), element(acc)),
+        unroll=2,
+    )
     values = np.random.default_rng(0).integers(0, 100, (rows, columns)).astype(np.float32)
     got = run(kernel(body, read_x=x, write_y=y), {"x": values})["y"]
     np.testing.assert_array_equal(got, values.sum(0))
@@ -267,9 +388,11 @@ def test_register_tiles(shape: tuple[int, int, int]) -> None:
         return Loop(i, (vector(j, s),), "unroll")
 
     product = Compute("mul", (Load(a, at(i) * k + at(p)), Load(b, at(p) * n + at(j))), float32)
-    body = (tiled(Store(tile, place, Constant(0.0, float32))),
-            Loop(p, (tiled(Accumulate(tile, place, "add", product)),), "reduce"),
-            tiled(Store(c, place, Load(tile, place))))
+    body = (
+        tiled(Store(tile, place, Constant(0.0, float32))),
+        Loop(p, (tiled(Accumulate(tile, place, "add", product)),), "reduce"),
+        tiled(Store(c, place, Load(tile, place))),
+    )
     rng = np.random.default_rng(0)
     x, y = rng.integers(0, 9, (m, k)).astype(np.float32), rng.integers(0, 9, (k, n)).astype(np.float32)
     nest = kernel(body, read_a=a, read_b=b, write_c=c)
@@ -299,11 +422,23 @@ def test_parallel_phases_temporaries_and_scratch() -> None:
     i, j, k = Var("i", rows), Var("j", columns), Var("k", rows)
     zero = Store(acc, expr.ZERO, Constant(0.0, float64))
     square = Compute("mul", (Load(row, at(j)), Load(row, at(j))), float32)
-    first = Loop(i, (vector(j, Store(row, at(j), Load(x, at(i) * columns + at(j)))), zero,
-                     vector(j, Accumulate(acc, expr.ZERO, "add", Compute("cast", (square,), float64))),
-                     Store(partial, at(i), element(acc))), "parallel", grain=7)
-    then = (zero, vector(k, Accumulate(acc, expr.ZERO, "add", Load(partial, at(k))), lanes=8),
-            Let("total", element(acc)), Store(y, expr.ZERO, Read("total", float64)))
+    first = Loop(
+        i,
+        (
+            vector(j, Store(row, at(j), Load(x, at(i) * columns + at(j)))),
+            zero,
+            vector(j, Accumulate(acc, expr.ZERO, "add", Compute("cast", (square,), float64))),
+            Store(partial, at(i), element(acc)),
+        ),
+        "parallel",
+        grain=7,
+    )
+    then = (
+        zero,
+        vector(k, Accumulate(acc, expr.ZERO, "add", Load(partial, at(k))), lanes=8),
+        Let("total", element(acc)),
+        Store(y, expr.ZERO, Read("total", float64)),
+    )
     values = np.random.default_rng(0).integers(0, 9, rows * columns).astype(np.float32)
     nest = kernel((first, *then), read_x=x, write_y=y)
     source = render(nest, cpu_device().target)
@@ -316,8 +451,12 @@ def test_top_level_lets_reach_every_phase() -> None:
     x, y, z = array("x", float32, 1), array("y", float32, 100), array("z", float32, 100)
     i, j = Var("i", 100), Var("j", 100)
     double = Compute("add", (Read("a", float32), Read("a", float32)), float32)
-    body = (Let("a", element(x)), Let("b", double), Loop(i, (Store(y, at(i), Read("b", float32)),), "parallel"),
-            Loop(j, (Store(z, at(j), Read("b", float32)),), "parallel"))
+    body = (
+        Let("a", element(x)),
+        Let("b", double),
+        Loop(i, (Store(y, at(i), Read("b", float32)),), "parallel"),
+        Loop(j, (Store(z, at(j), Read("b", float32)),), "parallel"),
+    )
     got = run(kernel(body, read_x=x, write_y=y, write_z=z), {"x": np.array([4], np.float32)})
     assert (got["y"] == 8).all() and (got["z"] == 8).all()
 
@@ -325,10 +464,23 @@ def test_top_level_lets_reach_every_phase() -> None:
 def test_if_and_empty_loops() -> None:
     y = array("y", float32, 40)
     i, j, none = Var("i", 10), Var("j", 4), Var("none", 0)
-    body = Loop(i, (vector(j, Store(y, at(i) * 4 + at(j), Constant(0, float32)), lanes=4),
-                    If((Guard(at(i), 3, 6),), (Let("v", IndexValue(at(i), float32)),
-                                               vector(j, Store(y, at(i) * 4 + at(j), Read("v", float32)), lanes=4))),
-                    *(Loop(none, (Store(y, at(none), Constant(9, float32)),), kind) for kind in ("serial", "vector", "unroll"))))
+    body = Loop(
+        i,
+        (
+            vector(j, Store(y, at(i) * 4 + at(j), Constant(0, float32)), lanes=4),
+            If(
+                (Guard(at(i), 3, 6),),
+                (
+                    Let("v", IndexValue(at(i), float32)),
+                    vector(j, Store(y, at(i) * 4 + at(j), Read("v", float32)), lanes=4),
+                ),
+            ),
+            *(
+                Loop(none, (Store(y, at(none), Constant(9, float32)),), kind)
+                for kind in ("serial", "vector", "unroll")
+            ),
+        ),
+    )
     got = run(kernel(body, write_y=y), {})["y"].reshape(10, 4)
     n = np.arange(10)[:, None]
     np.testing.assert_array_equal(got, np.where((n >= 3) & (n < 6), n, 0) * np.ones((1, 4)))
@@ -336,7 +488,9 @@ def test_if_and_empty_loops() -> None:
 
 def test_a_parameter_read_and_written() -> None:
     x, i = array("x", float32, 1000), Var("i", 1000)
-    body = vector(i, Store(x, at(i), Compute("add", (Load(x, at(i)), Constant(1, float32)), float32)), unroll=4)
+    body = vector(
+        i, Store(x, at(i), Compute("add", (Load(x, at(i)), Constant(1, float32)), float32)), unroll=4
+    )
     values = np.arange(1000, dtype=np.float32)
     np.testing.assert_array_equal(run(kernel(body, readwrite_x=x), {"x": values})["x"], values + 1)
 

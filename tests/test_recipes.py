@@ -30,8 +30,11 @@ def naive_nests(node: Node) -> list[tuple[Group, LoopNest]]:
     groups, _ = fuse([node], 1000)
     result = []
     for group in order_groups(groups):
-        places = {n: Place(Array(f"{prefix}{k}", n.dtype, n.size, "parameter"))
-                  for prefix, nodes in (("x", group.inputs), ("y", group.outputs)) for k, n in enumerate(nodes)}
+        places = {
+            n: Place(Array(f"{prefix}{k}", n.dtype, n.size, "parameter"))
+            for prefix, nodes in (("x", group.inputs), ("y", group.outputs))
+            for k, n in enumerate(nodes)
+        }
         result.append((group, lower(group, places)))
     return result
 
@@ -54,7 +57,9 @@ def check(node: Node, tolerance: float = 1e-4) -> None:
         given = {f"x{k}": values[n].reshape(-1) for k, n in enumerate(group.inputs)}
         naive, fast = run(nest, given), run(optimize(nest, cpu_device().target), given)
         for k, n in enumerate(group.outputs):
-            np.testing.assert_allclose(fast[f"y{k}"], naive[f"y{k}"], rtol=tolerance, atol=tolerance, err_msg=nest.name)
+            np.testing.assert_allclose(
+                fast[f"y{k}"], naive[f"y{k}"], rtol=tolerance, atol=tolerance, err_msg=nest.name
+            )
             values[n] = naive[f"y{k}"].reshape(n.shape)
     np.testing.assert_allclose(values[target], want, rtol=tolerance, atol=tolerance)
 
@@ -82,7 +87,18 @@ def layer_norm(x: Node) -> Node:
     return ops.mul(centred, spread(ops.rsqrt(ops.add(variance, ops.like(1e-5, variance))), axis, size))
 
 
-SHAPES = [(64, 32), (33, 17), (1, 5), (5, 1), (2000, 3), (3, 2000), (300, 500), (7, 60000), (60000, 7), (200, 130)]
+SHAPES = [
+    (64, 32),
+    (33, 17),
+    (1, 5),
+    (5, 1),
+    (2000, 3),
+    (3, 2000),
+    (300, 500),
+    (7, 60000),
+    (60000, 7),
+    (200, 130),
+]
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
@@ -90,10 +106,19 @@ def test_matrices(shape: tuple[int, int]) -> None:
     m, n = shape
     x, y = leaf("x", m, n), leaf("y", n, m)
     turned = ops.permute(x, arg=(1, 0))
-    cases = [ops.add(ops.mul(x, x), ops.exp(x)), ops.add(turned, y), ops.mul(turned, turned),
-             ops.add(ops.mul(turned, y), ops.expand(leaf("b", 1, m), arg=(n, m))),
-             ops.add(x, ops.expand(leaf("row", 1, n), arg=shape)), ops.add(x, ops.expand(leaf("column", m, 1), arg=shape)),
-             softmax(x, 1), softmax(x, 0), layer_norm(x), ops.cumsum(x, arg=0), ops.cumsum(x, arg=1)]
+    cases = [
+        ops.add(ops.mul(x, x), ops.exp(x)),
+        ops.add(turned, y),
+        ops.mul(turned, turned),
+        ops.add(ops.mul(turned, y), ops.expand(leaf("b", 1, m), arg=(n, m))),
+        ops.add(x, ops.expand(leaf("row", 1, n), arg=shape)),
+        ops.add(x, ops.expand(leaf("column", m, 1), arg=shape)),
+        softmax(x, 1),
+        softmax(x, 0),
+        layer_norm(x),
+        ops.cumsum(x, arg=0),
+        ops.cumsum(x, arg=1),
+    ]
     cases += [reduce(x, arg=axes) for reduce in (ops.sum_, ops.max_) for axes in ((0,), (1,), (0, 1))]
     for case in cases:
         check(case, 2e-3 if case.op.name == "cumsum" else 1e-4)
@@ -145,7 +170,7 @@ def recipe_words(node: Node) -> str:
 
 
 def test_a_large_sum_uses_every_core() -> None:
-    nest, = optimized(ops.sum_(leaf("x", 1 << 24), arg=(0,)))
+    (nest,) = optimized(ops.sum_(leaf("x", 1 << 24), arg=(0,)))
     parallel = [s for s in walk(nest.body) if isinstance(s, Loop) and s.kind == "parallel"]
     assert parallel and math.ceil(parallel[0].var.extent / parallel[0].grain) >= cpu_device().target.threads
     assert "chunk_reduction" in " ".join(nest.recipe)
@@ -178,6 +203,6 @@ def test_reductions_in_chunks_of_rows(shape: tuple[int, int]) -> None:
 def test_a_row_of_exponentials_is_computed_once() -> None:
     x = leaf("x", 100, 300)
     assert "keep(row0)" in recipe_words(softmax(x, 1))
-    nest, = optimized(softmax(x, 1))
+    (nest,) = optimized(softmax(x, 1))
     assert str(nest).count("exp(") == 1
     assert "keep" not in recipe_words(layer_norm(x))

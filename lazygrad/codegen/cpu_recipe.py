@@ -1,8 +1,12 @@
-"""Recipes for CPUs: which transforms make a naive nest fast. Contractions go to `contraction`, all else is here.
+"""Recipes for CPUs: which transforms make a naive nest fast. Contractions go to `contraction`, all else is
+here.
 
-A nest is brought into plain form (divisions split away, loops over one row merged, contiguous loops coalesced); then
-each top-level loop is a *phase* of its own. Its directly nested domain loops are the *chain*, what the innermost holds
-the *core*. Either a chain loop runs in vector lanes, with one accumulator a lane, or the loops within the core do; the
+A nest is brought into plain form (divisions split away, loops over one row merged, contiguous loops
+coalesced); then
+each top-level loop is a *phase* of its own. Its directly nested domain loops are the *chain*, what the
+innermost holds
+the *core*. Either a chain loop runs in vector lanes, with one accumulator a lane, or the loops within the
+core do; the
 cheaper by `loop_cost` is taken. The rest of the chain is shared among workers.
 """
 
@@ -13,11 +17,28 @@ from dataclasses import dataclass, replace
 
 from lazygrad.codegen.contraction import contract
 from lazygrad.codegen.loop_cost import Vectors, cost, lanes_of, stride, values_in, varying_names, vector_cost
-from lazygrad.codegen.loopnest import If, Let, Load, Loop, LoopNest, Statement, Store, statement_values, walk
-from lazygrad.codegen.transform import collapse, find_loop, interchange, mark, merge_loops, split, split_divisions
+from lazygrad.codegen.loopnest import If, Load, Loop, LoopNest, Statement, Store, statement_values, walk
+from lazygrad.codegen.transform import (
+    collapse,
+    find_loop,
+    interchange,
+    mark,
+    merge_loops,
+    split,
+    split_divisions,
+)
 from lazygrad.codegen.transform_cpu import (
-    FREE, accumulators, chunk_reduction, chunk_rows, coalesce, divide, is_transposed, publish, squares,
-    transpose_tiles)
+    FREE,
+    accumulators,
+    chunk_reduction,
+    chunk_rows,
+    coalesce,
+    divide,
+    is_transposed,
+    publish,
+    squares,
+    transpose_tiles,
+)
 from lazygrad.codegen.transform_rows import keep_rows
 from lazygrad.expr import Var
 from lazygrad.helpers import ceil_div, product, round_up
@@ -42,7 +63,9 @@ def optimize(nest: LoopNest, target: Target) -> LoopNest:
         return contracted
     nest = coalesce(merge_loops(split_divisions(nest)))
     nest = share_reductions(nest, target)
-    return each_phase(nest, lambda part: optimize_phase(part, target) if isinstance(part.body[0], Loop) else part)
+    return each_phase(
+        nest, lambda part: optimize_phase(part, target) if isinstance(part.body[0], Loop) else part
+    )
 
 
 # Reductions without a loop around them
@@ -71,7 +94,9 @@ def publish_scalars(nest: LoopNest) -> LoopNest:
     """Scalars that one phase folds and a later one reads go through memory."""
     folded = [a for s in nest.body if isinstance(s, Loop) and s.kind == "reduce" for a in accumulators(s)]
     for array in dict.fromkeys(folded):
-        if array.space == "register" and any(isinstance(s, Loop) and s.kind == "domain" for s in after(nest, Store)):
+        if array.space == "register" and any(
+            isinstance(s, Loop) and s.kind == "domain" for s in after(nest, Store)
+        ):
             nest = publish(nest, array)
     return nest
 
@@ -98,6 +123,7 @@ class Phase:
 
 
 def phase_of(nest: LoopNest) -> Phase:
+    """The chain and the core of a nest of one top-level statement."""
     chain: list[Loop] = []
     body = nest.body
     while len(body) == 1 and isinstance(body[0], Loop) and body[0].kind == "domain":
@@ -137,6 +163,7 @@ def inner_cost(phase: Phase, target: Target) -> float:
 
 
 def body_cost(body: Sequence[Statement], target: Target) -> float:
+    """Cycles of statements, each free loop of straight code in lanes where that is cheaper."""
     total = 0.0
     for s in body:
         if isinstance(s, Loop):
@@ -165,13 +192,14 @@ def chain_cost(phase: Phase, loop: Loop, target: Target) -> float:
 
 
 def product_of(loops: Sequence[Loop]) -> int:
+    """Turns of all the loops together."""
     return product(loop.var.extent for loop in loops)
 
 
 def innermost(nest: LoopNest, phase: Phase, var: Var) -> LoopNest:
     """The nest with a loop of the chain moved to its end."""
     names = [loop.var.name for loop in phase.chain]
-    for inner in names[names.index(var.name) + 1:]:
+    for inner in names[names.index(var.name) + 1 :]:
         nest = interchange(nest, var.name, inner)
     return nest
 
@@ -203,6 +231,7 @@ def mark_inner(nest: LoopNest, target: Target) -> LoopNest:
 
 
 def vectorize(nest: LoopNest, loop: Loop, target: Target) -> LoopNest:
+    """A loop in lanes, with as many vectors together as suit it."""
     lanes = lanes_of(loop.body, target.vector_bytes)
     return mark(nest, loop.var.name, "vector", lanes, together(loop.body, loop.var.extent, lanes))
 
@@ -241,7 +270,8 @@ def traffic(loop: Loop) -> float:
 
 
 def share(nest: LoopNest, target: Target, vector: Var | None) -> LoopNest:
-    """Outer chain loops to the workers; a vector loop, the innermost of the chain, in blocks where the others are few."""
+    """Outer chain loops to the workers; a vector loop, the innermost of the chain, in blocks where the
+    others are few."""
     phase = phase_of(nest)
     if vector is not None:
         loop = phase.chain[-1]
@@ -259,6 +289,7 @@ def each_phase(nest: LoopNest, change: Callable[[LoopNest], LoopNest]) -> LoopNe
 
 
 def share_part(nest: LoopNest, target: Target, vector: bool) -> LoopNest:
+    """One phase with its vector loop marked and its other chain loops shared."""
     phase = phase_of(nest)
     if not phase.chain:
         return nest
@@ -278,7 +309,8 @@ def workers_wanted(phase: Phase, target: Target) -> int:
 
 
 def block_size(loop: Loop, phase: Phase, others: int, wanted: int, target: Target) -> int:
-    """Turns of a vector loop in one block: few enough for the workers, and for accumulators to stay in registers."""
+    """Turns of a vector loop in one block: few enough for the workers, and for accumulators to stay in
+    registers."""
     lanes = lanes_of(phase.core, target.vector_bytes)
     vectors = lanes * together(loop.body, loop.var.extent, lanes)
     blocks = ceil_div(wanted, others)
@@ -305,7 +337,8 @@ def spread(nest: LoopNest, outer: Sequence[Var], wanted: int, cycles: float) -> 
 
 
 def chunk(nest: LoopNest, phase: Phase, target: Target) -> LoopNest | None:
-    """A phase with one long reduction cut in chunks, where the chain has too few turns for the workers; or where
+    """A phase with one long reduction cut in chunks, where the chain has too few turns for the workers; or
+    where
     neighbours in memory lie along the chain: then rows are read in order and the sums wait in memory."""
     loops = [s for s in phase.core if isinstance(s, Loop)]
     if len(loops) != 1 or loops[0].kind != "reduce":
@@ -335,12 +368,15 @@ def chunk(nest: LoopNest, phase: Phase, target: Target) -> LoopNest | None:
     nest = mark(sink(nest, f"{name}_i"), f"{name}_i", "unroll")
     first, *others = nest.body
     head = share(mark_inner(replace(nest, body=(first,)), target), target, None)
-    tail = each_phase(replace(nest, body=tuple(others), recipe=()), lambda part: run_in_lanes(part, phase_of(part), target))
+    tail = each_phase(
+        replace(nest, body=tuple(others), recipe=()), lambda part: run_in_lanes(part, phase_of(part), target)
+    )
     return replace(head, body=(*head.body, *tail.body), recipe=(*head.recipe, *tail.recipe))
 
 
 def runs_along(loop: Loop, chain: Loop, lanes: int) -> bool:
-    """Whether a reduce loop holds straight code whose loads are contiguous along a chain loop, or constant."""
+    """Whether a reduce loop holds straight code whose loads are contiguous along a chain loop, or
+    constant."""
     vectors = Vectors(chain.var, lanes, varying_names(loop.body, chain.var))
     loads = [v for s in walk(loop.body) for v in statement_values(s) if isinstance(v, Load)]
     straight = not any(isinstance(s, Loop) for s in walk(loop.body))
@@ -373,7 +409,8 @@ def _tiled(nest: LoopNest, outer: str, inner: str, size: int, target: Target) ->
 
 
 def _tile(nest: LoopNest, outer: str, inner: str, size: int, target: Target) -> LoopNest:
-    """A part with whole blocks along both loops becomes tiles. Where there are many, squares of them are visited
+    """A part with whole blocks along both loops becomes tiles. Where there are many, squares of them are
+    visited
     together, so that a page of memory is touched once for several."""
     phase = phase_of(nest)
     if not {f"{outer}_i", f"{inner}_i"} <= {loop.var.name for loop in phase.chain}:
@@ -386,5 +423,5 @@ def _tile(nest: LoopNest, outer: str, inner: str, size: int, target: Target) -> 
     nest = transpose_tiles(nest, f"{outer}_i", f"{inner}_i", size)
     if many:
         nest = squares(nest, blocks[0], blocks[1], TILES_TOGETHER)
-    shared = [loop.var for loop in phase_of(nest).chain][:len(phase.chain) - 2]
+    shared = [loop.var for loop in phase_of(nest).chain][: len(phase.chain) - 2]
     return spread(nest, shared, wanted, cycles) if wanted > 1 and shared else nest

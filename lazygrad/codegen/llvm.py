@@ -12,8 +12,23 @@ from lazygrad.codegen.llvm_builder import Builder, Module
 from lazygrad.codegen.llvm_memory import NeedsMemory
 from lazygrad.codegen.llvm_values import Value, memory_type
 from lazygrad.codegen.loopnest import (
-    Accumulate, Array, Barrier, If, IndexValue, Let, Load, Loop, LoopNest, Read, Select, Statement, Store, arrays,
-    statement_values, walk)
+    Accumulate,
+    Array,
+    Barrier,
+    If,
+    IndexValue,
+    Let,
+    Load,
+    Loop,
+    LoopNest,
+    Read,
+    Select,
+    Statement,
+    Store,
+    arrays,
+    statement_values,
+    walk,
+)
 from lazygrad.expr import Dynamic, Expr
 from lazygrad.helpers import round_up
 from lazygrad.source import BufferUse, Phase, Source, Target
@@ -37,7 +52,9 @@ def render(nest: LoopNest, target: Target) -> Source:
 def _render(nest: LoopNest, target: Target, on_stack: frozenset[Array]) -> Source:
     name = identifier(nest.name)
     width = target.vector_bytes * 8
-    module = Module(legend(nest), f'nounwind "prefer-vector-width"="{width}" "min-legal-vector-width"="{width}"')
+    module = Module(
+        legend(nest), f'nounwind "prefer-vector-width"="{width}" "min-legal-vector-width"="{width}"'
+    )
     found = arrays(nest.body)
     temporaries = [a for a in found if a.space == "temporary"]
     scratch, scratch_bytes = place_scratch(a for a in found if a.space in ("scratch", "local"))
@@ -50,10 +67,21 @@ def _render(nest: LoopNest, target: Target, on_stack: frozenset[Array]) -> Sourc
         _function(module, phase_name, group, slots, scratch, on_stack, fma)
         loop = parallel_loop(group)
         phases.append(Phase(phase_name, loop.var.extent, loop.grain) if loop else Phase(phase_name, 1))
-    uses = tuple(BufferUse(a.name, a.dtype, a.size, use) for a, use in zip(nest.parameters, nest.access, strict=True))
+    uses = tuple(
+        BufferUse(a.name, a.dtype, a.size, use) for a, use in zip(nest.parameters, nest.access, strict=True)
+    )
     sizes = tuple(a.size * a.dtype.itemsize for a in temporaries)
-    return Source("llvm", nest.name, module.text(), uses, tuple(phases), sizes, scratch_bytes, nest.flops,
-                  nest.bytes_moved)
+    return Source(
+        "llvm",
+        nest.name,
+        module.text(),
+        uses,
+        tuple(phases),
+        sizes,
+        scratch_bytes,
+        nest.flops,
+        nest.bytes_moved,
+    )
 
 
 def identifier(name: str) -> str:
@@ -64,7 +92,10 @@ def identifier(name: str) -> str:
 def legend(nest: LoopNest) -> str:
     """What the text computes, for its reader."""
     lines = [f"kernel {nest.name}"]
-    lines += [f"  {use} {a.name}: {a.dtype.name}[{a.size}]" for a, use in zip(nest.parameters, nest.access, strict=True)]
+    lines += [
+        f"  {use} {a.name}: {a.dtype.name}[{a.size}]"
+        for a, use in zip(nest.parameters, nest.access, strict=True)
+    ]
     if nest.recipe:
         lines.append(f"recipe: {' '.join(nest.recipe)}")
     return "\n".join(lines)
@@ -89,7 +120,8 @@ def parallel_loop(group: Group) -> Loop | None:
 
 
 def split_phases(body: Iterable[Statement]) -> list[Group]:
-    """The statements of each phase: a parallel loop, or straight code; with the Lets of earlier phases that it reads."""
+    """The statements of each phase: a parallel loop, or straight code; with the Lets of earlier phases that
+    it reads."""
     groups: list[list[Statement]] = []
     fresh = True
     for s in body:
@@ -150,9 +182,17 @@ def _names(body: Iterable[Statement]) -> set[str]:
 # Functions
 
 
-def _function(module: Module, name: str, group: Group, slots: dict[Array, int], scratch: dict[Array, int],
-              on_stack: frozenset[Array], fma: bool) -> None:
-    """A phase: a body that takes its arrays as pointers of which none overlaps another, and the entry that the pool
+def _function(
+    module: Module,
+    name: str,
+    group: Group,
+    slots: dict[Array, int],
+    scratch: dict[Array, int],
+    on_stack: frozenset[Array],
+    fma: bool,
+) -> None:
+    """A phase: a body that takes its arrays as pointers of which none overlaps another, and the entry that
+    the pool
     calls, which reads the pointers. (LLVM believes `noalias` of parameters only.)"""
     found = arrays(group)
     used = [a for a in found if a in slots]
@@ -166,7 +206,9 @@ def _function(module: Module, name: str, group: Group, slots: dict[Array, int], 
         pointers[array] = body.element(body.parameters[-1], "i8", scratch[array], identifier(array.name))
     for array in found:
         if array in on_stack:
-            pointers[array] = body.alloca(memory_type(array.dtype), max(array.size, 1), ALIGNMENT, identifier(array.name))
+            pointers[array] = body.alloca(
+                memory_type(array.dtype), max(array.size, 1), ALIGNMENT, identifier(array.name)
+            )
     renderer = Body(body, pointers, fma)
     loop = parallel_loop(group)
     renderer.statements(group[:-1] if loop else group)

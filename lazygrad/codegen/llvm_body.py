@@ -14,10 +14,28 @@ from lazygrad.codegen.llvm_memory import Memory, alloca
 from lazygrad.codegen.llvm_values import Value as LlvmValue
 from lazygrad.codegen.llvm_values import constant, integer_type, memory_type, register_type
 from lazygrad.codegen.loopnest import (
-    Accumulate, Array, Barrier, Compute, Constant, If, IndexValue, Let, Load, Loop, Read, Select, Statement, Store,
-    Value, children, show_body, statement_values, walk)
+    Accumulate,
+    Array,
+    Barrier,
+    Compute,
+    Constant,
+    If,
+    IndexValue,
+    Let,
+    Load,
+    Loop,
+    Read,
+    Select,
+    Statement,
+    Store,
+    Value,
+    children,
+    show_body,
+    statement_values,
+    walk,
+)
 from lazygrad.dtype import DType
-from lazygrad.expr import Expr, Var
+from lazygrad.expr import Expr
 from lazygrad.helpers import ceil_div
 from lazygrad.ops.source import canonical
 
@@ -31,8 +49,12 @@ class Body:
         self.builder, self.fma = builder, fma
         self.indices = Indices(builder)
         self.memory = Memory(self.indices, pointers)
-        self.products: dict[str, tuple[LlvmValue, LlvmValue]] = {}  # factors of each product, by its LLVM name
-        self.reductions: dict[tuple[Array, int, str], list[LlvmValue]] = {}  # accumulators of the open vector loop
+        self.products: dict[
+            str, tuple[LlvmValue, LlvmValue]
+        ] = {}  # factors of each product, by its LLVM name
+        self.reductions: dict[
+            tuple[Array, int, str], list[LlvmValue]
+        ] = {}  # accumulators of the open vector loop
 
     def statements(self, body: Iterable[Statement]) -> None:
         for s in body:
@@ -58,7 +80,9 @@ class Body:
                 continue
             inner = children(v)
             if ready or not inner:
-                done[id(v)] = _VALUES[type(v)](self, v, [done[id(c)] for c in inner], name if v is root else "")
+                done[id(v)] = _VALUES[type(v)](
+                    self, v, [done[id(c)] for c in inner], name if v is root else ""
+                )
             else:
                 stack.append((v, True))
                 stack.extend((c, False) for c in inner)
@@ -143,7 +167,13 @@ class Body:
             memory.branch(holds, lambda: self._update(s, scalar, value))
         else:
             stride = None if s.atomic else self.indices.stride(index)
-            update = self._fold_into_memory if stride == 0 else self._by_lane if stride is None else self._by_vector
+            update = (
+                self._fold_into_memory
+                if stride == 0
+                else self._by_lane
+                if stride is None
+                else self._by_vector
+            )
             for part, x in enumerate(self.indices.splat(value)):
                 update(s, index, x, part)
 
@@ -176,7 +206,8 @@ class Body:
             self.memory.update_slot(slot, new if mask is None else self.builder.select(mask, new, old))
 
     def _finish_reductions(self, lanes: int) -> list[str]:
-        """Combine the lanes of every accumulator into its element; the lines that must set them up before the loop."""
+        """Combine the lanes of every accumulator into its element; the lines that must set them up before
+        the loop."""
         before = []
         for (array, offset, op), accumulators in self.reductions.items():
             start = identity(op, array.dtype, lanes)
@@ -184,7 +215,7 @@ class Body:
             fold = partial(_fold, self.builder, op, array.dtype)
             vectors = [self.memory.load_slot(array, slot, lanes, array.name) for slot in accumulators]
             while len(vectors) > 1:
-                pairs = [vectors[i:i + 2] for i in range(0, len(vectors), 2)]
+                pairs = [vectors[i : i + 2] for i in range(0, len(vectors), 2)]
                 vectors = [fold(*pair) if len(pair) == 2 else pair[0] for pair in pairs]
             total = self.builder.fold_lanes(fold, vectors[0])
             slot = self.memory.slot(array, offset)
@@ -328,7 +359,8 @@ def _fold(b: Builder, op: str, dtype: DType, x: LlvmValue, y: LlvmValue) -> Llvm
 
 
 def _register_use(s: Loop) -> tuple[frozenset[Array], bool]:
-    """The register arrays of which every turn of a vector loop has its own element (those that it stores to, at an index
+    """The register arrays of which every turn of a vector loop has its own element (those that it stores to,
+    at an index
     that is the same in every lane), and whether the loop's variable picks elements of register arrays."""
     private: set[Array] = set()
     spread = False
@@ -346,9 +378,19 @@ def _register_use(s: Loop) -> tuple[frozenset[Array], bool]:
 
 
 _VALUES: dict[type, Callable[..., Rendered]] = {
-    Constant: Body.constant, Read: Body.read, IndexValue: Body.index_value, Load: Body.load, Compute: Body.compute,
-    Select: Body.select}
+    Constant: Body.constant,
+    Read: Body.read,
+    IndexValue: Body.index_value,
+    Load: Body.load,
+    Compute: Body.compute,
+    Select: Body.select,
+}
 
 _STATEMENTS: dict[type, Callable[..., None]] = {
-    Let: Body.let, Store: Body.store, Accumulate: Body.accumulate, Loop: Body.loop, If: Body.if_,
-    Barrier: Body.barrier}
+    Let: Body.let,
+    Store: Body.store,
+    Accumulate: Body.accumulate,
+    Loop: Body.loop,
+    If: Body.if_,
+    Barrier: Body.barrier,
+}

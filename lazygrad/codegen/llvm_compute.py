@@ -1,6 +1,7 @@
 """Elementwise rows as LLVM instructions: one table keyed by the `llvm` column of the op table.
 
-An expansion takes the builder, the dtype it computes in and values of that dtype in register form, all scalars or all
+An expansion takes the builder, the dtype it computes in and values of that dtype in register form, all
+scalars or all
 vectors, and returns the result. 16-bit floats are computed in float32 and rounded, as the reference does.
 """
 
@@ -36,7 +37,8 @@ def compute(b: Builder, op: str, args: Sequence[Value], arg_dtypes: Sequence[DTy
 
 
 def cast(b: Builder, x: Value, source: DType, to: DType) -> Value:
-    """x as another dtype. Floats become integers by way of int64: NaN and what is out of its range are its least value."""
+    """x as another dtype. Floats become integers by way of int64: NaN and what is out of its range are its
+    least value."""
     if source.kind == "float" and to.is_integer:
         return _float_to_integer(b, x, to)
     return b.convert(x, source, to)
@@ -63,9 +65,15 @@ def bitcast(b: Builder, x: Value, source: DType, to: DType) -> Value:
     return b.from_memory(bits, to)
 
 
-def _by_kind(on_float: Expansion, on_int: Expansion, on_uint: Expansion | None = None,
-             on_bool: Expansion | None = None) -> Expansion:
-    table = {"float": on_float, "int": on_int, "uint": on_uint or on_int, "bool": on_bool or on_uint or on_int}
+def _by_kind(
+    on_float: Expansion, on_int: Expansion, on_uint: Expansion | None = None, on_bool: Expansion | None = None
+) -> Expansion:
+    table = {
+        "float": on_float,
+        "int": on_int,
+        "uint": on_uint or on_int,
+        "bool": on_bool or on_uint or on_int,
+    }
 
     def expansion(b: Builder, d: DType, *args: Value) -> Value:
         return table[d.kind](b, d, *args)
@@ -125,7 +133,8 @@ def _rsqrt(b: Builder, d: DType, x: Value) -> Value:
 
 
 def _safe_division(division: Expansion) -> Expansion:
-    """Signed division with a divisor of 0 giving 0, and the least value by -1 wrapping (the processor would trap)."""
+    """Signed division with a divisor of 0 giving 0, and the least value by -1 wrapping (the processor would
+    trap)."""
 
     def expansion(b: Builder, d: DType, x: Value, y: Value) -> Value:
         wraps = b.and_(b.icmp("eq", x, d.min), b.icmp("eq", y, -1))
@@ -189,7 +198,9 @@ def _int_power(b: Builder, d: DType, x: Value, y: Value) -> Value:
     loop = b.begin_loop("bit", 0, d.bits, carried=(b.like(x, 1), x, y), names=("power", "base", "exponent"))
     power, base, rest = loop.carried
     odd = b.icmp("ne", b.and_(rest, 1), 0)
-    power, _, _ = b.end_loop(loop, (b.select(odd, b.mul(power, base), power), b.mul(base, base), b.lshr(rest, 1)))
+    power, _, _ = b.end_loop(
+        loop, (b.select(odd, b.mul(power, base), power), b.mul(base, base), b.lshr(rest, 1))
+    )
     if d.kind == "uint":
         return power
     odd = b.icmp("ne", b.and_(y, 1), 0)
@@ -248,8 +259,31 @@ def _comparison(on_float: str, on_int: str, on_uint: str) -> Expansion:
 
 
 _AND, _OR = _method("and_"), _method("or_")
-_MATH = ("pow", "atan2", "exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sin", "cos", "tan", "asin", "acos",
-         "atan", "sinh", "cosh", "tanh", "asinh", "acosh", "atanh", "erf", "erfc")
+_MATH = (
+    "pow",
+    "atan2",
+    "exp",
+    "exp2",
+    "expm1",
+    "log",
+    "log2",
+    "log10",
+    "log1p",
+    "sin",
+    "cos",
+    "tan",
+    "asin",
+    "acos",
+    "atan",
+    "sinh",
+    "cosh",
+    "tanh",
+    "asinh",
+    "acosh",
+    "atanh",
+    "erf",
+    "erfc",
+)
 _FLOAT_MATH = {name: _math(name) for name in _MATH}
 
 EXPANSIONS: dict[str, Expansion] = _FLOAT_MATH | {

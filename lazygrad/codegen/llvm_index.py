@@ -1,7 +1,9 @@
 """Index expressions as LLVM values: scalars, the lanes of a vector loop, and the masks of guards.
 
-Inside a vector loop a value is either uniform (one scalar `Value`) or a list of vectors, one for each part: `parts`
-vectors of `lanes` neighbours are computed together. Expressions are evaluated in lane 0 of a part; `stride` says how
+Inside a vector loop a value is either uniform (one scalar `Value`) or a list of vectors, one for each part:
+`parts`
+vectors of `lanes` neighbours are computed together. Expressions are evaluated in lane 0 of a part; `stride`
+says how
 they go on from lane to lane, and where they do not go on evenly, `vector` computes every lane.
 """
 
@@ -22,7 +24,8 @@ Rendered = Value | list[Value]
 
 @dataclass(frozen=True)
 class Lanes:
-    """An open vector loop. `base` is the variable in lane 0 of part 0, always a multiple of `lanes`; of the last part
+    """An open vector loop. `base` is the variable in lane 0 of part 0, always a multiple of `lanes`; of the
+    last part
     only the first `last` lanes exist."""
 
     var: Var
@@ -43,7 +46,8 @@ class Lanes:
 
 @dataclass
 class Scope:
-    """What is known in one body: values of Lets with their dtypes, loop variables, and index values already computed."""
+    """What is known in one body: values of Lets with their dtypes, loop variables, and index values already
+    computed."""
 
     parent: Scope | None = None
     lets: dict[str, tuple[Rendered, DType]] = field(default_factory=dict)
@@ -76,7 +80,8 @@ class Scope:
 
 
 def fits_32_bits(e: Expr) -> bool:
-    """Whether e and everything inside it stays within 32 bits, factors and shifts to non-negative values included."""
+    """Whether e and everything inside it stays within 32 bits, factors and shifts to non-negative values
+    included."""
     limit = 1 << 30
     low = high = abs(e.constant)
     for atom, factor in e.terms:
@@ -223,7 +228,9 @@ class Indices:
         stride = self.stride(e)
         if stride is not None:
             first = b.splat(b.resize(self.scalar(e, part), type_), lanes)
-            return b.add(first, constant_vector(type_, [stride * t for t in range(lanes)])) if stride else first
+            return (
+                b.add(first, constant_vector(type_, [stride * t for t in range(lanes)])) if stride else first
+            )
         even, total = Expr((), e.constant), None
         for atom, factor in e.terms:
             term = Expr(((atom, factor),))
@@ -247,7 +254,8 @@ class Indices:
     # ---- guards
 
     def holds(self, guards: Iterable[Guard], part: int = 0) -> Value | None:
-        """Whether all guards hold: None if always, a scalar i1 if all lanes of the part agree, else one i1 a lane."""
+        """Whether all guards hold: None if always, a scalar i1 if all lanes of the part agree, else one i1 a
+        lane."""
         b, scalar, vector = self.builder, None, None
         for guard in guards:
             guard = Guard(self.resolve(guard.e), guard.low, guard.high)
@@ -288,7 +296,8 @@ class Indices:
 def lane_stride(e: Expr, var: Var, lanes: int, varies: object = None) -> int | None:
     """What e grows by from lane to lane, if var runs over `lanes` neighbours from a multiple of `lanes` on.
 
-    None if not evenly. A quotient is even if no multiple of its divisor can lie between the first lane and the last.
+    None if not evenly. A quotient is even if no multiple of its divisor can lie between the first lane and
+    the last.
     `varies` tells of a Dynamic whether it differs between lanes.
     """
     total = 0

@@ -1,7 +1,9 @@
 """Arrays of a nest in LLVM: loads and stores of lanes, and register arrays as slots.
 
-A register array has no memory: each constant index, or each run of lanes, is a *slot*, an alloca that LLVM turns into an
-SSA value. Arrays whose accesses do not fit that (an index known only at run time, runs of lanes that overlap) live on the
+A register array has no memory: each constant index, or each run of lanes, is a *slot*, an alloca that LLVM
+turns into an
+SSA value. Arrays whose accesses do not fit that (an index known only at run time, runs of lanes that
+overlap) live on the
 stack instead: `NeedsMemory` asks to render again with the array there.
 """
 
@@ -36,7 +38,9 @@ class Memory:
         self.private: frozenset[Array] = frozenset()  # register arrays of which each lane has its own
         self._slots: dict[tuple[Array, int, int, int], Value] = {}
         self._owners: dict[tuple[Array, int], tuple[int, int]] = {}
-        self._columns: dict[Array, tuple[Label | None, list[Value]]] = {}  # of tiles, with the block that has them
+        self._columns: dict[
+            Array, tuple[Label | None, list[Value]]
+        ] = {}  # of tiles, with the block that has them
 
     # ---- register slots
 
@@ -44,7 +48,8 @@ class Memory:
         return array.space == "register" and array not in self.pointers
 
     def slot(self, array: Array, offset: int, lanes: int = 0, valid: int = 1, part: int = -1) -> Value:
-        """The alloca of elements [offset, offset + valid) held as a vector of `lanes`, or of a private lane's element."""
+        """The alloca of elements [offset, offset + valid) held as a vector of `lanes`, or of a private
+        lane's element."""
         if part < 0:
             for element in range(offset, offset + valid):
                 if self._owners.setdefault((array, element), (offset, lanes)) != (offset, lanes):
@@ -73,7 +78,8 @@ class Memory:
         return [self.slot(array, e.constant, lanes.lanes, lanes.valid(p)) for p, e in enumerate(offsets)]
 
     def _column(self, array: Array, index: Expr) -> Value | None:
-        """A column of a square tile whose rows are slots; all columns are made together by swapping blocks."""
+        """A column of a square tile whose rows are slots; all columns are made together by swapping
+        blocks."""
         lanes = self.indices.lanes
         if lanes is None or lanes.parts > 1 or lanes.base != 0 or array.size != lanes.lanes**2:
             return None
@@ -81,7 +87,11 @@ class Memory:
             return None
         place = self.indices.at_part(index, 0)
         keys = [(array, t * lanes.lanes, lanes.lanes, -1) for t in range(lanes.lanes)]
-        if not place.is_constant or not 0 <= place.constant < lanes.lanes or any(k not in self._slots for k in keys):
+        if (
+            not place.is_constant
+            or not 0 <= place.constant < lanes.lanes
+            or any(k not in self._slots for k in keys)
+        ):
             return None
         block, columns = self._columns.get(array, (None, []))
         if block != self.builder.block:
@@ -98,7 +108,9 @@ class Memory:
             for i in (i for i in lanes if not i & half):
                 x, y = rows[i], rows[i + half]
                 rows[i] = self.builder.shuffle(x, y, [t if not t & half else size + t - half for t in lanes])
-                rows[i + half] = self.builder.shuffle(x, y, [t + half if not t & half else size + t for t in lanes])
+                rows[i + half] = self.builder.shuffle(
+                    x, y, [t + half if not t & half else size + t for t in lanes]
+                )
         return rows
 
     def load_slot(self, array: Array, slot: Value, lanes: int, name: str) -> Value:
@@ -114,8 +126,9 @@ class Memory:
         """A pointer to an element; a guarded one may lie outside the array, so it is not `inbounds`."""
         keyword = "" if guarded else "inbounds "
         pointer, type_ = self.pointers[array], memory_type(array.dtype)
-        return self.builder.emit(f"getelementptr {keyword}{type_}, {pointer}, {index}", "ptr", index.lanes,
-                                 f"{array.name}.at")
+        return self.builder.emit(
+            f"getelementptr {keyword}{type_}, {pointer}, {index}", "ptr", index.lanes, f"{array.name}.at"
+        )
 
     def lane_addresses(self, array: Array, index: Expr, part: int, guarded: bool) -> Value:
         """A pointer for every lane."""
@@ -125,7 +138,9 @@ class Memory:
             return self.address(array, self.indices.vector(index, part), guarded)
         first = self.address(array, self.indices.scalar(index, part), guarded)
         steps = constant_vector("i64", [stride * t for t in range(lanes.lanes)])
-        return self.builder.emit(f"getelementptr {memory_type(array.dtype)}, {first}, {steps}", "ptr", lanes.lanes)
+        return self.builder.emit(
+            f"getelementptr {memory_type(array.dtype)}, {first}, {steps}", "ptr", lanes.lanes
+        )
 
     # ---- loads
 
@@ -142,7 +157,9 @@ class Memory:
                 return self.load_slot(array, found, 0, name)
             assert lanes is not None
             return [self.load_slot(array, slot, lanes.lanes, name) for slot in found]
-        varies = self.indices.varies(index) or any(self.indices.varies(self.indices.resolve(g.e)) for g in guards)
+        varies = self.indices.varies(index) or any(
+            self.indices.varies(self.indices.resolve(g.e)) for g in guards
+        )
         if lanes is None or not varies:
             return self._load_scalar(array, self.indices.scalar(index), self.indices.holds(guards), name)
         return [self._load_lanes(array, index, guards, part, name) for part in range(lanes.parts)]
@@ -166,7 +183,9 @@ class Memory:
             pointer = self.address(array, first, guarded or mask is not None)
             if stride == 1:
                 return b.load(pointer, array.dtype, lanes.lanes, mask, name=name)
-            return self._reverse(b.load(pointer, array.dtype, lanes.lanes, mask and self._reverse(mask)), name)
+            return self._reverse(
+                b.load(pointer, array.dtype, lanes.lanes, mask and self._reverse(mask)), name
+            )
         shift = self._shuffle_shift(array, index, stride) if mask is None else None
         if shift is not None and stride is not None:
             pointer = self.address(array, self.indices.scalar(index - shift, part), False)
@@ -187,7 +206,8 @@ class Memory:
         return b.select(holds, loaded, b.const(loaded.type, 0, lanes.lanes))
 
     def _shuffle_shift(self, array: Array, index: Expr, stride: int | None) -> int | None:
-        """How far before the first lane a whole run of memory may begin, for small strides; None where it may not."""
+        """How far before the first lane a whole run of memory may begin, for small strides; None where it
+        may not."""
         if stride is None or not 2 <= stride <= MAX_SHUFFLED_STRIDE:
             return None
         low, high = index.bounds

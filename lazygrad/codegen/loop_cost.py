@@ -1,4 +1,5 @@
-"""An estimate of what loops cost on a CPU, in cycles, by which recipes choose the vector axis and the share of a worker."""
+"""An estimate of what loops cost on a CPU, in cycles, by which recipes choose the vector axis and the share
+of a worker."""
 
 from __future__ import annotations
 
@@ -9,23 +10,69 @@ from lazygrad import expr
 from lazygrad.codegen.llvm_index import lane_stride
 from lazygrad.codegen.llvm_memory import MAX_SHUFFLED_STRIDE
 from lazygrad.codegen.loopnest import (
-    Accumulate, Compute, If, IndexValue, Let, Load, Loop, Read, Select, Statement, Store, Value, statement_values, walk)
+    Accumulate,
+    Compute,
+    If,
+    IndexValue,
+    Let,
+    Load,
+    Loop,
+    Read,
+    Select,
+    Statement,
+    Store,
+    Value,
+    statement_values,
+    walk,
+)
 from lazygrad.expr import Dynamic, Expr, Var
 from lazygrad.helpers import ceil_div
 
 _MATH = 12.0  # a polynomial of a transcendental function
 _DIVISION = 5.0
-_WEIGHTS = {"div": _DIVISION, "reciprocal": _DIVISION, "sqrt": _DIVISION, "rsqrt": 2 * _DIVISION, "pow": 3 * _MATH,
-            "threefry": 4 * _MATH, "cast": 1.0} | dict.fromkeys(
-    ("exp", "exp2", "log", "log2", "tanh", "erf", "erfc", "expm1", "log1p", "log10", "sin", "cos", "tan", "asin", "acos",
-     "atan", "atan2", "sinh", "cosh", "asinh", "acosh", "atanh"), _MATH)
+_WEIGHTS = {
+    "div": _DIVISION,
+    "reciprocal": _DIVISION,
+    "sqrt": _DIVISION,
+    "rsqrt": 2 * _DIVISION,
+    "pow": 3 * _MATH,
+    "threefry": 4 * _MATH,
+    "cast": 1.0,
+} | dict.fromkeys(
+    (
+        "exp",
+        "exp2",
+        "log",
+        "log2",
+        "tanh",
+        "erf",
+        "erfc",
+        "expm1",
+        "log1p",
+        "log10",
+        "sin",
+        "cos",
+        "tan",
+        "asin",
+        "acos",
+        "atan",
+        "atan2",
+        "sinh",
+        "cosh",
+        "asinh",
+        "acosh",
+        "atanh",
+    ),
+    _MATH,
+)
 _ONE_BY_ONE = {"floordiv", "truncdiv", "remainder", "fmod"}  # no vector instructions: a lane after the other
 LANE = 1.5  # an element of a gather or scatter
 
 
 @dataclass(frozen=True)
 class Vectors:
-    """The vector loop that an estimate assumes: its variable and lanes; `names` are the Lets that vary in it."""
+    """The vector loop that an estimate assumes: its variable and lanes; `names` are the Lets that vary in
+    it."""
 
     var: Var
     lanes: int
@@ -63,7 +110,8 @@ def stride(e: Expr, vectors: Vectors) -> int | None:
 
 
 def cost(body: Iterable[Statement], vectors: Vectors | None) -> float:
-    """Cycles of one execution of statements, for all lanes of a vector loop around them or for one scalar turn."""
+    """Cycles of one execution of statements, for all lanes of a vector loop around them or for one scalar
+    turn."""
     total = 0.0
     for s in body:
         if isinstance(s, Loop):
@@ -102,7 +150,9 @@ def access_cost(e: Expr, vectors: Vectors | None) -> float:
         return 1.0
     step = stride(e, vectors)
     if step is None:
-        return LANE * vectors.lanes + 4 * sum(isinstance(a, expr.Quotient | expr.Remainder) for a in expr.atoms(e))
+        return LANE * vectors.lanes + 4 * sum(
+            isinstance(a, expr.Quotient | expr.Remainder) for a in expr.atoms(e)
+        )
     if step in (0, 1, -1):
         return 1.0
     return float(abs(step)) if abs(step) <= MAX_SHUFFLED_STRIDE else LANE * vectors.lanes
@@ -111,8 +161,11 @@ def access_cost(e: Expr, vectors: Vectors | None) -> float:
 def vector_cost(loop: Loop, lanes: int) -> float:
     """Cycles of a whole loop run in lanes; a reduction pays for adding up its lanes at the end."""
     vectors = Vectors(loop.var, lanes, varying_names(loop.body, loop.var))
-    folded = sum(2.0 * lanes.bit_length() for s in walk(loop.body) if isinstance(s, Accumulate)
-                 and s.array.space == "register" and not _private(loop, s))
+    folded = sum(
+        2.0 * lanes.bit_length()
+        for s in walk(loop.body)
+        if isinstance(s, Accumulate) and s.array.space == "register" and not _private(loop, s)
+    )
     return ceil_div(loop.var.extent, lanes) * cost(loop.body, vectors) + folded
 
 
@@ -121,7 +174,8 @@ def _private(loop: Loop, s: Accumulate) -> bool:
 
 
 def lanes_of(body: Iterable[Statement], vector_bytes: int) -> int:
-    """Lanes that suit the dtypes of statements: a register full of the smallest ones that are computed with."""
+    """Lanes that suit the dtypes of statements: a register full of the smallest ones that are computed
+    with."""
     sizes: set[int] = set()
     for s in walk(body):
         for v in statement_values(s):

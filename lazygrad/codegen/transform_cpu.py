@@ -1,4 +1,5 @@
-"""Transforms that CPU recipes need besides the common ones: coalescing, exact blocks, reductions in chunks, transposing
+"""Transforms that CPU recipes need besides the common ones: coalescing, exact blocks, reductions in chunks,
+transposing
 tiles. Pure functions from nest to nest, as in `transform`."""
 
 from __future__ import annotations
@@ -8,8 +9,24 @@ from dataclasses import replace
 
 from lazygrad import expr
 from lazygrad.codegen.loopnest import (
-    Accumulate, Array, Constant, If, IndexValue, Let, Load, Loop, LoopNest, Select, Statement, Store, Value, map_value,
-    statement_values, substitute, walk)
+    Accumulate,
+    Array,
+    Constant,
+    If,
+    IndexValue,
+    Let,
+    Load,
+    Loop,
+    LoopNest,
+    Select,
+    Statement,
+    Store,
+    Value,
+    map_value,
+    statement_values,
+    substitute,
+    walk,
+)
 from lazygrad.codegen.transform import Body, noted, rewrite_loop
 from lazygrad.dtype import DType
 from lazygrad.expr import Atom, Expr, Guard, Quotient, Remainder, Var
@@ -35,9 +52,9 @@ def expressions(s: Statement) -> Iterable[Expr]:
 
 
 def coalesce(nest: LoopNest) -> LoopNest:
-    """    for i in 3: for j in 4: f(x[4*i + j])   ->   for i_j in 12: f(x[i_j])
+    """Loops directly inside each other become one where no index then needs a division.
 
-    Loops directly inside each other become one where no index then needs a division.
+        for i in 3: for j in 4: f(x[4*i + j])   ->   for i_j in 12: f(x[i_j])
     """
     body, names = _coalesced(nest.body)
     return noted(nest, body, f"coalesce({','.join(names)})") if names else nest
@@ -82,9 +99,12 @@ def _divides(loop: Loop) -> bool:
 
 
 def divide(nest: LoopNest, name: str, factor: int) -> LoopNest:
-    """    for i in 10: f(i)   ->   for i_o in 2: for i_i in 4: f(4*i_o + i_i); for i_rest in 2: f(8 + i_rest)
+    """A loop in blocks without a guard, and what is left over in a loop of its own.
 
-    Blocks without a guard. The loops around i must hold nothing else: each of the two parts gets a copy of them.
+        for i in 10: f(i)   ->   for i_o in 2: for i_i in 4: f(4*i_o + i_i)
+                                 for i_rest in 2: f(8 + i_rest)                  (factor 4)
+
+    The loops around it must hold nothing else: each of the two parts gets a copy of them.
     """
     body: list[Statement] = []
     for s in nest.body:
@@ -119,10 +139,12 @@ def _empty(s: Statement) -> bool:
 
 
 def chunk_reduction(nest: LoopNest, name: str, size: int) -> LoopNest:
-    """    a = 0                        for c in 3: parallel
-    for k in 14: a += x[k]   ->       a = 0; for k_i in 4: a += x[4*c + k_i]; partial[c] = a
-    y = a                         a = 0; for c in 3: a += partial[c]; for k_rest in 2: a += x[12 + k_rest]
-                                  y = a                                                    (size 4; top-level loops)
+    """A top-level reduction in chunks that workers share.
+
+        a = 0                        for c in 3:
+        for k in 14: a += x[k]           a = 0; for k_i in 4: a += x[4*c + k_i]; partial[c] = a
+        y = a                  ->    a = 0; for c in 3: a += partial[c]; for k_rest in 2: a += x[12 + k_rest]
+                                     y = a                                                        (size 4)
     """
     body: list[Statement] = []
     for number, s in enumerate(nest.body):
@@ -146,7 +168,8 @@ def accumulators(loop: Loop) -> dict[Array, str]:
 
 
 def _chunks(loop: Loop, size: int, setup: list[Store], body: list[Statement]) -> list[Statement]:
-    """The statements for a reduce loop; its setup is taken out of `body`, to stand after the parallel part."""
+    """The statements for a reduce loop; its setup is taken out of `body`, to stand after the parallel
+    part."""
     for s in setup:
         body.remove(s)
     found = accumulators(loop)
@@ -166,14 +189,18 @@ def _chunks(loop: Loop, size: int, setup: list[Store], body: list[Statement]) ->
 
 
 def chunk_rows(nest: LoopNest, name: str, size: int, stream: bool) -> LoopNest:
-    """    for j in 8:                    for c in 3: for j in 8:
-        a = 0                            a = 0; for k_i in 4: a += x[4*c + k_i, j]; partial[c, j] = a
-        for k in 14: a += x[k, j]   ->   for j in 8:
-        y[j] = a                           a = 0; for c in 3: a += partial[c, j]; for k_rest in 2: a += x[12 + k_rest, j]
-                                           y[j] = a                                                          (size 4)
+    """A reduction within a chain of loops in chunks; the first part has the chunks as its outermost loop.
 
-    `stream`: the first part runs along rows, `for c: for k_i: for j: partial[c, j] += x[4*c + k_i, j]`, which reads
-    memory in order. The loops around the reduction must hold nothing but each other.
+        for j in 8:                    for c in 3: for j in 8:
+            a = 0                          a = 0; for k_i in 4: a += x[4*c + k_i, j]
+            for k in 14: a += x[k, j]      partial[c, j] = a
+            y[j] = a             ->    for j in 8:
+                                           a = 0; for c in 3: a += partial[c, j]
+                                           for k_rest in 2: a += x[12 + k_rest, j]
+                                           y[j] = a                                       (size 4)
+
+    `stream`: the first part runs along rows, `for c: for k_i: for j: partial[c, j] += x[4*c + k_i, j]`, which
+    reads memory in order. The loops around the reduction must hold nothing but each other.
     """
     chain: list[Loop] = []
     body = nest.body
@@ -195,16 +222,25 @@ def chunk_rows(nest: LoopNest, name: str, size: int, stream: bool) -> LoopNest:
         clear = _nested(chain, tuple(Store(partial[a], place, start[a]) for a in found))
         inner = split.body[0]
         assert isinstance(inner, Loop)
-        steps = tuple(replace(s, array=partial[s.array], index=place)
-                      if isinstance(s, Accumulate) and s.array in partial else s for s in inner.body)
+        steps = tuple(
+            replace(s, array=partial[s.array], index=place)
+            if isinstance(s, Accumulate) and s.array in partial
+            else s
+            for s in inner.body
+        )
         first: Body = (clear, replace(inner, kind="serial", body=(_nested(chain, lets + steps),)))
     else:
         stores = tuple(Store(partial[a], place, Load(a, expr.ZERO)) for a in found)
-        first = (_nested(chain, (*lets, *(Store(a, expr.ZERO, start[a]) for a in found), *split.body, *stores)),)
+        first = (
+            _nested(chain, (*lets, *(Store(a, expr.ZERO, start[a]) for a in found), *split.body, *stores)),
+        )
     fold = Var(f"{split.var.name}_fold", split.var.extent)
-    folded = tuple(Accumulate(a, expr.ZERO, op, Load(partial[a], _at(fold) * columns + column)) for a, op in found.items())
+    folded = tuple(
+        Accumulate(a, expr.ZERO, op, Load(partial[a], _at(fold) * columns + column))
+        for a, op in found.items()
+    )
     rest = tuple(s for s in _rest(loop, size) if not _empty(s))
-    second = _nested(chain, (*body[:number], Loop(fold, folded, "reduce"), *rest, *body[number + 1:]))
+    second = _nested(chain, (*body[:number], Loop(fold, folded, "reduce"), *rest, *body[number + 1 :]))
     words = f"chunk_rows({name},{size}{',stream' if stream else ''})"
     return noted(nest, (replace(split, kind="domain", body=first), second), words)
 
@@ -230,9 +266,12 @@ def identity(combine: str, dtype: DType) -> bool | int | float:
 
 
 def publish(nest: LoopNest, array: Array) -> LoopNest:
-    """    for k: a += x[k]; r = a; for i: parallel: y[i] = r   ->   for k: a += x[k]; final = a; r = final; for i: ...
+    """A scalar that a later phase reads goes through memory: a register is its phase's alone.
 
-    A scalar that a later phase reads goes through memory, once it is complete: a register belongs to its phase alone.
+        for k: a += x[k]                        for k: a += x[k]
+        r = a                                   final = a
+        for i: parallel: y[i] = r   ->          r = final
+                                                for i: parallel: y[i] = r
     """
     final = Array(f"final_{array.name}", array.dtype, 1, "temporary")
 
@@ -240,8 +279,11 @@ def publish(nest: LoopNest, array: Array) -> LoopNest:
         return replace(v, array=final) if isinstance(v, Load) and v.array == array else v
 
     body: list[Statement] = []
-    last = max(i for i, s in enumerate(nest.body) if any(
-        isinstance(inner, Accumulate | Store) and inner.array == array for inner in walk((s,))))
+    last = max(
+        i
+        for i, s in enumerate(nest.body)
+        if any(isinstance(inner, Accumulate | Store) and inner.array == array for inner in walk((s,)))
+    )
     for i, s in enumerate(nest.body):
         if i > last:
             s = _mapped(s, visit)
@@ -263,8 +305,11 @@ def _mapped(s: Statement, visit: object) -> Statement:
 
 
 def squares(nest: LoopNest, outer: str, inner: str, size: int) -> LoopNest:
-    """    for i in 9: for j in 8: f(i, j)  ->  for i_o in 3: for j_o in 2: for i_i in 4: for j_i in 4:
-                                               if 4*i_o + i_i < 9: f(4*i_o + i_i, 4*j_o + j_i)            (size 4)"""
+    """Two loops directly inside each other, square by square.
+
+        for i in 9: for j in 8: f(i, j)   ->   for i_o in 3: for j_o in 2: for i_i in 4: for j_i in 4:
+                                                   if 4*i_o + i_i < 9: f(4*i_o + i_i, 4*j_o + j_i)    (size 4)
+    """
 
     def change(loop: Loop) -> Body:
         below = loop.body[0]
@@ -286,13 +331,16 @@ def squares(nest: LoopNest, outer: str, inner: str, size: int) -> LoopNest:
 
 
 def transpose_tiles(nest: LoopNest, i: str, j: str, size: int) -> LoopNest:
-    """    for i in 16: for j in 16:          for j: unroll: for i: vector: tile[16*j + i] = x[n*j + i]
-        y[m*i + j] = f(x[n*j + i])   ->    for i: unroll: for j: vector: y[m*i + j] = f(tile[16*j + i])
+    """Loads contiguous along i and not along j go through a tile of registers, read in the other direction.
 
-    For loops i and j of `size` turns directly inside each other, i outside. Loads that are contiguous along i and not
-    along j go through a tile of registers, which is read in the other direction.
+        for i in 16: for j in 16:              for j: unroll: for i: vector: tile[16*j + i] = x[n*j + i]
+            y[m*i + j] = f(x[n*j + i])   ->    for i: unroll: for j: vector: y[m*i + j] = f(tile[16*j + i])
+
+    For loops i and j of `size` turns directly inside each other, i outside.
     """
-    return noted(nest, rewrite_loop(nest.body, i, lambda loop: _through_tiles(loop, j, size)), f"transpose({i},{j})")
+    return noted(
+        nest, rewrite_loop(nest.body, i, lambda loop: _through_tiles(loop, j, size)), f"transpose({i},{j})"
+    )
 
 
 def _through_tiles(outer: Loop, name: str, size: int) -> Body:

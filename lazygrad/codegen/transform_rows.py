@@ -8,7 +8,21 @@ from dataclasses import dataclass, replace
 from lazygrad import expr
 from lazygrad.codegen.loop_cost import statement_cost
 from lazygrad.codegen.loopnest import (
-    Array, Compute, Constant, If, IndexValue, Let, Load, Loop, LoopNest, Read, Select, Statement, Store, Value)
+    Array,
+    Compute,
+    Constant,
+    If,
+    IndexValue,
+    Let,
+    Load,
+    Loop,
+    LoopNest,
+    Read,
+    Select,
+    Statement,
+    Store,
+    Value,
+)
 from lazygrad.codegen.transform import Body, noted, reads, rewrite_loop, written
 from lazygrad.expr import Dynamic, Expr, Guard, Var
 from lazygrad.graph import Literal
@@ -19,7 +33,8 @@ FREE = ("domain", "reduce")
 
 @dataclass(frozen=True)
 class Kept:
-    """A value that a loop computes for each of its turns: by which Let, at which position among its siblings."""
+    """A value that a loop computes for each of its turns: by which Let, at which position among its
+    siblings."""
 
     position: int
     name: str
@@ -27,12 +42,14 @@ class Kept:
 
 
 def keep_rows(nest: LoopNest, name: str, most_bytes: int) -> LoopNest:
-    """    for i:                                  for i:
-        for j: s += exp(x[i, j])      ->        for j: v = exp(x[i, j]); s += v; row[j] = v
-        for j: y[i, j] = exp(x[i, j]) / s       for j: y[i, j] = row[j] / s
+    """What a loop over a row computes at some expense is kept for the later loops over the row.
 
-    For loops directly inside the loop over `name`, of one extent and free order, with straight code. `row` is scratch
-    of at most `most_bytes`.
+        for i:                                  for i:
+            for j: s += exp(x[i, j])                for j: v = exp(x[i, j]); s += v; row[j] = v
+            for j: y[i, j] = exp(x[i, j]) / s  ->   for j: y[i, j] = row[j] / s
+
+    For loops directly inside the loop over `name`, of one extent and free order, with straight code. `row` is
+    scratch of at most `most_bytes`.
     """
     rows: list[str] = []
 
@@ -50,7 +67,11 @@ def _keep(body: Sequence[Statement], most_bytes: int) -> tuple[Body, list[str]]:
     known: dict[Hashable, Kept] = {}
     arrays: dict[Hashable, Array] = {}
     for position, s in enumerate(statements):
-        if not isinstance(s, Loop) or s.kind not in FREE or any(isinstance(inner, Loop | If) for inner in s.body):
+        if (
+            not isinstance(s, Loop)
+            or s.kind not in FREE
+            or any(isinstance(inner, Loop | If) for inner in s.body)
+        ):
             continue
         keys = _keys(s)
         found = _latest(s, keys, known, statements, position)
@@ -70,15 +91,26 @@ def _keep(body: Sequence[Statement], most_bytes: int) -> tuple[Body, list[str]]:
     return tuple(statements), [array.name for array in arrays.values()]
 
 
-def _latest(loop: Loop, keys: dict[str, Hashable | None], known: dict[Hashable, Kept], statements: Sequence[Statement],
-            position: int) -> tuple[Hashable, Kept] | None:
-    """The last value of a loop that an earlier one has computed at some expense, from memory that did not change."""
+def _latest(
+    loop: Loop,
+    keys: dict[str, Hashable | None],
+    known: dict[Hashable, Kept],
+    statements: Sequence[Statement],
+    position: int,
+) -> tuple[Hashable, Kept] | None:
+    """The last value of a loop that an earlier one has computed at some expense, from memory that did not
+    change."""
     for let in reversed([s for s in loop.body if isinstance(s, Let)]):
         key = keys[let.name]
-        if key is None or key not in known or isinstance(let.value, Load) or _expense(loop, let) < WORTH_KEEPING:
+        if (
+            key is None
+            or key not in known
+            or isinstance(let.value, Load)
+            or _expense(loop, let) < WORTH_KEEPING
+        ):
             continue
         kept = known[key]
-        changed = written(statements[kept.position:position])
+        changed = written(statements[kept.position : position])
         if not changed & reads(loop.body)[1]:
             return key, kept
     return None
@@ -124,7 +156,8 @@ def _loading(loop: Loop, keys: dict[str, Hashable | None], key: Hashable, row: A
 
 
 def _keys(loop: Loop) -> dict[str, Hashable | None]:
-    """For each Let of a loop a key that equals that of another loop's Let if both compute the same from the same."""
+    """For each Let of a loop a key that equals that of another loop's Let if both compute the same from the
+    same."""
     keys: dict[str, Hashable | None] = {}
     for s in loop.body:
         if isinstance(s, Let):
@@ -164,7 +197,12 @@ class _Shared:
         return self.hash
 
     def __eq__(self, other: object) -> bool:
-        return self is other or isinstance(other, _Shared) and self.hash == other.hash and self.parts == other.parts
+        return (
+            self is other
+            or isinstance(other, _Shared)
+            and self.hash == other.hash
+            and self.parts == other.parts
+        )
 
 
 def _plain(e: Expr, var: Var, keys: dict[str, Hashable | None]) -> Expr | None:
