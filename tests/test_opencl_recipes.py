@@ -8,14 +8,16 @@ import numpy as np
 import pytest
 from opencl_support import device_target, run_source
 
+from lazygrad import access, expr, ops
 from lazygrad import dtype as dtypes
-from lazygrad import ops
+from lazygrad.access import Use
 from lazygrad.codegen.loopnest import Array, LoopNest
 from lazygrad.codegen.lower import Place
 from lazygrad.codegen.lower_group import lower
 from lazygrad.codegen.opencl import render
 from lazygrad.codegen.opencl_recipe import optimize
 from lazygrad.dtype import DType, float16, float32, int32, int64
+from lazygrad.fuse import is_special
 from lazygrad.graph import Node
 from lazygrad.group import Group
 from lazygrad.interpret import interpret
@@ -30,7 +32,20 @@ def naive_nest(outputs: list[Node]) -> LoopNest:
     order = {n: None for o in outputs for n in _inputs(o)}
     places = {n: Place(Array(f"in{i}", n.dtype, n.size, "parameter")) for i, n in enumerate(order)}
     places |= {n: Place(Array(f"out{i}", n.dtype, n.size, "parameter")) for i, n in enumerate(outputs)}
-    return lower(Group(tuple(outputs), tuple(order)), places)
+    return lower(Group(tuple(outputs), tuple(order), *domain_and_elements(outputs)), places)
+
+
+def domain_and_elements(outputs: list[Node]) -> tuple[tuple[int, ...], tuple[Use, ...]]:
+    """Loops over the first output's axes, and for each output its element at the loops' variables."""
+    if is_special(outputs[0]):
+        return (), tuple(Use(n, ()) for n in outputs)
+    domain = access.domain_of(outputs[0].shape)
+
+    def element(node: Node) -> Use:
+        variables = iter(access.loop_variables(domain))
+        return Use(node, tuple(expr.ZERO if n == 1 else next(variables) for n in node.shape))
+
+    return domain, tuple(element(n) for n in outputs)
 
 
 def _inputs(node: Node) -> list[Node]:

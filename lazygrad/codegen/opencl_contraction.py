@@ -51,6 +51,7 @@ class Tiles:
     k: int
     item_m: int
     item_n: int
+    contiguous: bool = False  # an item's columns are neighbours
 
     @property
     def items(self) -> int:
@@ -239,7 +240,7 @@ class _Tiling:
             Loop(self.step, (
                 *self.copy("left", c.left, c.m, self.tile_m * t.m, t.m),
                 *self.copy("right", c.right, c.n, self.tile_n * t.n, t.n),
-                Barrier(), self.multiply(), Barrier())),
+                Barrier(), *self.multiply(), Barrier())),
             self.finish())
         sizes = "x".join(str(s.count) for s in (c.batch, c.m, c.n, c.k) if s is not c.batch or s.count > 1)
         words = f"tile({sizes} by {t.m}x{t.n}x{t.k}, {t.items} items of {t.item_m}x{t.item_n})"
@@ -264,7 +265,7 @@ class _Tiling:
         body = guarded_body(unless_always(Guard(place, 0, width * t.k)), (store,))
         return [Loop(count, body, "unroll")]
 
-    def multiply(self) -> Loop:
+    def multiply(self) -> Body:
         """acc[u, v] += left[k, row + 16*u] * right[k, column + 16*v] for every k of the tile."""
         c, t = self.c, self.c.tiles
         k, u, v = Var("k", t.k), Var("u", t.item_m), Var("v", t.item_n)
@@ -272,24 +273,35 @@ class _Tiling:
         held = {"left": Array("left_held", c.left.dtype, t.item_m, "register"),
                 "right": Array("right_held", c.right.dtype, t.item_n, "register")}
         from_left = _e(k) * (t.m + 1) + self.row + _e(u) * (t.m // t.item_m)
-        from_right = _e(k) * (t.n + 1) + self.column + _e(v) * self.across
+        from_right = _e(k) * (t.n + 1) + self.column_at(_e(v))
         places = {"left": _e(u), "right": _e(v)}
 
         def read(value: Value) -> Value:
             return Load(held[value.name], places[value.name]) if isinstance(value, Read) else value
 
-        step = Accumulate(self.accumulators, _e(u) * t.item_n + _e(v), "add", map_value(c.product, read))
-        return Loop(k, (
-            Loop(u, (Store(held["left"], _e(u), Load(left, from_left)),), "unroll"),
-            Loop(v, (Store(held["right"], _e(v), Load(right, from_right)),), "unroll"),
-            Loop(u, (Loop(v, (step,), "unroll"),), "unroll")))
+        # sums of their own: what lives across barriers may be kept in memory
+        sums, every = replace(self.accumulators, name=f"{c.accumulator.name}_sums"), Var("every", t.item_m * t.item_n)
+        step = Accumulate(sums, _e(u) * t.item_n + _e(v), "add", map_value(c.product, read))
+        return (
+            Loop(every, (Store(sums, _e(every), Load(self.accumulators, _e(every))),), "unroll"),
+            Loop(k, (
+                Loop(u, (Store(held["left"], _e(u), Load(left, from_left)),), "unroll"),
+                Loop(v, (Store(held["right"], _e(v), Load(right, from_right)),), "unroll"),
+                Loop(u, (Loop(v, (step,), "unroll"),), "unroll"))),
+            Loop(every, (Store(self.accumulators, _e(every), Load(sums, _e(every))),), "unroll"))
+
+    def column_at(self, v: Expr) -> Expr:
+        """The column of an item's output number v: neighbours go to neighbouring items, or to one item."""
+        if self.c.tiles.contiguous:
+            return self.column * self.c.tiles.item_n + v
+        return self.column + v * self.across
 
     def finish(self) -> Loop:
         """The epilogue for each output of an item."""
         c, t = self.c, self.c.tiles
         u, v = Var("u", t.item_m), Var("v", t.item_n)
         m = self.tile_m * t.m + self.row + _e(u) * (t.m // t.item_m)
-        n = self.tile_n * t.n + self.column + _e(v) * self.across
+        n = self.tile_n * t.n + self.column_at(_e(v))
         indices = self.batch | c.m.at(m) | c.n.at(n)
         result = Load(self.accumulators, _e(u) * t.item_n + _e(v))
 

@@ -143,13 +143,11 @@ def _float(d: DType) -> Iterator[str]:
 }}"""
     u = C_TYPE[f"uint{d.bits}"]
     if not is_short_float(d):
-        # one rounding where the device multiplies and adds in one step, else two
-        fast = "FP_FAST_FMAF" if d.itemsize == 4 else "FP_FAST_FMA"
-        yield f"""#ifdef {fast}
-{c} multiply_add_{t}({c} x, {c} y, {c} sum) {{ return fma(x, y, sum); }}
-#else
-{c} multiply_add_{t}({c} x, {c} y, {c} sum) {{ return x * y + sum; }}
-#endif"""
+        # sums of products may round once, where the device multiplies and adds in one step
+        yield f"""{c} multiply_add_{t}({c} x, {c} y, {c} sum) {{
+  #pragma OPENCL FP_CONTRACT ON
+  return x * y + sum;
+}}"""
         yield f"{u} {t}_bits({c} x) {{ return as_{u}(x); }}"
         yield f"{c} {t}_value({u} bits) {{ return as_{c}(bits); }}"
         # as x86 converts: NaN and what is out of range become the least value, then wrap
