@@ -14,6 +14,7 @@ from lazygrad.codegen.lower import Place
 from lazygrad.codegen.lower_group import lower
 from lazygrad.dtype import DType, float32
 from lazygrad.fuse import fuse
+from lazygrad.gradient import gradient
 from lazygrad.graph import Node, topological
 from lazygrad.group import Group
 from lazygrad.interpret import interpret
@@ -206,3 +207,14 @@ def test_a_row_of_exponentials_is_computed_once() -> None:
     (nest,) = optimized(softmax(x, 1))
     assert str(nest).count("exp(") == 1
     assert "keep" not in recipe_words(layer_norm(x))
+
+
+@pytest.mark.parametrize("length,size,stride", [(14, 2, 2), (15, 2, 2), (13, 3, 2), (9, 2, 3), (17, 5, 2)])
+def test_windows_and_their_gradient(length: int, size: int, stride: int) -> None:
+    x = leaf("x", 3, 4, length, length)
+    windows = ops.window(x, arg=((2, size, stride, 1), (3, size, stride, 1)))
+    check(ops.max_(windows, arg=(4, 5)))
+    back = gradient([windows], [leaf("g", *windows.shape)], [x])[0]
+    assert back is not None
+    check(ops.mul(back, x))
+    assert "solve(" in recipe_words(back)

@@ -39,6 +39,7 @@ from lazygrad.codegen.transform_cpu import (
     squares,
     transpose_tiles,
 )
+from lazygrad.codegen.transform_guards import solve_guards
 from lazygrad.codegen.transform_rows import keep_rows
 from lazygrad.expr import Var
 from lazygrad.helpers import ceil_div, product, round_up
@@ -61,7 +62,7 @@ def optimize(nest: LoopNest, target: Target) -> LoopNest:
     contracted = contract(nest, target)
     if contracted is not None:
         return contracted
-    nest = coalesce(merge_loops(split_divisions(nest)))
+    nest = coalesce(merge_loops(split_divisions(solve_guards(nest))))
     nest = share_reductions(nest, target)
     return each_phase(
         nest, lambda part: optimize_phase(part, target) if isinstance(part.body[0], Loop) else part
@@ -216,10 +217,17 @@ def sink(nest: LoopNest, name: str) -> LoopNest:
 def unroll_small(nest: LoopNest) -> LoopNest:
     """Short loops inside the chain written out: their indices become constants, neighbours share loads."""
     for s in list(walk(phase_of(nest).core)):
-        if isinstance(s, Loop) and s.kind in FREE and s.var.extent * values_in(s.body) <= SMALL:
-            if not any(isinstance(inner, Loop) and inner.kind != "unroll" for inner in walk(s.body)):
-                nest = mark(nest, s.var.name, "unroll")
+        if isinstance(s, Loop) and s.kind in FREE and written_out(s) <= SMALL:
+            nest = mark(nest, s.var.name, "unroll")
     return nest
+
+
+def written_out(loop: Loop) -> float:
+    """Instructions of all turns of a loop and the loops inside it; no end if one of those must stay a loop."""
+    inner = sum(written_out(s) for s in loop.body if isinstance(s, Loop))
+    fixed = any(isinstance(s, Loop) and s.kind not in (*FREE, "unroll") for s in walk(loop.body))
+    straight = values_in([s for s in loop.body if not isinstance(s, Loop)])
+    return float("inf") if fixed else loop.var.extent * (inner + straight)
 
 
 def mark_inner(nest: LoopNest, target: Target) -> LoopNest:

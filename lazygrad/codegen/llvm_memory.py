@@ -18,6 +18,7 @@ from lazygrad.codegen.loopnest import Array
 from lazygrad.expr import Expr, Guard
 
 Guards = tuple[Guard, ...]
+MAX_SPREAD_STRIDE = 4  # up to here lanes are spread out and stored with a mask
 MAX_SHUFFLED_STRIDE = 8  # up to here whole runs of memory are loaded and their lanes picked
 
 
@@ -186,13 +187,33 @@ class Memory:
             return self._reverse(
                 b.load(pointer, array.dtype, lanes.lanes, mask and self._reverse(mask)), name
             )
-        shift = self._shuffle_shift(array, index, stride) if mask is None else None
-        if shift is not None and stride is not None:
-            pointer = self.address(array, self.indices.scalar(index - shift, part), False)
-            wide = b.load_raw(pointer, memory_type(array.dtype), stride * lanes.lanes)
-            picked = b.shuffle(wide, wide, [stride * t + shift for t in range(lanes.lanes)])
-            return b.from_memory(picked, array.dtype, name)
+        if stride is not None and 2 <= stride <= MAX_SHUFFLED_STRIDE:
+            return self._load_runs(array, index, stride, mask, part, name)
         return b.load(self.lane_addresses(array, index, part, guarded), array.dtype, mask=mask, name=name)
+
+    def _load_runs(
+        self, array: Array, index: Expr, stride: int, mask: Value | None, part: int, name: str
+    ) -> Value:
+        """Every few elements: whole runs of memory are loaded, and the lanes picked from them."""
+        b, lanes = self.builder, self.indices.lanes
+        assert lanes is not None
+        shift = self._run_shift(array, index, stride) if mask is None else None
+        pointer = self.address(array, self.indices.scalar(index - (shift or 0), part), shift is None)
+        apart = self._spread_mask(mask, stride) if shift is None else None
+        wide = b.load(pointer, array.dtype, stride * lanes.lanes, apart)
+        return b.shuffle(wide, wide, [stride * t + (shift or 0) for t in range(lanes.lanes)], name)
+
+    def _spread_mask(self, mask: Value | None, stride: int) -> Value:
+        """Lanes' masks moved `stride` apart, with false between."""
+        lanes = self.indices.lanes
+        assert lanes is not None
+        if mask is None:
+            return constant_vector("i1", [t % stride == 0 for t in range(stride * lanes.lanes)])
+        return self._spread(mask, constant("i1", False, lanes.lanes), stride)
+
+    def _spread(self, x: Value, between: Value, stride: int) -> Value:
+        picks = [t // stride if t % stride == 0 else x.lanes for t in range(stride * x.lanes)]
+        return self.builder.shuffle(x, between, picks)
 
     def _load_same(self, array: Array, index: Expr, holds: Value | None, part: int, name: str) -> Value:
         """One element for all lanes of a part, under a guard that may vary."""
@@ -205,11 +226,8 @@ class Memory:
         loaded = b.splat(self._load_scalar(array, first, some, name), lanes.lanes)
         return b.select(holds, loaded, b.const(loaded.type, 0, lanes.lanes))
 
-    def _shuffle_shift(self, array: Array, index: Expr, stride: int | None) -> int | None:
-        """How far before the first lane a whole run of memory may begin, for small strides; None where it
-        may not."""
-        if stride is None or not 2 <= stride <= MAX_SHUFFLED_STRIDE:
-            return None
+    def _run_shift(self, array: Array, index: Expr, stride: int) -> int | None:
+        """How far before the first lane a run of memory may begin to stay within the array; None: nowhere."""
         low, high = index.bounds
         shifts = (s for s in range(stride) if low >= s and high - s + stride - 1 < array.size)
         return next(shifts, None)
@@ -267,6 +285,10 @@ class Memory:
         elif stride == -1:
             pointer = self.address(array, self.indices.scalar(index - (lanes.lanes - 1), part), guarded)
             b.store(self._reverse(x), pointer, array.dtype, mask and self._reverse(mask))
+        elif stride is not None and 2 <= stride <= MAX_SPREAD_STRIDE:
+            pointer = self.address(array, self.indices.scalar(index, part), True)
+            apart = self._spread(x, b.const(x.type, 0, x.lanes), stride)
+            b.store(apart, pointer, array.dtype, self._spread_mask(mask, stride))
         else:
             b.store(x, self.lane_addresses(array, index, part, guarded), array.dtype, mask)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from lazygrad import expr
 from lazygrad.codegen.llvm_index import lane_stride
-from lazygrad.codegen.llvm_memory import MAX_SHUFFLED_STRIDE
+from lazygrad.codegen.llvm_memory import MAX_SHUFFLED_STRIDE, MAX_SPREAD_STRIDE
 from lazygrad.codegen.loopnest import (
     Accumulate,
     Compute,
@@ -134,7 +134,7 @@ def statement_cost(s: Statement, vectors: Vectors | None) -> float:
         elif isinstance(v, Select):
             total += 1.0
     if isinstance(s, Store | Accumulate) and s.array.space != "register":
-        total += access_cost(s.index, vectors) * (2 if isinstance(s, Accumulate) else 1)
+        total += access_cost(s.index, vectors, MAX_SPREAD_STRIDE) * (2 if isinstance(s, Accumulate) else 1)
     return total + (1.0 if isinstance(s, Accumulate) else 0.0)
 
 
@@ -144,8 +144,8 @@ def _compute_cost(v: Compute, vectors: Vectors | None) -> float:
     return _WEIGHTS.get(v.op, 1.0)
 
 
-def access_cost(e: Expr, vectors: Vectors | None) -> float:
-    """Cycles of a load or store at an index."""
+def access_cost(e: Expr, vectors: Vectors | None, near: int = MAX_SHUFFLED_STRIDE) -> float:
+    """Cycles of a load or store at an index; strides up to `near` are picked from whole runs of memory."""
     if vectors is None:
         return 1.0
     step = stride(e, vectors)
@@ -155,7 +155,7 @@ def access_cost(e: Expr, vectors: Vectors | None) -> float:
         )
     if step in (0, 1, -1):
         return 1.0
-    return float(abs(step)) if abs(step) <= MAX_SHUFFLED_STRIDE else LANE * vectors.lanes
+    return float(abs(step)) if abs(step) <= near else LANE * vectors.lanes
 
 
 def vector_cost(loop: Loop, lanes: int) -> float:
