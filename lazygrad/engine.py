@@ -288,6 +288,8 @@ def _compile_all(schedule: Schedule, sources: Sequence[Node], numbers: dict[Node
                          if slot.kind in ("result", "block") else nbytes(node))
     steps, compiled = [], 0
     for group in schedule.groups:
+        if all(0 in node.shape for node in group.outputs):
+            continue  # nothing to compute
         kernel, memory, fresh = compile_group(group, storages, sizes, device)
         compiled += fresh
         steps.append(Step(kernel, tuple(memory)))

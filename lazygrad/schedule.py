@@ -88,13 +88,13 @@ def plan_memory(groups: Sequence[Group], targets: Iterable[Node], donated: Itera
                     places[node] = Slot("donated", node=gift), 0
                 elif nbytes(node) <= SMALL:
                     places[node] = Slot("slab"), slab
-                    slab += round_up(nbytes(node), ALIGN if nbytes(node) > 8 else 8)
+                    slab += round_up(max(nbytes(node), 1), ALIGN if nbytes(node) > 8 else 8)
                 else:
                     places[node] = Slot("result", len(results)), 0
                     results.append(nbytes(node))
             elif nbytes(node) <= SMALL:
                 places[node] = Slot("small"), small
-                small += round_up(nbytes(node), 8)
+                small += round_up(max(nbytes(node), 1), 8)
             else:
                 number = _take_block(nbytes(node), blocks, free)
                 places[node] = Slot("block", number), 0

@@ -80,7 +80,7 @@ def merge_pair(loop: Loop) -> Loop | None:
     if loop.kind not in FREE or len(loop.body) != 1:
         return None
     inner = loop.body[0]
-    if not isinstance(inner, Loop) or inner.kind != loop.kind:
+    if not isinstance(inner, Loop) or inner.kind != loop.kind or not inner.var.extent:
         return None
     both = Var(f"{loop.var.name}_{inner.var.name}", loop.var.extent * inner.var.extent)
     index = expr.var(both.name, both.extent)

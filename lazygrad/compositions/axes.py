@@ -111,10 +111,15 @@ def pad_axis(x: Node, axis: int, before: int, after: int, fill: bool | int | flo
     )
 
 
+def counter(size: int, dtype: DType = dtypes.int64) -> Node:
+    """0, 1, ..., size - 1 as any dtype."""
+    return ops.iota(size, dtype) if dtype.is_integer else ops.cast(ops.iota(size), arg=dtype)
+
+
 def places(shape: Shape, axis: int, dtype: DType = dtypes.int64) -> Node:
     """The index along one axis, at every element of `shape`."""
     row = tuple(n if i == axis else 1 for i, n in enumerate(shape))
-    return expand(reshape(ops.iota(shape[axis], dtype), row), shape)
+    return expand(reshape(counter(shape[axis], dtype), row), shape)
 
 
 def full(value: bool | int | float, like: Node, dtype: DType | None = None) -> Node:

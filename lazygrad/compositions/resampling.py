@@ -22,7 +22,7 @@ def nearest(x: Node, axis: int, size: int, scale: float | None, exact: bool) -> 
         return x
     if not exact and scale is None and size % length == 0:
         return _repeated(x, axis, size // length)
-    at = ops.iota(size, dtypes.float32) if not exact else _centres(size, dtypes.float32)
+    at = axes.counter(size, dtypes.float32) if not exact else _centres(size, dtypes.float32)
     step = axes.full(1 / scale if scale else _ratio(length, size), at)
     places = axes.cast(ops.floor(ops.mul(at, step)), dtypes.int64)
     return take_axis(x, axis, ops.minimum(places, axes.full(length - 1, places)))
@@ -39,14 +39,14 @@ def _repeated(x: Node, axis: int, times: int) -> Node:
 
 
 def _centres(size: int, dtype: DType) -> Node:
-    row = ops.iota(size, dtype)
+    row = axes.counter(size, dtype)
     return ops.add(row, axes.full(0.5, row))
 
 
 def _coordinates(length: int, size: int, scale: float | None, align: bool, dtype: DType) -> Node:
     """Where each output element lies among the input's, as a real number."""
     if align:
-        row = ops.iota(size, dtype)
+        row = axes.counter(size, dtype)
         return ops.mul(row, axes.full((length - 1) / (size - 1) if size > 1 else 0.0, row))
     row = _centres(size, dtype)
     scaled = ops.mul(row, axes.full(1 / scale if scale else _ratio(length, size), row))

@@ -121,7 +121,7 @@ def affine_grid(theta: Node, out: tuple[int, ...], align: bool) -> Node:
 
 def _line(size: int, align: bool, dtype: DType) -> Node:
     """The coordinates from -1 to 1 of `size` elements."""
-    row = ops.iota(size, dtype)
+    row = axes.counter(size, dtype)
     if size == 1:
         return axes.full(0, row)
     step, first = (2 / (size - 1), -1.0) if align else (2 / size, 1 / size - 1)
