@@ -6,15 +6,19 @@ import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from lazygrad import config
 from lazygrad.codegen import cpu_recipe, llvm, opencl, opencl_recipe
 from lazygrad.codegen.loopnest import Array, LoopNest
 from lazygrad.codegen.lower import Place
 from lazygrad.codegen.lower_group import lower
+from lazygrad.codegen.lower_tape import lower_tape, tape_tables
 from lazygrad.graph import Node
 from lazygrad.group import Group, group_key
 from lazygrad.runtime.device import Device, Program
 from lazygrad.source import Source, Target
+from lazygrad.tape import TapeGroup
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,7 @@ def compile_group(group: Group, storages: Mapping[Node, tuple[Hashable, int]], s
         numbers.setdefault(storages[node][0], len(numbers))
     places = {n: (numbers[storages[n][0]], storages[n][1]) for n in (*group.inputs, *group.outputs)}
     extents = tuple(sizes[s] for s in numbers)
-    key = (group_key(group, places), extents, device.name, config.get("NOOPT"))
+    key = (_structure(group, places), extents, device.name, config.get("NOOPT"))
     fresh = key not in _kernels
     if fresh:
         _kernels[key] = _compile(group, places, extents, device)
@@ -67,17 +71,34 @@ def compile_group(group: Group, storages: Mapping[Node, tuple[Hashable, int]], s
     return kernel, [names[slot] for slot in kernel.slots], fresh
 
 
+def _structure(group: Group, places: Mapping[Node, tuple[int, int]]) -> Hashable:
+    """What makes two groups the same kernel. A tape's places are in its tables, not in its code."""
+    if not isinstance(group, TapeGroup):
+        return group_key(group, places)
+    slots = tuple((places[n][0], n.dtype.name) for n in (*group.inputs, *group.outputs))
+    return group.operations, group.dtype.name, len(group.instructions), len(group.constants), slots
+
+
+def tables_of(group: Group, storages: Mapping[Node, tuple[Hashable, int]], sizes: Mapping[Hashable, int]) -> list[np.ndarray]:
+    """The contents of the parameters that a kernel takes after its group's inputs and outputs."""
+    if not isinstance(group, TapeGroup):
+        return []
+    numbers: dict[Hashable, int] = {}
+    for node in (*group.inputs, *group.outputs):
+        numbers.setdefault(storages[node][0], len(numbers))
+    places = {n: (numbers[storages[n][0]], storages[n][1]) for n in (*group.inputs, *group.outputs)}
+    return list(tape_tables(group, _placed(group, places, tuple(sizes[s] for s in numbers))).values())
+
+
 def _compile(group: Group, places: Mapping[Node, tuple[int, int]], extents: Sequence[int], device: Device) -> Kernel:
     start = time.perf_counter()
-    arrays = _arrays(group, places, extents)
-    placed = {node: Place(arrays[slot, node.dtype.name], offset // node.dtype.itemsize)
-              for node, (slot, offset) in places.items()}
-    naive = lower(group, placed)
+    placed = _placed(group, places, extents)
+    naive = lower_tape(group, placed) if isinstance(group, TapeGroup) else lower(group, placed)
     backend = BACKENDS[device.target.language]
     nest = naive if config.get("NOOPT") else backend.optimize(naive, device.target)
     program = device.load(backend.render(nest, device.target))
-    slot_of = {array: slot for (slot, _), array in arrays.items()}
-    slots = tuple(slot_of[a] for a in nest.parameters)
+    slot_of = {placed[node].array: slot for node, (slot, _) in places.items()}
+    slots = tuple(slot_of[a] for a in nest.parameters if a in slot_of)
     return Kernel(program, naive, nest, slots, _legend(nest, placed), time.perf_counter() - start)
 
 
@@ -90,6 +111,12 @@ def _legend(nest: LoopNest, placed: Mapping[Node, Place]) -> tuple[str, ...]:
                 for offset, node in here]
         lines.append(f"{array.name}: {access}, {array.size} x {array.dtype.name}: {', '.join(dict.fromkeys(what))}")
     return tuple(lines)
+
+
+def _placed(group: Group, places: Mapping[Node, tuple[int, int]], extents: Sequence[int]) -> dict[Node, Place]:
+    arrays = _arrays(group, places, extents)
+    return {node: Place(arrays[slot, node.dtype.name], offset // node.dtype.itemsize)
+            for node, (slot, offset) in places.items()}
 
 
 def _arrays(group: Group, places: Mapping[Node, tuple[int, int]], extents: Sequence[int]) -> dict[tuple[int, str], Array]:

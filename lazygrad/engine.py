@@ -14,8 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from lazygrad import config, ops, report
-from lazygrad.backend import Kernel, compile_group
+from lazygrad.backend import Kernel, compile_group, tables_of
 from lazygrad.dtype import DType, from_storage, to_storage
+from lazygrad.errors import OutOfMemoryError
 from lazygrad.fuse import fuse, inputs_in_plan
 from lazygrad.graph import Node, intern, topological
 from lazygrad.helpers import product, round_up
@@ -32,10 +33,14 @@ _ANONYMOUS = frozenset(("buffer", "saved", "scalar", "leaf"))  # nodes whose arg
 def upload(values: np.ndarray, dtype: DType, device: str) -> Node:
     """A buffer node with a copy of `values` (NumPy values; bfloat16 given as float32) on `device`."""
     opened = open_device(device)
-    bits = to_storage(values, dtype)
-    buffer = opened.allocate(bits.nbytes)
-    opened.copy_in(buffer, bits)
-    return ops.buffer(buffer, dtype, values.shape)
+    return ops.buffer(uploaded(to_storage(values, dtype), opened), dtype, values.shape)
+
+
+def uploaded(bits: np.ndarray, device: Device) -> Buffer:
+    """A buffer with a copy of an array's bytes."""
+    buffer = device.allocate(bits.nbytes)
+    device.copy_in(buffer, bits)
+    return buffer
 
 
 def download(node: Node) -> np.ndarray:
@@ -56,7 +61,10 @@ def realize(targets: Sequence[Node], device: str, donate: Iterable[Buffer] = ())
     report.opened(opened)
     if device == "NUMPY":
         start = time.perf_counter()
-        values = interpret(targets, download)
+        try:
+            values = interpret(targets, download)
+        except MemoryError as error:
+            raise OutOfMemoryError(f"[allocate] NUMPY: {error}: use smaller tensors or delete some") from None
         report.interpreted(opened, targets, time.perf_counter() - start)
         return [upload(v, n.dtype, device) for v, n in zip(values, targets, strict=True)]
     plan, sources, fresh = find_plan(targets, opened, frozenset(donate))
@@ -71,6 +79,7 @@ class Step:
 
     kernel: Kernel
     memory: tuple[Hashable, ...]
+    tables: tuple[Buffer, ...] = ()  # the last parameters, filled when the plan was made
 
 
 @dataclass(frozen=True)
@@ -96,7 +105,7 @@ class Plan:
     def run(self, sources: Sequence[Node]) -> list[Node]:
         """Bind the sources' buffers, run every launch, return the targets as buffer nodes."""
         memory = self._memory(sources)
-        launches = [(step.kernel.program, [memory[m] for m in step.memory]) for step in self.steps]
+        launches = [(step.kernel.program, [*(memory[m] for m in step.memory), *step.tables]) for step in self.steps]
         if config.get("DEBUG") >= 2:
             report.run_timed(self.device, [step.kernel for step in self.steps], launches)
         else:
@@ -236,8 +245,8 @@ def make_plan(targets: Sequence[Node], sources: Sequence[Node], device: Device, 
             found.append((numbers[node], 0, target.dtype, target.shape))
     seconds = planned - start, time.perf_counter() - planned
     tell(Story(targets, simplified, schedule, [step.kernel for step in steps], reasons))
-    return Plan(device, tuple(steps), schedule.slab, schedule.small, schedule.results, schedule.blocks, tuple(scalars), scalar_bytes, tuple(found),
-                tuple(numbers[g] for g in gifts), seconds, compiled)
+    return Plan(device, tuple(steps), schedule.slab, schedule.small, schedule.results, schedule.blocks, tuple(scalars),
+                scalar_bytes, tuple(found), tuple(numbers[g] for g in gifts), seconds, compiled)
 
 
 def tell_plan(targets: Sequence[Node], device: str) -> Story:
@@ -282,7 +291,10 @@ def _compile_all(schedule: Schedule, sources: Sequence[Node], numbers: dict[Node
         if node.op.name == "scalar":
             storages[node] = "scalars", offsets[number]
     for node, (slot, offset) in schedule.places.items():
-        name = storages[slot.node][0] if slot.node is not None else (slot.kind, slot.number)
+        if slot.node is not None:
+            name, offset = storages[slot.node]
+        else:
+            name = slot.kind, slot.number
         storages[node] = name, offset
         sizes.setdefault(name, {"result": schedule.results, "block": schedule.blocks}.get(slot.kind, (0,))[slot.number]
                          if slot.kind in ("result", "block") else nbytes(node))
@@ -292,7 +304,8 @@ def _compile_all(schedule: Schedule, sources: Sequence[Node], numbers: dict[Node
             continue  # nothing to compute
         kernel, memory, fresh = compile_group(group, storages, sizes, device)
         compiled += fresh
-        steps.append(Step(kernel, tuple(memory)))
+        tables = [uploaded(values, device) for values in tables_of(group, storages, sizes)]
+        steps.append(Step(kernel, tuple(memory), tuple(tables)))
     return steps, compiled
 
 

@@ -17,6 +17,7 @@ from lazygrad.expr import Dynamic, Expr, Var
 from lazygrad.graph import Node, Shape, consumers, topological
 from lazygrad.group import Group
 from lazygrad.helpers import product
+from lazygrad.tape import make_tape
 
 MAX_NODES = 800  # per kernel: compile time grows faster than linearly beyond
 MAX_USES = 4  # different elements of one node that a kernel may evaluate at each point
@@ -191,7 +192,8 @@ class Fusion:
 
     def run(self) -> list[Cluster]:
         for node in reversed(self.order):
-            if node.op.name in IN_MEMORY or (node.op.name in _FREE and node not in self.targets):
+            sorted_by = any(user.op.kind == "sort" for user in self.users[node])  # a sort reads memory
+            if node.op.name in IN_MEMORY or (node.op.name in _FREE and node not in self.targets and not sorted_by):
                 continue
             self.visit(node)
         return list(dict.fromkeys(self.stored.values()))
@@ -412,7 +414,8 @@ def fuse(targets: Sequence[Node], max_parameters: int) -> tuple[list[Group], dic
     `max_parameters` is how many buffers one kernel may take.
     """
     if is_scalar_graph(targets):
-        return scalar_groups(targets), {}
+        tape = make_tape(topological(targets, inputs_in_plan), targets, IN_MEMORY)
+        return [tape] if tape is not None else scalar_groups(targets), {}
     fusion = Fusion(targets, max_parameters)
     clusters = fusion.run()
     stored = set(fusion.stored)

@@ -1,0 +1,118 @@
+"""Graphs as large as scalar networks and long loops make them."""
+
+import numpy as np
+import pytest
+
+import lazygrad
+from lazygrad import config, engine, ops
+from lazygrad import dtype as dtypes
+from lazygrad.graph import topological
+
+
+@pytest.fixture(autouse=True)
+def _on_cpu():
+    with config.override(DEVICE="CPU"):
+        yield
+
+
+@pytest.mark.parametrize("shape", [(), (3,)], ids=["number", "vector"])
+def test_a_chain_of_100_000_operations_builds_differentiates_and_runs(shape):
+    x = lazygrad.full(shape, 0.5, dtype=lazygrad.float64).requires_grad_()
+    y = x
+    for _ in range(50_000):
+        y = y * 0.9999 + 0.0001
+    y.sum().backward()
+    factor = 0.9999**50_000
+    np.testing.assert_allclose(y.detach().numpy(), np.full(shape, 1 - 0.5 * factor), rtol=1e-9)
+    np.testing.assert_allclose(x.grad.numpy(), np.full(shape, factor), rtol=1e-9)
+
+
+def scalar_network(points, sizes=(2, 16, 16, 1)):
+    """micrograd's two moons: every weight, input and activation a 0-d tensor; the leaves and a function to the loss."""
+    rng = np.random.default_rng(0)
+
+    def number(value, grad=False):
+        return lazygrad.tensor(float(value), dtype=lazygrad.float64, requires_grad=grad)
+
+    layers = [([[number(w, True) for w in row] for row in rng.uniform(-1, 1, (out, size))],
+               [number(0.0, True) for _ in range(out)]) for size, out in zip(sizes, sizes[1:], strict=False)]
+    parameters = [p for rows, biases in layers for p in (*(w for row in rows for w in row), *biases)]
+    data = rng.standard_normal((points, 2))
+    labels = np.where(data[:, 0] > 0, 1.0, -1.0)
+
+    def loss():
+        total = number(0.0)
+        for point, label in zip(data, labels, strict=True):
+            values = [number(v) for v in point]
+            for depth, (rows, biases) in enumerate(layers):
+                values = [sum((w * v for w, v in zip(row, values, strict=True)), b)
+                          for row, b in zip(rows, biases, strict=True)]
+                values = [v.relu() for v in values] if depth < 2 else values
+            total = total + (1 - number(label) * values[0]).relu()
+        return total * (1 / points) + 1e-4 * sum(p * p for p in parameters)
+
+    arrays = [(np.array([[w.item() for w in row] for row in rows]), np.zeros(len(biases))) for rows, biases in layers]
+    return parameters, loss, arrays, data, labels
+
+
+def reference_loss(arrays, data, labels):
+    values = data
+    for depth, (weights, biases) in enumerate(arrays):
+        values = values @ weights.T + biases
+        values = np.maximum(values, 0) if depth < 2 else values
+    penalty = sum((w**2).sum() + (b**2).sum() for w, b in arrays)
+    return np.maximum(1 - labels * values[:, 0], 0).mean() + 1e-4 * penalty
+
+
+@pytest.mark.parametrize("device", ["CPU", "CL"])
+def test_a_scalar_network_runs_as_one_kernel_that_holds_no_leaf_values(device, monkeypatch):
+    if device == "CL":
+        pytest.importorskip("pyopencl")
+    ran = []
+    run = engine.Plan.run
+    monkeypatch.setattr(engine.Plan, "run", lambda plan, sources: (ran.append(plan), run(plan, sources))[1])
+    with config.override(DEVICE=device):
+        parameters, loss, arrays, data, labels = scalar_network(100 if device == "CPU" else 10)
+        losses = []
+        for step in range(3):
+            value = loss()
+            if step == 0 and device == "CPU":
+                assert len(topological([value.graph_node()])) > 65_000
+            for p in parameters:
+                p.grad = None
+            value.backward()
+            with lazygrad.no_grad():
+                for p in parameters:
+                    p -= (0.01 - 0.001 * step) * p.grad
+            losses.append(value.item())
+    np.testing.assert_allclose(losses[0], reference_loss(arrays, data, labels), rtol=1e-12)
+    assert losses == sorted(losses, reverse=True)
+    last = ran[-1]
+    assert len(last.steps) == 1
+    text = last.steps[0].kernel.program.source.text
+    assert len(text) < 100_000, "the graph is in the source"
+
+
+def test_numbers_of_every_kind_on_a_tape():
+    rng = np.random.default_rng(0)
+    names = ("exp", "tanh", "sin", "sqrt", "log", "erf", "floor", "reciprocal", "neg", "abs", "sign")
+    values = [ops.scalar(v, dtypes.float64) for v in rng.uniform(0.1, 2, 50)]
+    for i in range(1200):
+        x, y = values[rng.integers(len(values))], values[rng.integers(len(values))]
+        match i % 5:
+            case 0:
+                new = ops.OPS[names[rng.integers(len(names))]](ops.abs_(x))
+            case 1:
+                new = ops.where(ops.bitand(ops.lt(x, y), ops.ne(x, ops.const(0.5, dtypes.float64))), x, ops.neg(y))
+            case 2:
+                new = ops.cast(ops.bitor(ops.bitnot(ops.le(x, y)), ops.eq(x, y)), arg=dtypes.float64)
+            case 3:
+                new = ops.reshape(ops.tanh(ops.mul(x, y)), arg=())
+            case _:
+                new = ops.maximum(ops.sub(x, y), ops.const(0.25, dtypes.float64))
+        values.append(ops.tanh(new))
+    truths = [ops.lt(values[-1], values[-2]), ops.eq(values[3], values[3])]
+    targets = [*values[-40:], *truths]
+    got = engine.realize(targets, "CPU")
+    for node, want in zip(got, engine.interpret(targets, engine.download), strict=True):
+        np.testing.assert_allclose(engine.download(node), want, rtol=1e-12)
