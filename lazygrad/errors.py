@@ -25,8 +25,8 @@ class AxisError(LazygradError, IndexError):
     """An axis outside the dimensions of a tensor."""
 
 
-class OutOfBoundsError(LazygradError, IndexError):
-    """An index outside a tensor."""
+class OutOfBoundsError(LazygradError, IndexError, RuntimeError):
+    """An index outside a tensor. PyTorch raises IndexError for `x[i]`, RuntimeError in gather and scatter."""
 
 
 class GradientError(LazygradError, RuntimeError):

@@ -56,7 +56,7 @@ def _walk(outputs: Sequence[Tensor]) -> tuple[list[Node], list[Node]]:
     """The outputs' nodes and all nodes that gradients may reach from them."""
     roots = [o.graph_node() for o in outputs]
     order = topological(roots, differentiable_inputs)
-    check_not_spent(order)
+    check_not_spent(order, [o._history for o in outputs])
     return roots, order
 
 

@@ -37,6 +37,7 @@ def tensor(
     ArgumentTypeError for other data, ArgumentError for lists of unequal lengths.
     """
     where = canonical_device(device)
+    checked_dtype("tensor", dtype)
     if isinstance(data, Tensor):
         made = from_node(converted(data.to(where).plain_node(), dtype or data._dtype), where)
     else:
@@ -175,8 +176,15 @@ def _filled(
         raise ShapeError(
             f"[{name}] Trying to create tensor with negative dimension {min(size)}: {list(size)}"
         )
-    made = from_node(ops.const(value, dtype, tuple(size)), canonical_device(device))
+    made = from_node(ops.const(value, checked_dtype(name, dtype), tuple(size)), canonical_device(device))
     return made.requires_grad_() if requires_grad else made
+
+
+def checked_dtype(name: str, dtype: Any) -> Any:
+    """A dtype argument, or None. Raises ArgumentTypeError for anything else."""
+    if dtype is not None and not isinstance(dtype, DType):
+        raise ArgumentTypeError(f"[{name}] dtype must be a dtype such as lazygrad.float32, not {dtype!r}")
+    return dtype
 
 
 def _filler(name: str, value: int) -> None:

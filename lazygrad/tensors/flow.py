@@ -9,26 +9,23 @@ from lazygrad import ops
 from lazygrad.errors import GradientError
 from lazygrad.gradient import differentiable_inputs, gradient
 from lazygrad.graph import Node, intern
-from lazygrad.tensors.cell import SPENT, Mark, tracked_histories
+from lazygrad.tensors.cell import SPENT, History, Mark, tracked_histories
 
 # what a hook does to a gradient: (mark, g) -> g
 ThroughHooks = Callable[[Mark, Node], Node]
 _LINEAR = frozenset({"add", "sub", "neg", "sum", "cast", "leaf", "detach", "copy"})
 
 
-def check_not_spent(order: Sequence[Node]) -> None:
+def check_not_spent(order: Sequence[Node], roots: Sequence[History]) -> None:
     """Raises GradientError where a graph needs a history that an earlier backward pass freed."""
-    for node in order:
-        if node.op.name == "leaf" and node.arg is SPENT:
-            raise GradientError(
-                "[backward] Trying to backward through the graph a second time (or directly access saved "
-                "tensors "
-                "after they have already been freed). Saved intermediate values of the graph are freed when "
-                "you call "
-                ".backward() or autograd.grad(). Specify retain_graph=True if you need to backward through "
-                "the graph a "
-                "second time or if you need to access saved tensors after calling backward."
-            )
+    freed = any(node.op.name == "leaf" and node.arg is SPENT for node in order)
+    if freed or any(history.spent for history in roots):
+        raise GradientError(
+            "[backward] Trying to backward through the graph a second time (or directly access saved tensors "
+            "after they have already been freed). Saved intermediate values of the graph are freed when you call "
+            ".backward() or autograd.grad(). Specify retain_graph=True if you need to backward through the graph "
+            "a second time or if you need to access saved tensors after calling backward."
+        )
 
 
 def free(order: Sequence[Node]) -> None:
