@@ -127,7 +127,7 @@ def _merge_siblings(body: Iterable[Statement]) -> tuple[Body, int]:
         second = statements[partner]
         assert isinstance(second, Loop)
         between = statements[position + 1:partner]
-        early = [s for s in between if _needed_by(s, second)]
+        early = _needed_by(between, second)
         late = [s for s in between if s not in early]
         both = first.body + substitute(second.body, {second.var: expr.var(first.var.name, first.var.extent)})
         merged_body, more = _merge_siblings(share_values(both))
@@ -169,9 +169,17 @@ def _independent(first: Loop, between: Sequence[Statement], second: Loop) -> boo
     return not (names & tainted_names or (loads | stored) & tainted_arrays or reads((first,))[1] & stored)
 
 
-def _needed_by(s: Statement, loop: Loop) -> bool:
+def _needed_by(between: Sequence[Statement], loop: Loop) -> list[Statement]:
+    """The statements that a loop depends on, directly or through each other, in order."""
     names, loads = reads((loop,))
-    return (isinstance(s, Let) and s.name in names) or bool(written((s,)) & (loads | written((loop,))))
+    arrays = loads | written((loop,))
+    needed: list[Statement] = []
+    for s in reversed(between):
+        if (isinstance(s, Let) and s.name in names) or written((s,)) & arrays:
+            needed.append(s)
+            more_names, more_loads = reads((s,))
+            names, arrays = names | more_names, arrays | more_loads
+    return needed[::-1]
 
 
 def reads(body: Iterable[Statement]) -> tuple[set[str], set[Array]]:
