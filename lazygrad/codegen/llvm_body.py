@@ -39,6 +39,8 @@ from lazygrad.expr import Expr
 from lazygrad.helpers import ceil_div
 from lazygrad.ops.source import canonical
 
+MOST_VECTORS = 4  # of a vector loop that is written out
+MOST_STATEMENTS = 64  # in a vector loop that is written out
 UNROLLED_BY_LLVM = 16  # innermost loops of at most so many turns may be unrolled
 
 
@@ -326,7 +328,9 @@ class Body:
             self.counted(s, 0, s.var.extent)
             return
         vectors = ceil_div(s.var.extent, s.lanes)
-        parts = vectors if spread else min(s.unroll, vectors)
+        # a few vectors need no loop: their indices are constants, which LLVM can move out of the loops around
+        short = vectors <= MOST_VECTORS and vectors * len(s.body) <= MOST_STATEMENTS
+        parts = vectors if spread or short else min(s.unroll, vectors)
         turns = s.var.extent // (parts * s.lanes)
         b, outer_private = self.builder, self.memory.private
         self.memory.private = private
