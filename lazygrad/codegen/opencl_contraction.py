@@ -137,18 +137,59 @@ def _inlined(value: Value, lets: Sequence[Let]) -> Value | None:
 
 
 def _factors(value: Value) -> tuple[Value, Value, Value] | None:
-    """The two factors of a product (under casts), and the value with reads of "left" and "right" in their place."""
-    casts = []
-    while isinstance(value, Compute) and value.op == "cast":
-        casts.append(value)
-        value = value.args[0]
+    """The two factors of a product, and the value with reads of "left" and "right" in their place.
+
+    The product may stand under casts, and under guards outside which it is 0: then one factor becomes 0 there.
+    """
+    casts, shared = [], set[Guard]()
+    while isinstance(value, Compute) and value.op == "cast" or _is_zero_outside(value):
+        if isinstance(value, Compute):
+            casts.append(value)
+            value = value.args[0]
+        else:
+            assert isinstance(value, Select)
+            shared |= set(value.guards)
+            value = value.value
     if not (isinstance(value, Compute) and value.op == "mul"):
         return None
     left, right = value.args
+    if shared:
+        needed = {v for g in shared for v in expr.variables(g.e)}
+        free_left, free_right = _without(left, shared), _without(right, shared)
+        if needed <= variables_of(free_left):
+            left, right = _zero_outside(left, shared), free_right
+        elif needed <= variables_of(free_right):
+            left, right = free_left, _zero_outside(right, shared)
+        else:
+            return None
     whole: Value = replace(value, args=(Read("left", left.dtype), Read("right", right.dtype)))
     for cast in reversed(casts):
         whole = replace(cast, args=(whole,))
     return left, right, whole
+
+
+def _is_zero_outside(value: Value) -> bool:
+    return isinstance(value, Select) and isinstance(value.otherwise, Constant) and value.otherwise.value == 0
+
+
+def _without(factor: Value, guards: set[Guard]) -> Value:
+    """A factor that reads even where `guards` fail, which stays inside its arrays all the same."""
+
+    def visit(v: Value) -> Value:
+        if isinstance(v, Load):
+            low, high = v.index.bounds
+            if low >= 0 and high < v.array.size:
+                return replace(v, guards=tuple(g for g in v.guards if g not in guards))
+        return v
+
+    return map_value(factor, visit)
+
+
+def _zero_outside(factor: Value, guards: set[Guard]) -> Value:
+    if isinstance(factor, Load) and guards <= set(factor.guards):
+        return factor
+    ordered = tuple(sorted(guards, key=str))
+    return Select(ordered, factor, Constant(0 if factor.dtype.kind != "float" else 0.0, factor.dtype))
 
 
 def variables_of(value: Value) -> set[Atom]:

@@ -25,11 +25,12 @@ from lazygrad.codegen.opencl_rows import (
     spread,
     trips,
 )
-from lazygrad.codegen.transform import merge_loops
+from lazygrad.codegen.transform import Body, merge_loops, reads
 from lazygrad.expr import Expr, Var
 from lazygrad.helpers import ceil_div
 from lazygrad.source import Target
 
+SHORT = 32  # iterations that an item does alone
 GROUPS_PER_UNIT = 8  # work-groups that keep a compute unit busy
 # Loops of `long` iterations are divided where there are few rows, into parts of `steps` or more.
 ROW_PARTS, TILE_PARTS = (8192, 2048), (512, 128)
@@ -41,21 +42,24 @@ def optimize(nest: LoopNest, target: Target) -> LoopNest:
     body: list[Statement] = []
     words = list(nest.recipe)
     for s in nest.body if _is_phases(nest.body) else (Rows((), nest.body),):
-        if isinstance(s, Rows):
-            found = map_rows(s, target)
-        elif isinstance(s, Loop) and s.kind == "domain":
-            found = map_rows(open_chain(_atomic(s, target)), target)
-        else:
+        if isinstance(s, Let):
             body.append(s)
             continue
+        found = map_rows(s if isinstance(s, Rows) else _rows_of(s, target), target)
         body += [phase for phase, _ in found]
         words += [text for _, text in found]
     return replace(nest, body=tuple(body), recipe=tuple(words))
 
 
 def _is_phases(body: Sequence[Statement]) -> bool:
-    """True where the top level is domain loops and lets: each loop is a phase. Else all of it is one row."""
-    return all(isinstance(s, Let) or isinstance(s, Loop) and s.kind == "domain" for s in body)
+    """True where the top level is lets and loops that are phases; where it folds a reduce, all of it is one row."""
+    return all(isinstance(s, Let) or (isinstance(s, Loop) and s.kind in ("domain", "serial")) for s in body)
+
+
+def _rows_of(s: Statement, target: Target) -> Rows:
+    assert isinstance(s, Loop), s
+    s = with_atomics(s, target)
+    return open_chain(s) if s.kind == "domain" else Rows((), (s,))
 
 
 def map_rows(rows: Rows, target: Target, divided: bool = False) -> list[tuple[Statement, str]]:
@@ -84,6 +88,8 @@ def choose_team(rows: Rows, shared: Sequence[Loop], longest: int, target: Target
     across = bool(shared) and _rows_are_neighbours(rows, shared)
     enough = target.threads * GROUP_ITEMS * (1 if across else 4)  # items that fill the device
     columns = 1
+    if longest < SHORT:
+        return None
     while columns < most and columns * 4 <= longest and (rows.count * columns < enough or not across and
                                                          columns * 8 <= longest):
         columns *= 2
@@ -109,15 +115,25 @@ def _stride(index: Expr, v: Var | None) -> int:
     return next((abs(factor) for atom, factor in index.terms if atom == v), 0)
 
 
-def _atomic(loop: Loop, target: Target) -> Loop:
+def with_atomics(loop: Loop, target: Target) -> Loop:
     """    for j: for i in order: out[f(i), j] += v   ->   for j: for i: atomic out[f(i), j] += v
 
-    Where the loops around are too short to fill the device.
+    Where the loops around are too short to fill the device, and the device has the atomic operation.
     """
-    rows = open_chain(loop)
+    rows = open_chain(loop) if loop.kind == "domain" else Rows((), (loop,))
     inner = [s for s in rows.body if not isinstance(s, Let)]
     if len(inner) != 1 or not isinstance(inner[0], Loop) or inner[0].kind != "serial":
         return loop
-    if rows.count >= target.threads * GROUP_ITEMS:
+    ordered = open_chain(inner[0])
+    lets, last = ordered.body[:-1], ordered.body[-1]
+    if not isinstance(last, Accumulate) or last.array.space != "parameter" or not all(isinstance(s, Let) for s in lets):
         return loop
-    return loop
+    if last.array in reads((*rows.body[:-1], *lets, Let("added", last.value)))[1]:
+        return loop
+    missing = last.array.dtype.itemsize == 8 and "cl_khr_int64_base_atomics" not in target.features
+    if rows.count >= target.threads * GROUP_ITEMS or missing:
+        return loop
+    body: Body = (*(s for s in rows.body if isinstance(s, Let)), *lets, replace(last, atomic=True))
+    for v in reversed((*rows.variables, *ordered.variables)):
+        body = (Loop(v, body, "domain"),)
+    return body[0] if isinstance(body[0], Loop) else loop
