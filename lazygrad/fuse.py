@@ -424,7 +424,7 @@ def fuse(targets: Sequence[Node], max_parameters: int) -> tuple[list[Group], dic
         inside = topological(cluster.outputs, lambda n: _inner_inputs(n, cluster, stored))
         inputs = [n for n in inside if n.op.name in IN_MEMORY or (n in stored and n not in cluster.outputs)]
         users = consumers(inside, lambda n: _inner_inputs(n, cluster, stored))
-        own = frozenset(n for n in inputs if _reads_own_element(cluster, n, users[n]))
+        own = frozenset(u for n in inputs for u in _own_read(cluster, n, users[n]))
         elements = tuple(Use(n, ()) if cluster.special else cluster.uses[n][0] for n in cluster.outputs)
         groups.append(Group(tuple(cluster.outputs), tuple(inputs), cluster.domain, elements, own))
     return groups, fusion.reasons
@@ -455,10 +455,11 @@ def scalar_groups(targets: Sequence[Node]) -> list[Group]:
     return [g for g in reversed(groups) if g.outputs]
 
 
-def _reads_own_element(cluster: Cluster, node: Node, users: Sequence[Node]) -> bool:
+def _own_read(cluster: Cluster, node: Node, users: Sequence[Node]) -> tuple[Use, ...]:
+    """The one element of an input that an iteration reads, where no other iteration reads it too."""
     uses = cluster.wanted(node, users)
-    whole = not cluster.special and access.domain_of(node.shape) == cluster.domain
-    return whole and len(uses) == 1 and access.is_own_element(uses[0], cluster.domain)
+    whole = not cluster.special and node.size == product(cluster.domain)
+    return uses if whole and len(uses) == 1 and access.is_own_element(uses[0], cluster.domain) else ()
 
 
 def _inner_inputs(node: Node, cluster: Cluster, stored: set[Node]) -> tuple[Node, ...]:

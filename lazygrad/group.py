@@ -16,15 +16,15 @@ class Group:
     """Outputs are stored to memory; inputs are in memory before (buffers, scalars, outputs of earlier groups).
 
     `domain`: the extents of the kernel's loops; `elements`: for each output, its element that an iteration stores.
-    `own_reads`: the inputs of which each iteration reads nothing but its own element, so that an output may overwrite
-    them in place.
+    `own_reads`: elements of inputs that one iteration alone reads, and nothing else of that input: an output may be
+    written over an input where each iteration stores the element that it reads.
     """
 
     outputs: tuple[Node, ...]
     inputs: tuple[Node, ...]
     domain: tuple[Size, ...]
     elements: tuple[Use, ...]
-    own_reads: frozenset[Node] = frozenset()
+    own_reads: frozenset[Use] = frozenset()
 
     def nodes(self) -> list[Node]:
         """Every node that the kernel evaluates, inputs of users first, without the group's inputs."""

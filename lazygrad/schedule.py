@@ -1,7 +1,7 @@
 """The schedule: fusion groups in order, and the memory of what they store.
 
 Targets get buffers of their own (small ones share a slab, since a kernel takes only so many buffers). Intermediates
-share blocks (small ones a slab too): a block serves one after another as their lifetimes allow. A donated buffer becomes a target's memory
+share blocks (small ones a slab, where a kernel has many): a block serves one after another as their lifetimes allow. A donated buffer becomes a target's memory
 where the kernel that writes the target is the last one to read it, each element at its own place.
 """
 
@@ -10,12 +10,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from lazygrad.access import Use
+from lazygrad.fuse import IN_MEMORY
 from lazygrad.graph import Node
 from lazygrad.group import Group
 from lazygrad.helpers import round_up
 
 SMALL = 256  # bytes; targets up to this size share a slab
 ALIGN = 64
+FEW = 32  # small intermediates of one kernel that may be buffers of their own
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,10 @@ class Schedule:
 def nbytes(node: Node) -> int:
     """The bytes of a node's elements."""
     return node.size * node.dtype.itemsize
+
+
+def _is_small(node: Node) -> bool:
+    return node.op.name not in IN_MEMORY and nbytes(node) <= SMALL
 
 
 def order_groups(groups: Sequence[Group]) -> list[Group]:
@@ -79,6 +86,7 @@ def plan_memory(groups: Sequence[Group], targets: Iterable[Node], donated: Itera
     free: list[int] = []  # numbers of blocks that nobody uses now
     offered = {node: None for node in donated if node in last_read}
     slab = small = 0
+    crowded = any(sum(_is_small(n) for n in (*g.inputs, *g.outputs)) > FEW for g in groups)
     for step, group in enumerate(groups):
         for node in group.outputs:
             if node in wanted:
@@ -92,7 +100,7 @@ def plan_memory(groups: Sequence[Group], targets: Iterable[Node], donated: Itera
                 else:
                     places[node] = Slot("result", len(results)), 0
                     results.append(nbytes(node))
-            elif nbytes(node) <= SMALL:
+            elif crowded and _is_small(node):
                 places[node] = Slot("small"), small
                 small += round_up(max(nbytes(node), 1), 8)
             else:
@@ -105,10 +113,11 @@ def plan_memory(groups: Sequence[Group], targets: Iterable[Node], donated: Itera
 
 
 def _gift(node: Node, group: Group, step: int, offered: Iterable[Node], last_read: dict[Node, int]) -> Node | None:
-    """A donated buffer that the node may be written over."""
+    """A donated buffer that the node may be written over: each of its elements is read where it is written."""
+    element = group.elements[group.outputs.index(node)]
     for gift in offered:
-        same = gift.shape == node.shape and gift.dtype.itemsize == node.dtype.itemsize
-        if same and last_read[gift] == step and gift in group.own_reads:
+        same = gift.shape == node.shape and gift.dtype is node.dtype
+        if same and last_read[gift] == step and Use(gift, element.index) in group.own_reads:
             return gift
     return None
 

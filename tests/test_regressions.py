@@ -1,0 +1,34 @@
+"""Programs that once gave wrong values or failed, each with what was wrong; they run in every mode."""
+
+from __future__ import annotations
+
+import pytest
+from random_programs import Program, Step, check_modes, check_pytorch
+
+
+def leaf(*shape: int, dtype: str = "float32", kind: str = "plain", seed: int = 0, grad: bool = False) -> Step:
+    return Step("leaf", (), (shape, dtype, kind, seed, grad))
+
+
+def program(*steps: Step, keep: tuple[int, ...] | None = None, error: float = 0.0) -> Program:
+    """Steps whose last value is read, or those of `keep`."""
+    return Program(steps, tuple((i, error) for i in keep or (len(steps) - 1,)))
+
+
+PROGRAMS = {
+    "a matrix is not overwritten while its transpose is read": program(
+        leaf(2, 2), leaf(), Step("einsum", (0, 1), ("ij,->ji",))),
+}
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+@pytest.mark.parametrize("mode", ["CPU", "CPU NOOPT", "CL", "CL NOOPT"])
+def test_program(name: str, mode: str) -> None:
+    if mode.startswith("CL"):
+        pytest.importorskip("pyopencl")
+    check_modes(PROGRAMS[name], mode)
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_program_beside_pytorch(name: str) -> None:
+    assert check_pytorch(PROGRAMS[name], pytest.importorskip("torch"))
