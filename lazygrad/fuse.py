@@ -85,6 +85,13 @@ class Cluster:
     heads: dict[Node, tuple[Use, ...]] = field(default_factory=dict)  # what a special node's own loops read
     frontier: set[Node] = field(default_factory=set)  # nodes that are read but not (yet) part of the kernel
     readers: set[Cluster] = field(default_factory=set)  # clusters that read an output of this one
+    sources: set[Cluster] = field(default_factory=set)  # clusters whose outputs this one reads
+
+    def feeds(self, readers: Iterable[Cluster]) -> None:
+        """Outputs of this cluster are read by others."""
+        for reader in readers:
+            self.readers.add(reader)
+            reader.sources.add(self)
 
     def wanted(self, node: Node, users: Iterable[Node]) -> tuple[Use, ...]:
         """The elements of a node that the cluster's nodes read."""
@@ -231,7 +238,7 @@ class Fusion:
                 self.homes[node] = [home]
                 self.stored[node] = home
                 self.reasons[node] = reason
-                home.readers.update(others)
+                home.feeds(others)
                 return True
         return False
 
@@ -329,12 +336,14 @@ class Fusion:
         a.frontier = {n for n in a.frontier | b.frontier if n not in a.uses}
         for node in b.outputs:
             self.stored[node] = a
-        for cluster in set(self.stored.values()):
-            if b in cluster.readers:
-                cluster.readers.discard(b)
-                cluster.readers.add(a)
-        a.readers |= b.readers
-        a.readers.discard(a)
+        for source in b.sources - {a}:
+            source.readers.discard(b)
+            source.feeds((a,))
+        for reader in b.readers - {a}:
+            reader.sources.discard(b)
+        a.feeds(b.readers - {a})
+        a.readers.discard(b)
+        a.sources.discard(b)
 
     def is_cheap(self, node: Node) -> bool:
         """Whether computing a node again costs less than storing and loading it."""
@@ -359,7 +368,7 @@ class Fusion:
         cluster = Cluster([node], access.domain_of(node.shape), special=is_special(node))
         self.stored[node] = cluster
         self.homes[node] = [cluster]
-        cluster.readers.update(homes)
+        cluster.feeds(homes)
         if cluster.special:
             cluster.uses[node] = ()
             cluster.heads = head_uses(node)

@@ -1,8 +1,9 @@
 """The schedule: fusion groups in order, and the memory of what they store.
 
 Targets get buffers of their own (small ones share a slab, since a kernel takes only so many buffers). Intermediates
-share blocks (small ones a slab, where a kernel has many): a block serves one after another as their lifetimes allow. A donated buffer becomes a target's memory
-where the kernel that writes the target is the last one to read it, each element at its own place.
+share blocks (small ones a slab, where a kernel has many): a block serves one after another as their lifetimes allow.
+A donated buffer becomes a target's memory where the kernel that writes the target is the last one to read it, each
+element at its own place.
 """
 
 from __future__ import annotations
