@@ -177,7 +177,9 @@ def _chunks(loop: Loop, size: int, setup: list[Store], body: list[Statement]) ->
     split = _blocks(loop, size)
     chunk = split.var
     inner = split.body
-    partial = {a: Array(f"partial_{a.name}", a.dtype, max(chunk.extent, 1), "temporary") for a in found}
+    partial = {
+        a: Array(f"partial_{a.name}_{chunk.name}", a.dtype, max(chunk.extent, 1), "temporary") for a in found
+    }
     place = _at(chunk)
     start = [Store(a, expr.ZERO, Constant(identity(op, a.dtype), a.dtype)) for a, op in found.items()]
     stores = [Store(partial[a], place, Load(a, expr.ZERO)) for a in found]
@@ -213,7 +215,8 @@ def chunk_rows(nest: LoopNest, name: str, size: int, stream: bool) -> LoopNest:
     found = accumulators(loop)
     split = _blocks(loop, size)
     columns = product(outer.var.extent for outer in chain)
-    partial = {a: Array(f"partial_{a.name}", a.dtype, split.var.extent * columns, "temporary") for a in found}
+    size_of_partial = split.var.extent * columns
+    partial = {a: Array(f"partial_{a.name}_{split.var.name}", a.dtype, size_of_partial, "temporary") for a in found}
     column = expr.flatten((_at(outer.var) for outer in chain), (outer.var.extent for outer in chain))
     place = _at(split.var) * columns + column
     lets = tuple(s for s in body[:number] if isinstance(s, Let))
