@@ -312,24 +312,40 @@ class _Builder:
         t = self.tiles
         task = Var("pack", product(v.extent for v in self.outer_a) * self.row_tiles)
         outer, tile = _divmod(expr.var(task.name, task.extent), self.row_tiles)
-        k, i = Var("pk", self.k_blocks * t.k_block), Var("pi", t.rows)
+        i = Var("pi", t.rows)
         row = tile * t.rows + _index(i)
-        values = {**unflattened(outer, self.outer_a), **unflattened(row, self.found.m),
-                  **unflattened(_index(k), self.found.k)}
-        index = (_index(task) * k.extent + _index(k)) * t.rows + _index(i)
-        body = self._packed(self.found.a, values, _unless(row, self.m), _unless(_index(k), self.k), self.panel_a, index)
+        depth, at_k, loops = self.k_loops("pa", None)
+        values = {**unflattened(outer, self.outer_a), **unflattened(row, self.found.m), **at_k}
+        index = (_index(task) * (self.k_blocks * t.k_block) + depth) * t.rows + _index(i)
+        body = self._packed(self.found.a, values, _unless(row, self.m), _unless(depth, self.k), self.panel_a, index)
         inner = Loop(i, body, "vector", lanes=min(t.lanes, _power_of_two(t.rows)))
-        return Loop(task, (Loop(k, (inner,)),), "parallel", grain=1)
+        return Loop(task, _nested(loops, inner), "parallel", grain=1)
+
+    def k_loops(self, prefix: str, start: Expr | None) -> tuple[Expr, dict[Atom, Expr], list[Var]]:
+        """Loops over k while packing: the depth in the panel, the value of each variable of k, and the loops.
+
+        The whole of k is walked variable by variable, so that its index needs no division; a block of it (`start` is
+        where the block begins; None: all blocks) by one loop.
+        """
+        if self.k_blocks == 1:
+            loops = [Var(f"{prefix}_{v.name}", v.extent) for v in self.found.k]
+            depth = expr.flatten((_index(v) for v in loops), (v.extent for v in loops))
+            return depth, {v: _index(w) for v, w in zip(self.found.k, loops, strict=True)}, loops
+        extent = self.tiles.k_block if start is not None else self.k_blocks * self.tiles.k_block
+        k = Var(f"{prefix}_k", extent)
+        at = _index(k) if start is None else start + _index(k)
+        return _index(k), unflattened(at, self.found.k), [k]
 
     def pack_b(self, values: dict[Atom, Expr], first_tile: Expr, k_start: Expr) -> Statement:
         t = self.tiles
-        tile, k, j = Var("bt", t.column_tiles), Var("bk", t.k_block), Var("bj", t.columns)
+        tile, j = Var("bt", t.column_tiles), Var("bj", t.columns)
         column = (first_tile + _index(tile)) * t.columns + _index(j)
-        at_k = k_start + _index(k)
-        values = {**values, **unflattened(column, self.found.n), **unflattened(at_k, self.found.k)}
-        index = (_index(tile) * t.k_block + _index(k)) * t.columns + _index(j)
-        body = self._packed(self.found.b, values, _unless(column, self.n), _unless(at_k, self.k), self.panel_b, index)
-        return Loop(tile, (Loop(k, (Loop(j, body, "vector", lanes=t.lanes),)),))
+        depth, at_k, loops = self.k_loops("pb", k_start)
+        values = {**values, **unflattened(column, self.found.n), **at_k}
+        index = (_index(tile) * t.k_block + depth) * t.columns + _index(j)
+        body = self._packed(self.found.b, values, _unless(column, self.n), _unless(k_start + depth, self.k), self.panel_b,
+                            index)
+        return Loop(tile, _nested(loops, Loop(j, body, "vector", lanes=t.lanes)))
 
     # Multiplying
 
@@ -438,6 +454,13 @@ def guarded(body: Iterable[Statement], guards: tuple[Guard, ...]) -> tuple[State
             s = replace(s, guards=(*s.guards, *guards))
         result.append(s)
     return tuple(result)
+
+
+def _nested(loops: Sequence[Var], inner: Statement) -> tuple[Statement, ...]:
+    """Serial loops in each other around a statement."""
+    for v in reversed(loops):
+        inner = Loop(v, (inner,))
+    return (inner,)
 
 
 def _index(v: Var) -> Expr:
