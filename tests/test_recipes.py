@@ -218,3 +218,15 @@ def test_windows_and_their_gradient(length: int, size: int, stride: int) -> None
     assert back is not None
     check(ops.mul(back, x))
     assert "solve(" in recipe_words(back)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_gradients_of_convolutions(stride: int) -> None:
+    """Products within a sum over overlapping windows: guards on both factors."""
+    x, w = leaf("x", 2, 3, 1, 12, 12), leaf("w", 1, 3, 4, 1, 1, 3, 3)
+    windows = ops.window(x, arg=((3, 3, stride, 1), (4, 3, stride, 1)))
+    shape = (2, 3, 4, *windows.shape[3:])
+    y = ops.sum_(ops.mul(ops.expand(windows, arg=shape), ops.expand(w, arg=shape)), arg=(1, 5, 6))
+    for back in gradient([y], [leaf("g", *y.shape)], [x, w]):
+        assert back is not None
+        check(back, 1e-3)

@@ -39,7 +39,7 @@ from lazygrad.codegen.transform_cpu import (
     squares,
     transpose_tiles,
 )
-from lazygrad.codegen.transform_guards import solve_guards
+from lazygrad.codegen.transform_guards import solve_guards, use_guards
 from lazygrad.codegen.transform_rows import keep_rows
 from lazygrad.expr import Var
 from lazygrad.helpers import ceil_div, product, round_up
@@ -59,6 +59,7 @@ BUSY = 12.0  # instructions in a turn that keep the processor busy without sever
 
 def optimize(nest: LoopNest, target: Target) -> LoopNest:
     """The nest as fast as we know how to make it for this target."""
+    nest = use_guards(nest)
     contracted = contract(nest, target)
     if contracted is not None:
         return contracted

@@ -1,4 +1,4 @@
-"""Solving guards: where a divisibility guard lets only one in a few turns pass, the loop runs over those."""
+"""What guards tell: divisions that are needless, guards that nothing depends on, turns that do nothing."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from dataclasses import replace
 from lazygrad import expr
 from lazygrad.codegen.loopnest import (
     Accumulate,
+    Compute,
     Constant,
     If,
+    IndexValue,
     Let,
     Load,
     Loop,
@@ -17,14 +19,91 @@ from lazygrad.codegen.loopnest import (
     Read,
     Select,
     Statement,
+    Store,
     Value,
     map_value,
     substitute,
     walk,
 )
 from lazygrad.codegen.transform import Body, noted
-from lazygrad.expr import Atom, Expr, Guard, Quotient, Remainder, Var
+from lazygrad.expr import Atom, Dynamic, Expr, Guard, Quotient, Remainder, Var
 from lazygrad.helpers import ceil_div
+
+
+def use_guards(nest: LoopNest) -> LoopNest:
+    """Simpler loads: what a guard promises is used in the index, and a guard that is asked for again later is
+    dropped where the load stays within its array without it.
+
+        v = x[(i - k) % 4] if 0 <= i - k < 4 else 0         v = x[i - k] if 0 <= i - k < 4 else 0
+        w = b[k] if 0 <= i - k < 4 else 0              ->   w = b[k]
+        s += v * w if 0 <= i - k < 4 else 0                 s += v * w if 0 <= i - k < 4 else 0
+    """
+    observed = _observed(nest.body)
+    body = _simpler(nest.body, observed)
+    return nest if body == nest.body else noted(nest, body, "use_guards")
+
+
+Observed = dict[str, frozenset[Guard]]
+
+
+def _observed(body: Iterable[Statement]) -> Observed:
+    """For every Let the guards outside which nobody looks at its value."""
+    observed: Observed = {}
+
+    def see(value: Value, guards: frozenset[Guard]) -> None:
+        if isinstance(value, Read):
+            observed[value.name] = observed.get(value.name, guards) & guards
+        elif isinstance(value, Select):
+            see(value.value, guards | set(value.guards))
+            see(value.otherwise, guards)
+        elif isinstance(value, Compute):
+            for argument in value.args:
+                see(argument, guards)
+        for e in value_indices(value):
+            observed.update((a.name, frozenset()) for a in expr.variables(e) if isinstance(a, Dynamic))
+
+    for s in reversed(list(walk(body))):
+        if isinstance(s, Let):
+            see(s.value, observed.get(s.name, frozenset()))
+        elif isinstance(s, Store | Accumulate):
+            see(s.value, frozenset(s.guards))
+        if isinstance(s, Store | Accumulate | If):
+            indices = [g.e for g in s.guards] + ([] if isinstance(s, If) else [s.index])
+            names = {a.name for e in indices for a in expr.variables(e) if isinstance(a, Dynamic)}
+            observed.update((name, frozenset()) for name in names)
+    return observed
+
+
+def value_indices(value: Value) -> list[Expr]:
+    """Index expressions and guards of one value, without those of the values inside it."""
+    found = [value.index] if isinstance(value, Load) else [value.e] if isinstance(value, IndexValue) else []
+    return found + [g.e for g in value.guards] if isinstance(value, Load | Select) else found
+
+
+def _simpler(body: Iterable[Statement], observed: Observed) -> Body:
+    result: list[Statement] = []
+    for s in body:
+        if isinstance(s, Loop | If):
+            s = replace(s, body=_simpler(s.body, observed))
+        elif isinstance(s, Let) and isinstance(s.value, Load) and s.value.guards:
+            s = replace(s, value=_simpler_load(s.value, observed.get(s.name, frozenset())))
+        result.append(s)
+    return tuple(result)
+
+
+def _simpler_load(load: Load, asked_later: frozenset[Guard]) -> Load:
+    index = load.index
+    values: dict[Atom, Expr] = {}
+    for atom in expr.atoms(index):
+        if isinstance(atom, Quotient | Remainder):
+            inside = any(g.e == atom.base and g.low >= 0 and g.high <= atom.divisor for g in load.guards)
+            if inside:
+                values[atom] = atom.base if isinstance(atom, Remainder) else expr.ZERO
+    index = expr.substitute(index, values) if values else index
+    low, high = index.bounds
+    needed = low < 0 or high >= load.array.size
+    guards = tuple(g for g in load.guards if needed or g not in asked_later)
+    return replace(load, index=index, guards=guards)
 
 
 def solve_guards(nest: LoopNest) -> LoopNest:
