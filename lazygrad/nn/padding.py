@@ -22,7 +22,7 @@ class _Padding(FunctionModule):
     def _take(self, settings: dict[str, Any]) -> None:
         super()._take({**settings, "padding": per_axis(settings["padding"], 2 * self.rank)})
 
-    def forward(self, input: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(self, input: Tensor) -> Tensor:
         """The padded input."""
         return F.pad(
             input, self.padding, self.mode, getattr(self, "value", 0) if self.mode == "constant" else None

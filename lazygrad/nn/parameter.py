@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import lazygrad
 from lazygrad.tensors import Tensor
 
@@ -32,13 +34,12 @@ class Buffer(Tensor, metaclass=_BufferType):
     """A tensor that belongs to a module's state without being trained.
 
     Returns a plain tensor that shares the storage of `data` and is registered as a buffer when it is assigned
-    to a
-    module; `persistent=False` keeps it out of the state dict.
+    to a module; `persistent=False` keeps it out of the state dict.
     """
 
-    def __new__(cls, data: Tensor | None = None, *, persistent: bool = True) -> Tensor:
-        result = (lazygrad.empty(0) if data is None else data).detach().requires_grad_(
-            data is not None and data.requires_grad)
+    def __new__(cls, data: Tensor | None = None, *, persistent: bool = True) -> Any:
+        shown = (lazygrad.empty(0) if data is None else data).detach()
+        result: Any = shown.requires_grad_(data is not None and data.requires_grad)
         result.persistent = persistent
         result._is_buffer = True
         return result

@@ -1,5 +1,7 @@
 """Functions of tensors for neural networks, under the names of torch.nn.functional."""
 
+from typing import TYPE_CHECKING, Any
+
 from lazygrad.nn.functional.activation import (
     celu,
     celu_,
@@ -120,6 +122,11 @@ _OF_TENSORS = (
     *(f"max_pool{rank}d_with_indices" for rank in (1, 2, 3)),
 )
 globals().update({name: FUNCTIONS[name] for name in _OF_TENSORS if name in FUNCTIONS})
+
+if TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any: ...
+
 
 __all__ = [
     "alpha_dropout",
