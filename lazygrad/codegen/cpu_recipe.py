@@ -224,7 +224,7 @@ def unroll_small(nest: LoopNest) -> LoopNest:
 
 
 def written_out(loop: Loop) -> float:
-    """Instructions of all turns of a loop and the loops inside it; no end if one of those must stay a loop."""
+    """Instructions of all turns of a loop and its inner loops; no end if one of those must stay a loop."""
     inner = sum(written_out(s) for s in loop.body if isinstance(s, Loop))
     fixed = any(isinstance(s, Loop) and s.kind not in (*FREE, "unroll") for s in walk(loop.body))
     straight = values_in([s for s in loop.body if not isinstance(s, Loop)])

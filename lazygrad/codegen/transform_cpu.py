@@ -216,7 +216,8 @@ def chunk_rows(nest: LoopNest, name: str, size: int, stream: bool) -> LoopNest:
     split = _blocks(loop, size)
     columns = product(outer.var.extent for outer in chain)
     size_of_partial = split.var.extent * columns
-    partial = {a: Array(f"partial_{a.name}_{split.var.name}", a.dtype, size_of_partial, "temporary") for a in found}
+    names = {a: f"partial_{a.name}_{split.var.name}" for a in found}
+    partial = {a: Array(name, a.dtype, size_of_partial, "temporary") for a, name in names.items()}
     column = expr.flatten((_at(outer.var) for outer in chain), (outer.var.extent for outer in chain))
     place = _at(split.var) * columns + column
     lets = tuple(s for s in body[:number] if isinstance(s, Let))
