@@ -19,7 +19,7 @@ def _position(index: Any, size: int) -> int:
     """A Python index, negative or not, as a place in 0 .. size-1."""
     index = operator.index(index)
     if not -size <= index < size:
-        raise OutOfBoundsError(f"index {index} is out of range")
+        raise OutOfBoundsError(f"[position] index {index} is out of range")
     return index % size
 
 
@@ -61,11 +61,11 @@ class _Numbered(Module):
         """Add a module before place `index`; returns self."""
         size = len(self)
         if not -size <= index <= size:
-            raise OutOfBoundsError(f"Index out of range: {index}")
+            raise OutOfBoundsError(f"[Numbered] Index out of range: {index}")
         modules = list(self)
         modules.insert(index % size if index < 0 else index, module)
         if not isinstance(module, Module):
-            raise ArgumentTypeError(f"module should be of type: {Module}")
+            raise ArgumentTypeError(f"[Numbered] module should be of type: {Module}")
         self._renumber(modules)
         return self
 
@@ -95,14 +95,16 @@ class Sequential(_Numbered):
     def __add__(self, other: Sequential) -> Sequential:
         if not isinstance(other, Sequential):
             raise ArgumentError(
-                f"add operator supports only objects of Sequential class, but {type(other)} is given."
+                f"[Sequential] add operator supports only objects of Sequential class, but {type(other)} "
+                f"is given."
             )
         return Sequential(*self, *other)
 
     def __iadd__(self, other: Sequential) -> Sequential:
         if not isinstance(other, Sequential):
             raise ArgumentError(
-                f"add operator supports only objects of Sequential class, but {type(other)} is given."
+                f"[Sequential] add operator supports only objects of Sequential class, but {type(other)} "
+                f"is given."
             )
         return self.extend(other)
 
@@ -118,9 +120,10 @@ class Sequential(_Numbered):
 
     def _check_times(self, times: int) -> None:
         if not isinstance(times, int):
-            raise ArgumentTypeError(f"unsupported operand type(s) for *: {type(self)} and {type(times)}")
+            raise ArgumentTypeError(f"[Sequential] unsupported operand type(s) for *: {type(self)} and "
+                                    f"{type(times)}")
         if times <= 0:
-            raise ArgumentError(f"Non-positive multiplication factor {times} for {type(self)}")
+            raise ArgumentError(f"[Sequential] Non-positive multiplication factor {times} for {type(self)}")
 
     def extend(self, modules: Iterable[Module]) -> Sequential:
         """Add modules at the end; returns self."""
@@ -157,7 +160,7 @@ class ModuleList(_Numbered):
     def extend(self, modules: Iterable[Module]) -> ModuleList:
         """Add modules at the end; returns self."""
         if not isinstance(modules, Iterable):
-            raise ArgumentTypeError("ModuleList.extend should be called with an iterable, "
+            raise ArgumentTypeError("[ModuleList] ModuleList.extend should be called with an iterable, "
                                     f"but got {type(modules).__name__}")
         for module in list(modules):
             self.append(module)
@@ -238,16 +241,17 @@ def _pairs(kind: str, source: Any) -> Iterable[tuple[str, Any]]:
     if isinstance(source, Mapping | ModuleDict | ParameterDict):
         return list(source.items())
     if not isinstance(source, Iterable):
-        raise ArgumentTypeError(f"{kind}.update should be called with an iterable of key/value pairs, "
+        raise ArgumentTypeError(f"[pairs] {kind}.update should be called with an iterable of key/value "
+                                f"pairs, "
                                 f"but got {type(source).__name__}")
     pairs = list(source)
     for place, pair in enumerate(pairs):
         if not isinstance(pair, Iterable):
-            raise ArgumentTypeError(f"{kind} update sequence element #{place} should be Iterable; "
+            raise ArgumentTypeError(f"[pairs] {kind} update sequence element #{place} should be Iterable; "
                                     f"is{type(pair).__name__}")
         if len(pair) != 2:
             raise ArgumentError(
-                f"{kind} update sequence element #{place} has length {len(pair)}; 2 is required"
+                f"[pairs] {kind} update sequence element #{place} has length {len(pair)}; 2 is required"
             )
     return pairs
 
@@ -299,7 +303,7 @@ class ParameterList(Module):
     def extend(self, values: Iterable[Any]) -> ParameterList:
         """Add values at the end; returns self."""
         if not isinstance(values, Iterable) or isinstance(values, Tensor):
-            raise ArgumentTypeError("ParameterList.extend should be called with an iterable, "
+            raise ArgumentTypeError("[ParameterList] ParameterList.extend should be called with an iterable, "
                                     f"but got {type(values).__name__}")
         for value in list(values):
             self.append(value)
@@ -309,7 +313,7 @@ class ParameterList(Module):
         return "\n".join(_described(i, value) for i, value in enumerate(self))
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        raise ShapeError("ParameterList should not be called.")
+        raise ShapeError("[ParameterList] ParameterList should not be called.")
 
 
 class ParameterDict(Module):
@@ -325,7 +329,7 @@ class ParameterDict(Module):
     def _attribute(self, key: Any) -> str:
         if not isinstance(key, str):
             raise ArgumentTypeError(
-                "Index given to ParameterDict cannot be used as a key as it is not a string "
+                "[ParameterDict] Index given to ParameterDict cannot be used as a key as it is not a string "
                 f"(type is '{type(key).__name__}'). Use strings as keys."
             )
         # a key may be the name of a method, such as "values", and must not hide it
@@ -423,4 +427,4 @@ class ParameterDict(Module):
         return "\n".join(_described(key, value) for key, value in self.items())
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        raise ShapeError("ParameterDict should not be called.")
+        raise ShapeError("[ParameterDict] ParameterDict should not be called.")

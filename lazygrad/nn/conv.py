@@ -40,17 +40,19 @@ class _ConvNd(Module):
     ) -> None:
         super().__init__()
         if groups <= 0:
-            raise ArgumentError("groups must be a positive integer")
+            raise ArgumentError("[ConvNd] groups must be a positive integer")
         if in_channels % groups:
-            raise ArgumentError("in_channels must be divisible by groups")
+            raise ArgumentError("[ConvNd] in_channels must be divisible by groups")
         if out_channels % groups:
-            raise ArgumentError("out_channels must be divisible by groups")
+            raise ArgumentError("[ConvNd] out_channels must be divisible by groups")
         if isinstance(padding, str) and padding not in ("same", "valid"):
-            raise ArgumentError(f"Invalid padding string {padding!r}, should be one of {{'same', 'valid'}}")
+            raise ArgumentError(f"[ConvNd] Invalid padding string {padding!r}, should be one of "
+                                f"{{'same', 'valid'}}")
         if padding == "same" and any(s != 1 for s in per_axis(stride, self.rank)):
-            raise ArgumentError("padding='same' is not supported for strided convolutions")
+            raise ArgumentError("[ConvNd] padding='same' is not supported for strided convolutions")
         if padding_mode not in _PADDING_MODES:
-            raise ArgumentError(f"padding_mode must be one of {set(_PADDING_MODES)}, but got padding_mode="
+            raise ArgumentError(f"[ConvNd] padding_mode must be one of {set(_PADDING_MODES)}, but got "
+                                f"padding_mode="
                                 f"'{padding_mode}'")
         self.in_channels, self.out_channels = in_channels, out_channels
         self.kernel_size, self.stride = per_axis(kernel_size, self.rank), per_axis(stride, self.rank)
@@ -171,7 +173,8 @@ class _TransposedConvolution(_ConvNd):
         dtype: Any = None,
     ) -> None:
         if padding_mode != "zeros":
-            raise ArgumentError(f'Only "zeros" padding mode is supported for {type(self).__name__}')
+            raise ArgumentError(f'[TransposedConvolution] Only "zeros" padding mode is supported for '
+                                f'{type(self).__name__}')
         super().__init__(
             in_channels,
             out_channels,
@@ -196,7 +199,8 @@ class _TransposedConvolution(_ConvNd):
         wanted = wanted[-rank:] if len(wanted) == input.ndim else wanted
         if len(wanted) != rank:
             raise ArgumentError(
-                f"ConvTranspose{rank}D: for {input.ndim}D input, output_size must have {rank} or "
+                f"[TransposedConvolution] ConvTranspose{rank}D: for {input.ndim}D input, output_size must "
+                f"have {rank} or "
                 f"{input.ndim} elements (got {len(wanted)})"
             )
         smallest = [(input.shape[i - rank] - 1) * self.stride[i] - 2 * self.padding[i]
@@ -204,7 +208,8 @@ class _TransposedConvolution(_ConvNd):
         largest = [low + stride - 1 for low, stride in zip(smallest, self.stride, strict=True)]
         if any(not low <= size <= high for size, low, high in zip(wanted, smallest, largest, strict=True)):
             raise ArgumentError(
-                f"requested an output size of {list(wanted)}, but valid sizes range from {smallest} to "
+                f"[TransposedConvolution] requested an output size of {list(wanted)}, but valid sizes "
+                f"range from {smallest} to "
                 f"{largest} (for an input of {input.size()[2:]})"
             )
         return tuple(size - low for size, low in zip(wanted, smallest, strict=True))

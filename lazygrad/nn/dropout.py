@@ -15,7 +15,8 @@ from lazygrad.tensors import Tensor
 class _Dropout(FunctionModule):
     def _take(self, settings: dict[str, Any]) -> None:
         if not 0 <= settings["p"] <= 1:
-            raise ArgumentError(f"dropout probability has to be between 0 and 1, but got {settings['p']}")
+            raise ArgumentError(f"[Dropout] dropout probability has to be between 0 and 1, but got "
+                                f"{settings['p']}")
         super()._take(settings)
 
     def forward(self, input: Tensor) -> Tensor:  # type: ignore[override]

@@ -34,11 +34,13 @@ class Embedding(Module):
         if padding_idx is not None:
             if not -num_embeddings <= padding_idx < num_embeddings:
                 raise ArgumentError(
-                    f"Padding_idx must be within num_embeddings: {padding_idx} of {num_embeddings} rows"
+                    f"[Embedding] Padding_idx must be within num_embeddings: {padding_idx} of "
+                    f"{num_embeddings} rows"
                 )
             padding_idx %= num_embeddings
         if _weight is not None and tuple(_weight.shape) != (num_embeddings, embedding_dim):
-            raise ArgumentError("Shape of weight does not match num_embeddings and embedding_dim: "
+            raise ArgumentError("[Embedding] Shape of weight does not match num_embeddings and "
+                                "embedding_dim: "
                                 f"{tuple(_weight.shape)} against {(num_embeddings, embedding_dim)}")
         self.num_embeddings, self.embedding_dim, self.padding_idx = num_embeddings, embedding_dim, padding_idx
         self.max_norm, self.norm_type = max_norm, norm_type
@@ -82,7 +84,7 @@ class Embedding(Module):
     ) -> Embedding:
         """A table of given rows (2 axes), fixed unless `freeze` is False."""
         if embeddings.ndim != 2:
-            raise ArgumentError("Embeddings parameter is expected to be 2-dimensional, "
+            raise ArgumentError("[Embedding] Embeddings parameter is expected to be 2-dimensional, "
                                 f"got {tuple(embeddings.shape)}")
         rows, size = embeddings.shape
         return cls(

@@ -31,7 +31,7 @@ class FunctionModule(Module):
         try:
             given = self._settings.bind(*args, **kwargs)
         except TypeError as error:
-            raise ArgumentTypeError(f"{type(self).__name__}.__init__(): {error}") from None
+            raise ArgumentTypeError(f"[Module] {type(self).__name__}.__init__(): {error}") from None
         given.apply_defaults()
         self._take(dict(given.arguments))
 

@@ -42,16 +42,17 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
     """The factor by which a nonlinearity wants its weights' standard deviation scaled; `param`: leaky_relu's
     slope."""
     if nonlinearity not in _GAINS:
-        raise ArgumentError(f"Unsupported nonlinearity {nonlinearity}")
+        raise ArgumentError(f"[calculate_gain] Unsupported nonlinearity {nonlinearity}")
     if param is not None and (isinstance(param, bool) or not isinstance(param, int | float)):
-        raise ArgumentError(f"negative_slope {param} not a valid number")
+        raise ArgumentError(f"[calculate_gain] negative_slope {param} not a valid number")
     return _GAINS[nonlinearity](0.01 if param is None else param)
 
 
 def _calculate_fan_in_and_fan_out(tensor: Tensor) -> tuple[int, int]:
     """The inputs and outputs that one element of a weight (out, in, kernel...) touches."""
     if tensor.ndim < 2:
-        raise ArgumentError("Fan in and fan out can not be computed for tensor with fewer than 2 dimensions")
+        raise ArgumentError("[init] Fan in and fan out can not be computed for tensor with fewer than 2 "
+                            "dimensions")
     field = 1
     for size in tensor.shape[2:]:
         field *= size
@@ -61,7 +62,7 @@ def _calculate_fan_in_and_fan_out(tensor: Tensor) -> tuple[int, int]:
 def _calculate_correct_fan(tensor: Tensor, mode: str) -> int:
     mode = mode.lower()
     if mode not in ("fan_in", "fan_out"):
-        raise ArgumentError(f"Mode {mode} not supported, please use one of ['fan_in', 'fan_out']")
+        raise ArgumentError(f"[init] Mode {mode} not supported, please use one of ['fan_in', 'fan_out']")
     return _calculate_fan_in_and_fan_out(tensor)[mode == "fan_out"]
 
 
@@ -121,17 +122,17 @@ def trunc_normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, a: float 
 def eye_(tensor: Tensor) -> Tensor:
     """Ones on the diagonal of a matrix."""
     if tensor.ndim != 2:
-        raise ArgumentError("Only tensors with 2 dimensions are supported")
+        raise ArgumentError("[eye_] Only tensors with 2 dimensions are supported")
     return _fill(tensor, lazygrad.eye(*tensor.shape, dtype=tensor.dtype, device=tensor.device))
 
 
 def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
     """A convolution weight (3 to 5 axes) that passes channel i of each group on as it is."""
     if tensor.ndim not in (3, 4, 5):
-        raise ArgumentError("Only tensors with 3, 4, or 5 dimensions are supported")
+        raise ArgumentError("[dirac_] Only tensors with 3, 4, or 5 dimensions are supported")
     outputs, inputs, *kernel = tensor.shape
     if outputs % groups:
-        raise ArgumentError("dim 0 must be divisible by groups")
+        raise ArgumentError("[dirac_] dim 0 must be divisible by groups")
     per_group = outputs // groups
     channels = lazygrad.arange(outputs, device=tensor.device) % per_group
     hit = channels.reshape(-1, 1) == lazygrad.arange(inputs, device=tensor.device)
@@ -177,7 +178,7 @@ def kaiming_normal_(tensor: Tensor, a: float = 0, mode: str = "fan_in", nonlinea
 def orthogonal_(tensor: Tensor, gain: float = 1, generator: Any = None) -> Tensor:
     """Rows (or columns, whichever are fewer) orthonormal, times gain; axes after the first count as one."""
     if tensor.ndim < 2:
-        raise ArgumentError("Only tensors with 2 or more dimensions are supported")
+        raise ArgumentError("[orthogonal_] Only tensors with 2 or more dimensions are supported")
     if tensor.numel() == 0:
         return tensor
     rows, columns = tensor.shape[0], tensor.numel() // tensor.shape[0]
@@ -211,7 +212,7 @@ def _orthonormal_columns(x: Tensor) -> Tensor:
 def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, generator: Any = None) -> Tensor:
     """Normal, with a part `sparsity` of each column of a matrix set to zero."""
     if tensor.ndim != 2:
-        raise ArgumentError("Only tensors with 2 dimensions are supported")
+        raise ArgumentError("[sparse_] Only tensors with 2 dimensions are supported")
     rows, columns = tensor.shape
     zeros = math.ceil(sparsity * rows)
     normal_(tensor, 0, std, generator)

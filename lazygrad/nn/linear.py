@@ -73,7 +73,7 @@ class Bilinear(Module):
     ) -> None:
         super().__init__()
         if in1_features <= 0:
-            raise ArgumentError(f"in1_features must be > 0, but got {in1_features}")
+            raise ArgumentError(f"[Bilinear] in1_features must be > 0, but got {in1_features}")
         self.in1_features, self.in2_features, self.out_features = in1_features, in2_features, out_features
         self.weight = Parameter(
             lazygrad.empty(out_features, in1_features, in2_features, device=device, dtype=dtype)

@@ -117,7 +117,8 @@ CosineEmbeddingLoss = _row(
 class _TripletLoss(_Loss):
     def _take(self, settings: dict[str, Any]) -> None:
         if settings["margin"] <= 0:
-            raise ArgumentError(f"{type(self).__name__}: expected margin to be greater than 0, "
+            raise ArgumentError(f"[TripletMarginLoss] {type(self).__name__}: expected margin to be "
+                                f"greater than 0, "
                                 f"got {settings['margin']} instead")
         super()._take(settings)
 

@@ -50,11 +50,11 @@ class Module(TreeMethods, StateMethods, HookMethods):
         kind = type(self).__name__
         if not self.call_super_init and kwargs:
             raise ArgumentTypeError(
-                f"{kind}.__init__() got an unexpected keyword argument '{next(iter(kwargs))}'"
+                f"[Module] {kind}.__init__() got an unexpected keyword argument '{next(iter(kwargs))}'"
             )
         if not self.call_super_init and args:
             raise ArgumentTypeError(
-                f"{kind}.__init__() takes 1 positional argument but {len(args) + 1} were given"
+                f"[Module] {kind}.__init__() takes 1 positional argument but {len(args) + 1} were given"
             )
         # straight into __dict__: __setattr__ below looks these up
         state = self.__dict__
@@ -79,7 +79,7 @@ class Module(TreeMethods, StateMethods, HookMethods):
         dict."""
         self._check_new_name("buffer", name, self._buffers if "_buffers" in self.__dict__ else None)
         if tensor is not None and not isinstance(tensor, Tensor):
-            raise ArgumentTypeError(f"cannot assign '{_typename(tensor)}' object to buffer '{name}' "
+            raise ArgumentTypeError(f"[Module] cannot assign '{_typename(tensor)}' object to buffer '{name}' "
                                     "(torch Tensor or None required)")
         for hook in hooks.global_buffer_registration_hooks.values():
             result = hook(self, name, tensor)
@@ -93,11 +93,12 @@ class Module(TreeMethods, StateMethods, HookMethods):
         """Add a parameter; None keeps the name without a tensor."""
         self._check_new_name("parameter", name, self._parameters if "_parameters" in self.__dict__ else None)
         if param is not None and not isinstance(param, Parameter):
-            raise ArgumentTypeError(f"cannot assign '{_typename(param)}' object to parameter '{name}' "
+            raise ArgumentTypeError(f"[Module] cannot assign '{_typename(param)}' object to parameter "
+                                    f"'{name}' "
                                     "(torch.nn.Parameter or None required)")
         if param is not None and not param.is_leaf:
             raise ArgumentError(
-                f"Cannot assign non-leaf Tensor to parameter '{name}'. Model parameters must be "
+                f"[Module] Cannot assign non-leaf Tensor to parameter '{name}'. Model parameters must be "
                 f"created explicitly. To express '{name}' as a function of another Tensor, compute "
                 "the value in the forward() method."
             )
@@ -110,7 +111,7 @@ class Module(TreeMethods, StateMethods, HookMethods):
     def add_module(self, name: str, module: Module | None) -> None:
         """Add a submodule; None keeps the name without a module."""
         if module is not None and not isinstance(module, Module):
-            raise ArgumentTypeError(f"{_typename(module)} is not a Module subclass")
+            raise ArgumentTypeError(f"[Module] {_typename(module)} is not a Module subclass")
         if isinstance(name, str) and "." in name:
             raise KeyError(f'module name can\'t contain ".", got: {name}')
         self._check_new_name("module", name, self._modules)
@@ -127,7 +128,7 @@ class Module(TreeMethods, StateMethods, HookMethods):
         if table is None:
             raise AttributeError(f"cannot assign {kind} before Module.__init__() call")
         if not isinstance(name, str):
-            raise ArgumentTypeError(f"{kind} name should be a string. Got {_typename(name)}")
+            raise ArgumentTypeError(f"[Module] {kind} name should be a string. Got {_typename(name)}")
         if "." in name:
             raise KeyError(f'{kind} name can\'t contain "."')
         if name == "":
@@ -155,7 +156,7 @@ class Module(TreeMethods, StateMethods, HookMethods):
             self.register_parameter(name, value)
         elif params is not None and name in params:
             if value is not None:
-                raise ArgumentTypeError(f"cannot assign '{_typename(value)}' as parameter '{name}' "
+                raise ArgumentTypeError(f"[Module] cannot assign '{_typename(value)}' as parameter '{name}' "
                                         "(torch.nn.Parameter or None expected)")
             self.register_parameter(name, value)
         elif isinstance(value, Module):
@@ -165,7 +166,8 @@ class Module(TreeMethods, StateMethods, HookMethods):
             self.add_module(name, value)
         elif modules is not None and name in modules:
             if value is not None:
-                raise ArgumentTypeError(f"cannot assign '{_typename(value)}' as child module '{name}' "
+                raise ArgumentTypeError(f"[Module] cannot assign '{_typename(value)}' as child module "
+                                        f"'{name}' "
                                         "(torch.nn.Module or None expected)")
             self.add_module(name, value)
         elif isinstance(value, Tensor) and (
@@ -179,7 +181,7 @@ class Module(TreeMethods, StateMethods, HookMethods):
             self.register_buffer(name, value, persistent)
         elif buffers is not None and name in buffers:
             if value is not None:
-                raise ArgumentTypeError(f"cannot assign '{_typename(value)}' as buffer '{name}' "
+                raise ArgumentTypeError(f"[Module] cannot assign '{_typename(value)}' as buffer '{name}' "
                                         "(torch.nn.Buffer, torch.Tensor or None expected)")
             buffers[name] = None
         else:
@@ -239,7 +241,7 @@ class Module(TreeMethods, StateMethods, HookMethods):
         """
         device, dtype = _parse_to(args, kwargs)
         if dtype is not None and not dtype.is_floating_point:
-            raise ArgumentTypeError("nn.Module.to only accepts floating point or complex dtypes, "
+            raise ArgumentTypeError("[Module] nn.Module.to only accepts floating point or complex dtypes, "
                                     f"but got desired dtype={dtype}")
 
         def convert(x: Tensor) -> Tensor:
@@ -286,7 +288,7 @@ class Module(TreeMethods, StateMethods, HookMethods):
     def train(self, mode: bool = True) -> Any:
         """Set training mode (dropout acts, batch norm uses the batch) here and below; returns self."""
         if not isinstance(mode, bool):
-            raise ArgumentError("training mode is expected to be boolean")
+            raise ArgumentError("[Module] training mode is expected to be boolean")
         self.training = mode
         for module in self.children():
             module.train(mode)
@@ -368,7 +370,7 @@ class Module(TreeMethods, StateMethods, HookMethods):
                     continue
                 if not (isinstance(result, tuple) and len(result) == 2):
                     raise ShapeError(
-                        "forward pre-hook must return None or a tuple of (new_args, new_kwargs), "
+                        "[Module] forward pre-hook must return None or a tuple of (new_args, new_kwargs), "
                         f"but got {result}."
                     )
                 args, kwargs = result

@@ -88,7 +88,7 @@ class StateMethods:
             result = hook(self, destination, prefix, local_metadata)
             if getattr(hook, "_from_public_api", False):
                 if result is not None:
-                    raise ShapeError("state_dict post-hook must return None")
+                    raise ShapeError("[load_state_dict] state_dict post-hook must return None")
             elif result is not None:
                 destination = result
         return destination
@@ -172,7 +172,8 @@ class StateMethods:
         tensor of another shape always does.
         """
         if not isinstance(state_dict, Mapping):
-            raise ArgumentTypeError(f"Expected state_dict to be dict-like, got {type(state_dict)}.")
+            raise ArgumentTypeError(f"[load_state_dict] Expected state_dict to be dict-like, got "
+                                    f"{type(state_dict)}.")
         metadata = getattr(state_dict, "_metadata", None)
         # a copy, since _load_from_state_dict of old modules renames keys in it
         copied: Any = OrderedDict(state_dict)

@@ -108,9 +108,9 @@ class TreeMethods:
         """Put `module` at a dotted path; with `strict`, only in place of one that exists."""
         path, _, name = target.rpartition(".")
         if not target:
-            raise ArgumentError("Cannot set the submodule without a target name!")
+            raise ArgumentError("[Module] Cannot set the submodule without a target name!")
         if not isinstance(module, TreeMethods):
-            raise ArgumentError(f"`module` is not an nn.Module, found {type(module)}")
+            raise ArgumentError(f"[Module] `module` is not an nn.Module, found {type(module)}")
         parent = self.get_submodule(path)
         if strict and not hasattr(parent, name):
             raise AttributeError(f"{type(parent).__name__} has no attribute `{name}`")

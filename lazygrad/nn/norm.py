@@ -71,7 +71,7 @@ class _NormBase(Module):
     def _check_input_dim(self, input: Tensor) -> None:
         if input.ndim not in self.ndims:
             expected = " or ".join(f"{n}D" for n in self.ndims)
-            raise ArgumentError(f"expected {expected} input (got {input.ndim}D input)")
+            raise ArgumentError(f"[BatchNorm] expected {expected} input (got {input.ndim}D input)")
 
     def extra_repr(self) -> str:
         return (f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, "
@@ -145,7 +145,7 @@ class SyncBatchNorm(_BatchNorm):
 
     def _check_input_dim(self, input: Tensor) -> None:
         if input.ndim < 2:
-            raise ArgumentError(f"expected at least 2D input (got {input.ndim}D input)")
+            raise ArgumentError(f"[SyncBatchNorm] expected at least 2D input (got {input.ndim}D input)")
 
     @classmethod
     def convert_sync_batchnorm(cls, module: Module, process_group: Any = None) -> Module:
@@ -174,7 +174,8 @@ class _InstanceNorm(_NormBase):
         batched = input.ndim == self.ndims[1]
         channels = input.shape[1 if batched else 0]
         if channels != self.num_features and self.affine:
-            raise ArgumentError(f"expected input's size at dim={1 if batched else 0} to match num_features "
+            raise ArgumentError(f"[InstanceNorm] expected input's size at dim={1 if batched else 0} to "
+                                f"match num_features "
                                 f"({self.num_features}), but got: {channels}.")
         result = F.instance_norm(
             input if batched else input.unsqueeze(0),
@@ -300,7 +301,7 @@ class GroupNorm(Module):
         super().__init__()
         if num_channels % num_groups:
             raise ArgumentError(
-                f"num_channels ({num_channels}) must be divisible by num_groups ({num_groups})"
+                f"[GroupNorm] num_channels ({num_channels}) must be divisible by num_groups ({num_groups})"
             )
         self.num_groups, self.num_channels, self.eps, self.affine = num_groups, num_channels, eps, affine
         for name, wanted in (("weight", affine), ("bias", affine and bias)):

@@ -81,12 +81,13 @@ class Optimizer:
         self._set_up()
         if isinstance(params, Tensor):
             raise ArgumentTypeError(
-                "params argument given to the optimizer should be an iterable of Tensors or dicts, "
+                "[optimizer] params argument given to the optimizer should be an iterable of Tensors or "
+                "dicts, "
                 f"but got {type(params).__name__}"
             )
         groups = list(params)
         if not groups:
-            raise ArgumentError("optimizer got an empty parameter list")
+            raise ArgumentError("[optimizer] optimizer got an empty parameter list")
         if not isinstance(groups[0], dict):
             groups = [{"params": groups}]
         for group in groups:
@@ -146,11 +147,12 @@ class Optimizer:
         """Add parameters with settings of their own: `{"params": tensors, "lr": 0.1}`; others come from the
         defaults."""
         if not isinstance(param_group, dict):
-            raise ArgumentTypeError(f"param_group must be a dict, but got {type(param_group)}")
+            raise ArgumentTypeError(f"[optimizer] param_group must be a dict, but got {type(param_group)}")
         params = param_group["params"]
         if isinstance(params, set):
             raise ArgumentTypeError(
-                "optimizer parameters should be ordered collections, but the ordering of tensors in "
+                "[optimizer] optimizer parameters should be ordered collections, but the ordering of "
+                "tensors in "
                 "sets will change between runs. Please use a list instead."
             )
         params = [params] if isinstance(params, Tensor) else list(params)
@@ -158,21 +160,24 @@ class Optimizer:
         if any(named):
             if not all(named):
                 raise ArgumentError(
-                    "all optimizer params should be with/without names. Some param names are missing"
+                    "[optimizer] all optimizer params should be with/without names. Some param names are "
+                    "missing"
                 )
             param_group["param_names"] = [name for name, _ in params]
             params = [p for _, p in params]
         for param in params:
             if not isinstance(param, Tensor):
-                raise ArgumentTypeError("optimizer can only optimize Tensors, but one of the params is "
+                raise ArgumentTypeError("[optimizer] optimizer can only optimize Tensors, but one of the "
+                                        "params is "
                                         f"{type(param).__name__}")
             if not (self.defaults.get("differentiable") or param.is_leaf or param.retains_grad):
-                raise ArgumentError("can't optimize a non-leaf Tensor")
+                raise ArgumentError("[optimizer] can't optimize a non-leaf Tensor")
         param_group["params"] = params
         for name, default in self.defaults.items():
             if default is required and name not in param_group:
                 raise ArgumentError(
-                    f"parameter group didn't specify a value of required optimization parameter {name}"
+                    f"[optimizer] parameter group didn't specify a value of required optimization "
+                    f"parameter {name}"
                 )
             param_group.setdefault(name, default)
         if len({id(p) for p in params}) != len(params):
@@ -183,7 +188,7 @@ class Optimizer:
             )
         known = {id(p) for group in self.param_groups for p in group["params"]}
         if any(id(p) in known for p in params):
-            raise ArgumentError("some parameters appear in more than one parameter group")
+            raise ArgumentError("[optimizer] some parameters appear in more than one parameter group")
         self.param_groups.append(param_group)
 
     def zero_grad(self, set_to_none: bool = True) -> None:
@@ -226,9 +231,10 @@ class Optimizer:
             state_dict = state_dict if changed is None else changed
         groups, saved = self.param_groups, deepcopy(state_dict["param_groups"])
         if len(groups) != len(saved):
-            raise ArgumentError("loaded state dict has a different number of parameter groups")
+            raise ArgumentError("[optimizer] loaded state dict has a different number of parameter groups")
         if any(len(g["params"]) != len(s["params"]) for g, s in zip(groups, saved, strict=True)):
-            raise ArgumentError("loaded state dict contains a parameter group that doesn't match the size of "
+            raise ArgumentError("[optimizer] loaded state dict contains a parameter group that doesn't "
+                                "match the size of "
                                 "optimizer's group")
         params = dict(zip(chain.from_iterable(s["params"] for s in saved),
                           chain.from_iterable(g["params"] for g in groups), strict=True))
@@ -340,11 +346,11 @@ def check_at_least_zero(**values: Any) -> None:
     """Raises ValueError, in PyTorch's words, for a negative setting; names spell PyTorch's messages."""
     for name, value in values.items():
         if not plain(value) >= 0.0:
-            raise ArgumentError(f"Invalid {name.replace('__', ' ')}: {value}")
+            raise ArgumentError(f"[optimizer] Invalid {name.replace('__', ' ')}: {value}")
 
 
 def check_betas(betas: tuple[Any, ...]) -> None:
     """Raises ValueError for a beta outside [0, 1)."""
     for place, beta in enumerate(betas):
         if not 0.0 <= plain(beta) < 1.0:
-            raise ArgumentError(f"Invalid beta parameter at index {place}: {beta}")
+            raise ArgumentError(f"[optimizer] Invalid beta parameter at index {place}: {beta}")

@@ -129,7 +129,7 @@ class Adadelta(ParameterwiseOptimizer):
                  maximize: bool = False, differentiable: bool = False) -> None:
         check_at_least_zero(learning__rate=lr)
         if not 0.0 <= rho <= 1.0:
-            raise ArgumentError(f"Invalid rho value: {rho}")
+            raise ArgumentError(f"[Adadelta] Invalid rho value: {rho}")
         check_at_least_zero(epsilon__value=eps, weight_decay__value=weight_decay)
         super().__init__(
             params,

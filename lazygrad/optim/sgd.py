@@ -31,7 +31,7 @@ class SGD(ParameterwiseOptimizer):
     ) -> None:
         check_at_least_zero(learning__rate=lr, momentum__value=momentum, weight_decay__value=weight_decay)
         if nesterov and (momentum <= 0 or dampening != 0):
-            raise ArgumentError("Nesterov momentum requires a momentum and zero dampening")
+            raise ArgumentError("[SGD] Nesterov momentum requires a momentum and zero dampening")
         super().__init__(
             params,
             {

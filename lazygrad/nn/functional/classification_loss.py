@@ -22,7 +22,7 @@ def chosen_reduction(reduction: str, size_average: bool | None, reduce: bool | N
         average = size_average is None or size_average
         reduction = "none" if reduce is False else "mean" if average else "sum"
     if reduction not in ("none", "mean", "sum"):
-        raise ArgumentError(f"{reduction} is not a valid value for reduction")
+        raise ArgumentError(f"[reduction] {reduction} is not a valid value for reduction")
     return reduction
 
 
@@ -39,7 +39,8 @@ def _class_axis(name: str, input: Tensor, target: Tensor) -> int:
     if tuple(target.shape) == expected:
         return axis
     if target.ndim and input.ndim > 1 and target.shape[0] != input.shape[0]:
-        raise ArgumentError(f"Expected input batch_size ({input.shape[0]}) to match target batch_size "
+        raise ArgumentError(f"[cross_entropy] Expected input batch_size ({input.shape[0]}) to match "
+                            f"target batch_size "
                             f"({target.shape[0]}).")
     raise ShapeError(f"[{name}] Expected target size {list(expected)}, got {list(target.shape)} "
                      f"for input {list(input.shape)}")
@@ -177,7 +178,8 @@ def binary_cross_entropy(
     equal."""
     reduction = chosen_reduction(reduction, size_average, reduce)
     if tuple(target.shape) != tuple(input.shape):
-        raise ArgumentError(f"Using a target size ({target.size()}) that is different to the input size "
+        raise ArgumentError(f"[binary_cross_entropy] Using a target size ({target.size()}) that is "
+                            f"different to the input size "
                             f"({input.size()}) is deprecated. Please ensure they have the same size.")
     loss = (target - 1) * _bounded_log(1 - input) - target * _bounded_log(input)
     return reduced(loss if weight is None else loss * weight, reduction)
@@ -195,7 +197,8 @@ def binary_cross_entropy_with_logits(input: Tensor, target: Tensor, weight: Tens
     """binary_cross_entropy of sigmoid(input), without overflow; pos_weight weighs the positive class."""
     reduction = chosen_reduction(reduction, size_average, reduce)
     if tuple(target.shape) != tuple(input.shape):
-        raise ArgumentError(f"Target size ({target.size()}) must be the same as input size ({input.size()})")
+        raise ArgumentError(f"[binary_cross_entropy_with_logits] Target size ({target.size()}) must be "
+                            f"the same as input size ({input.size()})")
     logs = logsigmoid(input)
     if pos_weight is not None:
         logs = logs * ((pos_weight - 1) * target + 1)

@@ -72,7 +72,7 @@ def multi_margin_loss(
     """The mean over other classes of max(0, margin - input[target] + input[other]) ** p; p is 1 or 2."""
     reduction = chosen_reduction(reduction, size_average, reduce)
     if p not in (1, 2):
-        raise ArgumentError("only p == 1 and p == 2 supported")
+        raise ArgumentError("[multi_margin_loss] only p == 1 and p == 2 supported")
     classes = input.shape[-1]
     index = target.unsqueeze(-1)
     loss = (margin - input.gather(-1, index) + input).clamp(min=0)
@@ -148,7 +148,8 @@ def triplet_margin_with_distance_loss(
     """triplet_margin_loss with any distance."""
     reduction = chosen_reduction(reduction, None, None)
     if margin <= 0:
-        raise ArgumentError(f"margin must be greater than 0, got {margin}")
+        raise ArgumentError(f"[triplet_margin_with_distance_loss] margin must be greater than 0, got "
+                            f"{margin}")
     distance = distance_function or lazygrad.pairwise_distance
     near, far = distance(anchor, positive), distance(anchor, negative)
     if swap:

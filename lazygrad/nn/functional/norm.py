@@ -86,7 +86,7 @@ def batch_norm(
         return _affine((x - _per_channel(running_mean, ndim)) * inverse, scale, shift).to(input.dtype)
     count = input.numel() // max(channels, 1)
     if count == 1:
-        raise ArgumentError("Expected more than 1 value per channel when training, "
+        raise ArgumentError("[batch_norm] Expected more than 1 value per channel when training, "
                             f"got input size {input.size()}")
     result, mean, variance = _standardized(x, [i for i in range(ndim) if i != 1], eps)
     if running_mean is not None:
@@ -108,7 +108,7 @@ def instance_norm(input: Tensor, running_mean: Tensor | None = None, running_var
     for size in input.shape[2:]:
         count *= size
     if count == 1:
-        raise ArgumentError("Expected more than 1 spatial element when training, "
+        raise ArgumentError("[instance_norm] Expected more than 1 spatial element when training, "
                             f"got input size {input.size()}")
     result, mean, variance = _standardized(wide(input), axes, eps)
     if running_mean is not None:
@@ -180,7 +180,8 @@ def local_response_norm(
     """Divide by (k + alpha * mean of squares over `size` neighbouring channels) ** beta."""
     if input.ndim < 3:
         raise ArgumentError(
-            f"Expected 3D or higher dimensionality                          input (got {input.ndim} "
+            f"[local_response_norm] Expected 3D or higher dimensionality                          input "
+            f"(got {input.ndim} "
             "dimensions)"
         )
     before, after = size // 2, (size - 1) // 2

@@ -58,7 +58,8 @@ def smooth_l1_loss(
 ) -> Tensor:
     """d * d / (2 * beta) where d = |input - target| is below beta, else d - beta / 2."""
     if beta < 0:
-        raise ArgumentError(f"smooth_l1_loss does not support negative values for beta, got {beta}")
+        raise ArgumentError(f"[smooth_l1_loss] smooth_l1_loss does not support negative values for beta, "
+                            f"got {beta}")
     if beta == 0:
         return l1_loss(input, target, size_average, reduce, reduction)
     reduction = chosen_reduction(reduction, size_average, reduce)
@@ -74,7 +75,8 @@ def huber_loss(input: Tensor, target: Tensor, reduction: str = "mean", delta: fl
     """d * d / 2 where d = |input - target| is below delta, else delta * (d - delta / 2)."""
     reduction = chosen_reduction(reduction, None, None)
     if delta <= 0:
-        raise ArgumentError(f"huber_loss does not support non-positive values for delta, got {delta}")
+        raise ArgumentError(f"[huber_loss] huber_loss does not support non-positive values for delta, got "
+                            f"{delta}")
     _warn_of_broadcast(input, target)
     distance = (input - target).abs()
     loss = lazygrad.where(distance < delta, 0.5 * distance * distance, delta * (distance - 0.5 * delta))
@@ -117,9 +119,9 @@ def gaussian_nll_loss(
         if tuple(var.shape) == shape[:-1]:
             var = var.unsqueeze(-1)
         elif tuple(var.shape) != (*shape[:-1], 1):
-            raise ArgumentError("var is of incorrect size")
+            raise ArgumentError("[gaussian_nll_loss] var is of incorrect size")
     if bool((var < 0).any()):
-        raise ArgumentError("var has negative entry/entries")
+        raise ArgumentError("[gaussian_nll_loss] var has negative entry/entries")
     # the lower bound of the variance passes the gradient as if it were not there
     bounded = var + (var.clamp(min=eps) - var).detach()
     difference = input - target

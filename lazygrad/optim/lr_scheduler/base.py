@@ -45,7 +45,8 @@ def for_each_group(name: str, optimizer: Optimizer, value: Any) -> list[Any]:
         return [value] * groups
     if len(value) != groups:
         raise ArgumentError(
-            f"{name} must have the same length as optimizer.param_groups. {name} has {len(value)} values, "
+            f"[lr_scheduler] {name} must have the same length as optimizer.param_groups. {name} has "
+            f"{len(value)} values, "
             f"param_groups has {groups}."
         )
     return list(value)
@@ -54,7 +55,7 @@ def for_each_group(name: str, optimizer: Optimizer, value: Any) -> list[Any]:
 def check_optimizer(optimizer: Any) -> None:
     """Raises TypeError for anything that is no Optimizer."""
     if not isinstance(optimizer, Optimizer):
-        raise ArgumentTypeError(f"{type(optimizer).__name__} is not an Optimizer")
+        raise ArgumentTypeError(f"[lr_scheduler] {type(optimizer).__name__} is not an Optimizer")
 
 
 class LRScheduler:

@@ -20,15 +20,16 @@ class ReduceLROnPlateau(LRScheduler):
                  min_lr: list[float] | float = 0, eps: float = 1e-8) -> None:
         check_optimizer(optimizer)
         if factor >= 1.0:
-            raise ArgumentError("Factor should be < 1.0.")
+            raise ArgumentError("[ReduceLROnPlateau] Factor should be < 1.0.")
         if mode not in ("min", "max"):
-            raise ArgumentError(f"mode {mode} is unknown!")
+            raise ArgumentError(f"[ReduceLROnPlateau] mode {mode} is unknown!")
         if threshold_mode not in ("rel", "abs"):
-            raise ArgumentError(f"threshold mode {threshold_mode} is unknown!")
+            raise ArgumentError(f"[ReduceLROnPlateau] threshold mode {threshold_mode} is unknown!")
         groups = len(optimizer.param_groups)
         many = isinstance(min_lr, list | tuple)
         if many and len(min_lr) != groups:  # type: ignore[arg-type]
-            raise ArgumentError(f"expected {groups} min_lrs, got {len(min_lr)}")  # type: ignore[arg-type]
+            raise ArgumentError(f"[ReduceLROnPlateau] expected {groups} min_lrs, got "
+                                f"{len(min_lr)}")  # type: ignore[arg-type]
         self.optimizer, self.mode, self.factor, self.patience = optimizer, mode, factor, patience
         self.threshold, self.threshold_mode, self.cooldown, self.eps = (
             threshold,
@@ -80,7 +81,8 @@ class ReduceLROnPlateau(LRScheduler):
         if len(groups) != len(self.min_lrs):
             if self.default_min_lr is None:
                 raise ShapeError(
-                    f"The number of param groups in the `optimizer` ({len(groups)}) differs from when "
+                    f"[ReduceLROnPlateau] The number of param groups in the `optimizer` ({len(groups)}) "
+                    f"differs from when "
                     f"`ReduceLROnPlateau` was initialized ({len(self.min_lrs)}), usually due to a new "
                     "param group being added to the optimizer. Please modify the `min_lrs` field to match "
                     "the length of the `optimizer` param groups."
@@ -96,16 +98,19 @@ class ReduceLROnPlateau(LRScheduler):
 def _check_parts(kind: str, schedulers: Sequence[Any], optimizer: Optimizer) -> None:
     for place, scheduler in enumerate(schedulers):
         if not hasattr(scheduler, "optimizer"):
-            raise ArgumentTypeError(f"{kind} at index {place} should have `optimizer` as its attribute.")
+            raise ArgumentTypeError(f"[lr_scheduler] {kind} at index {place} should have `optimizer` as "
+                                    f"its attribute.")
         if isinstance(scheduler, ReduceLROnPlateau):
             raise ArgumentError(
-                f"{kind} does not support `ReduceLROnPlateau` scheduler as it requires additional kwargs "
+                f"[lr_scheduler] {kind} does not support `ReduceLROnPlateau` scheduler as it requires "
+                f"additional kwargs "
                 f"to be specified when calling `step`, but got one at index {place} in the given "
                 "schedulers sequence."
             )
         if scheduler.optimizer is not optimizer:
             raise ArgumentError(
-                f"{kind} expects all schedulers to belong to the same optimizer, but got scheduler "
+                f"[lr_scheduler] {kind} expects all schedulers to belong to the same optimizer, but got "
+                f"scheduler "
                 f"{type(scheduler).__name__} at index {place} has another one."
             )
 
@@ -133,12 +138,13 @@ class SequentialLR(_Composite):
                  last_epoch: int = -1) -> None:
         if not schedulers:
             raise ArgumentError(
-                f"{type(self).__name__} expects at least one scheduler, but got no scheduler."
+                f"[SequentialLR] {type(self).__name__} expects at least one scheduler, but got no scheduler."
             )
         _check_parts(type(self).__name__, schedulers, optimizer)
         if len(milestones) != len(schedulers) - 1:
             raise ArgumentError(
-                "Sequential Schedulers expects number of schedulers provided to be one more than the "
+                "[SequentialLR] Sequential Schedulers expects number of schedulers provided to be one "
+                "more than the "
                 f"number of milestone points, but got number of schedulers {len(schedulers)} and the "
                 f"number of milestones to be equal to {len(milestones)}"
             )
@@ -179,7 +185,8 @@ class ChainedScheduler(_Composite):
     def __init__(self, schedulers: Sequence[LRScheduler], optimizer: Optimizer | None = None) -> None:
         if not schedulers:
             raise ArgumentError(
-                f"{type(self).__name__} expects at least one scheduler to be chained, but got no scheduler."
+                f"[ChainedScheduler] {type(self).__name__} expects at least one scheduler to be chained, "
+                f"but got no scheduler."
             )
         optimizer = optimizer or schedulers[0].optimizer
         _check_parts(type(self).__name__, schedulers, optimizer)

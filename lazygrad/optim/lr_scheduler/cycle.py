@@ -24,7 +24,8 @@ def _prepare_momentum(
 ) -> tuple[list[Any], list[Any]]:
     """Start every group at its largest momentum; returns (base, largest) for each group."""
     if "momentum" not in optimizer.defaults and "betas" not in optimizer.defaults:
-        raise ArgumentError("optimizer must support momentum or beta1 with `cycle_momentum` option enabled")
+        raise ArgumentError("[lr_scheduler] optimizer must support momentum or beta1 with "
+                            "`cycle_momentum` option enabled")
     bases = for_each_group("base_momentum", optimizer, base)
     tops = for_each_group("max_momentum", optimizer, largest)
     if last_epoch == -1:
@@ -60,7 +61,7 @@ class CyclicLR(LRScheduler):
         self.total_size = up + (up if step_size_down is None else float(step_size_down))
         self.step_ratio = up / self.total_size
         if mode not in _SCALES and scale_fn is None:
-            raise ArgumentError("mode is invalid and scale_fn is None")
+            raise ArgumentError("[CyclicLR] mode is invalid and scale_fn is None")
         self.mode, self.gamma, self._scale_fn_custom = mode, gamma, scale_fn
         self.scale_mode = scale_mode if scale_fn is not None else _SCALES[mode][1]
         self.cycle_momentum = cycle_momentum
@@ -140,10 +141,11 @@ class OneCycleLR(LRScheduler):
         check_optimizer(optimizer)
         self.total_steps = _total_steps(total_steps, epochs, steps_per_epoch)
         if not isinstance(pct_start, float) or not 0 <= pct_start <= 1:
-            raise ArgumentError(f"Expected float between 0 and 1 pct_start, but got {pct_start}")
+            raise ArgumentError(f"[OneCycleLR] Expected float between 0 and 1 pct_start, but got {pct_start}")
         if anneal_strategy not in _ANNEAL:
             raise ArgumentError(
-                f"anneal_strategy must be one of 'cos' or 'linear', instead got {anneal_strategy}"
+                f"[OneCycleLR] anneal_strategy must be one of 'cos' or 'linear', instead got "
+                f"{anneal_strategy}"
             )
         self._anneal_func_type = anneal_strategy
         rise = float(pct_start * self.total_steps) - 1
@@ -174,7 +176,8 @@ class OneCycleLR(LRScheduler):
         step, start = self.last_epoch, 0.0
         if step > self.total_steps:
             raise ArgumentError(
-                f"Tried to step {step} times. The specified number of total steps is {self.total_steps}"
+                f"[OneCycleLR] Tried to step {step} times. The specified number of total steps is "
+                f"{self.total_steps}"
             )
         phase = self._schedule_phases[0]
         for phase in self._schedule_phases:
@@ -191,13 +194,13 @@ class OneCycleLR(LRScheduler):
 
 def _total_steps(total_steps: Any, epochs: Any, steps_per_epoch: Any) -> int:
     if total_steps is None and (epochs is None or steps_per_epoch is None):
-        raise ArgumentError("You must define either total_steps OR (epochs AND steps_per_epoch)")
+        raise ArgumentError("[OneCycleLR] You must define either total_steps OR (epochs AND steps_per_epoch)")
     given = {"total_steps": total_steps} if total_steps is not None else {"epochs": epochs,
                                                                           "steps_per_epoch": steps_per_epoch}
     result = 1
     for name, value in given.items():
         if not isinstance(value, int) or value <= 0:
-            raise ArgumentError(f"Expected positive integer {name}, but got {value}")
+            raise ArgumentError(f"[OneCycleLR] Expected positive integer {name}, but got {value}")
         result *= value
     return result
 
@@ -208,11 +211,13 @@ class CosineAnnealingWarmRestarts(LRScheduler):
     def __init__(self, optimizer: Optimizer, T_0: int, T_mult: int = 1, eta_min: float = 0.0,
                  last_epoch: int = -1) -> None:
         if T_0 <= 0 or not isinstance(T_0, int):
-            raise ArgumentError(f"Expected positive integer T_0, but got {T_0}")
+            raise ArgumentError(f"[CosineAnnealingWarmRestarts] Expected positive integer T_0, but got {T_0}")
         if T_mult < 1 or not isinstance(T_mult, int):
-            raise ArgumentError(f"Expected integer T_mult >= 1, but got {T_mult}")
+            raise ArgumentError(f"[CosineAnnealingWarmRestarts] Expected integer T_mult >= 1, but got "
+                                f"{T_mult}")
         if not isinstance(eta_min, float | int):
-            raise ArgumentError(f"Expected float or int eta_min, but got {eta_min} of type {type(eta_min)}")
+            raise ArgumentError(f"[CosineAnnealingWarmRestarts] Expected float or int eta_min, but got "
+                                f"{eta_min} of type {type(eta_min)}")
         self.T_0, self.T_i, self.T_mult, self.eta_min, self.T_cur = (
             T_0,
             T_0,
@@ -237,7 +242,7 @@ class CosineAnnealingWarmRestarts(LRScheduler):
                 self.T_cur %= self.T_i
                 self.T_i *= self.T_mult
         elif epoch < 0:
-            raise ArgumentError(f"Expected non-negative epoch, but got {epoch}")
+            raise ArgumentError(f"[CosineAnnealingWarmRestarts] Expected non-negative epoch, but got {epoch}")
         else:
             self._place(epoch)
         self.last_epoch = math.floor(epoch)

@@ -22,12 +22,13 @@ class _FunctionLR(LRScheduler):
         if not isinstance(lr_lambda, list | tuple):
             self.lr_lambdas = [lr_lambda] * groups
         elif len(lr_lambda) != groups:
-            raise ArgumentError(f"Expected {groups} lr_lambdas, but got {len(lr_lambda)}")
+            raise ArgumentError(f"[LambdaLR] Expected {groups} lr_lambdas, but got {len(lr_lambda)}")
         else:
             self.lr_lambdas = list(lr_lambda)
         for function in self.lr_lambdas:
             if not callable(function):
-                raise ArgumentTypeError(f"lr_lambda should be a function, but got {type(function).__name__}")
+                raise ArgumentTypeError(f"[LambdaLR] lr_lambda should be a function, but got "
+                                        f"{type(function).__name__}")
         super().__init__(optimizer, last_epoch)
 
     def state_dict(self) -> dict[str, Any]:
@@ -105,7 +106,7 @@ class ConstantLR(LRScheduler):
         self, optimizer: Optimizer, factor: float = 1.0 / 3, total_iters: int = 5, last_epoch: int = -1
     ) -> None:
         if not 0 <= factor <= 1:
-            raise ArgumentError("Constant multiplicative factor expected to be between 0 and 1.")
+            raise ArgumentError("[ConstantLR] Constant multiplicative factor expected to be between 0 and 1.")
         self.factor, self.total_iters = factor, total_iters
         super().__init__(optimizer, last_epoch)
 
@@ -127,10 +128,11 @@ class LinearLR(LRScheduler):
                  total_iters: int = 5, last_epoch: int = -1) -> None:
         if not 0 < start_factor <= 1:
             raise ArgumentError(
-                "Starting multiplicative factor expected to be greater than 0 and less or equal to 1."
+                "[LinearLR] Starting multiplicative factor expected to be greater than 0 and less or "
+                "equal to 1."
             )
         if not 0 <= end_factor <= 1:
-            raise ArgumentError("Ending multiplicative factor expected to be between 0 and 1.")
+            raise ArgumentError("[LinearLR] Ending multiplicative factor expected to be between 0 and 1.")
         self.start_factor, self.end_factor, self.total_iters = start_factor, end_factor, total_iters
         super().__init__(optimizer, last_epoch)
 
