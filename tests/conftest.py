@@ -1,11 +1,31 @@
-"""Fixtures that every test file shares."""
+"""Fixtures that every test file shares, and which devices a test runs on.
+
+A test that asks for `device` runs all its cases on NUMPY, the reference, and a sample of them, another one on each, on
+CPU and, where pyopencl finds a platform, on CL: compiling is what takes the time. `LAZYGRAD_TEST_DEVICES=CPU,CL` runs
+all cases on the devices that it lists. A test that asks for `compiling_device` runs all its cases on CPU and CL.
+"""
 
 import os
+from collections import defaultdict
 
 import pytest
 
-# NUMPY, the reference, unless LAZYGRAD_TEST_DEVICES lists others: "NUMPY,CPU,CL"
-DEVICES = [name for name in os.environ.get("LAZYGRAD_TEST_DEVICES", "NUMPY").upper().split(",") if name]
+CASES_ON = {"CPU": 8, "CL": 4}  # of each test, at most
+
+
+def has_opencl() -> bool:
+    """Whether there is a platform to run OpenCL on."""
+    try:
+        import pyopencl
+
+        return bool(pyopencl.get_platforms())
+    except Exception:  # the driver's own errors are of many kinds
+        return False
+
+
+LISTED = [name for name in os.environ.get("LAZYGRAD_TEST_DEVICES", "").upper().split(",") if name]
+COMPILING = ["CPU", "CL"] if has_opencl() else ["CPU"]
+DEVICES = LISTED or ["NUMPY", *COMPILING]
 
 
 @pytest.fixture(params=DEVICES)
@@ -13,5 +33,37 @@ def device(request: pytest.FixtureRequest) -> str:
     """The name of a device under test."""
     return request.param
 
+
+@pytest.fixture(params=[name for name in COMPILING if name in DEVICES])
+def compiling_device(request: pytest.FixtureRequest) -> str:
+    """The name of a device that compiles kernels."""
+    return request.param
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Keep a sample of each test's cases on the devices that compile, unless devices were asked for by name."""
+    if LISTED or any("::" in argument for argument in config.args):
+        return
+    cases = defaultdict(list)
+    for item in items:
+        name = getattr(item, "callspec", None) and item.callspec.params.get("device")
+        if name in CASES_ON:
+            cases[name, item.path, item.originalname].append(item)
+    dropped = {item for (name, *_), tests in cases.items() for item in set(tests) - set(sampled(tests, name))}
+    items[:] = [item for item in items if item not in dropped]
+    config.hook.pytest_deselected(items=dropped)
+
+
+def sampled(cases: list[pytest.Item], name: str) -> list[pytest.Item]:
+    """Cases at equal distances, other ones for every device."""
+    count = min(len(cases), CASES_ON[name])
+    first = DEVICES.index(name)
+    return [cases[(k * len(cases) // count + first) % len(cases)] for k in range(count)]
+
+
 # every graph that a test realizes is verified
 pytest_plugins = ["legal_graphs"]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--refresh", action="store_true", help="rewrite the golden files instead of comparing with them")
