@@ -104,8 +104,9 @@ reciprocal: Op = _unary(
 
 def _integer_or_float(on_float: Callable[..., Any], on_integer: Callable[..., Any]) -> Callable[..., Any]:
     def numpy(node: Node, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        if node.dtype.kind == "float":
-            return np.asarray(on_float(x, y))
+        if node.dtype.kind == "float":  # as in PyTorch, a quotient of 16-bit floats is cut before it is rounded
+            wide = node.dtype.accumulator.numpy
+            return np.asarray(on_float(x.astype(wide, copy=False), y.astype(wide, copy=False)))
         safe = np.where(y == 0, np.ones_like(y), y)
         return np.where(y == 0, np.zeros_like(x), on_integer(x, safe))
 
