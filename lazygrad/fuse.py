@@ -8,8 +8,10 @@ may stand in several clusters.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import combinations
 
 from lazygrad import access, expr
 from lazygrad.access import Use
@@ -154,7 +156,7 @@ def head_uses(node: Node) -> dict[Node, tuple[Use, ...]]:
     if node.op.name == "scatter":
         *indices, values = node.inputs[1:]
         variables = access.loop_variables(values.shape)
-        result = {i: (access.at(i, variables[:i.ndim]),) for i in indices}
+        result: dict[Node, tuple[Use, ...]] = {i: (access.at(i, variables[:i.ndim]),) for i in indices}
         result[values] = (access.at(values, variables),)
         result[node.inputs[0]] = (access.at(node.inputs[0], access.loop_variables(node.shape, "b")),)
         return result
@@ -213,6 +215,7 @@ class Fusion:
             return
         cluster, reason = self.merged(node, homes)
         if cluster is not None:
+            homes = [cluster]
             uses = cluster.wanted(node, self.users[node])
             reason = self.refuse(cluster, node, uses, must)
             if not reason:
@@ -295,11 +298,11 @@ class Fusion:
 
     def merged(self, node: Node, homes: list[Cluster]) -> tuple[Cluster | None, str]:
         """The one cluster of all users, merging theirs where that is legal."""
-        first, *others = homes
-        for other in others:
-            reason = self.refuse_merge(first, other)
+        for a, b in combinations(homes, 2):
+            reason = self.refuse_merge(a, b)
             if reason:
                 return None, reason
+        first, *others = homes
         for other in others:
             self.merge(first, other)
         return first, ""
@@ -430,9 +433,10 @@ def fuse(targets: Sequence[Node], max_parameters: int) -> tuple[list[Group], dic
     stored = set(fusion.stored)
     groups = []
     for cluster in clusters:
-        inside = topological(cluster.outputs, lambda n: _inner_inputs(n, cluster, stored))
+        inner_inputs = partial(_inner_inputs, outputs=cluster.outputs, stored=stored)
+        inside = topological(cluster.outputs, inner_inputs)
         inputs = [n for n in inside if n.op.name in IN_MEMORY or (n in stored and n not in cluster.outputs)]
-        users = consumers(inside, lambda n: _inner_inputs(n, cluster, stored))
+        users = consumers(inside, inner_inputs)
         own = frozenset(u for n in inputs for u in _own_read(cluster, n, users[n]))
         elements = tuple(Use(n, ()) if cluster.special else cluster.uses[n][0] for n in cluster.outputs)
         groups.append(Group(tuple(cluster.outputs), tuple(inputs), cluster.domain, elements, own))
@@ -458,7 +462,7 @@ def scalar_groups(targets: Sequence[Node]) -> list[Group]:
         mine = order[number * MAX_NODES:(number + 1) * MAX_NODES]
         outputs = tuple(n for n in mine if n in stored)
         inside = set(outputs)
-        read = topological(outputs, lambda n, inside=inside: () if n in stored and n not in inside else inputs_in_plan(n))
+        read = topological(outputs, partial(_inner_inputs, outputs=inside, stored=stored))
         inputs = tuple(n for n in read if n.op.name in IN_MEMORY or (n in stored and n not in inside))
         groups.append(Group(outputs, inputs, (), tuple(access.at(n, (expr.ZERO,) * n.ndim) for n in outputs)))
     return [g for g in reversed(groups) if g.outputs]
@@ -471,7 +475,7 @@ def _own_read(cluster: Cluster, node: Node, users: Sequence[Node]) -> tuple[Use,
     return uses if whole and len(uses) == 1 and access.is_own_element(uses[0], cluster.domain) else ()
 
 
-def _inner_inputs(node: Node, cluster: Cluster, stored: set[Node]) -> tuple[Node, ...]:
-    if node in stored and node not in cluster.outputs:
+def _inner_inputs(node: Node, outputs: Collection[Node], stored: set[Node]) -> tuple[Node, ...]:
+    if node in stored and node not in outputs:
         return ()
     return inputs_in_plan(node)

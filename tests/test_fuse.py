@@ -1,0 +1,146 @@
+"""Fusion: which groups come out, why they end where they do, and that their order and memory are legal."""
+
+import random
+
+import pytest
+from graphs import contraction, softmax
+
+from lazygrad import dtype as dtypes
+from lazygrad import ops
+from lazygrad.fuse import IN_MEMORY, fuse
+from lazygrad.graph import topological
+from lazygrad.schedule import nbytes, order_groups, plan_memory
+
+
+def source(name, *shape, dtype=dtypes.float32):
+    return ops.buffer(name, dtype, shape)
+
+
+def groups_of(*targets, limit=1000):
+    groups, reasons = fuse(targets, limit)
+    return order_groups(groups), reasons
+
+
+X, Y, W = source("x", 4, 6), source("y", 4, 6), source("w", 6, 5)
+
+
+def test_a_chain_is_one_group():
+    groups, _ = groups_of(ops.exp(ops.add(X, Y)))
+    assert [g.inputs for g in groups] == [(X, Y)]
+
+
+def test_an_epilogue_joins_its_contraction_and_a_row_reduction_does_not():
+    product = contraction(X, W)
+    assert len(groups_of(ops.exp(product))[0]) == 1
+    groups, reasons = groups_of(softmax(product, 1))
+    assert len(groups) == 2
+    assert any("places" in reason or "another reduction" in reason for reason in reasons.values())
+
+
+def test_reductions_along_different_axes_are_two_kernels():
+    rows, columns = ops.sum_(X, arg=(1,)), ops.sum_(X, arg=(0,))
+    both = ops.add(ops.expand(rows, arg=X.shape), ops.expand(columns, arg=X.shape))
+    groups, reasons = groups_of(both)
+    assert len(groups) == 2
+    assert "the kernel reduces along other axes already" in reasons.values()
+
+
+def test_a_broadcast_is_not_stored():
+    wide = ops.expand(ops.reshape(ops.exp(source("v", 6)), arg=(1, 6)), arg=(4, 6))
+    targets = [ops.mul(wide, X), ops.reshape(ops.sum_(ops.mul(wide, Y), arg=(0,)), arg=(6,))]
+    stored = {n for g in groups_of(*targets)[0] for n in g.outputs}
+    assert all(n.op.name != "expand" for n in stored)
+
+
+def test_what_a_sort_reads_is_stored():
+    groups, _ = groups_of(ops.argsort(ops.exp(X), arg=(1, False)))
+    assert [g.outputs[0].op.name for g in groups] == ["exp", "argsort"]
+
+
+def test_several_outputs_share_a_kernel():
+    total = ops.add(X, Y)
+    groups, _ = groups_of(ops.exp(total), total, ops.neg(total))
+    assert len(groups) == 1 and len(groups[0].outputs) == 3
+
+
+def test_no_kernel_takes_more_buffers_than_the_device_allows():
+    sources = [source(f"s{i}", 10) for i in range(50)]
+    total = sources[0]
+    for s in sources[1:]:
+        total = ops.add(total, s)
+    groups, _ = groups_of(total, limit=8)
+    assert len(groups) > 1
+    assert all(len(g.inputs) + len(g.outputs) <= 8 for g in groups)
+
+
+def random_graph(rng, steps=60):
+    nodes = [source(f"n{i}", 4, 6) for i in range(4)]
+    for _ in range(steps):
+        x, y = rng.choice(nodes), rng.choice(nodes)
+        kind = rng.randrange(6)
+        if kind < 2:
+            new = ops.add(x, ops.exp(y))
+        elif kind == 2:
+            new = softmax(x, rng.randrange(2))
+        elif kind == 3:
+            axis = rng.randrange(2)
+            new = ops.sub(x, ops.expand(ops.max_(y, arg=(axis,)), arg=x.shape))
+        elif kind == 4:
+            square = contraction(x, ops.permute(ops.exp(y), arg=(1, 0)))
+            new = contraction(ops.flip(square, arg=(0,)), ops.mul(x, y))
+        else:
+            new = ops.cumsum(x, arg=rng.randrange(2))
+        nodes.append(new)
+    return rng.sample(nodes[4:], 5) + [nodes[-1]]
+
+
+@pytest.mark.parametrize("seed", range(25))
+def test_random_schedules_are_legal(seed):
+    rng = random.Random(seed)
+    targets = list(dict.fromkeys(random_graph(rng)))
+    groups, _ = groups_of(*targets, limit=rng.choice((6, 20, 1000)))
+    stored = {}
+    for number, group in enumerate(groups):
+        for node in group.inputs:
+            assert node.op.name in IN_MEMORY or stored.get(node, number) < number, "read before it is written"
+        for node in group.outputs:
+            assert node not in stored, "stored twice"
+            stored[node] = number
+        reached = topological(group.outputs, lambda n, g=group: () if n in g.inputs else n.inputs)
+        assert all(n in group.inputs or n.op.name not in IN_MEMORY for n in reached)
+    assert set(targets) <= set(stored)
+    check_memory(groups, targets)
+
+
+def check_memory(groups, targets):
+    """No block holds two intermediates that are needed at the same time."""
+    schedule = plan_memory(groups, targets, ())
+    last = {n: i for i, g in enumerate(groups) for n in g.inputs}
+    lives = {}
+    for step, group in enumerate(groups):
+        for node in group.outputs:
+            slot, offset = schedule.places[node]
+            if slot.kind == "block":
+                assert schedule.blocks[slot.number] >= nbytes(node)
+                lives.setdefault(slot.number, []).append((step, last.get(node, step)))
+            elif slot.kind == "result":
+                assert schedule.results[slot.number] == nbytes(node) and offset == 0
+    for spans in lives.values():
+        for (_, end), (begin, _) in zip(spans, spans[1:], strict=False):
+            assert end < begin, "a block was reused too early"
+
+
+def test_a_donated_buffer_is_overwritten_by_its_last_reader_only():
+    weight = source("weight", 4, 100)
+    updated = ops.sub(weight, source("gradient", 4, 100))
+    later = ops.sum_(ops.mul(weight, weight), arg=(0, 1))
+    groups, _ = groups_of(updated)
+    assert plan_memory(groups, [updated], [weight]).places[updated][0].kind == "donated"
+    groups = sorted(groups_of(updated, later)[0], key=lambda g: g.outputs[0] is later)
+    if len(groups) == 2:  # the sum still reads the old weight afterwards
+        assert plan_memory(groups, [updated, later], [weight]).places[updated][0].kind != "donated"
+    turned = ops.permute(ops.sub(ops.permute(weight, arg=(1, 0)), source("g", 100, 4)), arg=(1, 0))
+    flipped = ops.add(weight, ops.flip(weight, arg=(1,)))
+    for target in (turned, flipped):
+        kinds = plan_memory(groups_of(target)[0], [target], [weight]).places[target][0].kind
+        assert target is turned or kinds != "donated", "it reads elements that were overwritten"
