@@ -213,14 +213,18 @@ def schedule_line(device: Device, kernels: Sequence[Kernel], seconds: tuple[floa
     """Level 1: one line per schedule. `seconds`: to plan and to compile, None where the plan was cached."""
     if config.get("DEBUG") < 1:
         return
-    count = f"{len(kernels)} kernel{'s' * (len(kernels) != 1)}"
+    count = _kernels(len(kernels))
     if seconds is None:
         how = "plan from the cache"
     else:
         from_disk = sum(kernel.program.from_cache for kernel in dict.fromkeys(kernels))
-        how = (f"planned in {time_text(seconds[0])}, {compiled} kernels made in {time_text(seconds[1])} "
+        how = (f"planned in {time_text(seconds[0])}, {_kernels(compiled)} made in {time_text(seconds[1])} "
                f"({min(from_disk, compiled)} from disk), {len(kernels) - compiled} from memory")
     emit(f"{device.name}: {count}, {how}, peak memory {size_text(device.stats.peak)}  " + paint(user_line(), "dim"))
+
+
+def _kernels(count: int) -> str:
+    return f"{count} kernel{'s' * (count != 1)}"
 
 
 def interpreted(device: Device, targets: Sequence[Node], seconds: float) -> None:
