@@ -22,6 +22,7 @@ from lazygrad.helpers import product
 from lazygrad.tape import make_tape
 
 MAX_NODES = 800  # per kernel: compile time grows faster than linearly beyond
+MAX_MERGED = 16  # kernels that are tried for merging at once
 MAX_USES = 4  # different elements of one node that a kernel may evaluate at each point
 PARALLEL_WORK = 1 << 15  # elements above which a kernel must have parallel iterations
 CHEAP = 8  # arithmetic operations that cost less than storing and loading a float
@@ -298,6 +299,8 @@ class Fusion:
 
     def merged(self, node: Node, homes: list[Cluster]) -> tuple[Cluster | None, str]:
         """The one cluster of all users, merging theirs where that is legal."""
+        if len(homes) > MAX_MERGED:
+            return None, f"it has users in {len(homes)} kernels"
         for a, b in combinations(homes, 2):
             reason = self.refuse_merge(a, b)
             if reason:
