@@ -27,8 +27,6 @@ _SUFFIX = {"uint32": "u", "uint64": "ul", "int64": "L"}
 EXACT = frozenset({"neg", "abs", "sign", "maximum", "minimum", "where", "floor", "ceil", "trunc", "round", "fmod",
                    "bitcast"})
 _WRAPPING = {"add": "+", "sub": "-", "mul": "*"}
-# Rows that NumPy computes in several steps, each rounded to float16.
-_STEPS = frozenset({"floordiv", "truncdiv"})
 
 
 def is_short_float(d: DType) -> bool:
@@ -129,15 +127,13 @@ def _float(d: DType) -> Iterator[str]:
   {c} r = fmod(x, y);
   return r != 0 && (r < 0) != (y < 0) ? r + y : r;
 }}"""
-    r = "round_float16" if is_short_float(d) else ""
-    yield f"{c} truncdiv_{t}({c} x, {c} y) {{ return trunc({r}(x / y)); }}"
+    yield f"{c} truncdiv_{t}({c} x, {c} y) {{ return trunc(x / y); }}"
     # PyTorch's rule: exact where x / y rounds up to an integer that it has not reached
     yield f"""{c} floordiv_{t}({c} x, {c} y) {{
-  {c} r = fmod(x, y), quotient = {r}(x / y);
-  {c} q = {r}({r}(x - r) / y);
-  if (r != 0 && (y < 0) != (r < 0)) q = {r}(q - 1);
+  {c} r = fmod(x, y), quotient = x / y, q = (x - r) / y;
+  if (r != 0 && (y < 0) != (r < 0)) q -= 1;
   {c} whole = floor(q);
-  if ({r}(q - whole) > {half}) whole = {r}(whole + 1);
+  if (q - whole > {half}) whole += 1;
   if (q == 0) whole = copysign({literal(0, d)}, quotient);
   return y == 0 ? quotient : whole;
 }}"""
@@ -294,7 +290,7 @@ def spell(op: str, operand: DType, result: DType, *args: str) -> str:
         column = f"{op}_{{t}}({', '.join(f'{{{i}}}' for i in range(len(args)))})"
     elif operand is dtypes.float16 and op == "rsqrt":
         column = "(1 / round_float16(sqrt({0})))"
-    elif is_short_float(operand) and (op not in _STEPS or operand is dtypes.bfloat16):
+    elif is_short_float(operand):
         name = "float32"
     text = column.format(*args, t=name)
     return f"round_{result.name}({text})" if is_short_float(result) and op not in EXACT else text
