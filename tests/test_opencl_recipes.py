@@ -69,14 +69,15 @@ def values_for(node: Node) -> np.ndarray:
     return random.integers(0, 5, node.shape).astype(node.dtype.numpy)
 
 
-def check(*outputs: Node, target: Target | None = None, naive: bool = True, rtol: float = 2e-4) -> tuple[str, ...]:
-    """Run the naive and the optimised nest, compare both with the interpreter; the recipe's words."""
+def check(*outputs: Node, target: Target | None = None, rtol: float = 2e-4) -> tuple[str, ...]:
+    """Run the naive nest and those for a GPU and a processor, compare with the interpreter; the GPU recipe's words."""
     target = target or device_target()
     nest = naive_nest(list(outputs))
     fast = optimize(nest, target)
+    processor = optimize(nest, dataclasses.replace(target, features=f"cpu {target.features}", vector_bytes=32))
     data = {f"in{i}": values_for(n) for i, n in enumerate({n: None for o in outputs for n in _inputs(o)})}
     want = interpret(list(outputs), values_for)
-    for version in (nest, fast) if naive else (fast,):
+    for version in dict.fromkeys((nest, fast, processor)):
         got = run_source(render(version, target), data)
         for i, w in enumerate(want):
             close = 4e-3 if outputs[i].dtype.itemsize == 2 else rtol

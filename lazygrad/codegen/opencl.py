@@ -38,8 +38,10 @@ from lazygrad.codegen.opencl_prelude import (
     helpers_for,
     is_short_float,
     literal,
+    multiply_add,
     spell,
 )
+from lazygrad.codegen.opencl_vector import OPERATORS, lanes_of, stride, vector_registers
 from lazygrad.dtype import DType
 from lazygrad.errors import DTypeError
 from lazygrad.expr import Atom, Dynamic, Expr, Guard, Quotient, Remainder, Var
@@ -162,6 +164,8 @@ class _Renderer:
         self.own_helpers: dict[str, str] = {}
         self.items = 1
         self.inside_items = False
+        self.vectors: dict[Array, int] = {}
+        self.known: frozenset[Guard] = frozenset()
         self.arrays = {a: None for a in nest.parameters} | loopnest.arrays(nest.body)
         self.temporaries = [a for a in self.arrays if a.space == "temporary"]
         for a in self.arrays:
@@ -207,9 +211,11 @@ class _Renderer:
         return f"floor_{'quotient' if quotient else 'remainder'}_{kind}({bare}, {d}{suffix})"
 
     def condition(self, guards: Iterable[Guard]) -> str:
-        """Guards in C; bounds that always hold are left out. Empty: nothing to ask."""
+        """Guards in C; those that always hold, or hold here, are left out. Empty: nothing to ask."""
         parts = []
-        for g in guards:
+        for g in dict.fromkeys(guards):
+            if g in self.known:
+                continue
             if g.never:
                 return "false"
             low, high = g.e.bounds
@@ -221,6 +227,13 @@ class _Renderer:
             if high >= g.high:
                 parts.append(f"{text} < {self.expression(expr.const(g.high))}")
         return " && ".join(parts)
+
+    @contextmanager
+    def knowing(self, guards: Iterable[Guard]) -> Iterator[None]:
+        """For code that only runs where the guards hold."""
+        before, self.known = self.known, self.known | set(guards)
+        yield
+        self.known = before
 
     # Values
 
@@ -237,7 +250,8 @@ class _Renderer:
             return convert(f"({self.expression(v.e)})", dtypes.int64, v.dtype)
         if isinstance(v, Select):
             condition = self.condition(v.guards)
-            value = self.value(v.value)
+            with self.knowing(v.guards):
+                value = self.value(v.value)
             return f"({condition} ? {value} : {self.value(v.otherwise)})" if condition else value
         text = self.read(v.array, self.expression(v.index))
         condition = self.condition(v.guards)
@@ -300,36 +314,79 @@ class _Renderer:
 
     def store(self, s: Store) -> None:
         assert s.value.dtype == s.array.dtype, s
-        text = self.write(s.array, self.expression(s.index), _bare(self.value(s.value)))
+        with self.knowing(s.guards):
+            text = self.write(s.array, self.expression(s.index), _bare(self.value(s.value)))
         self.line(self.write_condition(s) + text)
 
     def accumulate(self, s: Accumulate) -> None:
         assert s.value.dtype == s.array.dtype, s
+        with self.knowing(s.guards):
+            text = self.combination(s)
+        self.line(self.write_condition(s) + text)
+
+    def combination(self, s: Accumulate) -> str:
         index, d = self.expression(s.index), s.array.dtype
         if s.atomic and s.array.space in _SHARED:
             name = self.atomic(s.combine, s.array)
             array = self.names.of("array", s.array.name)
-            text = f"{name}({array}, {index}, {self.value(s.value)});"
+            return f"{name}({array}, {index}, {self.value(s.value)});"
+        old = self.read(s.array, index)
+        product = s.value if isinstance(s.value, Compute) and s.value.op == "mul" else None
+        if product is not None and s.combine == "add" and d.kind == "float" and not is_short_float(d):
+            x, y = (self.value(a) for a in product.args)
+            new = f"multiply_add_{d.name}({x}, {y}, {old})"
         else:
-            old = self.read(s.array, index)
-            product = s.value if isinstance(s.value, Compute) and s.value.op == "mul" else None
-            if product is not None and s.combine == "add" and d.kind == "float" and not is_short_float(d):
-                x, y = (self.value(a) for a in product.args)
-                new = f"multiply_add_{d.name}({x}, {y}, {old})"
-            else:
-                new = spell(s.combine, d, d, old, self.value(s.value))
-            text = self.write(s.array, index, _bare(new))
-        self.line(self.write_condition(s) + text)
+            new = spell(s.combine, d, d, old, self.value(s.value))
+        return self.write(s.array, index, _bare(new))
 
     def loop(self, s: Loop) -> None:
         if s.kind == "item":
             return self.item_loop(s)
+        if lanes_of(s):
+            return self.vector_loop(s)
         if s.kind == "unroll" or s.kind == "vector" and s.var.extent <= 64:
             self.line("#pragma unroll")
         name, kind = self.names.of("variable", s.var.name), _index_type(s.var)
         with self.block(f"for ({kind} {name} = 0; {name} < {s.var.extent}{'L' if kind == 'long' else ''}; {name}++)"):
             self.body(s.body)
         return None
+
+    def vector_loop(self, s: Loop) -> None:
+        """    for v in 16: a[v] += b[v]   ->   for v in 0, 8: a8[v / 8] += vload8(0, b + v)"""
+        name, lanes = self.names.of("variable", s.var.name), s.lanes
+        if s.var.extent <= 8 * lanes:
+            self.line("#pragma unroll")
+        with self.block(f"for (int {name} = 0; {name} < {s.var.extent}; {name} += {lanes})"):
+            for statement in s.body:
+                assert isinstance(statement, Store | Accumulate)
+                array, index = statement.array, self.expression(statement.index)
+                value = self.vector(statement.value, s.var, lanes)
+                if isinstance(statement, Accumulate):
+                    value = self.vector_sum(statement, s.var, lanes)
+                if array in self.vectors:
+                    self.line(f"{self.names.of('array', array.name)}[({index}) / {lanes}] = {value};")
+                else:
+                    self.line(f"vstore{lanes}({value}, 0, {self.names.of('array', array.name)} + {index});")
+
+    def vector_sum(self, s: Accumulate, v: Var, lanes: int) -> str:
+        old = self.vector(Load(s.array, s.index), v, lanes)
+        if not (isinstance(s.value, Compute) and s.value.op == "mul"):
+            return f"{old} + {self.vector(s.value, v, lanes)}"
+        kind = C_TYPE[s.array.dtype.name]
+        name = f"multiply_add_{kind}{lanes}"
+        self.own_helpers[name] = multiply_add(name, f"{kind}{lanes}")
+        x, y = (self.vector(a, v, lanes) for a in s.value.args)
+        return f"{name}({x}, {y}, {old})"
+
+    def vector(self, x: Value, v: Var, lanes: int) -> str:
+        """A value of a vector loop as an OpenCL vector."""
+        if isinstance(x, Compute):
+            left, right = (self.vector(a, v, lanes) for a in x.args)
+            return f"({left} {OPERATORS[x.op]} {right})"
+        if isinstance(x, Load) and stride(x.index, v) == 1:
+            name, index = self.names.of("array", x.array.name), self.expression(x.index)
+            return f"{name}[({index}) / {lanes}]" if x.array in self.vectors else f"vload{lanes}(0, {name} + {index})"
+        return f"(({C_TYPE[x.dtype.name]}{lanes})({self.value(x)}))"
 
     def item_loop(self, s: Loop) -> None:
         """The body once, as work-item number var; where a group has more work-items, the others skip it."""
@@ -345,7 +402,7 @@ class _Renderer:
         self.inside_items = False
 
     def branch(self, s: If) -> None:
-        with self.block(f"if ({self.condition(s.guards) or 'true'})"):
+        with self.block(f"if ({self.condition(s.guards) or 'true'})"), self.knowing(s.guards):
             self.body(s.body)
 
     def barrier(self, s: Barrier) -> None:
@@ -378,6 +435,7 @@ class _Renderer:
             self.lines.append(f"    __global {const}{MEMORY_TYPE[a.dtype.name]} *restrict "
                               f"{self.names.of('array', a.name)}{comma}")
         self.lines.append(") {")
+        self.vectors = vector_registers(body)
         for a in loopnest.arrays(body):
             self.declare(a)
         count = 1
@@ -398,6 +456,9 @@ class _Renderer:
         if array.space == "local":
             kind = "ushort" if is_short_float(array.dtype) else MEMORY_TYPE[array.dtype.name]
             self.line(f"__local {kind} {name}[{size}];")
+        elif array in self.vectors:
+            lanes = self.vectors[array]
+            self.line(f"{C_TYPE[array.dtype.name]}{lanes} {name}[{size // lanes}];")
         elif array.space not in _SHARED:
             self.line(f"{C_TYPE[array.dtype.name]} {name}{f'[{size}]' if size > 1 else ''};")
 

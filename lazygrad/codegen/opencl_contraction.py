@@ -296,12 +296,12 @@ class _Tiling:
         c, t = self.c, self.c.tiles
         count = Var(f"{name}_copy", ceil_div(width * t.k, t.items))
         place = _e(count) * t.items + _e(self.item)
-        along_k = _neighbours(factor, c.k) and not _neighbours(factor, side)
+        along_k = reads_neighbours(factor, c.k) and not reads_neighbours(factor, side)
         inner_k, inner = (place % t.k, place // t.k) if along_k else (place // width, place % width)
         at, k = start + inner, _e(self.step) * t.k + inner_k
         indices = self.batch | side.at(at) | c.k.at(k)
         guards = unless_always(Guard(at, 0, side.count), Guard(k, 0, c.k.count)) + substitute_guards(c.guards, indices)
-        value = _guarded(substitute_value(factor, indices), guards)
+        value = guarded_value(substitute_value(factor, indices), guards)
         store = Store(self.array(name, factor.dtype, width), inner_k * (width + 1) + inner, value)
         body = guarded_body(unless_always(Guard(place, 0, width * t.k)), (store,))
         return [Loop(count, body, "unroll")]
@@ -358,14 +358,14 @@ def _e(v: Var) -> Expr:
     return expr.var(v.name, v.extent)
 
 
-def _neighbours(factor: Value, side: Rows) -> bool:
+def reads_neighbours(factor: Value, side: Rows) -> bool:
     """True where steps along the last variable of a side read neighbours in memory."""
     last = next((v for v in reversed(side.variables) if v.extent > 1), None)
     strides = [dict(v.index.terms).get(last, 0) for v in walk_values(factor) if isinstance(v, Load) and last]
     return any(abs(s) == 1 for s in strides)
 
 
-def _guarded(value: Value, guards: tuple[Guard, ...]) -> Value:
+def guarded_value(value: Value, guards: tuple[Guard, ...]) -> Value:
     """A value that is 0, and reads nothing, where guards fail."""
     if not guards:
         return value

@@ -114,6 +114,14 @@ def _integer(d: DType) -> Iterator[str]:
 }}"""
 
 
+def multiply_add(name: str, c: str) -> str:
+    """A step of a sum of products, which may round once where the device multiplies and adds in one instruction."""
+    return f"""{c} {name}({c} x, {c} y, {c} sum) {{
+  #pragma OPENCL FP_CONTRACT ON
+  return x * y + sum;
+}}"""
+
+
 def _float(d: DType) -> Iterator[str]:
     c, t = C_TYPE[d.name], d.name
     half = literal(0.5, d)
@@ -139,11 +147,7 @@ def _float(d: DType) -> Iterator[str]:
 }}"""
     u = C_TYPE[f"uint{d.bits}"]
     if not is_short_float(d):
-        # sums of products may round once, where the device multiplies and adds in one step
-        yield f"""{c} multiply_add_{t}({c} x, {c} y, {c} sum) {{
-  #pragma OPENCL FP_CONTRACT ON
-  return x * y + sum;
-}}"""
+        yield multiply_add(f"multiply_add_{t}", c)
         yield f"{u} {t}_bits({c} x) {{ return as_{u}(x); }}"
         yield f"{c} {t}_value({u} bits) {{ return as_{c}(bits); }}"
         # as x86 converts: NaN and what is out of range become the least value, then wrap

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from lazygrad import expr
 from lazygrad.codegen.loopnest import Accumulate, Let, Load, Loop, LoopNest, Statement, statement_values, walk
+from lazygrad.codegen.opencl_blocks import block, fits_blocks
 from lazygrad.codegen.opencl_contraction import find_contraction, tile
 from lazygrad.codegen.opencl_rows import (
     GROUP_ITEMS,
@@ -76,7 +76,7 @@ def map_rows(rows: Rows, target: Target, divided: bool = False) -> list[tuple[St
             phases = divide_rows(rows, wanted, long, steps)
             return [found for phase in phases for found in map_rows(phase, target, divided=True)]
     if contraction:
-        return [tile(contraction)]
+        return [block(contraction, target) if fits_blocks(contraction, target) else tile(contraction)]
     team = choose_team(rows, shared, longest, target)
     return [spread(rows, most) if team is None else share_rows(rows, team)]
 
