@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import lazygrad
 import pytest
 from random_programs import Program, Step, check_modes, check_pytorch
 
@@ -32,3 +33,12 @@ def test_program(name: str, mode: str) -> None:
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_program_beside_pytorch(name: str) -> None:
     assert check_pytorch(PROGRAMS[name], pytest.importorskip("torch"))
+
+
+def test_numbers_alone_on_two_devices() -> None:
+    """A graph without buffers is the same node on every device, and has a value on each."""
+    pytest.importorskip("pyopencl")
+    on_cpu, on_cl = (lazygrad.arange(5, device=name) * 2 for name in ("CPU", "CL"))
+    assert on_cpu.tolist() == [0, 2, 4, 6, 8]
+    assert (on_cl + lazygrad.ones(5, dtype=lazygrad.int64, device="CL")).tolist() == [1, 3, 5, 7, 9]
+    assert (lazygrad.arange(5, device="NUMPY") * 2 + 1).tolist() == [1, 3, 5, 7, 9]

@@ -31,11 +31,11 @@ class Promised:
 
 @creator()
 def explain(x: Tensor) -> str:
-    """What realizing a tensor would run: the graph before and after simplification; for each kernel what it fuses and
-    why it ends there, its recipe, its loop nest before and after, and its source.
+    """What realizing a tensor would run: the graph before and after simplification; for each kernel what it
+    fuses and why it ends there, its recipe, its loop nest before and after, and its source.
 
-    Kernels are generated and compiled, nothing is launched or printed. Raises what realizing would raise before its
-    first launch (DeviceError, DTypeError).
+    Kernels are generated and compiled, nothing is launched or printed. Raises what realizing would raise
+    before its first launch (DeviceError, DTypeError).
     """
     title = f"{x.dtype.name}{list(x.shape)} on {x.device}"
     if x.cell.is_realized:
@@ -65,12 +65,17 @@ def _programs(cells: list[Cell]) -> list[tuple[str, list[Node], str]]:
         for batch in realization._stages(topological(targets, realization._inputs)):
             for node in (n for n in batch if n not in promised):
                 where = realization._stage_device(node, device)
-                why = f"to copy to {node.arg[1]}" if node.op.name == "copy" else "a leaf that the program reads"
-                found.append((why, _replaced(node.inputs, promised), where))
+                why = (
+                    f"to copy to {node.arg[1]}" if node.op.name == "copy" else "a leaf that the program reads"
+                )
+                found.append((why, _replaced(node.inputs, promised, where), where))
                 promised[node] = _promise(node)
-        found.append(("the program", _replaced(targets, promised), device))
+        found.append(("the program", _replaced(targets, promised, device), device))
         promised.update({cell.node: _promise(cell.node) for cell in group})
-    work = [(why, list(dict.fromkeys(n for n in nodes if realization._is_work(n))), device) for why, nodes, device in found]
+    work = [
+        (why, list(dict.fromkeys(n for n in nodes if realization._is_work(n))), device)
+        for why, nodes, device in found
+    ]
     return [program for program in work if program[1]]
 
 
@@ -78,13 +83,17 @@ def _promise(node: Node) -> Node:
     return ops.buffer(Promised(max(node.size * node.dtype.itemsize, 1)), node.dtype, node.shape)
 
 
-def _replaced(targets: Sequence[Node], promised: Mapping[Node, Node]) -> list[Node]:
+def _replaced(targets: Sequence[Node], promised: Mapping[Node, Node], device: str) -> list[Node]:
     """The targets with everything that has been or would have been computed before replaced by its buffer."""
-    known = {**realization._values, **promised}
+
+    def known(node: Node) -> Node | None:
+        return promised.get(node) or realization.known_value(node, device)
+
     new: dict[Node, Node] = {}
-    for node in topological(targets, lambda n: () if n in known else realization._inputs(n)):
-        if node in known:
-            new[node] = known[node]
+    for node in topological(targets, lambda n: () if known(n) else realization.values_read(n)):
+        value = known(node)
+        if value is not None:
+            new[node] = value
             continue
         inputs = tuple(new.get(i, i) for i in node.inputs)
         if node.op.name == "surrogate":

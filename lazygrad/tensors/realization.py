@@ -19,6 +19,7 @@ import numpy as np
 from lazygrad.engine import download, upload
 from lazygrad.engine import realize as compute
 from lazygrad.graph import Node, intern, topological
+from lazygrad.runtime.registry import open_device
 from lazygrad.tensors.cell import Cell, pending_cells, tracked_histories
 from lazygrad.tensors.lifetimes import donated_buffers, kept_for_gradients
 
@@ -29,6 +30,11 @@ def _inputs(node: Node) -> tuple[Node, ...]:
     """The inputs that computing a node needs; none for what is remembered."""
     if node in _values:
         return ()
+    return values_read(node)
+
+
+def values_read(node: Node) -> tuple[Node, ...]:
+    """The inputs whose values make a node's value."""
     return node.inputs[:1] if node.op.name == "surrogate" else node.inputs
 
 
@@ -167,7 +173,7 @@ def _settle_leaf(node: Node, value: Node) -> None:
 
 def _compute(targets: Sequence[Node], device: str, last: Sequence[Cell] | None = None) -> list[Node]:
     """One buffer per target, whose stages have been realized."""
-    graphs = _substituted(targets)
+    graphs = _substituted(targets, device)
     todo = list(dict.fromkeys(g for g in graphs if _is_work(g)))
     donate = frozenset() if last is None else donated_buffers(todo, last, _inputs, _values.get)
     if donate:
@@ -196,12 +202,21 @@ def _data(node: Node, device: str) -> Node:
     return upload(np.full(node.shape, value, node.dtype.numpy), node.dtype, device)
 
 
-def _substituted(targets: Sequence[Node]) -> list[Node]:
+def known_value(node: Node, device: str) -> Node | None:
+    """The remembered value of a node, where it is on this device: a graph of numbers and counters alone is the same
+    node on every device."""
+    value = _values.get(node)
+    if value is None or value.op.name != "buffer" or value.arg.device is open_device(device):
+        return value
+    return None
+
+
+def _substituted(targets: Sequence[Node], device: str) -> list[Node]:
     """The targets with every remembered node replaced by its buffer."""
-    order = topological(targets, _inputs)
+    order = topological(targets, lambda n: () if known_value(n, device) else values_read(n))
     new: dict[Node, Node] = {}
     for node in order:
-        value = _values.get(node)
+        value = known_value(node, device)
         if value is not None:
             new[node] = value
             continue
