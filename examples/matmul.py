@@ -1,4 +1,5 @@
-"""Multiply two matrices, and show what it became: the graph, the recipe, the kernel, and its speed beside NumPy's.
+"""Multiply two matrices, and show what it became: the graph, the recipe, the kernel, and its speed beside
+NumPy's.
 
     python examples/matmul.py                    # 1024 x 1024 x 1024
     python examples/matmul.py 512 768 3072       # m n k
@@ -27,7 +28,8 @@ def best_seconds(work, seconds):
 
 
 def kernel_text(text, source):
-    """The part of an explanation about kernels: without the graph, and without the source unless it is wanted."""
+    """The part of an explanation about kernels: without the graph, and without the source unless it is
+    wanted."""
     lines = text.splitlines()
     begin = next(i for i, line in enumerate(lines) if line.startswith("kernel 1 of"))
     end = next(i for i, line in enumerate(lines) if line.startswith(("LLVM IR of", "OpenCL C of")))
@@ -35,7 +37,9 @@ def kernel_text(text, source):
 
 
 def main(arguments=None):
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("sizes", type=int, nargs="*", default=[1024, 1024, 1024], metavar="m n k")
     parser.add_argument("--source", action="store_true", help="print the generated source as well")
     parser.add_argument("--short", action="store_true", help="a small product, measured briefly")

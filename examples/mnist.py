@@ -65,7 +65,7 @@ def train_epoch(model, optimizer, images, labels, batch_size, title):
     losses = []
     progress = tqdm(range(0, count - batch_size + 1, batch_size), desc=title, leave=False)
     for start in progress:
-        batch = torch.tensor(order[start:start + batch_size])
+        batch = torch.tensor(order[start : start + batch_size])
         targets = labels[batch % count]
         optimizer.zero_grad()
         loss = F.cross_entropy(model(images[batch]), targets)
@@ -80,7 +80,9 @@ def predict(model, images, batch_size=250):
     """The most likely digit of every image."""
     model.eval()
     with torch.no_grad():
-        return torch.cat([model(images[i:i + batch_size]).argmax(1) for i in range(0, len(images), batch_size)])
+        return torch.cat(
+            [model(images[i : i + batch_size]).argmax(1) for i in range(0, len(images), batch_size)]
+        )
 
 
 def save_picture(path, losses, images, labels, predicted):
@@ -95,8 +97,11 @@ def save_picture(path, losses, images, labels, predicted):
         cell = figure.add_subplot(3, 8, 5 + place % 4 + 8 * (place // 4))
         cell.imshow(images[i, 0].numpy(), cmap="gray_r")
         guess, truth = predicted[i].item(), labels[i].item()
-        cell.set_title(f"{guess}" if guess == truth else f"{guess}, is {truth}", fontsize=9,
-                       color="black" if guess == truth else "red")
+        cell.set_title(
+            f"{guess}" if guess == truth else f"{guess}, is {truth}",
+            fontsize=9,
+            color="black" if guess == truth else "red",
+        )
         cell.axis("off")
     figure.tight_layout()
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -105,40 +110,61 @@ def save_picture(path, losses, images, labels, predicted):
 
 
 def main(arguments=None):
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--epochs", type=int, help="passes over the digits (12, or 2 with --short)")
     parser.add_argument("--batch-size", type=int, default=50)
     parser.add_argument("--lr", type=float, default=2e-3, help="learning rate of Adam at its highest")
-    parser.add_argument("--seed", type=int, default=1, help="of the split, the initial weights and the batches")
+    parser.add_argument(
+        "--seed", type=int, default=1, help="of the split, the initial weights and the batches"
+    )
     parser.add_argument("--out", type=Path, default=Path("results/mnist.png"), help="where the picture goes")
-    parser.add_argument("--short", action="store_true", help="1,000 digits and few epochs, to see that it works")
+    parser.add_argument(
+        "--short", action="store_true", help="1,000 digits and few epochs, to see that it works"
+    )
     options = parser.parse_args(arguments)
     epochs = options.epochs or (2 if options.short else 12)
 
     torch.manual_seed(options.seed)
     images, labels, test_images, test_labels = load_digits(options.seed)
     if options.short:
-        images, labels, test_images, test_labels = images[:1000], labels[:1000], test_images[:250], test_labels[:250]
+        images, labels, test_images, test_labels = (
+            images[:1000],
+            labels[:1000],
+            test_images[:250],
+            test_labels[:250],
+        )
     moved = torch.cat([torch.roll(images, move, (2, 3)) for move in MOVES])
     model = Net()
     optimizer = optim.Adam(model.parameters(), lr=options.lr)
     parameters = sum(p.numel() for p in model.parameters())
-    print(f"{len(images)} digits to train, {len(test_images)} held out, {parameters} parameters on {images.device}")
+    print(
+        f"{len(images)} digits to train, {len(test_images)} held out, "
+        f"{parameters} parameters on {images.device}"
+    )
 
     losses, accuracy, began = [], 0.0, time.perf_counter()
     for epoch in range(epochs):
         for group in optimizer.param_groups:
             group["lr"] = options.lr * (1 + math.cos(math.pi * epoch / epochs)) / 2
         start = time.perf_counter()
-        found = train_epoch(model, optimizer, moved, labels, options.batch_size, f"epoch {epoch + 1}/{epochs}")
+        found = train_epoch(
+            model, optimizer, moved, labels, options.batch_size, f"epoch {epoch + 1}/{epochs}"
+        )
         losses += found
         predicted = predict(model, test_images)
         accuracy = (predicted == test_labels).float().mean().item()
-        print(f"epoch {epoch + 1}: loss {sum(found) / len(found):.4f}, held out {accuracy:.1%} right, "
-              f"{time.perf_counter() - start:.1f} s")
+        print(
+            f"epoch {epoch + 1}: loss {sum(found) / len(found):.4f}, held out {accuracy:.1%} right, "
+            f"{time.perf_counter() - start:.1f} s"
+        )
     save_picture(options.out, losses, test_images, test_labels, predicted)
-    print(f"{accuracy:.1%} of {len(test_images)} held-out digits right after {time.perf_counter() - began:.1f} s; "
-          f"picture: {options.out}")
+    print(
+        f"{accuracy:.1%} of {len(test_images)} held-out digits right "
+        f"after {time.perf_counter() - began:.1f} s; "
+        f"picture: {options.out}"
+    )
     return accuracy
 
 

@@ -22,8 +22,10 @@ def info(arguments: Sequence[str]) -> int:
     """Print what this installation is, the devices it finds, every setting, every DEBUG level."""
     if arguments:
         raise SystemExit(f"[lazygrad] info takes no arguments, not {' '.join(arguments)!r}")
-    print(f"lazygrad {lazygrad.__version__}, Python {platform.python_version()}, NumPy {np.__version__}, "
-          f"llvmlite {llvmlite.__version__}, {platform.system()} {platform.machine()}")
+    print(
+        f"lazygrad {lazygrad.__version__}, Python {platform.python_version()}, NumPy {np.__version__}, "
+        f"llvmlite {llvmlite.__version__}, {platform.system()} {platform.machine()}"
+    )
     if not print_settings():
         return 1  # no device opens under a setting that is wrong
     print_devices()
@@ -53,18 +55,27 @@ def target_text(target: Target) -> str:
     """A target's facts in one line."""
     facts = [f"{target.language}", f"{target.vector_bytes}-byte vectors"]
     if target.language == "opencl":
-        facts += [f"groups of up to {target.max_group_items} items", f"{target.max_parameters} buffers a kernel",
-                  f"{size_text(target.local_bytes)} local", f"{target.features}"]
-    return ", ".join([*facts, "no " + ", ".join(missing) if (missing := missing_dtypes(target)) else "all dtypes"])
+        facts += [
+            f"groups of up to {target.max_group_items} items",
+            f"{target.max_parameters} buffers a kernel",
+            f"{size_text(target.local_bytes)} local",
+            f"{target.features}",
+        ]
+    return ", ".join(
+        [*facts, "no " + ", ".join(missing) if (missing := missing_dtypes(target)) else "all dtypes"]
+    )
 
 
 def missing_dtypes(target: Target) -> list[str]:
     """The names of the dtypes that a target cannot compute with."""
-    return [name for name in ("float16", "bfloat16", "float32", "float64", "int64") if name not in target.dtypes]
+    return [
+        name for name in ("float16", "bfloat16", "float32", "float64", "int64") if name not in target.dtypes
+    ]
 
 
 def print_settings() -> bool:
-    """Every environment variable with its value now, a wrong one as the error that it is. True if all are right."""
+    """Every environment variable with its value now, a wrong one as the error that it is. True if all are
+    right."""
     right = True
     print("\nsettings (environment variables)")
     for row in config.ROWS:
@@ -83,8 +94,11 @@ def main(arguments: Sequence[str]) -> int:
     """Run a subcommand, `info` without one."""
     name, *rest = arguments or ["info"]
     if name not in COMMANDS:
-        print(f"[lazygrad] unknown command {name!r}: there {'is' if len(COMMANDS) == 1 else 'are'} "
-              f"{', '.join(COMMANDS)}", file=sys.stderr)
+        print(
+            f"[lazygrad] unknown command {name!r}: there {'is' if len(COMMANDS) == 1 else 'are'} "
+            f"{', '.join(COMMANDS)}",
+            file=sys.stderr,
+        )
         return 2
     return COMMANDS[name](rest)
 

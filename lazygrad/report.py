@@ -1,4 +1,5 @@
-"""What DEBUG prints and `explain` returns: graph, fusion with reasons, loop nest, source, machine code, timings.
+"""What DEBUG prints and `explain` returns: graph, fusion with reasons, loop nest, source, machine code,
+timings.
 
 Everything is printed to standard error, so that a program's own output stays clean.
 """
@@ -19,14 +20,16 @@ from lazygrad.group import Group
 from lazygrad.runtime.device import Buffer, Device, Program
 from lazygrad.schedule import Schedule
 
-LEVELS = ("nothing",
-          "devices as they are opened; one line for each schedule: kernels, time to plan and compile, cache hits, peak memory",
-          "one line for each kernel: name, buffers, bytes, time, GFLOPS, GB/s, share of the schedule, line of your program",
-          "what each kernel is made of, why it ends where it ends, and the recipe that made it fast",
-          "the source of each kernel, LLVM IR or OpenCL C, with a legend of its buffers",
-          "the loop nest of each kernel before and after its recipe",
-          "the graph before and after simplification",
-          "optimised LLVM IR and machine code of each kernel; memory that the schedule takes")
+LEVELS = (
+    "nothing",
+    "devices as they are opened; a line for each schedule: kernels, time to plan and compile, cache hits, memory",
+    "a line for each kernel: name, buffers, bytes, time, GFLOPS, GB/s, share of the schedule, line of your code",
+    "what each kernel is made of, why it ends where it ends, and the recipe that made it fast",
+    "the source of each kernel, LLVM IR or OpenCL C, with a legend of its buffers",
+    "the loop nest of each kernel before and after its recipe",
+    "the graph before and after simplification",
+    "optimised LLVM IR and machine code of each kernel; memory that the schedule takes",
+)
 
 _PACKAGE = str(Path(__file__).parent) + os.sep
 _COLORS = {"name": "\033[36m", "slow": "\033[33m", "dim": "\033[2m", "head": "\033[1m"}
@@ -73,8 +76,8 @@ def time_text(seconds: float) -> str:
 
 @dataclass(frozen=True)
 class Story:
-    """How a plan was made: what was wanted, what simplification left, the schedule, a kernel for each of its groups, and
-    why each stored node was stored."""
+    """How a plan was made: what was wanted, what simplification left, the schedule, a kernel for each of its
+    groups, and why each stored node was stored."""
 
     targets: Sequence[Node]
     simplified: Sequence[Node]
@@ -105,7 +108,9 @@ def graph_text(targets: Sequence[Node]) -> str:
         arg = "" if node.arg is None or node.op.name in _UNNAMED else f" {node.arg}"
         inputs = ", ".join(f"%{number[i]}" for i in node.inputs)
         mark = "  <- wanted" if node in wanted else ""
-        lines.append(f"  %{number[node]} = {node.op.name}({inputs}){arg} : {node.dtype.name}{list(node.shape)}{mark}")
+        lines.append(
+            f"  %{number[node]} = {node.op.name}({inputs}){arg} : {node.dtype.name}{list(node.shape)}{mark}"
+        )
     return "\n".join(lines)
 
 
@@ -163,15 +168,20 @@ def machine_text(program: Program) -> str:
     """What the target's own compiler made of a kernel."""
     if program.source.language != "llvm":
         return "machine code: the OpenCL driver keeps it to itself"
-    return f"optimised LLVM IR:\n{program.optimized_ir().rstrip()}\nmachine code:\n{program.assembly().rstrip()}"
+    return (
+        f"optimised LLVM IR:\n{program.optimized_ir().rstrip()}\nmachine code:\n{program.assembly().rstrip()}"
+    )
 
 
 def memory_text(schedule: Schedule) -> str:
     """What a schedule allocates."""
     gifts = sum(slot.kind == "donated" for slot, _ in schedule.places.values())
-    rows = [f"{len(schedule.results)} results {size_text(sum(schedule.results))}",
-            f"{len(schedule.blocks)} blocks of intermediates {size_text(sum(schedule.blocks))}",
-            f"small results {size_text(schedule.slab)}", f"{gifts} written over donated buffers"]
+    rows = [
+        f"{len(schedule.results)} results {size_text(sum(schedule.results))}",
+        f"{len(schedule.blocks)} blocks of intermediates {size_text(sum(schedule.blocks))}",
+        f"small results {size_text(schedule.slab)}",
+        f"{gifts} written over donated buffers",
+    ]
     return "memory: " + ", ".join(rows)
 
 
@@ -209,7 +219,9 @@ def planned(story: Story) -> None:
         emit(story_text(story, level))
 
 
-def schedule_line(device: Device, kernels: Sequence[Kernel], seconds: tuple[float, float] | None, compiled: int) -> None:
+def schedule_line(
+    device: Device, kernels: Sequence[Kernel], seconds: tuple[float, float] | None, compiled: int
+) -> None:
     """Level 1: one line per schedule. `seconds`: to plan and to compile, None where the plan was cached."""
     if config.get("DEBUG") < 1:
         return
@@ -218,9 +230,14 @@ def schedule_line(device: Device, kernels: Sequence[Kernel], seconds: tuple[floa
         how = "plan from the cache"
     else:
         from_disk = sum(kernel.program.from_cache for kernel in dict.fromkeys(kernels))
-        how = (f"planned in {time_text(seconds[0])}, {_kernels(compiled)} made in {time_text(seconds[1])} "
-               f"({min(from_disk, compiled)} from disk), {len(kernels) - compiled} from memory")
-    emit(f"{device.name}: {count}, {how}, peak memory {size_text(device.stats.peak)}  " + paint(user_line(), "dim"))
+        how = (
+            f"planned in {time_text(seconds[0])}, {_kernels(compiled)} made in {time_text(seconds[1])} "
+            f"({min(from_disk, compiled)} from disk), {len(kernels) - compiled} from memory"
+        )
+    emit(
+        f"{device.name}: {count}, {how}, peak memory {size_text(device.stats.peak)}  "
+        + paint(user_line(), "dim")
+    )
 
 
 def _kernels(count: int) -> str:
@@ -233,26 +250,39 @@ def interpreted(device: Device, targets: Sequence[Node], seconds: float) -> None
     if level >= 6:
         emit("graph:", graph_text(targets))
     if level >= 1:
-        emit(f"{device.name}: {len(topological(targets))} nodes interpreted in {time_text(seconds)}, no kernels  "
-             + paint(user_line(), "dim"))
+        emit(
+            f"{device.name}: {len(topological(targets))} nodes interpreted in "
+            f"{time_text(seconds)}, no kernels  "
+            + paint(user_line(), "dim")
+        )
 
 
-def run_timed(device: Device, kernels: Sequence[Kernel], launches: Iterable[tuple[Program, Sequence[Buffer]]]) -> None:
+def run_timed(
+    device: Device, kernels: Sequence[Kernel], launches: Iterable[tuple[Program, Sequence[Buffer]]]
+) -> None:
     """Level 2: run each launch alone and print a line for it."""
     global _run_count
     where = user_line()
-    rows = [(kernel, max(device.timed_launch(program, buffers), 1e-9), len(buffers))
-            for kernel, (program, buffers) in zip(kernels, launches, strict=True)]
+    rows = [
+        (kernel, max(device.timed_launch(program, buffers), 1e-9), len(buffers))
+        for kernel, (program, buffers) in zip(kernels, launches, strict=True)
+    ]
     total = sum(seconds for _, seconds, _ in rows)
     for kernel, seconds, buffers_count in rows:
         _run_count += 1
-        emit(f"{device.name} {_run_count:5d} {kernel_line(kernel, seconds, buffers_count, total)}  {paint(where, 'dim')}")
+        emit(
+            f"{device.name} {_run_count:5d} {kernel_line(kernel, seconds, buffers_count, total)}  "
+            f"{paint(where, 'dim')}"
+        )
 
 
 def kernel_line(kernel: Kernel, seconds: float, buffers: int, total: float) -> str:
     """One run of a kernel: name, buffers, bytes, time, rates, share of the whole."""
     nest = kernel.nest
     share = f"{seconds / total:4.0%}"
-    return (f"{paint(f'{nest.name:40}', 'name')} {buffers:2d} buffer{'s' if buffers != 1 else ' '} "
-            f"{size_text(nest.bytes_moved):>10} {time_text(seconds):>9} {nest.flops / seconds / 1e9:8.2f} GFLOPS "
-            f"{nest.bytes_moved / seconds / 1e9:7.2f} GB/s {paint(share, 'slow') if seconds > _SLOW * total else share}")
+    return (
+        f"{paint(f'{nest.name:40}', 'name')} {buffers:2d} buffer{'s' if buffers != 1 else ' '} "
+        f"{size_text(nest.bytes_moved):>10} {time_text(seconds):>9} {nest.flops / seconds / 1e9:8.2f} GFLOPS "
+        f"{nest.bytes_moved / seconds / 1e9:7.2f} GB/s "
+        f"{paint(share, 'slow') if seconds > _SLOW * total else share}"
+    )

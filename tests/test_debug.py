@@ -1,5 +1,6 @@
 """What DEBUG prints at each level, and what `explain` returns: words that a reader relies on, no times."""
 
+import itertools
 import os
 import re
 import subprocess
@@ -47,8 +48,11 @@ def test_level_1_device_and_schedule(capfd, where):
     lines = printed(capfd, 1, where).splitlines()
     assert len(lines) == 2
     assert lines[0].startswith(f"lazygrad: device {where}") or where in lines[0]
-    assert re.match(rf"{where}: 1 kernel, planned in .+, \d kernels? made in .+ \(\d from disk\), \d from memory, "
-                    rf"peak memory .+B  test_debug.py:\d+$", lines[1]), lines[1]
+    assert re.match(
+        rf"{where}: 1 kernel, planned in .+, \d kernels? made in .+ \(\d from disk\), \d from memory, "
+        rf"peak memory .+B  test_debug.py:\d+$",
+        lines[1],
+    ), lines[1]
 
 
 def test_level_1_tells_a_plan_from_the_cache(capfd):
@@ -63,8 +67,11 @@ def test_level_1_tells_a_plan_from_the_cache(capfd):
 def test_level_2_a_line_for_each_kernel(capfd, where):
     lines = printed(capfd, 2, where).splitlines()
     assert len(lines) == 3
-    assert re.match(rf"{where} +\d+ {NAME} +\d buffers +[\d.]+ [KMG]?i?B +[\d.]+ [mu]?s +[\d.]+ GFLOPS +[\d.]+ GB/s 100%"
-                    r"  test_debug.py:\d+$", lines[1]), lines[1]
+    assert re.match(
+        rf"{where} +\d+ {NAME} +\d buffers +[\d.]+ [KMG]?i?B +[\d.]+ [mu]?s +[\d.]+ GFLOPS +[\d.]+ GB/s 100%"
+        r"  test_debug.py:\d+$",
+        lines[1],
+    ), lines[1]
 
 
 def test_level_3_groups_reasons_and_recipes(capfd, where):
@@ -107,7 +114,11 @@ def test_level_6_graphs(capfd):
 
 def test_level_7_machine_code_and_memory(capfd, where):
     text = printed(capfd, 7, where)
-    assert re.search(r"^memory: \d+ results .+, \d+ blocks of intermediates .+, \d+ written over donated buffers", text, re.M)
+    assert re.search(
+        r"^memory: \d+ results .+, \d+ blocks of intermediates .+, \d+ written over donated buffers",
+        text,
+        re.M,
+    )
     if where == "CPU":
         assert "optimised LLVM IR:\n" in text and "machine code:\n" in text
         assert re.search(r"^\s+\.globl\s+" + NAME, text, re.M)
@@ -117,12 +128,16 @@ def test_level_7_machine_code_and_memory(capfd, where):
 
 def test_every_level_adds_to_the_one_before(capfd):
     def words(level):
-        text = re.sub(r"[\d.]+ ([mu]?s|GFLOPS|GB/s|[KMG]i?B|B)\b|\d+%| +|\d+ from \w+|\d+ kernels? made|CPU +\d+|\.py:\d+", " ",
-                      printed(capfd, level))
+        text = re.sub(
+            r"[\d.]+ ([mu]?s|GFLOPS|GB/s|[KMG]i?B|B)\b|\d+%| +|\d+ from \w+|\d+ kernels? made|"
+            r"CPU +\d+|\.py:\d+",
+            " ",
+            printed(capfd, level),
+        )
         return {line.strip() for line in text.splitlines()}
 
     found = [words(level) for level in range(8)]
-    for level, (less, more) in enumerate(zip(found, found[1:], strict=False)):
+    for level, (less, more) in enumerate(itertools.pairwise(found)):
         assert less < more, (level, less - more)
 
 
@@ -144,8 +159,13 @@ def test_levels_are_documented_once_for_each():
 
 
 def test_sizes_and_times_for_people():
-    assert [report.size_text(n) for n in (0, 1023, 1024, 5 << 20, 3 << 30)] == ["0 B", "1023 B", "1.0 KiB", "5.0 MiB",
-                                                                               "3.0 GiB"]
+    assert [report.size_text(n) for n in (0, 1023, 1024, 5 << 20, 3 << 30)] == [
+        "0 B",
+        "1023 B",
+        "1.0 KiB",
+        "5.0 MiB",
+        "3.0 GiB",
+    ]
     assert [report.time_text(s) for s in (2e-6, 0.0035, 12.0)] == ["2.0 us", "3.50 ms", "12.00 s"]
 
 
@@ -160,7 +180,15 @@ def test_explain_runs_and_prints_nothing(capfd):
         text = torch.explain(y)
     assert capfd.readouterr() == ("", "")
     assert not y.cell.is_realized
-    for words in ("float32[6] on cpu", "graph: ", "kernel 1 of 1: ", "  fuses   ", "  recipe  ", "naive nest:", "LLVM IR of"):
+    for words in (
+        "float32[6] on cpu",
+        "graph: ",
+        "kernel 1 of 1: ",
+        "  fuses   ",
+        "  recipe  ",
+        "naive nest:",
+        "LLVM IR of",
+    ):
         assert words in text, words
     assert y.tolist() == [32.0] * 6
 
@@ -204,9 +232,13 @@ def test_a_plan_keeps_no_buffer_alive():
 
 
 def run_module(*arguments, **settings):
-    import os
-    return subprocess.run([sys.executable, "-m", "lazygrad", *arguments], capture_output=True, text=True, cwd=ROOT,
-                          env={**os.environ, **settings})
+    return subprocess.run(
+        [sys.executable, "-m", "lazygrad", *arguments],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, **settings},
+    )
 
 
 def test_module_prints_devices_settings_and_levels():
@@ -219,7 +251,11 @@ def test_module_prints_devices_settings_and_levels():
 
 def test_module_refuses_what_it_does_not_know():
     done = run_module("walk")
-    assert done.returncode == 2 and "[lazygrad] unknown command 'walk': there" in done.stderr and "info" in done.stderr
+    assert (
+        done.returncode == 2
+        and "[lazygrad] unknown command 'walk': there" in done.stderr
+        and "info" in done.stderr
+    )
 
 
 def test_module_shows_a_wrong_setting():

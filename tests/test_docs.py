@@ -24,12 +24,16 @@ INSTALLED = {"python", "python3", "pip", ".venv/bin/python", ".venv/bin/pip", ".
 def blocks(page: Path, *languages: str) -> list[tuple[int, str, str]]:
     """(line, language, text) of the blocks of a page in these languages."""
     text = page.read_text()
-    return [(text[:m.start()].count("\n") + 2, m[1], m[2]) for m in BLOCK.finditer(text) if m[1] in languages]
+    return [
+        (text[: m.start()].count("\n") + 2, m[1], m[2]) for m in BLOCK.finditer(text) if m[1] in languages
+    ]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
 def test_every_block_says_its_language(page):
-    unknown = [m[1] for m in BLOCK.finditer(page.read_text()) if m[1] not in ("python", "pycon", "bash", "text")]
+    unknown = [
+        m[1] for m in BLOCK.finditer(page.read_text()) if m[1] not in ("python", "pycon", "bash", "text")
+    ]
     assert not unknown
 
 

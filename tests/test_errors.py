@@ -1,4 +1,5 @@
-"""User mistakes are errors of a class that PyTorch users catch, raised at the call, that name the operation and the cure."""
+"""User mistakes are errors of a class that PyTorch users catch, raised at the call, that name the operation
+and the cure."""
 
 import os
 import re
@@ -55,7 +56,13 @@ MISTAKES = {
     "conv2d": (lambda: F.conv2d(ones(1, 3, 8, 8), ones(4, 2, 3, 3)), RuntimeError, "[conv2d]", "3", "2"),
     "einsum": (lambda: torch.einsum("ij,jk->ik", ones(2, 3), ones(4, 5)), RuntimeError, "[einsum]", "3", "4"),
     "linear": (lambda: nn.Linear(3, 4)(ones(2, 5)), RuntimeError, "[", "5", "3"),
-    "cross_entropy": (lambda: F.cross_entropy(ones(3, 4), index(0, 1)), ValueError, "[cross_entropy]", "3", "2"),
+    "cross_entropy": (
+        lambda: F.cross_entropy(ones(3, 4), index(0, 1)),
+        ValueError,
+        "[cross_entropy]",
+        "3",
+        "2",
+    ),
     "write": (lambda: ones(3, 4).__setitem__(0, ones(5)), RuntimeError, "[setitem]", "5", "4"),
     # axes
     "sum axis": (lambda: ones(3, 4).sum(2), IndexError, "[sum]", "2"),
@@ -81,14 +88,33 @@ MISTAKES = {
     "embedding index": (lambda: F.embedding(index(0, 9), ones(4, 2)), IndexError, "[embedding]", "9", "4"),
     "gather index": (lambda: ones(3).gather(0, index(4)), RuntimeError, "[gather]", "4", "3"),
     "index_select": (lambda: ones(3).index_select(0, index(-1)), IndexError, "[index_select]", "-1"),
-    "scatter index": (lambda: torch.zeros(3).scatter(0, index(5), ones(1)), RuntimeError, "[scatter]", "5", "3"),
+    "scatter index": (
+        lambda: torch.zeros(3).scatter(0, index(5), ones(1)),
+        RuntimeError,
+        "[scatter]",
+        "5",
+        "3",
+    ),
     "class index": (lambda: F.cross_entropy(ones(2, 4), index(0, 4)), IndexError, "[", "4"),
     # devices and settings
     "device": (lambda: ones(3).to("tpu"), RuntimeError, "[device]", "tpu", "cpu"),
     "device number": (lambda: ones(3).to("cpu:1:2"), RuntimeError, "[device]", "cpu:1:2"),
-    "two devices": (lambda: ones(3) + torch.ones(3, device="numpy"), RuntimeError, "[add]", "cpu", "numpy", ".to("),
+    "two devices": (
+        lambda: ones(3) + torch.ones(3, device="numpy"),
+        RuntimeError,
+        "[add]",
+        "cpu",
+        "numpy",
+        ".to(",
+    ),
     "setting": (lambda: config.get("DEBUGG"), ValueError, "[setting]", "DEBUGG", "DEBUG"),
-    "setting value": (lambda: config.override(DEBUG=9).__enter__(), ValueError, "[setting]", "DEBUG='9'", "0 to 7"),
+    "setting value": (
+        lambda: config.override(DEBUG=9).__enter__(),
+        ValueError,
+        "[setting]",
+        "DEBUG='9'",
+        "0 to 7",
+    ),
     # gradients
     "backward of integers": (lambda: index(1).backward(), RuntimeError, "[backward]"),
     "backward without gradient": (lambda: ones(1).backward(), RuntimeError, "[backward]", "requires"),
@@ -129,12 +155,34 @@ def test_mistakes_raise_at_the_call(name):
         assert word in message, message
 
 
-@pytest.mark.parametrize("name", sorted(set(MISTAKES) - {"setting", "setting value", "item", "bool", "not parameters",
-                                                         "mask", "same axis twice", "device", "two devices",
-                                                         "dtype name", "device number", "float index"}))
+@pytest.mark.parametrize(
+    "name",
+    sorted(
+        set(MISTAKES)
+        - {
+            "setting",
+            "setting value",
+            "item",
+            "bool",
+            "not parameters",
+            "mask",
+            "same axis twice",
+            "device",
+            "two devices",
+            "dtype name",
+            "device number",
+            "float index",
+        }
+    ),
+)
 def test_pytorch_raises_there_too(name, monkeypatch):
     theirs = pytest.importorskip("torch")
-    for mine, other in (("torch", theirs), ("nn", theirs.nn), ("F", theirs.nn.functional), ("optim", theirs.optim)):
+    for mine, other in (
+        ("torch", theirs),
+        ("nn", theirs.nn),
+        ("F", theirs.nn.functional),
+        ("optim", theirs.optim),
+    ):
         monkeypatch.setitem(globals(), mine, other)
     work, builtin, *_ = MISTAKES[name]
     with pytest.raises((RuntimeError, IndexError, ValueError, TypeError)) as caught:
@@ -142,10 +190,21 @@ def test_pytorch_raises_there_too(name, monkeypatch):
     assert isinstance(caught.value, builtin), f"PyTorch raises {caught.value!r}"
 
 
-@pytest.mark.parametrize("error,builtin", [
-    (ShapeError, RuntimeError), (DTypeError, RuntimeError), (ArgumentError, ValueError), (ArgumentTypeError, TypeError),
-    (AxisError, IndexError), (OutOfBoundsError, IndexError), (GradientError, RuntimeError), (DeviceError, RuntimeError),
-    (OutOfMemoryError, RuntimeError), (SettingError, ValueError)])
+@pytest.mark.parametrize(
+    "error,builtin",
+    [
+        (ShapeError, RuntimeError),
+        (DTypeError, RuntimeError),
+        (ArgumentError, ValueError),
+        (ArgumentTypeError, TypeError),
+        (AxisError, IndexError),
+        (OutOfBoundsError, IndexError),
+        (GradientError, RuntimeError),
+        (DeviceError, RuntimeError),
+        (OutOfMemoryError, RuntimeError),
+        (SettingError, ValueError),
+    ],
+)
 def test_classes_are_what_pytorch_users_catch(error, builtin):
     assert issubclass(error, builtin) and issubclass(error, LazygradError)
 
@@ -169,8 +228,9 @@ def test_out_of_memory(device):
 
 
 def run_program(text, **settings):
-    return subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, cwd=ROOT,
-                          env={**os.environ, **settings})
+    return subprocess.run(
+        [sys.executable, "-c", text], capture_output=True, text=True, cwd=ROOT, env={**os.environ, **settings}
+    )
 
 
 def test_an_environment_variable_with_a_wrong_value():
@@ -180,8 +240,13 @@ def test_an_environment_variable_with_a_wrong_value():
 
 def test_no_opencl_platform():
     pytest.importorskip("pyopencl")
-    done = run_program("import lazygrad; print((lazygrad.ones(3) + 1).tolist())", DEVICE="CL", OCL_ICD_VENDORS="/nowhere",
-                       OPENCL_VENDOR_PATH="/nowhere", CL_PLATFORM="no such platform")
+    done = run_program(
+        "import lazygrad; print((lazygrad.ones(3) + 1).tolist())",
+        DEVICE="CL",
+        OCL_ICD_VENDORS="/nowhere",
+        OPENCL_VENDOR_PATH="/nowhere",
+        CL_PLATFORM="no such platform",
+    )
     assert "DeviceError: [device] CL: " in done.stderr and "platform" in done.stderr
 
 

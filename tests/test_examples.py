@@ -15,8 +15,13 @@ EXAMPLES = sorted(p.name for p in (ROOT / "examples").glob("*.py"))
 def run(name, *arguments, device="CPU"):
     """What a run of an example prints."""
     path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
-    done = subprocess.run([sys.executable, ROOT / "examples" / name, *arguments], capture_output=True, text=True,
-                          timeout=600, env={**os.environ, "DEVICE": device, "PYTHONPATH": path})
+    done = subprocess.run(
+        [sys.executable, ROOT / "examples" / name, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=600,
+        env={**os.environ, "DEVICE": device, "PYTHONPATH": path},
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout
 

@@ -1,4 +1,5 @@
-"""The rules of the house: imports go down only, the page of the architecture is whole, files stay small and plain."""
+"""The rules of the house: imports go down only, the page of the architecture is whole, files stay small and
+plain."""
 
 import ast
 import re
@@ -34,7 +35,8 @@ MODULES = {module_of(path): path for path in FILES}
 
 
 def floors() -> dict[str, int]:
-    """The floor of every file, from the page: a heading `### Floor n: name`, then lines "- `file`: what it is"."""
+    """The floor of every file, from the page: a heading `### Floor n: name`, then lines "- `file`: what it
+    is"."""
     found: dict[str, int] = {}
     floor = -1
     for line in ARCHITECTURE.splitlines():
@@ -49,10 +51,16 @@ def floors() -> dict[str, int]:
 
 
 def imports(path: Path) -> Iterator[str]:
-    """The modules of the package that a file imports, also inside functions; not those only for type checkers."""
+    """The modules of the package that a file imports, also inside functions; not those only for type
+    checkers."""
     tree = ast.parse(path.read_text())
-    for_types = {id(inner) for node in ast.walk(tree) if isinstance(node, ast.If)
-                 and ast.unparse(node.test) == "TYPE_CHECKING" for part in node.body for inner in ast.walk(part)}
+    for_types = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        for part in node.body
+        for inner in ast.walk(part)
+    }
     for node in ast.walk(tree):
         if id(node) in for_types:
             continue
@@ -99,8 +107,12 @@ def test_imports_have_no_cycle():
 def test_workshops_do_not_see_each_other(one, other):
     seen = {module: GRAPH[module] for module in GRAPH if module.startswith(f"lazygrad.{one}")}
     assert seen
-    wrong = [f"{module} imports {i}" for module, found in seen.items() for i in found
-             if i.startswith(f"lazygrad.{other}")]
+    wrong = [
+        f"{module} imports {i}"
+        for module, found in seen.items()
+        for i in found
+        if i.startswith(f"lazygrad.{other}")
+    ]
     assert not wrong
 
 
@@ -151,7 +163,13 @@ def test_public_definitions_say_what_they_are(path):
         return
     assert ast.get_docstring(tree), f"{name_of(path)} does not say what it is"
     # a name may be enough for a few lines
-    bare = [node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)
-            and not node.name.startswith("_") and not node.decorator_list and not ast.get_docstring(node)
-            and (node.end_lineno or 0) - node.lineno > 15]
+    bare = [
+        node.name
+        for node in tree.body
+        if isinstance(node, ast.FunctionDef | ast.ClassDef)
+        and not node.name.startswith("_")
+        and not node.decorator_list
+        and not ast.get_docstring(node)
+        and (node.end_lineno or 0) - node.lineno > 15
+    ]
     assert not bare, f"{name_of(path)}: no docstring: {', '.join(bare)}"
