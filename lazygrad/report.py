@@ -22,8 +22,8 @@ from lazygrad.schedule import Schedule
 
 LEVELS = (
     "nothing",
-    "devices as they are opened; a line for each schedule: kernels, time to plan and compile, cache hits, memory",
-    "a line for each kernel: name, buffers, bytes, time, GFLOPS, GB/s, share of the schedule, line of your code",
+    "devices as they are opened; a line a schedule: kernels, time to plan and compile, cache hits, memory",
+    "a line a kernel: name, buffers, bytes, time, GFLOPS, GB/s, share of the schedule, line of your code",
     "what each kernel is made of, why it ends where it ends, and the recipe that made it fast",
     "the source of each kernel, LLVM IR or OpenCL C, with a legend of its buffers",
     "the loop nest of each kernel before and after its recipe",
