@@ -6,7 +6,7 @@ import importlib
 from math import e, inf, nan, pi
 from typing import Any
 
-from lazygrad.dtype import (
+from lazygrad.dtypes import (
     DType,
     bfloat16,
     bool_,
@@ -41,6 +41,7 @@ __version__ = "0.1.0"
 half, float, double = float16, float32, float64
 short, int, long = int16, int32, int64
 bool = bool_
+dtype = DType
 newaxis = None
 globals().update(FUNCTIONS)
 
@@ -63,6 +64,7 @@ __all__ = [
     "bool",
     "device",
     "double",
+    "dtype",
     "e",
     "enable_grad",
     "float",

@@ -15,7 +15,7 @@ import numpy as np
 
 from lazygrad import config, ops, report
 from lazygrad.backend import Kernel, compile_group, tables_of
-from lazygrad.dtype import DType, from_storage, to_storage
+from lazygrad.dtypes import DType, from_storage, to_storage
 from lazygrad.errors import OutOfMemoryError
 from lazygrad.fuse import fuse, inputs_in_plan
 from lazygrad.graph import Node, intern, topological

@@ -7,7 +7,7 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 from weakref import ref
 
-from lazygrad.dtype import DType
+from lazygrad.dtypes import DType
 from lazygrad.expr import Size
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from lazygrad.dtype import round_to
+from lazygrad.dtypes import round_to
 from lazygrad.graph import Node, consumers, topological
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 
 from lazygrad import ops
-from lazygrad.dtype import DType
+from lazygrad.dtypes import DType
 from lazygrad.graph import Literal, Node, Scalar, Shape
 from lazygrad.interpret import run_node
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from lazygrad.dtype import DType
+from lazygrad.dtypes import DType
 
 
 @dataclass(frozen=True)

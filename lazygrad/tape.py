@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from lazygrad import access, expr
-from lazygrad.dtype import DType, bool_, float32, float64
+from lazygrad.dtypes import DType, bool_, float32, float64
 from lazygrad.graph import Node
 from lazygrad.group import Group
 

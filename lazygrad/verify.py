@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from lazygrad.dtype import ALL
+from lazygrad.dtypes import ALL
 from lazygrad.graph import Literal, Node, intern, topological
 from lazygrad.ops import OPS, canonical
 

@@ -7,7 +7,7 @@ import numpy as np
 from lazygrad import expr
 from lazygrad.codegen.llvm import render
 from lazygrad.codegen.loopnest import Array, Load, Loop, LoopNest, Statement
-from lazygrad.dtype import DType, from_storage, to_storage
+from lazygrad.dtypes import DType, from_storage, to_storage
 from lazygrad.expr import Expr, Var
 from lazygrad.runtime.cpu import cpu_device
 

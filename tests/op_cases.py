@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lazygrad import dtype as dtypes
-from lazygrad import ops
-from lazygrad.dtype import DType
+from lazygrad import dtypes, ops
+from lazygrad.dtypes import DType
 from lazygrad.graph import Node
 from lazygrad.interpret import interpret
 from lazygrad.ops import OPS

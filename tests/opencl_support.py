@@ -7,10 +7,10 @@ import functools
 import numpy as np
 import pytest
 
-from lazygrad import dtype as dtypes
+from lazygrad import dtypes
 from lazygrad.codegen.loopnest import LoopNest
 from lazygrad.codegen.opencl import render
-from lazygrad.dtype import DType
+from lazygrad.dtypes import DType
 from lazygrad.source import Source, Target
 
 cl = pytest.importorskip("pyopencl", reason="pyopencl is not installed")

@@ -15,8 +15,7 @@ import numpy as np
 from hypothesis import strategies as st
 from random_programs import leaf_values
 
-from lazygrad import dtype as dtypes
-from lazygrad import ops
+from lazygrad import dtypes, ops
 from lazygrad.engine import download, realize, upload
 from lazygrad.graph import Node
 from lazygrad.interpret import interpret

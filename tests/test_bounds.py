@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from lazygrad import dtype as dtypes
-from lazygrad import ops
+from lazygrad import dtypes, ops
 from lazygrad.compositions.bounds import bounds, record, unmeasured
 from lazygrad.engine import download, upload
 from lazygrad.interpret import interpret

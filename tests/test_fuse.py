@@ -5,8 +5,7 @@ import random
 import pytest
 from graphs import contraction, softmax
 
-from lazygrad import dtype as dtypes
-from lazygrad import ops
+from lazygrad import dtypes, ops
 from lazygrad.fuse import IN_MEMORY, fuse
 from lazygrad.graph import topological
 from lazygrad.schedule import nbytes, order_groups, plan_memory

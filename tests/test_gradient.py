@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 from op_cases import Values
 
-from lazygrad import dtype as dtypes
-from lazygrad import ops
+from lazygrad import dtypes, ops
 from lazygrad.errors import GradientError
 from lazygrad.gradient import gradient
 from lazygrad.graph import topological

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 import lazygrad
-from lazygrad import config, engine, ops
-from lazygrad import dtype as dtypes
+from lazygrad import config, dtypes, engine, ops
 from lazygrad.graph import topological
 
 

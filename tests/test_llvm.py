@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 from llvm_support import array, at, element, kernel, run, vector
 
-from lazygrad import dtype as dtypes
-from lazygrad import expr, ops
+from lazygrad import dtypes, expr, ops
 from lazygrad.codegen.llvm import render
 from lazygrad.codegen.loopnest import (
     Accumulate,
@@ -20,7 +19,7 @@ from lazygrad.codegen.loopnest import (
     Select,
     Store,
 )
-from lazygrad.dtype import ALL, float16, float32, float64, int8, int32, int64, uint8
+from lazygrad.dtypes import ALL, float16, float32, float64, int8, int32, int64, uint8
 from lazygrad.expr import Guard, Var
 from lazygrad.interpret import run_node
 from lazygrad.ops import OPS

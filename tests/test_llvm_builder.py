@@ -5,7 +5,7 @@ import ctypes
 import numpy as np
 import pytest
 
-from lazygrad import dtype as dt
+from lazygrad import dtypes as dt
 from lazygrad.codegen.llvm_builder import Module
 from lazygrad.codegen.llvm_values import constant_vector, memory_type, scalar_text
 from lazygrad.runtime import jit

@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 from graphs import attention_row, contraction, convolution, place_group, softmax
 
-from lazygrad import dtype as dtypes
-from lazygrad import ops
+from lazygrad import dtypes, ops
 from lazygrad.codegen.loopnest import show
 from lazygrad.codegen.lower_group import lower
 from lazygrad.fuse import fuse

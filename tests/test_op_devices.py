@@ -12,9 +12,8 @@ import numpy as np
 import pytest
 from op_cases import CASES, Case, Values
 
-from lazygrad import dtype as dtypes
-from lazygrad import engine, ops
-from lazygrad.dtype import DType, bool_, uint64
+from lazygrad import dtypes, engine, ops
+from lazygrad.dtypes import DType, bool_, uint64
 from lazygrad.gradient import gradient
 from lazygrad.graph import Node
 from lazygrad.interpret import interpret

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
+from opencl_support import device_target, run_nest
 
-from lazygrad import dtype as dtypes
-from lazygrad import expr, ops
+from lazygrad import dtypes, expr, ops
 from lazygrad.codegen.loopnest import (
     Accumulate,
     Array,
@@ -22,13 +22,11 @@ from lazygrad.codegen.loopnest import (
     Store,
 )
 from lazygrad.codegen.opencl import render
-from lazygrad.dtype import DType, bool_, float16, float32, float64, int32, int64, uint64
+from lazygrad.dtypes import DType, bool_, float16, float32, float64, int32, int64, uint64
 from lazygrad.errors import DTypeError
 from lazygrad.expr import Guard, Var
 from lazygrad.ops import OPS
 from lazygrad.source import Target
-
-from opencl_support import device_target, run_nest
 
 SPECIAL = [0.0, -0.0, 1.0, -1.0, 0.5, -0.5, 1.5, -1.5, 2.5, 3.0, -3.0, 7.25, -7.25, 0.1, 10.0, 88.0, -104.0, 1e-3, 12345.0,
            np.inf, -np.inf, np.nan, 3.4e38, 1e-30, 0.99, -0.99]

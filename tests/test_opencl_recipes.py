@@ -8,15 +8,14 @@ import numpy as np
 import pytest
 from opencl_support import device_target, run_source
 
-from lazygrad import access, expr, ops
-from lazygrad import dtype as dtypes
+from lazygrad import access, dtypes, expr, ops
 from lazygrad.access import Use
 from lazygrad.codegen.loopnest import Array, LoopNest
 from lazygrad.codegen.lower import Place
 from lazygrad.codegen.lower_group import lower
 from lazygrad.codegen.opencl import render
 from lazygrad.codegen.opencl_recipe import optimize
-from lazygrad.dtype import DType, float16, float32, int32, int64
+from lazygrad.dtypes import DType, float16, float32, int32, int64
 from lazygrad.fuse import is_special
 from lazygrad.graph import Node
 from lazygrad.group import Group

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 from op_cases import CASES, Case, Values
 
-from lazygrad import dtype as dtypes
-from lazygrad import expr, ops
+from lazygrad import dtypes, expr, ops
 from lazygrad.gradient import gradient
 from lazygrad.graph import Node
 from lazygrad.ops import OPS

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 import lazygrad as lg
-from lazygrad import dtype as dtypes
-from lazygrad import ops
+from lazygrad import dtypes, ops
 from lazygrad.compositions import randomness
 from lazygrad.engine import download
 from lazygrad.interpret import interpret

@@ -6,13 +6,12 @@ import numpy as np
 import pytest
 from llvm_support import run
 
-from lazygrad import dtype as dtypes
-from lazygrad import ops
+from lazygrad import dtypes, ops
 from lazygrad.codegen.cpu_recipe import optimize
 from lazygrad.codegen.loopnest import Array, Loop, LoopNest, walk
 from lazygrad.codegen.lower import Place
 from lazygrad.codegen.lower_group import lower
-from lazygrad.dtype import DType, float32
+from lazygrad.dtypes import DType, float32
 from lazygrad.fuse import fuse
 from lazygrad.gradient import gradient
 from lazygrad.graph import Node, topological

@@ -11,8 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from op_cases import Values
 
-from lazygrad import dtype as dtypes
-from lazygrad import ops
+from lazygrad import dtypes, ops
 from lazygrad.graph import Node, topological
 from lazygrad.ops import OPS
 from lazygrad.rewrite import Rule, rewrite

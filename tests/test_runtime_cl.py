@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from lazygrad import config
-from lazygrad.dtype import bfloat16, float16, float32, float64, int32
+from lazygrad.dtypes import bfloat16, float16, float32, float64, int32
 from lazygrad.errors import DeviceError, DTypeError, OutOfMemoryError
 from lazygrad.source import BufferUse, Phase, Source
 

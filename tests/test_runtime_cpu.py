@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from lazygrad import config
-from lazygrad.dtype import float32
+from lazygrad.dtypes import float32
 from lazygrad.errors import OutOfMemoryError
 from lazygrad.runtime import cache, jit
 from lazygrad.runtime.cpu import ALIGN, CpuMemory, class_bytes, cpu_device, size_class

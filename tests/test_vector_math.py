@@ -16,7 +16,7 @@ import pytest
 
 from lazygrad.codegen.llvm_builder import Module
 from lazygrad.codegen.vector_math import FUNCTIONS, expand
-from lazygrad.dtype import BY_NAME
+from lazygrad.dtypes import BY_NAME
 from lazygrad.runtime import jit
 
 # the largest error in units in the last place: float32, float64

@@ -5,7 +5,7 @@ import warnings
 import numpy as np
 import pytest
 
-from lazygrad import dtype as dtypes
+from lazygrad import dtypes
 from lazygrad.tensors import FUNCTIONS, Tensor
 
 torch = pytest.importorskip("torch")

@@ -27,7 +27,7 @@ from lazygrad.codegen.loopnest import (
     Accumulate, Array, Compute, Constant, If, Let, Load, Loop, LoopNest, Read, Select, Statement, Store, Value,
     map_value, substitute, walk)
 from lazygrad.codegen.transform import reads
-from lazygrad.dtype import DType
+from lazygrad.dtypes import DType
 from lazygrad.expr import Atom, Expr, Guard, Quotient, Remainder, Var
 from lazygrad.helpers import ceil_div, product
 from lazygrad.source import Target

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 
-from lazygrad import dtype as dtypes
-from lazygrad import expr
+from lazygrad import dtypes, expr
 from lazygrad.codegen.llvm_builder import Builder
 from lazygrad.codegen.llvm_compute import combine, compute, identity
 from lazygrad.codegen.llvm_index import Indices, Lanes, Rendered
@@ -34,7 +33,7 @@ from lazygrad.codegen.loopnest import (
     statement_values,
     walk,
 )
-from lazygrad.dtype import DType
+from lazygrad.dtypes import DType
 from lazygrad.expr import Expr
 from lazygrad.helpers import ceil_div
 from lazygrad.ops.source import canonical

@@ -25,7 +25,7 @@ from lazygrad.codegen.llvm_values import (
     scalar_text,
     type_text,
 )
-from lazygrad.dtype import DType, bfloat16, bool_, float16, float32, float64
+from lazygrad.dtypes import DType, bfloat16, bool_, float16, float32, float64
 
 
 @dataclass

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from lazygrad import dtype as dtypes
+from lazygrad import dtypes
 from lazygrad.codegen.llvm_builder import Builder
 from lazygrad.codegen.llvm_values import Value, constant, memory_type, register_type
 from lazygrad.codegen.vector_math import expand
-from lazygrad.dtype import DType
+from lazygrad.dtypes import DType
 from lazygrad.ops import OPS
 
 Expansion = Callable[..., Value]

@@ -16,7 +16,7 @@ from math import gcd
 from lazygrad import expr
 from lazygrad.codegen.llvm_builder import Builder
 from lazygrad.codegen.llvm_values import Value, constant, constant_vector
-from lazygrad.dtype import DType
+from lazygrad.dtypes import DType
 from lazygrad.expr import Atom, Dynamic, Expr, Guard, Quotient, Remainder, Var
 
 Rendered = Value | list[Value]

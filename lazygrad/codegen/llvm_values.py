@@ -11,7 +11,7 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lazygrad.dtype import DType, bfloat16, bool_
+from lazygrad.dtypes import DType, bfloat16, bool_
 
 _FLOAT_TYPES = {"float16": "half", "bfloat16": "float", "float32": "float", "float64": "double"}
 TYPE_BYTES = {"i1": 1, "i8": 1, "i16": 2, "half": 2, "i32": 4, "float": 4, "i64": 8, "double": 8, "ptr": 8}

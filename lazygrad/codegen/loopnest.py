@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from lazygrad import expr
-from lazygrad.dtype import DType
+from lazygrad.dtypes import DType
 from lazygrad.expr import Atom, Expr, Guard, Var
 from lazygrad.graph import Scalar
 

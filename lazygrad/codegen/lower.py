@@ -15,7 +15,7 @@ from lazygrad import access, expr
 from lazygrad.access import Use
 from lazygrad.codegen.loopnest import (
     Accumulate, Array, Compute, Constant, IndexValue, Let, Load, Loop, Read, Select, Statement, Store, Value)
-from lazygrad.dtype import DType
+from lazygrad.dtypes import DType
 from lazygrad.expr import Expr, Var
 from lazygrad.graph import Literal, Node
 from lazygrad.ops import OPS

@@ -13,7 +13,7 @@ from lazygrad import access, expr
 from lazygrad.codegen.loopnest import (
     Accumulate, Array, Compute, Constant, IndexValue, Load, Read, Select, Statement, Store, Value)
 from lazygrad.codegen.lower import Lowering, Place
-from lazygrad.dtype import DType, bool_, int64
+from lazygrad.dtypes import DType, bool_, int64
 from lazygrad.expr import Expr, Guard, Var
 from lazygrad.graph import Node
 

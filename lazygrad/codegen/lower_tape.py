@@ -11,7 +11,7 @@ from lazygrad.codegen.loopnest import (
     Array, Compute, Constant, If, Let, Load, Loop, LoopNest, Read, Statement, Store, Value)
 from lazygrad.codegen.lower import Place
 from lazygrad.codegen.work import count_work
-from lazygrad.dtype import DType, bool_, int32
+from lazygrad.dtypes import DType, bool_, int32
 from lazygrad.expr import Expr, Guard, Var
 from lazygrad.graph import Node
 from lazygrad.ops import OPS

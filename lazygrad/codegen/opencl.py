@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
-from lazygrad import dtype as dtypes
+from lazygrad import dtypes
 from lazygrad import expr
 from lazygrad.codegen import loopnest
 from lazygrad.codegen.loopnest import (
@@ -42,7 +42,7 @@ from lazygrad.codegen.opencl_prelude import (
     spell,
 )
 from lazygrad.codegen.opencl_vector import OPERATORS, lanes_of, stride, vector_registers
-from lazygrad.dtype import DType
+from lazygrad.dtypes import DType
 from lazygrad.errors import DTypeError
 from lazygrad.expr import Atom, Dynamic, Expr, Guard, Quotient, Remainder, Var
 from lazygrad.ops.table import OPS

@@ -33,7 +33,7 @@ from lazygrad.codegen.loopnest import (
     walk_values,
 )
 from lazygrad.codegen.opencl_rows import Body, Rows, guarded_body, open_chain, power_of_two, rewrite_values, unless_always
-from lazygrad.dtype import DType
+from lazygrad.dtypes import DType
 from lazygrad.expr import Atom, Expr, Guard, Var
 from lazygrad.helpers import ceil_div, product
 from lazygrad.source import Target

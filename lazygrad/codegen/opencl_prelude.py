@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from lazygrad import dtype as dtypes
-from lazygrad.dtype import DType
+from lazygrad import dtypes
+from lazygrad.dtypes import DType
 from lazygrad.graph import Scalar
 from lazygrad.ops.table import OPS
 

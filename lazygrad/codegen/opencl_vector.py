@@ -19,7 +19,7 @@ from lazygrad.codegen.loopnest import (
     statement_values,
     walk_values,
 )
-from lazygrad.dtype import DType
+from lazygrad.dtypes import DType
 from lazygrad.expr import Expr, Var
 
 WIDTHS = (2, 4, 8, 16)

@@ -28,7 +28,7 @@ from lazygrad.codegen.loopnest import (
     walk,
 )
 from lazygrad.codegen.transform import Body, noted, rewrite_loop
-from lazygrad.dtype import DType
+from lazygrad.dtypes import DType
 from lazygrad.expr import Atom, Expr, Guard, Quotient, Remainder, Var
 from lazygrad.helpers import ceil_div, product
 from lazygrad.ops import OPS

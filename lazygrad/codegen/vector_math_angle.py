@@ -11,7 +11,7 @@ from lazygrad.codegen.llvm_builder import Builder
 from lazygrad.codegen.llvm_values import Value, type_text
 from lazygrad.codegen.vector_math_core import FORMATS, odd_cube, parts, polynomial
 from lazygrad.codegen.vector_math_tables import TURN_WORDS
-from lazygrad.dtype import int64
+from lazygrad.dtypes import int64
 
 ANGLE_BOUND = {"float": 1e5, "double": 2.0**26}  # below, three parts of pi are enough
 _LEAST_EXPONENT = 1011 + 16  # of angles whose digits of 1/(2 pi) begin inside the table

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lazygrad import dtype as dtypes
-from lazygrad import ops
-from lazygrad.dtype import DType
+from lazygrad import dtypes, ops
+from lazygrad.dtypes import DType
 from lazygrad.errors import AxisError, DTypeError, ShapeError
 from lazygrad.graph import Node, Shape
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from weakref import WeakKeyDictionary
 
-from lazygrad.dtype import DType
+from lazygrad.dtypes import DType
 from lazygrad.graph import Node, topological
 
 Interval = tuple[int, int]

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from lazygrad import ops
 from lazygrad.compositions import axes
-from lazygrad.dtype import bool_
+from lazygrad.dtypes import bool_
 from lazygrad.errors import ArgumentError, DTypeError, ShapeError
 from lazygrad.graph import Node, Shape
 

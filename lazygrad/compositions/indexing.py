@@ -5,8 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lazygrad import dtype as dtypes
-from lazygrad import ops
+from lazygrad import dtypes, ops
 from lazygrad.compositions import axes
 from lazygrad.compositions.bounds import bounds
 from lazygrad.errors import ShapeError

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from lazygrad import dtype as dtypes
-from lazygrad import ops
+from lazygrad import dtypes, ops
 from lazygrad.compositions import axes
 from lazygrad.graph import Node
 

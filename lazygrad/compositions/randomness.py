@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import math
 
-from lazygrad import dtype as dtypes
-from lazygrad import ops
+from lazygrad import dtypes, ops
 from lazygrad.compositions import axes
-from lazygrad.dtype import DType
+from lazygrad.dtypes import DType
 from lazygrad.graph import Node, Shape
 from lazygrad.helpers import product
 

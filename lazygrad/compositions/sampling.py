@@ -5,12 +5,11 @@ from __future__ import annotations
 
 import itertools
 
-from lazygrad import dtype as dtypes
-from lazygrad import ops
+from lazygrad import dtypes, ops
 from lazygrad.compositions import axes
 from lazygrad.compositions.contraction import product_sum
 from lazygrad.compositions.resampling import cubic_weight
-from lazygrad.dtype import DType
+from lazygrad.dtypes import DType
 from lazygrad.graph import Node
 
 Taps = list[tuple[Node, Node | None]]  # places along one axis (whole numbers, as floats) and their weights

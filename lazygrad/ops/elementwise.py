@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from lazygrad import dtype as dtypes
-from lazygrad.dtype import DType
+from lazygrad import dtypes
+from lazygrad.dtypes import DType
 from lazygrad.graph import Node, Scalar
 from lazygrad.ops.source import const
 from lazygrad.ops.table import Op, same_dtype, same_shape

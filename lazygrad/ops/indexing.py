@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from lazygrad import dtype as dtypes
-from lazygrad.dtype import DType
+from lazygrad import dtypes
+from lazygrad.dtypes import DType
 from lazygrad.graph import Node, Shape
 from lazygrad.ops import elementwise as e
 from lazygrad.ops.table import Op, same_shape

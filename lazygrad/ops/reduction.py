@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from lazygrad.dtype import DType, round_to
+from lazygrad.dtypes import DType, round_to
 from lazygrad.graph import Node, Scalar, Shape
 from lazygrad.helpers import inverse_permutation, product
 from lazygrad.ops import elementwise as e

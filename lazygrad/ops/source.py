@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from lazygrad import dtype as dtypes
-from lazygrad.dtype import DType
+from lazygrad import dtypes
+from lazygrad.dtypes import DType
 from lazygrad.graph import Literal, Node, Scalar, Shape, intern
 from lazygrad.ops.table import Op, same_dtype, same_shape
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from lazygrad.dtype import DType
+from lazygrad.dtypes import DType
 from lazygrad.expr import Expr, Guard
 from lazygrad.graph import Node, Scalar, Shape, intern
 

@@ -23,7 +23,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from lazygrad import config
-from lazygrad.dtype import ALL, float64
+from lazygrad.dtypes import ALL, float64
 from lazygrad.errors import DeviceError, DTypeError, OutOfMemoryError
 from lazygrad.helpers import round_up
 from lazygrad.runtime import cache

@@ -12,7 +12,7 @@ from pathlib import Path
 import llvmlite
 import llvmlite.binding as llvm
 
-from lazygrad.dtype import ALL
+from lazygrad.dtypes import ALL
 from lazygrad.runtime import cache
 from lazygrad.source import Target
 

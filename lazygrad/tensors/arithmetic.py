@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from lazygrad import dtype as dtypes
-from lazygrad import ops
-from lazygrad.dtype import DType
+from lazygrad import dtypes, ops
+from lazygrad.dtypes import DType
 from lazygrad.errors import ArgumentError, ArgumentTypeError, DTypeError, ShapeError
 from lazygrad.graph import Node
 from lazygrad.tensors import promotion

@@ -22,7 +22,7 @@ from weakref import ref
 import numpy as np
 
 from lazygrad import ops
-from lazygrad.dtype import DType
+from lazygrad.dtypes import DType
 from lazygrad.errors import DeviceError, GradientError, ShapeError
 from lazygrad.graph import Node
 from lazygrad.helpers import product, row_strides

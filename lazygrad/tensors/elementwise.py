@@ -6,9 +6,8 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from lazygrad import dtype as dtypes
-from lazygrad import ops
-from lazygrad.dtype import DType
+from lazygrad import dtypes, ops
+from lazygrad.dtypes import DType
 from lazygrad.errors import ArgumentError, DTypeError
 from lazygrad.graph import Node
 from lazygrad.tensors import promotion

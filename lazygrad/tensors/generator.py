@@ -13,8 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from lazygrad import dtype as dtypes
-from lazygrad import engine, ops
+from lazygrad import dtypes, engine, ops
 from lazygrad.errors import ArgumentError, ArgumentTypeError
 from lazygrad.graph import Node
 from lazygrad.tensors.core import Tensor, creator, from_node, to_device_name

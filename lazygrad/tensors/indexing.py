@@ -13,13 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from lazygrad import dtype as dtypes
-from lazygrad import ops
+from lazygrad import dtypes, ops
 from lazygrad.compositions import axes
 from lazygrad.compositions import indexing as places
 from lazygrad.compositions.bounds import bounds, record, unmeasured
 from lazygrad.compositions.ordering import positions_of
-from lazygrad.dtype import DType
+from lazygrad.dtypes import DType
 from lazygrad.engine import download, upload
 from lazygrad.errors import ArgumentError, ArgumentTypeError, DTypeError, OutOfBoundsError, ShapeError
 from lazygrad.graph import Node

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lazygrad.dtype import DType
+from lazygrad.dtypes import DType
 from lazygrad.errors import ArgumentTypeError
 from lazygrad.tensors import promotion
 from lazygrad.tensors.core import creator

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from lazygrad import dtype as dtypes
+from lazygrad import dtypes
 from lazygrad.errors import ArgumentError
 from lazygrad.tensors import promotion
 from lazygrad.tensors.core import Tensor, creator, method

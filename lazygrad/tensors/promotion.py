@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from lazygrad import dtype as dtypes
-from lazygrad import ops
-from lazygrad.dtype import DType, category, promote
+from lazygrad import dtypes, ops
+from lazygrad.dtypes import DType, category, promote
 from lazygrad.engine import upload
 from lazygrad.errors import ArgumentTypeError, DTypeError, ShapeError
 from lazygrad.graph import Node, Scalar

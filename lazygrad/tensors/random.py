@@ -9,12 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from lazygrad import dtype as dtypes
-from lazygrad import ops
+from lazygrad import dtypes, ops
 from lazygrad.compositions import axes
 from lazygrad.compositions import randomness as draw
 from lazygrad.compositions.ordering import search
-from lazygrad.dtype import DType
+from lazygrad.dtypes import DType
 from lazygrad.errors import ArgumentError, ArgumentTypeError, DTypeError, ShapeError
 from lazygrad.graph import Node, Shape
 from lazygrad.helpers import product

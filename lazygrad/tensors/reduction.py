@@ -6,9 +6,8 @@ import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from lazygrad import dtype as dtypes
-from lazygrad import ops
-from lazygrad.dtype import DType
+from lazygrad import dtypes, ops
+from lazygrad.dtypes import DType
 from lazygrad.errors import AxisError, DTypeError, ShapeError
 from lazygrad.graph import Node
 from lazygrad.helpers import product

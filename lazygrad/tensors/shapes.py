@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from lazygrad import ops
-from lazygrad.dtype import DType
+from lazygrad.dtypes import DType
 from lazygrad.errors import DTypeError, ShapeError
 from lazygrad.helpers import product
 from lazygrad.tensors.axes import axes_of, axis_of, sizes_of

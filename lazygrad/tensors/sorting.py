@@ -6,8 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lazygrad import dtype as dtypes
-from lazygrad import ops
+from lazygrad import dtypes, ops
 from lazygrad.compositions import axes, ordering
 from lazygrad.errors import ArgumentError, AxisError, DTypeError, ShapeError
 from lazygrad.graph import Node

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from lazygrad import dtype as dtypes
+from lazygrad import dtypes
 from lazygrad.engine import download
 from lazygrad.errors import ArgumentTypeError, AxisError, GradientError, ShapeError
 from lazygrad.graph import Node
