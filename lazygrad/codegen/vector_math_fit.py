@@ -215,6 +215,7 @@ def bits_of_turn(words: int) -> list[int]:
 
 
 def main() -> None:
+    """Print the file of tables."""
     print('"""Coefficients of vector_math, lowest power first; made by vector_math_fit.py, do not edit."""\n')
     print(f"ERFC_CENTER = {ERFC_CENTER}\n")
     print("POLYNOMIALS: dict[str, dict[str, tuple[float, ...]]] = {")
