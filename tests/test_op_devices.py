@@ -7,6 +7,8 @@ Cases of one kind are realized together, so that one kernel holds many rows.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
+from typing import TypeVar
 
 import numpy as np
 import pytest
@@ -19,8 +21,10 @@ from lazygrad.graph import Node
 from lazygrad.interpret import interpret
 from lazygrad.ops import OPS
 
+T = TypeVar("T")
 EXACT = {"add", "sub", "mul", "div", "neg", "abs", "sign", "reciprocal", "maximum", "minimum", "sqrt", "floor",
-         "ceil", "trunc", "round", "where", "lt", "le", "eq", "ne", "remainder", "fmod", "floordiv", "truncdiv", "cast", "bitcast"}
+         "ceil", "trunc", "round", "where", "lt", "le", "eq", "ne", "remainder", "fmod", "floordiv",
+         "truncdiv", "cast", "bitcast"}
 SIGN_OF_ZERO_IS_FREE = {"maximum", "minimum", "max", "min", "cummax", "cummin"}
 RELATIVE = {"float16": 2e-3, "bfloat16": 1.6e-2, "float32": 4e-6, "float64": 1e-14}
 LEAST = {"float16": 1e-6, "bfloat16": 1e-38, "float32": 1e-38, "float64": 1e-307}
@@ -99,6 +103,11 @@ def pairs(d: DType) -> tuple[np.ndarray, np.ndarray]:
     return np.resize(x, LENGTH), np.resize(y, LENGTH)
 
 
+def share(cases: Sequence[T], d: DType) -> Sequence[T]:
+    """A quarter of the cases, another one for each of four dtypes; all of them for float32."""
+    return cases if d is dtypes.float32 else cases[dtypes.ALL.index(d) % 4 :: 4]
+
+
 def elementwise_rows(d: DType) -> list[ops.Op]:
     rows = [row for row in OPS.values() if row.kind == "elementwise" and d.kind in row.dtypes]
     return [r for r in rows if r.name not in ("cast", "bitcast") and (r.name != "threefry" or d is uint64)]
@@ -132,7 +141,7 @@ def test_elementwise_rows(compiling_device: str, d: DType) -> None:
     halves = [ops.reshape(ops.window(t, arg=((1, 1, 2, 1),)), arg=(23, 12)) for t in (table, turned)]
     part = ops.reshape(ops.shrink(choice, arg=((1, 1 + 23 * 12),)), arg=(23, 12))
     values.check({f"moved {row.name}": applied(row, without_huge_angles(row, halves[0]), halves[1], part)
-                  for row in elementwise_rows(d)}, exact=None)
+                  for row in share(elementwise_rows(d), d)}, exact=None)
 
 
 @pytest.mark.parametrize("d", dtypes.ALL, ids=lambda d: d.name)
@@ -169,17 +178,16 @@ def test_reduces_and_scans(compiling_device: str, d: DType) -> None:
     values = DeviceValues(compiling_device)
     rng = np.random.default_rng(3)
     nodes = {}
-    for shape in ((), (1,), (0,), (0, 3), (3, 0), (37,), (5, 19, 3)):
+    for shape in ((1,), (0, 3), (37,), (5, 19, 3)):
         small = rng.integers(0, 2, shape) if d is bool_ else rng.integers(1, 3, shape)
         x = values.put(np.asarray(small).astype(d.numpy), d)
         turned = ops.flip(ops.permute(x, arg=tuple(reversed(range(x.ndim)))), arg=tuple(range(x.ndim)))
         for row in (r for r in FOLDS if is_defined(r, d)):
             for axis in range(x.ndim):
                 nodes[f"{row.name} {shape} {axis}"] = folded(row, x, axis)
-            if x.ndim:
+            if x.ndim == 3:
                 nodes[f"{row.name} turned {shape}"] = folded(row, turned, 0)
-            if row.kind == "reduce":
-                nodes[f"{row.name} {shape} all"] = row(x, arg=tuple(range(x.ndim)))
+    nodes |= {f"{row.name} all": row(x, arg=(0, 1, 2)) for row in share(FOLDS, d) if row.kind == "reduce"}
     values.check(nodes, exact=d.kind != "float", scale=4)
 
 
@@ -198,14 +206,14 @@ def test_reduces_and_scans_of_special_values(compiling_device: str, d: DType) ->
         f"{row.name} across": folded(row, ops.permute(x, arg=(1, 0)), 0) for row in FOLDS}, scale=4)
 
 
-@pytest.mark.parametrize("d", [d for d in dtypes.ALL], ids=lambda d: d.name)
+@pytest.mark.parametrize("d", dtypes.ALL, ids=lambda d: d.name)
 def test_moving_and_indexing(compiling_device: str, d: DType) -> None:
     """The cases of movement and index rows keep every bit of every dtype, alone and after another movement."""
     values = DeviceValues(compiling_device)
     nodes = {}
-    for case in CASES:
+    for case in share([c for c in CASES if OPS[c.op].kind in ("movement", "index")], d):
         kind = OPS[case.op].kind
-        if kind not in ("movement", "index") or (d is bool_ and "set" not in str(case) and kind == "index"):
+        if d is bool_ and kind == "index" and "set" not in str(case):
             continue
         inputs = [values.put(np.resize(samples(d), shape), d) for shape in case.shapes]
         if kind == "index":  # sums of what is not special: their order is free
@@ -222,7 +230,7 @@ def test_moving_and_indexing(compiling_device: str, d: DType) -> None:
 def test_sorting(compiling_device: str, d: DType) -> None:
     values = DeviceValues(compiling_device)
     nodes = {}
-    for shape in ((1,), (0,), (2, 0), (3, 1), (67,), (3, 19)):
+    for shape in ((1,), (0,), (3, 1), (67,), (3, 19)):
         x = values.put(np.random.default_rng(2).permutation(np.resize(samples(d), int(np.prod(shape)))).reshape(shape), d)
         for axis, descending in itertools.product(range(x.ndim), (False, True)):
             nodes[f"{shape} {axis} {descending}"] = ops.argsort(x, arg=(axis, descending))
@@ -239,7 +247,7 @@ def built(case: Case, values: DeviceValues, d: DType) -> tuple[list[Node], Node]
     return floats, case.build(*floats, *(values.put(i) for i in case.indices))
 
 
-@pytest.mark.parametrize("d", dtypes.FLOATS, ids=lambda d: d.name)
+@pytest.mark.parametrize("d", [dtypes.float16, dtypes.float32], ids=lambda d: d.name)
 @pytest.mark.parametrize("kind", KIND_OF_CASE)
 def test_gradients(compiling_device: str, kind: str, d: DType) -> None:
     """First and second order of every case."""
