@@ -43,6 +43,8 @@ def _domain(group: Group, inputs: Mapping[Node, Place], places: Mapping[Node, Pl
     lowering = Lowering(inputs)
     order = loop_order(group.elements, group.domain, inputs)
     lowering.open(order)
+    for use in group.elements:  # every load before any store: an output may stand in the memory of an input
+        lowering.value(use)
     for use in group.elements:
         lowering.store(use, places[use.node])
     lowering.close(len(order), "domain")
