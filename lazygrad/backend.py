@@ -1,4 +1,5 @@
-"""The engine's compiler: a fusion group becomes a loaded Program, through code generation and the device's runtime."""
+"""The engine's compiler: a fusion group becomes a loaded Program,
+through code generation and the device's runtime."""
 
 from __future__ import annotations
 
@@ -29,15 +30,16 @@ class Backend:
     render: Callable[[LoopNest, Target], Source]
 
 
-BACKENDS = {"llvm": Backend(cpu_recipe.optimize, llvm.render), "opencl": Backend(opencl_recipe.optimize, opencl.render)}
+BACKENDS = {"llvm": Backend(cpu_recipe.optimize, llvm.render),
+            "opencl": Backend(opencl_recipe.optimize, opencl.render)}
 
 
 @dataclass(frozen=True)
 class Kernel:
     """A compiled group: its program, the nests that it came from, and which memory each parameter is.
 
-    `slots`: numbers of the memories (as `storages` numbered them at compile time) in parameter order. `legend`: a line
-    for each parameter, what it holds.
+    `slots`: numbers of the memories (as `storages` numbered them at compile time) in parameter order.
+    `legend`: a line for each parameter, what it holds.
     """
 
     program: Program
@@ -55,7 +57,8 @@ def compile_group(group: Group, storages: Mapping[Node, tuple[Hashable, int]], s
                   device: Device) -> tuple[Kernel, list[Hashable], bool]:
     """The kernel of a group, the storage of each of its parameters, and whether it was compiled just now.
 
-    `storages`: for every input and output its storage (any name) and byte offset in it; `sizes`: bytes of storages.
+    `storages`: for every input and output its storage (any name) and byte offset in it; `sizes`: bytes of
+    storages.
     """
     numbers: dict[Hashable, int] = {}
     for node in (*group.inputs, *group.outputs):
@@ -79,7 +82,8 @@ def _structure(group: Group, places: Mapping[Node, tuple[int, int]]) -> Hashable
     return group.operations, group.dtype.name, len(group.instructions), len(group.constants), slots
 
 
-def tables_of(group: Group, storages: Mapping[Node, tuple[Hashable, int]], sizes: Mapping[Hashable, int]) -> list[np.ndarray]:
+def tables_of(group: Group, storages: Mapping[Node, tuple[Hashable, int]],
+              sizes: Mapping[Hashable, int]) -> list[np.ndarray]:
     """The contents of the parameters that a kernel takes after its group's inputs and outputs."""
     if not isinstance(group, TapeGroup):
         return []
@@ -90,7 +94,8 @@ def tables_of(group: Group, storages: Mapping[Node, tuple[Hashable, int]], sizes
     return list(tape_tables(group, _placed(group, places, tuple(sizes[s] for s in numbers))).values())
 
 
-def _compile(group: Group, places: Mapping[Node, tuple[int, int]], extents: Sequence[int], device: Device) -> Kernel:
+def _compile(group: Group, places: Mapping[Node, tuple[int, int]], extents: Sequence[int],
+             device: Device) -> Kernel:
     start = time.perf_counter()
     placed = _placed(group, places, extents)
     naive = lower_tape(group, placed) if isinstance(group, TapeGroup) else lower(group, placed)
@@ -109,17 +114,20 @@ def _legend(nest: LoopNest, placed: Mapping[Node, Place]) -> tuple[str, ...]:
         here = [(place.offset, node) for node, place in placed.items() if place.array == array]
         what = [f"{node.op.name} {list(node.shape)}" + (f" at element {offset}" if offset else "")
                 for offset, node in here]
-        lines.append(f"{array.name}: {access}, {array.size} x {array.dtype.name}: {', '.join(dict.fromkeys(what))}")
+        lines.append(
+            f"{array.name}: {access}, {array.size} x {array.dtype.name}: {', '.join(dict.fromkeys(what))}")
     return tuple(lines)
 
 
-def _placed(group: Group, places: Mapping[Node, tuple[int, int]], extents: Sequence[int]) -> dict[Node, Place]:
+def _placed(group: Group, places: Mapping[Node, tuple[int, int]],
+            extents: Sequence[int]) -> dict[Node, Place]:
     arrays = _arrays(group, places, extents)
     return {node: Place(arrays[slot, node.dtype.name], offset // node.dtype.itemsize)
             for node, (slot, offset) in places.items()}
 
 
-def _arrays(group: Group, places: Mapping[Node, tuple[int, int]], extents: Sequence[int]) -> dict[tuple[int, str], Array]:
+def _arrays(group: Group, places: Mapping[Node, tuple[int, int]],
+            extents: Sequence[int]) -> dict[tuple[int, str], Array]:
     """One array per memory and dtype, named by what it is to the kernel."""
     arrays: dict[tuple[int, str], Array] = {}
     for prefix, nodes in (("in", group.inputs), ("out", group.outputs)):

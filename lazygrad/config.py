@@ -56,12 +56,17 @@ def _cache_dir(text: str) -> Path | None:
 
 ROWS = (
     Setting("DEVICE", "CPU", _device, "CPU, CL, CL:n or NUMPY", "device of new tensors"),
-    Setting("DEBUG", "0", _between(0, 7), "0 to 7", "how much each realization prints, see the table of levels"),
-    Setting("THREADS", "0", _between(0, 1024), "0 to 1024", "CPU worker threads; 0 means one per usable core"),
+    Setting("DEBUG", "0", _between(0, 7), "0 to 7",
+            "how much each realization prints, see the table of levels"),
+    Setting("THREADS", "0", _between(0, 1024), "0 to 1024",
+            "CPU worker threads; 0 means one per usable core"),
     Setting("NOOPT", "0", _flag, "0 or 1", "1 runs every kernel as its naive loop nest, without a recipe"),
-    Setting("CACHE_DIR", "", _cache_dir, "a folder, or off", "where compiled kernels are kept between processes"),
-    Setting("NO_COLOR", "0", lambda text: bool(text) and text != "0", "anything", "1 prints DEBUG output without colours"),
-    Setting("CL_PLATFORM", "", str, "part of a platform's name", "which OpenCL platform CL devices are taken from"),
+    Setting("CACHE_DIR", "", _cache_dir, "a folder, or off",
+            "where compiled kernels are kept between processes"),
+    Setting("NO_COLOR", "0", lambda text: bool(text) and text != "0", "anything",
+            "1 prints DEBUG output without colours"),
+    Setting("CL_PLATFORM", "", str, "part of a platform's name",
+            "which OpenCL platform CL devices are taken from"),
 )
 BY_NAME = {row.name: row for row in ROWS}
 _values: dict[str, Any] = {}
@@ -88,7 +93,8 @@ def get(name: str) -> Any:
 def override(**settings: Any) -> Iterator[None]:
     """Set settings for a block of code: `with override(DEBUG=2, NOOPT=True): ...`."""
     before = {name: get(name) for name in settings}
-    _values.update({name: _parse(name, str(int(v) if isinstance(v, bool) else v)) for name, v in settings.items()})
+    _values.update({name: _parse(name, str(int(v) if isinstance(v, bool) else v))
+                    for name, v in settings.items()})
     try:
         yield
     finally:

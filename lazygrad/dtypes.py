@@ -10,7 +10,8 @@ import numpy as np
 
 @dataclass(frozen=True, eq=False)
 class DType:
-    """One element type, compared by identity. `kind` is "bool", "uint", "int" or "float"; `itemsize` is in bytes."""
+    """One element type, compared by identity. `kind` is "bool", "uint", "int" or "float";
+    `itemsize` is in bytes."""
 
     name: str
     kind: str
@@ -45,7 +46,8 @@ class DType:
 
     @property
     def numpy(self) -> np.dtype:
-        """The NumPy type that holds values of this type while they are computed (bfloat16 lives in float32)."""
+        """The NumPy type that holds values of this type while they are computed (bfloat16 lives in
+        float32)."""
         return np.dtype("float32" if self is bfloat16 else self.name)
 
     @property
@@ -148,7 +150,8 @@ def bfloat16_from_bits(bits: np.ndarray) -> np.ndarray:
 
 def to_storage(values: np.ndarray, d: DType) -> np.ndarray:
     """Computed values to the contiguous bits that memory holds."""
-    return np.ascontiguousarray(bfloat16_bits(values) if d is bfloat16 else values.astype(d.storage, copy=False))
+    return np.ascontiguousarray(bfloat16_bits(values) if d is bfloat16
+                                else values.astype(d.storage, copy=False))
 
 
 def from_storage(bits: np.ndarray, d: DType) -> np.ndarray:

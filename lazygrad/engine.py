@@ -1,7 +1,7 @@
 """The engine: graphs in, buffers out.
 
-A graph is planned once: simplified, fused, scheduled, compiled. Plans are kept by the structure of the graph, so a
-repeated training step only binds its buffers and launches.
+A graph is planned once: simplified, fused, scheduled, compiled. Plans are kept by the structure of the graph,
+so a repeated training step only binds its buffers and launches.
 """
 
 from __future__ import annotations
@@ -55,7 +55,8 @@ def download(node: Node) -> np.ndarray:
 def realize(targets: Sequence[Node], device: str, donate: Iterable[Buffer] = ()) -> list[Node]:
     """Run what the targets need and return one buffer node for each, in order.
 
-    `donate`: buffers that nobody needs afterwards; results may be written over them. Raises DeviceError and its kin.
+    `donate`: buffers that nobody needs afterwards; results may be written over them. Raises DeviceError and
+    its kin.
     """
     opened = open_device(device)
     report.opened(opened)
@@ -69,13 +70,15 @@ def realize(targets: Sequence[Node], device: str, donate: Iterable[Buffer] = ())
         return [upload(v, n.dtype, device) for v, n in zip(values, targets, strict=True)]
     plan, sources, fresh = find_plan(targets, opened, frozenset(donate))
     results = plan.run(sources)
-    report.schedule_line(opened, [step.kernel for step in plan.steps], plan.seconds if fresh else None, plan.compiled)
+    report.schedule_line(opened, [step.kernel for step in plan.steps], plan.seconds if fresh else None,
+                         plan.compiled)
     return results
 
 
 @dataclass(frozen=True)
 class Step:
-    """One launch of a plan: its kernel, and for each of its parameters the memory (a name in the run's table)."""
+    """One launch of a plan: its kernel, and for each of its parameters the memory (a name in the run's
+    table)."""
 
     kernel: Kernel
     memory: tuple[Hashable, ...]
@@ -86,12 +89,14 @@ class Step:
 class Plan:
     """All launches of a graph; it holds no nodes, so that it keeps nobody's buffers alive.
 
-    `targets`: per target (slot, byte offset, dtype, shape); the slot is a number where it is that source's memory.
+    `targets`: per target (slot, byte offset, dtype, shape); the slot is a number where it is that source's
+    memory.
     """
 
     device: Device
     steps: tuple[Step, ...]
-    slab: int  # bytes of small results, of small intermediates, of each result, of each block of intermediates
+    # bytes of small results, of small intermediates, of each result, of each block of intermediates
+    slab: int
     small: int
     results: tuple[int, ...]
     blocks: tuple[int, ...]
@@ -105,13 +110,15 @@ class Plan:
     def run(self, sources: Sequence[Node]) -> list[Node]:
         """Bind the sources' buffers, run every launch, return the targets as buffer nodes."""
         memory = self._memory(sources)
-        launches = [(step.kernel.program, [*(memory[m] for m in step.memory), *step.tables]) for step in self.steps]
+        launches = [(step.kernel.program, [*(memory[m] for m in step.memory), *step.tables])
+                    for step in self.steps]
         if config.get("DEBUG") >= 2:
             report.run_timed(self.device, [step.kernel for step in self.steps], launches)
         else:
             for program, buffers in launches:
                 self.device.launch(program, buffers)
-        return [self._result(slot, offset, dtype, shape, memory, sources) for slot, offset, dtype, shape in self.targets]
+        return [self._result(slot, offset, dtype, shape, memory, sources)
+                for slot, offset, dtype, shape in self.targets]
 
     def _memory(self, sources: Sequence[Node]) -> dict[Hashable, Buffer]:
         device = self.device
@@ -143,7 +150,8 @@ class Plan:
             return sources[slot]
         if slot.kind == "donated":
             old = sources[self.donated[slot.number]].arg
-            buffer = old.slice(0, old.nbytes)  # the same memory under a new name: what was known of the old value is void
+            # the same memory under a new name: what was known of the old value is void
+            buffer = old.slice(0, old.nbytes)
         else:
             buffer = memory[slot.kind, slot.number]
             if slot.kind == "slab":
@@ -154,8 +162,10 @@ class Plan:
 _plans: dict[Hashable, Plan] = {}
 
 
-def find_plan(targets: Sequence[Node], device: Device, donate: frozenset[Buffer]) -> tuple[Plan, list[Node], bool]:
-    """The plan of a graph, the sources (data) of this graph in the plan's order, and whether it was made just now."""
+def find_plan(targets: Sequence[Node], device: Device,
+              donate: frozenset[Buffer]) -> tuple[Plan, list[Node], bool]:
+    """The plan of a graph, the sources (data) of this graph in the plan's order,
+    and whether it was made just now."""
     order = topological(targets, inputs_in_plan)
     key, sources = _structure(order, targets, device, donate)
     plan = _plans.get(key)
@@ -167,7 +177,8 @@ def find_plan(targets: Sequence[Node], device: Device, donate: frozenset[Buffer]
 
 def _structure(order: Sequence[Node], targets: Sequence[Node], device: Device,
                donate: frozenset[Buffer]) -> tuple[Hashable, list[Node]]:
-    """What makes two graphs run by the same plan: structure, and which sources share storage at which offsets."""
+    """What makes two graphs run by the same plan: structure,
+    and which sources share storage at which offsets."""
     number: dict[Node, int] = {}
     storages: dict[Buffer, int] = {}
     sources: list[Node] = []
@@ -190,8 +201,8 @@ def _structure(order: Sequence[Node], targets: Sequence[Node], device: Device,
 
 
 def is_data(node: Node) -> bool:
-    """Whether a constant is more likely a rate or a coefficient than part of the program: then kernels take it as data,
-    and a schedule that changes it every step compiles nothing."""
+    """Whether a constant is more likely a rate or a coefficient than part of the program:
+    then kernels take it as data, and a schedule that changes it every step compiles nothing."""
     value = node.arg.value
     if node.dtype.kind != "float" or not math.isfinite(value):
         return False
@@ -232,7 +243,8 @@ def make_plan(targets: Sequence[Node], sources: Sequence[Node], device: Device, 
     planned = time.perf_counter()
     scalars, scalar_bytes = _lay_out_scalars(sources)
     steps, compiled = _compile_all(schedule, sources, numbers, scalars, scalar_bytes, device)
-    gifts = [slot.node for slot, _ in schedule.places.values() if slot.kind == "donated" and slot.node is not None]
+    gifts = [slot.node
+             for slot, _ in schedule.places.values() if slot.kind == "donated" and slot.node is not None]
     gift_number = {gift: i for i, gift in enumerate(gifts)}
     found: list[tuple[Slot | int, int, DType, tuple[int, ...]]] = []
     for target, node in zip(targets, simplified, strict=True):
@@ -245,12 +257,14 @@ def make_plan(targets: Sequence[Node], sources: Sequence[Node], device: Device, 
             found.append((numbers[node], 0, target.dtype, target.shape))
     seconds = planned - start, time.perf_counter() - planned
     tell(Story(targets, simplified, schedule, [step.kernel for step in steps], reasons))
-    return Plan(device, tuple(steps), schedule.slab, schedule.small, schedule.results, schedule.blocks, tuple(scalars),
-                scalar_bytes, tuple(found), tuple(numbers[g] for g in gifts), seconds, compiled)
+    return Plan(device, tuple(steps), schedule.slab, schedule.small, schedule.results, schedule.blocks,
+                tuple(scalars), scalar_bytes, tuple(found), tuple(numbers[g] for g in gifts), seconds,
+                compiled)
 
 
 def tell_plan(targets: Sequence[Node], device: str) -> Story:
-    """The story of how a graph would be planned and compiled on a device that has kernels; nothing is launched."""
+    """The story of how a graph would be planned and compiled on a device that has kernels;
+    nothing is launched."""
     opened = open_device(device)
     _, sources = _structure(topological(targets, inputs_in_plan), targets, opened, frozenset())
     stories: list[Story] = []
@@ -279,7 +293,8 @@ def _compile_all(schedule: Schedule, sources: Sequence[Node], numbers: dict[Node
                  device: Device) -> tuple[list[Step], int]:
     """A step per group; how many kernels were compiled for it."""
     storages: dict[Node, tuple[Hashable, int]] = {}
-    sizes: dict[Hashable, int] = {"scalars": scalar_bytes, ("slab", 0): schedule.slab, ("small", 0): schedule.small}
+    sizes: dict[Hashable, int] = {"scalars": scalar_bytes, ("slab", 0): schedule.slab,
+                                  ("small", 0): schedule.small}
     roots: dict[Buffer, Hashable] = {}
     for node, number in numbers.items():
         if node.op.name == "buffer":
@@ -296,7 +311,8 @@ def _compile_all(schedule: Schedule, sources: Sequence[Node], numbers: dict[Node
         else:
             name = slot.kind, slot.number
         storages[node] = name, offset
-        sizes.setdefault(name, {"result": schedule.results, "block": schedule.blocks}.get(slot.kind, (0,))[slot.number]
+        sizes.setdefault(name, {"result": schedule.results,
+                                "block": schedule.blocks}.get(slot.kind, (0,))[slot.number]
                          if slot.kind in ("result", "block") else nbytes(node))
     steps, compiled = [], 0
     for group in schedule.groups:

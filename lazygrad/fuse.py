@@ -1,9 +1,10 @@
-"""Fusion: which nodes become one kernel, decided by what is legal and by what it costs, each boundary with a reason.
+"""Fusion: which nodes become one kernel, decided by what is legal and by what it costs,
+each boundary with a reason.
 
-Nodes are visited users first. A node joins the cluster of its users where that is legal (`Cluster.refuse` gives the
-reason where it is not) and worth it; otherwise it is stored and starts a cluster of its own. Clusters that share a node
-merge into one kernel with several outputs where they loop over the same domain. A node that is cheap to compute again
-may stand in several clusters.
+Nodes are visited users first. A node joins the cluster of its users where that is legal (`Cluster.refuse`
+gives the reason where it is not) and worth it; otherwise it is stored and starts a cluster of its own.
+Clusters that share a node merge into one kernel with several outputs where they loop over the same domain. A
+node that is cheap to compute again may stand in several clusters.
 """
 
 from __future__ import annotations
@@ -27,18 +28,21 @@ MAX_USES = 4  # different elements of one node that a kernel may evaluate at eac
 PARALLEL_WORK = 1 << 15  # elements above which a kernel must have parallel iterations
 CHEAP = 8  # arithmetic operations that cost less than storing and loading a float
 
-_WEIGHTS = {"exp": 16, "exp2": 16, "expm1": 20, "log": 16, "log2": 16, "log10": 16, "log1p": 20, "sin": 20, "cos": 20,
-            "tan": 24, "asin": 24, "acos": 24, "atan": 24, "sinh": 24, "cosh": 24, "tanh": 20, "asinh": 30, "acosh": 30,
-            "atanh": 30, "erf": 24, "erfc": 30, "pow": 40, "atan2": 30, "threefry": 100, "div": 4, "sqrt": 4, "rsqrt": 6,
-            "reciprocal": 4, "floordiv": 8, "remainder": 8, "fmod": 8, "truncdiv": 8}
+_WEIGHTS = {"exp": 16, "exp2": 16, "expm1": 20, "log": 16, "log2": 16, "log10": 16, "log1p": 20, "sin": 20,
+            "cos": 20, "tan": 24, "asin": 24, "acos": 24, "atan": 24, "sinh": 24, "cosh": 24, "tanh": 20,
+            "asinh": 30, "acosh": 30, "atanh": 30, "erf": 24, "erfc": 30, "pow": 40, "atan2": 30,
+            "threefry": 100, "div": 4, "sqrt": 4, "rsqrt": 6, "reciprocal": 4, "floordiv": 8, "remainder": 8,
+            "fmod": 8, "truncdiv": 8}
 IN_MEMORY = frozenset(("buffer", "saved", "scalar"))
 _FREE = frozenset(("const", "iota"))
 _SPECIAL = frozenset(("scan", "sort"))
 
 
 def is_special(node: Node) -> bool:
-    """Whether a node is lowered by loops of its own, so that it must be stored and heads its cluster alone."""
-    return node.op.kind in _SPECIAL or node.op.name == "scatter" or (node.op.name == "cat" and len(node.inputs) > 4)
+    """Whether a node is lowered by loops of its own,
+    so that it must be stored and heads its cluster alone."""
+    return (node.op.kind in _SPECIAL or node.op.name == "scatter"
+            or (node.op.name == "cat" and len(node.inputs) > 4))
 
 
 def is_contraction(node: Node) -> bool:
@@ -55,7 +59,8 @@ def is_contraction(node: Node) -> bool:
 
 
 def _repeats(factor: Node) -> bool:
-    """Whether a factor of a product is read several times: it comes through an expand, a window or a spread."""
+    """Whether a factor of a product is read several times: it comes through an expand,
+    a window or a spread."""
     stack = [factor]
     for _ in range(16):
         if not stack:
@@ -203,7 +208,8 @@ class Fusion:
     def run(self) -> list[Cluster]:
         for node in reversed(self.order):
             sorted_by = any(user.op.kind == "sort" for user in self.users[node])  # a sort reads memory
-            if node.op.name in IN_MEMORY or (node.op.name in _FREE and node not in self.targets and not sorted_by):
+            if (node.op.name in IN_MEMORY
+                or (node.op.name in _FREE and node not in self.targets and not sorted_by)):
                 continue
             self.visit(node)
         return list(dict.fromkeys(self.stored.values()))
@@ -212,7 +218,8 @@ class Fusion:
         homes = list(dict.fromkeys(c for user in self.users[node] for c in self.homes.get(user, ())))
         must = node in self.targets or is_special(node)
         if not homes or is_special(node) or any(u.op.kind == "sort" for u in self.users[node]):
-            self.store(node, homes, "an output" if node in self.targets else f"{node.op.name} has loops of its own")
+            self.store(node, homes,
+                       "an output" if node in self.targets else f"{node.op.name} has loops of its own")
             return
         cluster, reason = self.merged(node, homes)
         if cluster is not None:
@@ -232,11 +239,13 @@ class Fusion:
             self.store(node, homes, reason)
 
     def store_inside(self, node: Node, homes: list[Cluster], reason: str) -> bool:
-        """Store the node from a kernel that computes it for its own use; its other users read it from there."""
+        """Store the node from a kernel that computes it for its own use;
+        its other users read it from there."""
         for home in homes:
             others = [c for c in homes if c is not home]
             uses = home.wanted(node, self.users[node])
-            if others and not self.refuse(home, node, uses, True) and not any(_waits(home, c) for c in others):
+            if (others and not self.refuse(home, node, uses, True)
+                and not any(_waits(home, c) for c in others)):
                 home.add(node, uses)
                 home.outputs.append(node)
                 self.homes[node] = [home]
@@ -394,7 +403,8 @@ def evaluations(uses: Iterable[Use]) -> int:
     for use in uses:
         variables: set[Var] = set()
         for v in access.variables_of(use):
-            inner = access.variables_of(v.value) if isinstance(v, Dynamic) and isinstance(v.value, Use) else (v,)
+            inner = (access.variables_of(v.value) if isinstance(v, Dynamic) and isinstance(v.value, Use)
+                     else (v,))
             variables.update(w for w in inner if isinstance(w, Var))
         total += product(v.extent for v in variables)
     return total
@@ -450,16 +460,19 @@ def is_scalar_graph(targets: Sequence[Node]) -> bool:
     """Whether a graph computes single numbers only, and more of them than one kernel holds."""
     order = topological(targets, inputs_in_plan)
     return len(order) > MAX_NODES and all(
-        n.op.name in IN_MEMORY or (n.size == 1 and n.op.kind in ("elementwise", "movement", "source")) for n in order)
+        n.op.name in IN_MEMORY or (n.size == 1 and n.op.kind in ("elementwise", "movement", "source"))
+        for n in order)
 
 
 def scalar_groups(targets: Sequence[Node]) -> list[Group]:
-    """A graph of single numbers, cut along its topological order: kernels can wait for each other only forwards."""
+    """A graph of single numbers, cut along its topological order:
+    kernels can wait for each other only forwards."""
     order = [n for n in topological(targets, inputs_in_plan) if n.op.name not in IN_MEMORY]
     users = consumers(order, inputs_in_plan)
     wanted = set(targets)
     piece = {node: i // MAX_NODES for i, node in enumerate(order)}
-    stored = {n for n in order if n in wanted or (n.op.name not in _FREE and any(piece[u] != piece[n] for u in users[n]))}
+    stored = {n for n in order if n in wanted
+              or (n.op.name not in _FREE and any(piece[u] != piece[n] for u in users[n]))}
     groups = []
     for number in range(piece[order[-1]] + 1):
         mine = order[number * MAX_NODES:(number + 1) * MAX_NODES]

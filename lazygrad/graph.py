@@ -18,9 +18,11 @@ Scalar = bool | int | float
 
 
 class Node:
-    """One operation: `op` applied to `inputs` with a static argument `arg`, giving `shape` elements of `dtype`.
+    """One operation: `op` applied to `inputs` with a static argument `arg`,
+    giving `shape` elements of `dtype`.
 
-    Made by calling a row of the op table (`ops.add(x, y)`), which checks it and interns it. Compared by identity.
+    Made by calling a row of the op table (`ops.add(x, y)`), which checks it and interns it. Compared by
+    identity.
     """
 
     __slots__ = ("op", "dtype", "shape", "inputs", "arg", "__weakref__")
@@ -47,7 +49,8 @@ class Node:
 
 
 class Literal:
-    """A Python scalar compared by type and bits: True, 1 and 1.0 differ, so do -0.0 and 0.0; one NaN equals itself."""
+    """A Python scalar compared by type and bits: True, 1 and 1.0 differ, so do -0.0 and 0.0;
+    one NaN equals itself."""
 
     __slots__ = ("value", "bits")
 
@@ -66,7 +69,8 @@ class Literal:
 
 
 class _Entry(ref):
-    """A weak reference that knows under which key it is interned (a WeakValueDictionary costs twice the time)."""
+    """A weak reference that knows under which key it is interned (a WeakValueDictionary costs twice the
+    time)."""
 
     __slots__ = ("key",)
     key: Hashable
@@ -94,8 +98,10 @@ def intern(op: Op, dtype: DType, shape: Shape, inputs: tuple[Node, ...], arg: Ha
     return node
 
 
-def topological(roots: Iterable[Node], inputs: Callable[[Node], Sequence[Node]] = lambda n: n.inputs) -> list[Node]:
-    """Every node that the roots depend on, inputs before users, each once; `inputs` may stop the walk early."""
+def topological(roots: Iterable[Node],
+                inputs: Callable[[Node], Sequence[Node]] = lambda n: n.inputs) -> list[Node]:
+    """Every node that the roots depend on, inputs before users, each once;
+    `inputs` may stop the walk early."""
     order: list[Node] = []
     seen: set[Node] = set()
     stack: list[tuple[Node, bool]] = [(root, False) for root in reversed(list(roots))]
@@ -110,7 +116,8 @@ def topological(roots: Iterable[Node], inputs: Callable[[Node], Sequence[Node]] 
     return order
 
 
-def consumers(order: Iterable[Node], inputs: Callable[[Node], Sequence[Node]] = lambda n: n.inputs) -> dict[Node, list[Node]]:
+def consumers(order: Iterable[Node],
+              inputs: Callable[[Node], Sequence[Node]] = lambda n: n.inputs) -> dict[Node, list[Node]]:
     """For each node of a topological order, the nodes that use it (once per use)."""
     users: dict[Node, list[Node]] = {}
     for node in order:

@@ -13,11 +13,13 @@ from lazygrad.helpers import product
 
 @dataclass(frozen=True)
 class Group:
-    """Outputs are stored to memory; inputs are in memory before (buffers, scalars, outputs of earlier groups).
+    """Outputs are stored to memory; inputs are in memory before (buffers, scalars,
+    outputs of earlier groups).
 
-    `domain`: the extents of the kernel's loops; `elements`: for each output, its element that an iteration stores.
-    `own_reads`: elements of inputs that one iteration alone reads, and nothing else of that input: an output may be
-    written over an input where each iteration stores the element that it reads.
+    `domain`: the extents of the kernel's loops; `elements`: for each output, its element that an iteration
+    stores.
+    `own_reads`: elements of inputs that one iteration alone reads, and nothing else of that input: an output
+    may be written over an input where each iteration stores the element that it reads.
     """
 
     outputs: tuple[Node, ...]
@@ -34,7 +36,8 @@ class Group:
 
 
 def group_key(group: Group, places: Mapping[Node, tuple[int, int]]) -> Hashable:
-    """What makes two groups the same kernel: their structure, and where (slot, offset) each input and output lives."""
+    """What makes two groups the same kernel: their structure, and where (slot,
+    offset) each input and output lives."""
     number: dict[Node, int] = {}
     rows: list[Hashable] = []
     for node in (*group.inputs, *group.nodes()):
@@ -42,8 +45,10 @@ def group_key(group: Group, places: Mapping[Node, tuple[int, int]]) -> Hashable:
         if node in places and node not in group.outputs:
             rows.append((places[node], node.dtype.name, node.shape))
         else:
-            rows.append((node.op.name, node.dtype.name, node.shape, node.arg, tuple(number[i] for i in node.inputs)))
-    stored = tuple((number[o], places[o], use.index) for o, use in zip(group.outputs, group.elements, strict=True))
+            rows.append((node.op.name, node.dtype.name, node.shape, node.arg,
+                         tuple(number[i] for i in node.inputs)))
+    stored = tuple((number[o], places[o], use.index)
+                   for o, use in zip(group.outputs, group.elements, strict=True))
     return tuple(rows), stored, group.domain
 
 
@@ -68,7 +73,8 @@ def name_of(group: Group) -> str:
     return "_".join(words) + "_" + sizes
 
 
-_QUIET = {"const", "iota", "reshape", "expand", "permute", "shrink", "cast", "pad", "flip", "window", "spread"}
+_QUIET = {"const", "iota", "reshape", "expand", "permute", "shrink", "cast", "pad", "flip", "window",
+          "spread"}
 
 
 def _word(node: Node) -> str:

@@ -11,14 +11,16 @@ from lazygrad.graph import Node, consumers, topological
 
 
 def inputs_to_run(node: Node) -> tuple[Node, ...]:
-    """The inputs that a node's value needs: a saved node has its value already, a surrogate takes its first input."""
+    """The inputs that a node's value needs: a saved node has its value already,
+    a surrogate takes its first input."""
     if node.op.name == "saved":
         return ()
     return node.inputs[:1] if node.op.name == "surrogate" else node.inputs
 
 
 def interpret(targets: Sequence[Node], read: Callable[[Node], np.ndarray]) -> list[np.ndarray]:
-    """The values of `targets`; `read` gives the values of buffer and saved nodes. bfloat16 comes as float32."""
+    """The values of `targets`; `read` gives the values of buffer and saved nodes. bfloat16 comes as
+    float32."""
     order = topological(targets, inputs_to_run)
     uses = {node: len(users) for node, users in consumers(order, inputs_to_run).items()}
     for target in targets:

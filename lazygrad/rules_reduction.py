@@ -172,7 +172,8 @@ def _sum_below(node: Node, uses: Mapping[Node, int]) -> Node | None:
         chain.append(inner)
         inner = inner.inputs[0]
     spreads = any(n.op.name == "spread" for n in chain)
-    if not spreads or inner.op.name != "sum" or uses.get(inner, 0) != 1 or inner.dtype.accumulator is not inner.dtype:
+    if (not spreads or inner.op.name != "sum" or uses.get(inner, 0) != 1
+        or inner.dtype.accumulator is not inner.dtype):
         return None
     x, folded = inner.inputs[0], inner.arg
     kept = tuple(a for a in range(x.ndim) if a not in folded)

@@ -1,9 +1,9 @@
 """The schedule: fusion groups in order, and the memory of what they store.
 
-Targets get buffers of their own (small ones share a slab, since a kernel takes only so many buffers). Intermediates
-share blocks (small ones a slab, where a kernel has many): a block serves one after another as their lifetimes allow.
-A donated buffer becomes a target's memory where the kernel that writes the target is the last one to read it, each
-element at its own place.
+Targets get buffers of their own (small ones share a slab, since a kernel takes only so many buffers).
+Intermediates share blocks (small ones a slab, where a kernel has many): a block serves one after another as
+their lifetimes allow. A donated buffer becomes a target's memory where the kernel that writes the target is
+the last one to read it, each element at its own place.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ FEW = 32  # small intermediates of one kernel that may be buffers of their own
 class Slot:
     """Memory of a schedule.
 
-    kind: "result" (a target's own), "slab" (small targets), "small" (small intermediates), "block", or "donated"
-    (`node`'s buffer).
+    kind: "result" (a target's own), "slab" (small targets), "small" (small intermediates), "block", or
+    "donated" (`node`'s buffer).
     """
 
     kind: str
@@ -78,7 +78,8 @@ def order_groups(groups: Sequence[Group]) -> list[Group]:
 
 
 def plan_memory(groups: Sequence[Group], targets: Iterable[Node], donated: Iterable[Node]) -> Schedule:
-    """Give every stored node its memory. `donated`: buffer nodes whose memory nobody needs after this schedule."""
+    """Give every stored node its memory. `donated`:
+    buffer nodes whose memory nobody needs after this schedule."""
     last_read = {node: step for step, group in enumerate(groups) for node in group.inputs}
     wanted = set(targets)
     places: dict[Node, tuple[Slot, int]] = {}
@@ -113,8 +114,10 @@ def plan_memory(groups: Sequence[Group], targets: Iterable[Node], donated: Itera
     return Schedule(tuple(groups), places, tuple(results), tuple(blocks), slab, small)
 
 
-def _gift(node: Node, group: Group, step: int, offered: Iterable[Node], last_read: dict[Node, int]) -> Node | None:
-    """A donated buffer that the node may be written over: each of its elements is read where it is written."""
+def _gift(node: Node, group: Group, step: int, offered: Iterable[Node],
+          last_read: dict[Node, int]) -> Node | None:
+    """A donated buffer that the node may be written over:
+    each of its elements is read where it is written."""
     element = group.elements[group.outputs.index(node)]
     for gift in offered:
         same = gift.shape == node.shape and gift.dtype is node.dtype

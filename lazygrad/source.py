@@ -1,4 +1,5 @@
-"""What code generation hands to a runtime: Source (text and signature), and Target (a device's facts) the other way."""
+"""What code generation hands to a runtime: Source (text and signature),
+and Target (a device's facts) the other way."""
 
 from dataclasses import dataclass, field
 
@@ -43,9 +44,11 @@ class BufferUse:
 class Phase:
     """One parallel loop of a kernel; phases of a kernel run in order with a barrier between.
 
-    CPU: the function `void name(ptr buffers, i64 begin, i64 end, ptr scratch)` runs iterations [begin, end) of
+    CPU: the function `void name(ptr buffers, i64 begin, i64 end, ptr scratch)` runs iterations [begin, end)
+    of
     `count`; the pool hands out chunks of about `grain` iterations; `buffers` points to an array of pointers.
-    OpenCL: the kernel `name(buffer 0, buffer 1, ...)` runs as `count` work-groups of `items` work-items, one dimension.
+    OpenCL: the kernel `name(buffer 0, buffer 1, ...)` runs as `count` work-groups of `items` work-items, one
+    dimension.
     """
 
     name: str
@@ -56,7 +59,8 @@ class Phase:
 
 @dataclass(frozen=True)
 class Source:
-    """A kernel as text. Its buffers are `uses`, then one uninitialised buffer per entry of `temporaries` (bytes)."""
+    """A kernel as text. Its buffers are `uses`, then one uninitialised buffer per entry of `temporaries`
+    (bytes)."""
 
     language: str  # "llvm" or "opencl"
     name: str  # tells what it computes: matmul_bias_gelu_512x3072x768

@@ -1,8 +1,9 @@
 """Large graphs of single numbers as data: a tape of instructions that one small kernel runs.
 
-A scalar network is tens of thousands of operations on single numbers. As straight code they would take the compiler far
-longer than the work they do. So they become rows of an integer table, `(operation, result, x, y, z)`, over one array
-that holds every number; the kernel depends only on which operations occur, and is compiled once.
+A scalar network is tens of thousands of operations on single numbers. As straight code they would take the
+compiler far longer than the work they do. So they become rows of an integer table, `(operation, result, x, y,
+z)`, over one array that holds every number; the kernel depends only on which operations occur, and is
+compiled once.
 """
 
 from __future__ import annotations
@@ -25,9 +26,9 @@ _SAME_NUMBER = frozenset(("reshape", "expand", "permute", "flip", "shrink"))
 class TapeGroup(Group):
     """A group that runs as a tape. All numbers are of `dtype`; truths are 0 and 1.
 
-    `operations`: (row name, whether its inputs are truths) by instruction number. `instructions`: int32, COLUMNS each.
-    The array of numbers begins with `constants`, then the inputs, then the results. `output_places`: where in it the
-    outputs stand.
+    `operations`: (row name, whether its inputs are truths) by instruction number. `instructions`: int32,
+    COLUMNS each. The array of numbers begins with `constants`, then the inputs, then the results.
+    `output_places`: where in it the outputs stand.
     """
 
     dtype: DType = float32
@@ -43,7 +44,8 @@ class TapeGroup(Group):
 
 
 def make_tape(order: Sequence[Node], targets: Sequence[Node], in_memory: frozenset[str]) -> TapeGroup | None:
-    """The tape of a graph of single numbers (`order`: inputs before users); None where it has types that no tape holds."""
+    """The tape of a graph of single numbers (`order`: inputs before users);
+    None where it has types that no tape holds."""
     kinds = {n.dtype for n in order} - {bool_}
     inputs = [n for n in order if n.op.name in in_memory]
     if kinds not in ({float32}, {float64}) or any(n.dtype is bool_ for n in inputs):
@@ -67,6 +69,6 @@ def make_tape(order: Sequence[Node], targets: Sequence[Node], in_memory: frozens
     outputs = tuple(dict.fromkeys(targets))
     kind = next(iter(kinds))
     return TapeGroup(
-        outputs, tuple(inputs), (), tuple(access.at(n, (expr.ZERO,) * n.ndim) for n in outputs), frozenset(), kind,
-        tuple(operations), np.asarray(rows, np.int32).reshape(-1, COLUMNS),
+        outputs, tuple(inputs), (), tuple(access.at(n, (expr.ZERO,) * n.ndim) for n in outputs), frozenset(),
+        kind, tuple(operations), np.asarray(rows, np.int32).reshape(-1, COLUMNS),
         np.asarray([float(n.arg.value) for n in constants], kind.numpy), tuple(place[n] for n in outputs))

@@ -28,7 +28,8 @@ def convolution(x: Node, w: Node, stride: int) -> Node:
     batch, _, places, _ = windows.shape
     full = (batch, out, places, channels, size)
     left = ops.reshape(ops.permute(windows, arg=(0, 2, 1, 3)), arg=(batch, 1, places, channels, size))
-    product = ops.mul(ops.expand(left, arg=full), ops.expand(ops.reshape(w, arg=(1, out, 1, channels, size)), arg=full))
+    product = ops.mul(ops.expand(left, arg=full),
+                      ops.expand(ops.reshape(w, arg=(1, out, 1, channels, size)), arg=full))
     return ops.reshape(ops.sum_(product, arg=(3, 4)), arg=full[:3])
 
 

@@ -44,7 +44,8 @@ def build(source: Source):
 
 
 def run_source(source: Source, arrays: dict[str, np.ndarray | None]) -> dict[str, np.ndarray]:
-    """The contents of every buffer after the kernel; values of a dtype in, values out. None: not initialised."""
+    """The contents of every buffer after the kernel; values of a dtype in, values out. None:
+    not initialised."""
     flags = cl.mem_flags.READ_WRITE
     buffers = []
     for use in source.uses:

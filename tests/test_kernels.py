@@ -51,7 +51,8 @@ ONE_KERNEL = {
     "relu of a convolution": lambda: F.relu(F.conv2d(data(2, 3, 9, 9), data(4, 3, 3, 3), data(4), padding=1)),
     "max pool": lambda: F.max_pool2d(data(2, 3, 8, 8), 2),
     "variance": lambda: data(16, 20).var(0),
-    "standardised rows": lambda: (lambda x: (x - x.mean(1, keepdim=True)) / x.std(1, keepdim=True))(data(16, 20)),
+    "standardised rows": lambda: (lambda x: (x - x.mean(1, keepdim=True)) / x.std(1, keepdim=True))(
+        data(16, 20)),
     "elementwise chain": lambda: ((data(100) * 2 + 1).relu() * data(100).sigmoid()).tanh(),
     "embedding": lambda: F.embedding(labels(16, 20), data(20, 8)),
 }

@@ -27,7 +27,8 @@ def test_a_chain_of_100_000_operations_builds_differentiates_and_runs(shape):
 
 
 def scalar_network(points, sizes=(2, 16, 16, 1)):
-    """micrograd's two moons: every weight, input and activation a 0-d tensor; the leaves and a function to the loss."""
+    """micrograd's two moons: every weight, input and activation a 0-d tensor;
+    the leaves and a function to the loss."""
     rng = np.random.default_rng(0)
 
     def number(value, grad=False):
@@ -50,7 +51,8 @@ def scalar_network(points, sizes=(2, 16, 16, 1)):
             total = total + (1 - number(label) * values[0]).relu()
         return total * (1 / points) + 1e-4 * sum(p * p for p in parameters)
 
-    arrays = [(np.array([[w.item() for w in row] for row in rows]), np.zeros(len(biases))) for rows, biases in layers]
+    arrays = [(np.array([[w.item() for w in row] for row in rows]), np.zeros(len(biases)))
+              for rows, biases in layers]
     return parameters, loss, arrays, data, labels
 
 
@@ -102,7 +104,8 @@ def test_numbers_of_every_kind_on_a_tape():
             case 0:
                 new = ops.OPS[names[rng.integers(len(names))]](ops.abs_(x))
             case 1:
-                new = ops.where(ops.bitand(ops.lt(x, y), ops.ne(x, ops.const(0.5, dtypes.float64))), x, ops.neg(y))
+                new = ops.where(ops.bitand(ops.lt(x, y), ops.ne(x, ops.const(0.5, dtypes.float64))), x,
+                                ops.neg(y))
             case 2:
                 new = ops.cast(ops.bitor(ops.bitnot(ops.le(x, y)), ops.eq(x, y)), arg=dtypes.float64)
             case 3:

@@ -1,4 +1,5 @@
-"""Naive nests as text: what each kind of graph becomes before any recipe. `pytest --refresh` rewrites the golden files."""
+"""Naive nests as text: what each kind of graph becomes before any recipe. `pytest --refresh` rewrites the
+golden files."""
 
 from pathlib import Path
 

@@ -1,4 +1,5 @@
-"""The OpenCL renderer: every elementwise row over all its dtypes, and every kind of statement, against NumPy."""
+"""The OpenCL renderer: every elementwise row over all its dtypes, and every kind of statement,
+against NumPy."""
 
 import numpy as np
 import pytest
@@ -28,8 +29,8 @@ from lazygrad.expr import Guard, Var
 from lazygrad.ops import OPS
 from lazygrad.source import Target
 
-SPECIAL = [0.0, -0.0, 1.0, -1.0, 0.5, -0.5, 1.5, -1.5, 2.5, 3.0, -3.0, 7.25, -7.25, 0.1, 10.0, 88.0, -104.0, 1e-3, 12345.0,
-           np.inf, -np.inf, np.nan, 3.4e38, 1e-30, 0.99, -0.99]
+SPECIAL = [0.0, -0.0, 1.0, -1.0, 0.5, -0.5, 1.5, -1.5, 2.5, 3.0, -3.0, 7.25, -7.25, 0.1, 10.0, 88.0, -104.0,
+           1e-3, 12345.0, np.inf, -np.inf, np.nan, 3.4e38, 1e-30, 0.99, -0.99]
 
 
 def parameter(name: str, dtype: DType, size: int) -> Array:
@@ -75,21 +76,23 @@ def reference(op: str, inputs: list[DType], result: DType, arrays: list[np.ndarr
         return dtypes.round_to(np.asarray(OPS[op].numpy(node, *arrays)), result)
 
 
-def assert_same(op: str, got: np.ndarray, want: np.ndarray, d: DType, exact: bool, inputs: list[np.ndarray]) -> None:
+def assert_same(op: str, got: np.ndarray, want: np.ndarray, d: DType, exact: bool,
+                inputs: list[np.ndarray]) -> None:
     if d.kind != "float":
         wrong = got != want
     else:
         ulps = {"float16": 1e-3, "bfloat16": 8e-3, "float32": 4e-6, "float64": 1e-14}[d.name]
         with np.errstate(all="ignore"):
-            close = np.abs(got.astype(np.float64) - want) <= ulps * np.abs(want) + (0 if exact else ulps * 0.1)
+            close = (np.abs(got.astype(np.float64) - want) <= ulps * np.abs(want)
+                     + (0 if exact else ulps * 0.1))
         wrong = ~((got == want) | (np.isnan(got) & np.isnan(want)) | (close & (not exact)))
     assert not wrong.any(), (op, d, [(*(i[k] for i in inputs), "got", got[k], "want", want[k])
                                      for k in np.flatnonzero(wrong)[:8]])
 
 
 ROWS = [op for op in OPS.values() if op.kind == "elementwise" and op.name not in ("cast", "bitcast")]
-APPROXIMATE = {"exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sin", "cos", "tan", "asin", "acos", "atan",
-               "sinh", "cosh", "tanh", "asinh", "acosh", "atanh", "erf", "erfc", "pow", "atan2"}
+APPROXIMATE = {"exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sin", "cos", "tan", "asin", "acos",
+               "atan", "sinh", "cosh", "tanh", "asinh", "acosh", "atanh", "erf", "erfc", "pow", "atan2"}
 
 
 def run_cases(cases: list[Case], arrays: dict[str, np.ndarray]) -> None:
@@ -118,7 +121,8 @@ def operands(op: str, d: DType) -> list[DType]:
 @pytest.mark.parametrize("d", dtypes.ALL, ids=lambda d: d.name)
 def test_rows_equal_numpy(d: DType) -> None:
     rows = [op for op in ROWS if d.kind in op.dtypes and (op.name != "threefry" or d is uint64)]
-    cases = [(op.name, operands(op.name, d), bool_ if op.name in ("lt", "le", "eq", "ne") else d) for op in rows]
+    cases = [(op.name, operands(op.name, d), bool_ if op.name in ("lt", "le", "eq", "ne") else d)
+             for op in rows]
     x0, x1, condition = grid([samples(d), samples(d), samples(bool_)])
     run_cases(cases, {f"x0_{d.name}": x0, f"x1_{d.name}": x1, f"x2_{d.name}": x0[::-1].copy()}
               | ({"x0_bool": condition} if d is not bool_ else {}))
@@ -181,7 +185,8 @@ def test_arrays_of_every_space_keep_every_dtype(d: DType, space: str) -> None:
 
 
 def test_group_sum_in_local_memory() -> None:
-    """One group per row, strided partial sums per item, a tree in local memory, the result stored by one item."""
+    """One group per row, strided partial sums per item, a tree in local memory,
+    the result stored by one item."""
     rows, columns, items = 5, 1000, 64
     x, out = parameter("x", float32, rows * columns), parameter("out", float32, rows)
     shared, own = Array("shared", float32, items, "local"), Array("own", float32, 1, "register")
@@ -191,7 +196,8 @@ def test_group_sum_in_local_memory() -> None:
         Loop(Var("item", items), (
             Store(own, expr.ZERO, Constant(0.0, float32)),
             Loop(Var("step", 16), (Accumulate(own, expr.ZERO, "add", Load(x, row * columns + place,
-                                                                         (Guard(place, 0, columns),))),), "reduce"),
+                                                                         (Guard(place, 0, columns),))),),
+                 "reduce"),
             Store(shared, item, Load(own, expr.ZERO))), "item"), Barrier()]
     half = items // 2
     while half:
@@ -199,7 +205,8 @@ def test_group_sum_in_local_memory() -> None:
             Accumulate(shared, item, "add", Load(shared, item + half)),)),), "item"), Barrier()]
         half //= 2
     body.append(Store(out, row, Load(shared, expr.ZERO)))
-    nest = LoopNest("row_sum", (x, out), ("read", "write"), (Loop(Var("row", rows), tuple(body), "parallel"),))
+    nest = LoopNest("row_sum", (x, out), ("read", "write"),
+                    (Loop(Var("row", rows), tuple(body), "parallel"),))
     values = np.random.default_rng(0).normal(size=(rows, columns)).astype(np.float32)
     np.testing.assert_allclose(run_nest(nest, x=values)["out"], values.sum(1), rtol=1e-4, atol=1e-4)
     source = render(nest, device_target())
@@ -226,14 +233,16 @@ def test_phases_share_a_temporary_and_repeat_lets() -> None:
 
 
 def test_dynamic_index() -> None:
-    table, index, out = parameter("table", float32, 30), parameter("index", int64, 7), parameter("out", float32, 21)
+    table, index, out = parameter("table", float32, 30), parameter("index", int64,
+                                                                   7), parameter("out", float32, 21)
     i, j = expr.var("i", 7), expr.var("j", 3)
     row = expr.dynamic("row", 0, 9)
     nest = LoopNest("embedding", (table, index, out), ("read", "read", "write"), (Loop(Var("i", 7), (
         Let("row", Load(index, i)),
         Loop(Var("j", 3), (Store(out, i * 3 + j, Load(table, row * 3 + j)),))), "parallel"),))
     values, places = np.arange(30, dtype=np.float32), np.array([3, 9, 0, 3, 5, 1, 2])
-    assert np.array_equal(run_nest(nest, table=values, index=places)["out"], values.reshape(10, 3)[places].reshape(-1))
+    assert np.array_equal(run_nest(nest, table=values, index=places)["out"],
+                          values.reshape(10, 3)[places].reshape(-1))
 
 
 @pytest.mark.parametrize("combine", ["add", "mul", "maximum", "minimum"])
@@ -284,7 +293,8 @@ def test_many_lets_render_in_linear_time_and_stay_the_same() -> None:
     lets = [Let("v0", Load(x, expr.ZERO))]
     lets += [Let(f"v{k}", Compute("add", (Read(f"v{k - 1}", float32), Constant(1.0, float32)), float32))
              for k in range(1, 5000)]
-    nest = LoopNest("chain", (x, out), ("read", "write"), (*lets, Store(out, expr.ZERO, Read("v4999", float32))))
+    nest = LoopNest("chain", (x, out), ("read", "write"),
+                    (*lets, Store(out, expr.ZERO, Read("v4999", float32))))
     source = render(nest, device_target())
     assert len(source.text) < 5000 * 60 and source.text == render(nest, device_target()).text
     assert run_nest(nest, x=np.zeros(1, np.float32))["out"][0] == 4999

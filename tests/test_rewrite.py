@@ -321,11 +321,13 @@ EXAMPLES = {
     ),
     "merge_float_sums": lambda v: _merged(v, ops.sum_) + _merged(v, ops.prod, dtypes.float64),
     "merge_spread_sums": lambda v: [
-        _sum_of_spread(floats(v, (2, 5, 4, 3)), stride, dilation) for stride, dilation in ((1, 1), (2, 1), (1, 2))
+        _sum_of_spread(floats(v, (2, 5, 4, 3)), stride, dilation)
+        for stride, dilation in ((1, 1), (2, 1), (1, 2))
     ],
     "add_into_scatter": lambda v: [
         ops.add(*pair)
-        for scattered, y in [(ops.scatter(_c(0.0, F, (5, 4)), v.put(np.array([1, 3, 1])), floats(v, (3, 4)), arg=((0,), "add")),
+        for scattered, y in [(ops.scatter(_c(0.0, F, (5, 4)), v.put(np.array([1, 3, 1])), floats(v, (3, 4)),
+                                          arg=((0,), "add")),
                               floats(v, (5, 4)))]
         for pair in ((scattered, y), (y, scattered))
     ],

@@ -1,4 +1,5 @@
-"""The CPU device: memory, compilation with its disk cache, and the native thread pool, on hand-written kernels."""
+"""The CPU device: memory, compilation with its disk cache, and the native thread pool,
+on hand-written kernels."""
 
 import gc
 import os
@@ -64,7 +65,8 @@ done:
 }
 """
 
-# each worker writes its scratch's address to the chunk's cells, through a temporary, after filling the scratch
+# each worker writes its scratch's address to the chunk's cells, through a temporary, after filling the
+# scratch
 SCRATCH = """
 define void @mark(ptr %buffers, i64 %begin, i64 %end, ptr %scratch) {
 entry:

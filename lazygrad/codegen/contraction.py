@@ -11,9 +11,10 @@ becomes, with register tiles of rows x columns (14 x 32 with 512-bit vectors),
             for k: acc[i, j] += panel_a[tile, k, i] * panel_b[tile, k, j]
             out = epilogue(acc)
 
-Which axis is what is read off the nest: k is folded, m is used by `a` alone, n by `b` alone, and axes that both use, or
-that do not vectorise, are outer loops. So every layout of a matrix product, batches, convolutions and their gradients
-take this one path. Guards, casts and elementwise prologues are evaluated while packing. After Goto and van de Geijn,
+Which axis is what is read off the nest: k is folded, m is used by `a` alone, n by `b` alone, and axes that
+both use, or that do not vectorise, are outer loops. So every layout of a matrix product, batches,
+convolutions and their gradients take this one path. Guards, casts and elementwise prologues are evaluated
+while packing. After Goto and van de Geijn,
 "Anatomy of High-Performance Matrix Multiplication", 2008.
 """
 
@@ -24,8 +25,24 @@ from dataclasses import dataclass, replace
 
 from lazygrad import expr
 from lazygrad.codegen.loopnest import (
-    Accumulate, Array, Compute, Constant, If, Let, Load, Loop, LoopNest, Read, Select, Statement, Store, Value,
-    map_value, substitute, walk)
+    Accumulate,
+    Array,
+    Compute,
+    Constant,
+    If,
+    Let,
+    Load,
+    Loop,
+    LoopNest,
+    Read,
+    Select,
+    Statement,
+    Store,
+    Value,
+    map_value,
+    substitute,
+    walk,
+)
 from lazygrad.codegen.transform import reads
 from lazygrad.dtypes import DType
 from lazygrad.expr import Atom, Expr, Guard, Quotient, Remainder, Var
@@ -125,12 +142,14 @@ def recognise(nest: LoopNest) -> Contraction | None:
     if len(sums) != 1 or sums[0].combine != "add" or not folded or not _is_chain(loops[0]):
         return None
     total = sums[0]
-    result = [let.name for let in lets.values() if isinstance(let.value, Load) and let.value.array == total.array]
+    result = [let.name
+              for let in lets.values() if isinstance(let.value, Load) and let.value.array == total.array]
     guards, value = _unguarded(total.value, lets)
     kind = total.array.dtype
     if len(result) != 1 or not isinstance(value, Compute) or value.op != "mul" or value.dtype != kind:
         return None
-    found = Contraction(tuple(domain), (), (), tuple(folded), *value.args, total.array, result[0], lets, outputs)
+    found = Contraction(tuple(domain), (), (), tuple(folded), *value.args, total.array, result[0], lets,
+                        outputs)
     if guards:
         found = _with_guards(found, guards)
     if any(set(_value_variables_deep(found, s)) & set(folded) for s in outputs):
@@ -171,7 +190,8 @@ def _value_variables_deep(found: Contraction, store: Store) -> set[Var]:
 
 
 def _with_axes(found: Contraction) -> Contraction | None:
-    """The contraction with its axes told apart, `b` being the factor that varies along the output's contiguous axis."""
+    """The contraction with its axes told apart, `b` being the factor that varies along the output's
+    contiguous axis."""
     in_a, in_b = found.variables(found.a), found.variables(found.b)
     only_a = [v for v in found.outer if v in in_a and v not in in_b]
     only_b = [v for v in found.outer if v in in_b and v not in in_a]
@@ -194,8 +214,8 @@ def _strides(e: Expr) -> dict[Var, int]:
 
 
 def _vector_axes(found: Contraction, candidates: Sequence[Var], strides: dict[Var, int]) -> tuple[Var, ...]:
-    """The axes that are flattened into n: the contiguous one, and those further out while indices stay linear in n,
-    or while n would be shorter than a vector."""
+    """The axes that are flattened into n: the contiguous one,
+    and those further out while indices stay linear in n, or while n would be shorter than a vector."""
     ordered = sorted(candidates, key=lambda v: strides.get(v, 1 << 60))
     chosen = [ordered[0]]
     for v in ordered[1:]:
@@ -221,7 +241,8 @@ def unflattened(index: Expr, variables: Sequence[Var]) -> dict[Atom, Expr]:
     values: dict[Atom, Expr] = {}
     for v in reversed(variables[1:]):
         values[v], index = index % v.extent, index // v.extent
-    return {**values, variables[0]: index} if variables else values  # the outermost may run beyond its extent: guarded
+    # the outermost may run beyond its extent: guarded
+    return {**values, variables[0]: index} if variables else values
 
 
 # Tiling
@@ -229,7 +250,8 @@ def unflattened(index: Expr, variables: Sequence[Var]) -> dict[Atom, Expr]:
 
 @dataclass(frozen=True)
 class Tiles:
-    """Sizes of a tiling: register tile, tiles per task, block of k; tasks share the row tiles in `row_parts`."""
+    """Sizes of a tiling: register tile, tiles per task, block of k;
+    tasks share the row tiles in `row_parts`."""
 
     rows: int
     columns: int
@@ -269,8 +291,9 @@ def contract(nest: LoopNest, target: Target) -> LoopNest | None:
         return None
     tiles = choose_tiles(found, target)
     words = (f"contract(m={'*'.join(v.name for v in found.m)} n={'*'.join(v.name for v in found.n)} "
-             f"k={'*'.join(v.name for v in found.k)})", f"tile({tiles.rows},{tiles.columns})", "pack(a)", "pack(b)",
-             f"vectorize(n,{tiles.lanes})", f"block(k,{tiles.k_block})", f"parallelize(n/{tiles.column_tiles * tiles.columns})")
+             f"k={'*'.join(v.name for v in found.k)})", f"tile({tiles.rows},{tiles.columns})", "pack(a)",
+             "pack(b)", f"vectorize(n,{tiles.lanes})", f"block(k,{tiles.k_block})",
+             f"parallelize(n/{tiles.column_tiles * tiles.columns})")
     return replace(nest, body=_Builder(found, tiles).body(), recipe=(*nest.recipe, *words))
 
 
@@ -285,9 +308,11 @@ class _Builder:
         self.k_blocks = ceil_div(self.k, tiles.k_block)
         in_a = found.variables(found.a)
         self.outer_a = tuple(v for v in found.outer if v in in_a)
-        size_a = product(v.extent for v in self.outer_a) * self.row_tiles * self.k_blocks * tiles.k_block * tiles.rows
+        size_a = (product(v.extent for v in self.outer_a) * self.row_tiles * self.k_blocks * tiles.k_block
+                  * tiles.rows)
         self.panel_a = Array("panel_a", self.kind, size_a, "temporary")
-        self.panel_b = Array("panel_b", self.kind, tiles.column_tiles * tiles.k_block * tiles.columns, "scratch")
+        self.panel_b = Array("panel_b", self.kind, tiles.column_tiles * tiles.k_block * tiles.columns,
+                             "scratch")
         self.acc = Array("tile", self.kind, tiles.rows * tiles.columns, "register")
         self.part_tiles = ceil_div(self.row_tiles, tiles.row_parts)
         self.partial = Array("partial", self.kind,
@@ -298,8 +323,8 @@ class _Builder:
 
     # Packing
 
-    def _packed(self, value: Value, values: dict[Atom, Expr], inside: tuple[Guard, ...], in_k: tuple[Guard, ...],
-                array: Array, index: Expr) -> tuple[Statement, ...]:
+    def _packed(self, value: Value, values: dict[Atom, Expr], inside: tuple[Guard, ...],
+                in_k: tuple[Guard, ...], array: Array, index: Expr) -> tuple[Statement, ...]:
         """The statements that evaluate one element of a factor and store it in its panel."""
         lets: tuple[Statement, ...] = (*self.found.needed([value]), Store(array, index, value))
         *bound, store = guarded(substitute(lets, values), inside + in_k)
@@ -317,15 +342,16 @@ class _Builder:
         depth, at_k, loops = self.k_loops("pa", None)
         values = {**unflattened(outer, self.outer_a), **unflattened(row, self.found.m), **at_k}
         index = (_index(task) * (self.k_blocks * t.k_block) + depth) * t.rows + _index(i)
-        body = self._packed(self.found.a, values, _unless(row, self.m), _unless(depth, self.k), self.panel_a, index)
+        body = self._packed(self.found.a, values, _unless(row, self.m), _unless(depth, self.k), self.panel_a,
+                            index)
         inner = Loop(i, body, "vector", lanes=min(t.lanes, _power_of_two(t.rows)))
         return Loop(task, _nested(loops, inner), "parallel", grain=1)
 
     def k_loops(self, prefix: str, start: Expr | None) -> tuple[Expr, dict[Atom, Expr], list[Var]]:
         """Loops over k while packing: the depth in the panel, the value of each variable of k, and the loops.
 
-        The whole of k is walked variable by variable, so that its index needs no division; a block of it (`start` is
-        where the block begins; None: all blocks) by one loop.
+        The whole of k is walked variable by variable, so that its index needs no division; a block of it
+        (`start` is where the block begins; None: all blocks) by one loop.
         """
         if self.k_blocks == 1:
             loops = [Var(f"{prefix}_{v.name}", v.extent) for v in self.found.k]
@@ -343,8 +369,8 @@ class _Builder:
         depth, at_k, loops = self.k_loops("pb", k_start)
         values = {**values, **unflattened(column, self.found.n), **at_k}
         index = (_index(tile) * t.k_block + depth) * t.columns + _index(j)
-        body = self._packed(self.found.b, values, _unless(column, self.n), _unless(k_start + depth, self.k), self.panel_b,
-                            index)
+        body = self._packed(self.found.b, values, _unless(column, self.n), _unless(k_start + depth, self.k),
+                            self.panel_b, index)
         return Loop(tile, _nested(loops, Loop(j, body, "vector", lanes=t.lanes)))
 
     # Multiplying
@@ -361,16 +387,19 @@ class _Builder:
         if self.k_blocks == 1:
             body = (self.pack_b(values, first_tile, expr.ZERO),
                     self.tiles_loop(outer_a, part, first_tile, lambda rt, ct: (
-                        *self.clear(), self.multiply(outer_a, rt, ct, expr.ZERO), self.finish(values, rt, first_tile + ct, None))))
+                        *self.clear(), self.multiply(outer_a, rt, ct, expr.ZERO),
+                        self.finish(values, rt, first_tile + ct, None))))
         else:
             body = self.blocked(values, outer_a, part, first_tile)
         return Loop(task, body, "parallel", grain=1)
 
-    def blocked(self, values: dict[Atom, Expr], outer_a: Expr, part: Expr, first_tile: Expr) -> tuple[Statement, ...]:
+    def blocked(self, values: dict[Atom, Expr], outer_a: Expr, part: Expr,
+                first_tile: Expr) -> tuple[Statement, ...]:
         """Blocks of k one after another, the sums waiting in `partial` between."""
         t = self.tiles
         block, zero = Var("kb", self.k_blocks), Var("z", self.partial.size)
-        clear = Loop(zero, (Store(self.partial, _index(zero), Constant(0.0, self.kind)),), "vector", lanes=t.lanes)
+        clear = Loop(zero, (Store(self.partial, _index(zero), Constant(0.0, self.kind)),), "vector",
+                     lanes=t.lanes)
         step = self.tiles_loop(outer_a, part, first_tile, lambda rt, ct: (
             self.tile_copy(self.acc, self.partial, rt - part * self.part_tiles, ct, True),
             self.multiply(outer_a, rt, ct, _index(block)),
@@ -380,12 +409,14 @@ class _Builder:
             self.finish(values, rt, first_tile + ct, self.partial_index(rt - part * self.part_tiles, ct)),))
         return clear, run, finish
 
-    def tiles_loop(self, outer_a: Expr, part: Expr, first_tile: Expr, body) -> Statement:  # type: ignore[no-untyped-def]
+    def tiles_loop(self, outer_a: Expr, part: Expr, first_tile: Expr,
+                   body) -> Statement:  # type: ignore[no-untyped-def]
         """For each row tile of this task, for each of its column tiles that exist."""
         t = self.tiles
         row, column = Var("rt", self.part_tiles), Var("ct", t.column_tiles)
         row_tile = part * self.part_tiles + _index(row)
-        guards = _unless((first_tile + _index(column)) * t.columns, self.n) + _unless(row_tile, self.row_tiles)
+        guards = (_unless((first_tile + _index(column)) * t.columns,
+                          self.n) + _unless(row_tile, self.row_tiles))
         inside = tuple(body(row_tile, _index(column)))
         return Loop(row, (Loop(column, (If(guards, inside),) if guards else inside),))
 
@@ -406,7 +437,8 @@ class _Builder:
         t = self.tiles
         k, i, j = Var("k", t.k_block), Var("i", t.rows), Var("j", t.columns)
         depth = self.k_blocks * t.k_block
-        at_a = ((outer_a * self.row_tiles + row_tile) * depth + block * t.k_block + _index(k)) * t.rows + _index(i)
+        at_a = (((outer_a * self.row_tiles + row_tile) * depth + block * t.k_block + _index(k)) * t.rows
+                + _index(i))
         at_b = (column_tile * t.k_block + _index(k)) * t.columns + _index(j)
         product_ = Compute("mul", (Load(self.panel_a, at_a), Load(self.panel_b, at_b)), self.kind)
         return Loop(k, (self.over_tile(i, j, (Accumulate(self.acc, self.slot(i, j), "add", product_),)),))
@@ -415,20 +447,23 @@ class _Builder:
         t = self.tiles
         return (row_tile * t.column_tiles + column_tile) * (t.rows * t.columns)
 
-    def tile_copy(self, acc: Array, partial: Array, row_tile: Expr, column_tile: Expr, load: bool) -> Statement:
+    def tile_copy(self, acc: Array, partial: Array, row_tile: Expr, column_tile: Expr,
+                  load: bool) -> Statement:
         prefix = "l" if load else "s"
         i, j = Var(f"{prefix}i", self.tiles.rows), Var(f"{prefix}j", self.tiles.columns)
         slot, place = self.slot(i, j), self.partial_index(row_tile, column_tile) + self.slot(i, j)
         store = Store(acc, slot, Load(partial, place)) if load else Store(partial, place, Load(acc, slot))
         return self.over_tile(i, j, (store,))
 
-    def finish(self, values: dict[Atom, Expr], row_tile: Expr, column_tile: Expr, partial: Expr | None) -> Statement:
+    def finish(self, values: dict[Atom, Expr], row_tile: Expr, column_tile: Expr,
+               partial: Expr | None) -> Statement:
         """The epilogue on one tile, from registers or from `partial`."""
         t = self.tiles
         i, j = Var("ei", t.rows), Var("ej", t.columns)
         row, column = row_tile * t.rows + _index(i), column_tile * t.columns + _index(j)
         values = {**values, **unflattened(row, self.found.m), **unflattened(column, self.found.n)}
-        source = Load(self.acc, self.slot(i, j)) if partial is None else Load(self.partial, partial + self.slot(i, j))
+        source = (Load(self.acc, self.slot(i, j)) if partial is None
+                  else Load(self.partial, partial + self.slot(i, j)))
         known = frozenset((self.found.result,))
         lets = self.found.needed([s.value for s in self.found.stores], known)
         statements = (Let(self.found.result, source), *substitute((*lets, *self.found.stores), values))
@@ -444,7 +479,8 @@ def guarded(body: Iterable[Statement], guards: tuple[Guard, ...]) -> tuple[State
         return tuple(body)
 
     def visit(v: Value) -> Value:
-        return replace(v, guards=(*v.guards, *guards)) if isinstance(v, Load) and v.array.space == "parameter" else v
+        return (replace(v, guards=(*v.guards, *guards)) if isinstance(v, Load)
+                and v.array.space == "parameter" else v)
 
     result: list[Statement] = []
     for s in body:

@@ -1,8 +1,8 @@
 """`LoopNest`, the representation of one kernel: loops, loads, stores and local arrays. It prints as code.
 
-A nest is a tuple of statements, each a top-level loop or straight code: a *phase*. Phases run in order with a barrier
-between; the first loop of a phase may be `parallel`. Values are small expression trees over named temporaries: lowering
-binds everything that is used twice with `Let`, at the loop level that its indices need.
+A nest is a tuple of statements, each a top-level loop or straight code: a *phase*. Phases run in order with a
+barrier between; the first loop of a phase may be `parallel`. Values are small expression trees over named
+temporaries: lowering binds everything that is used twice with `Let`, at the loop level that its indices need.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ class Array:
     """Memory that a nest reads or writes; `size` in elements.
 
     space: "parameter"  a buffer of the kernel, in the order of LoopNest.parameters
-           "temporary"  shared by all workers, lives for one launch, uninitialised (packed panels, partial sums)
+           "temporary"  shared by all workers, lives for one launch, uninitialised (packed panels, partial
+           sums)
            "scratch"    private to one worker (CPU stack or scratch area, OpenCL __private), uninitialised
            "local"      shared by a work-group (OpenCL __local)
            "register"   private; every index is constant once `unroll` and `vector` loops are expanded
@@ -126,8 +127,8 @@ class Store:
 class Accumulate:
     """array[index] = combine(array[index], value): one step of a reduction, whose order may be changed.
 
-    `combine` is the name of an elementwise row (add, mul, maximum, minimum). `atomic`: other workers may write the same
-    element at the same time.
+    `combine` is the name of an elementwise row (add, mul, maximum, minimum). `atomic`: other workers may
+    write the same element at the same time.
     """
 
     array: Array
@@ -147,7 +148,8 @@ class Loop:
           "reduce"    in any order; accumulates only
           "parallel"  iterations are independent: over workers (CPU) or work-groups (OpenCL)
           "item"      iterations are independent: over the work-items of a group (OpenCL)
-          "vector"    iterations are independent, or accumulate: `lanes` at a time in vector registers, the rest masked;
+          "vector"    iterations are independent, or accumulate: `lanes` at a time in vector registers, the
+          rest masked;
                       `unroll` vectors together (independent accumulators in reductions)
           "unroll"    the body written out extent times, var a constant in each
     grain: parallel loops: how many iterations are worth handing to a worker at once.
@@ -171,7 +173,8 @@ class If:
 
 @dataclass(frozen=True)
 class Barrier:
-    """All work-items of a group wait here, their writes to local and parameter arrays become visible to each other."""
+    """All work-items of a group wait here, their writes to local and parameter arrays become visible to each
+    other."""
 
 
 Statement = Let | Store | Accumulate | Loop | If | Barrier
@@ -260,7 +263,8 @@ def substitute_value(value: Value, values: Mapping[Atom, Expr]) -> Value:
         if isinstance(v, IndexValue):
             return replace(v, e=expr.substitute(v.e, values))
         if isinstance(v, Load):
-            return replace(v, index=expr.substitute(v.index, values), guards=substitute_guards(v.guards, values))
+            return replace(v, index=expr.substitute(v.index, values),
+                           guards=substitute_guards(v.guards, values))
         if isinstance(v, Select):
             return replace(v, guards=substitute_guards(v.guards, values))
         return v
@@ -275,12 +279,14 @@ def substitute(body: Iterable[Statement], values: Mapping[Atom, Expr]) -> tuple[
         if isinstance(s, Let):
             result.append(replace(s, value=substitute_value(s.value, values)))
         elif isinstance(s, Store | Accumulate):
-            result.append(replace(s, index=expr.substitute(s.index, values), value=substitute_value(s.value, values),
+            result.append(replace(s, index=expr.substitute(s.index, values),
+                                  value=substitute_value(s.value, values),
                                   guards=substitute_guards(s.guards, values)))
         elif isinstance(s, Loop):
             result.append(replace(s, body=substitute(s.body, values)))
         elif isinstance(s, If):
-            result.append(replace(s, guards=substitute_guards(s.guards, values), body=substitute(s.body, values)))
+            result.append(replace(s, guards=substitute_guards(s.guards, values),
+                                  body=substitute(s.body, values)))
         else:
             result.append(s)
     return tuple(result)
@@ -288,8 +294,8 @@ def substitute(body: Iterable[Statement], values: Mapping[Atom, Expr]) -> tuple[
 
 # Printing
 
-_INFIX = {"add": "+", "sub": "-", "mul": "*", "div": "/", "lt": "<", "le": "<=", "eq": "==", "ne": "!=", "bitand": "&",
-          "bitor": "|", "bitxor": "^"}
+_INFIX = {"add": "+", "sub": "-", "mul": "*", "div": "/", "lt": "<", "le": "<=", "eq": "==", "ne": "!=",
+          "bitand": "&", "bitor": "|", "bitxor": "^"}
 
 
 def show_guards(guards: tuple[Guard, ...]) -> str:
@@ -309,7 +315,8 @@ def show_value(value: Value) -> str:
             text = f"{value.array.name}[{value.index}]"
             return f"({text} if {show_guards(value.guards)} else 0)" if value.guards else text
         case Select():
-            return f"({show_value(value.value)} if {show_guards(value.guards)} else {show_value(value.otherwise)})"
+            return (
+                f"({show_value(value.value)} if {show_guards(value.guards)} else {show_value(value.otherwise)})")
         case Compute(op, args, dtype):
             if op in _INFIX:
                 return f"({show_value(args[0])} {_INFIX[op]} {show_value(args[1])})"
@@ -345,6 +352,8 @@ def show_body(body: Iterable[Statement], indent: int) -> Iterator[str]:
 def show(nest: LoopNest) -> str:
     """The nest as code: its parameters, its local arrays, its loops."""
     lines = [f"kernel {nest.name}"]
-    lines += [f"  {use} {a.name}: {a.dtype.name}[{a.size}]" for a, use in zip(nest.parameters, nest.access, strict=True)]
-    lines += [f"  {a.space} {a.name}: {a.dtype.name}[{a.size}]" for a in arrays(nest.body) if a.space != "parameter"]
+    lines += [f"  {use} {a.name}: {a.dtype.name}[{a.size}]"
+              for a, use in zip(nest.parameters, nest.access, strict=True)]
+    lines += [f"  {a.space} {a.name}: {a.dtype.name}[{a.size}]"
+              for a in arrays(nest.body) if a.space != "parameter"]
     return "\n".join([*lines, *show_body(nest.body, 1)])

@@ -1,9 +1,10 @@
-"""Lowering: a fusion group becomes the naive `LoopNest` that computes it, by pushing loop indices through the graph.
+"""Lowering: a fusion group becomes the naive `LoopNest` that computes it,
+by pushing loop indices through the graph.
 
-Each output opens a loop per axis; then every node is evaluated at the index at which its user wants it: a movement
-rewrites the index, an elementwise node passes it on, a reduce adds loops, an input becomes a load. An element is
-evaluated once for each loop level that its index depends on, and at that level, so a row's sum lands outside the loop
-over the row. The nest is correct as it is; recipes make it fast.
+Each output opens a loop per axis; then every node is evaluated at the index at which its user wants it: a
+movement rewrites the index, an elementwise node passes it on, a reduce adds loops, an input becomes a load.
+An element is evaluated once for each loop level that its index depends on, and at that level, so a row's sum
+lands outside the loop over the row. The nest is correct as it is; recipes make it fast.
 """
 
 from __future__ import annotations
@@ -14,7 +15,20 @@ from dataclasses import dataclass, field
 from lazygrad import access, expr
 from lazygrad.access import Use
 from lazygrad.codegen.loopnest import (
-    Accumulate, Array, Compute, Constant, IndexValue, Let, Load, Loop, Read, Select, Statement, Store, Value)
+    Accumulate,
+    Array,
+    Compute,
+    Constant,
+    IndexValue,
+    Let,
+    Load,
+    Loop,
+    Read,
+    Select,
+    Statement,
+    Store,
+    Value,
+)
 from lazygrad.dtypes import DType
 from lazygrad.expr import Expr, Var
 from lazygrad.graph import Literal, Node
@@ -23,7 +37,8 @@ from lazygrad.ops import OPS
 
 @dataclass
 class Scope:
-    """An open loop (or the top level): its variable, the statements so far, and the elements already evaluated."""
+    """An open loop (or the top level): its variable, the statements so far,
+    and the elements already evaluated."""
 
     var: Var | None = None
     body: list[Statement] = field(default_factory=list)
@@ -120,8 +135,10 @@ class Lowering:
             return [u for u in access.movement_uses(use) if not any(g.never for g in u.guards)]
         if node.op.name == "gather":
             indices = [Use(i, use.index[:i.ndim], use.guards) for i in node.inputs[1:]]
-            return indices if any(self.find(u) is None for u in indices) else access.gather_uses(use, self.place)
-        assert node.op.kind == "elementwise", f"{node} cannot be evaluated inside a kernel; fusion must store it"
+            return (indices if any(self.find(u) is None for u in indices)
+                    else access.gather_uses(use, self.place))
+        assert node.op.kind == "elementwise", (
+            f"{node} cannot be evaluated inside a kernel; fusion must store it")
         return access.elementwise_uses(use)
 
     def place(self, use: Use, size: int) -> Expr:

@@ -1,8 +1,9 @@
 """Argsort as a nest: blocks sorted by counting, then runs merged by rank.
 
-Every element finds its own place: within a block, by counting the block's elements that belong before it; then, as the
-runs double, by a binary search for its rank among the sibling run. Each pass is one loop over independent elements, so
-it runs on every worker and on every device; O(n log^2 n) in all. Ties keep their order; NaN is the greatest value.
+Every element finds its own place: within a block, by counting the block's elements that belong before it;
+then, as the runs double, by a binary search for its rank among the sibling run. Each pass is one loop over
+independent elements, so it runs on every worker and on every device; O(n log^2 n) in all. Ties keep their
+order; NaN is the greatest value.
 """
 
 from __future__ import annotations
@@ -11,7 +12,18 @@ from collections.abc import Sequence
 
 from lazygrad import access, expr
 from lazygrad.codegen.loopnest import (
-    Accumulate, Array, Compute, Constant, IndexValue, Load, Read, Select, Statement, Store, Value)
+    Accumulate,
+    Array,
+    Compute,
+    Constant,
+    IndexValue,
+    Load,
+    Read,
+    Select,
+    Statement,
+    Store,
+    Value,
+)
 from lazygrad.codegen.lower import Lowering, Place
 from lazygrad.dtypes import DType, bool_, int64
 from lazygrad.expr import Expr, Guard, Var
@@ -45,7 +57,8 @@ def _fill_zero(node: Node, out: Place) -> tuple[Statement, ...]:
     variables = access.loop_variables(node.shape)
     loops = [v for e in variables for v in expr.variables(e) if isinstance(v, Var)]
     lowering.open(loops)
-    lowering.scopes[-1].body.append(Store(out.array, expr.flatten(variables, node.shape) + out.offset, Constant(0, int64)))
+    lowering.scopes[-1].body.append(Store(out.array, expr.flatten(variables, node.shape) + out.offset,
+                                          Constant(0, int64)))
     lowering.close(len(loops), "domain")
     return tuple(lowering.scopes[0].body)
 
@@ -105,7 +118,8 @@ def _as(value: Value, dtype: DType) -> Value:
 
 
 def _pass(node: Node, source: Place, before: Place | None, after: Place, width: int) -> tuple[Statement, ...]:
-    return _block_pass(node, source, after) if before is None else _merge_pass(node, source, before, after, width)
+    return (_block_pass(node, source, after) if before is None
+            else _merge_pass(node, source, before, after, width))
 
 
 def _block_pass(node: Node, source: Place, after: Place) -> tuple[Statement, ...]:

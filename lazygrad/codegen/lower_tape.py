@@ -8,7 +8,19 @@ import numpy as np
 
 from lazygrad import expr
 from lazygrad.codegen.loopnest import (
-    Array, Compute, Constant, If, Let, Load, Loop, LoopNest, Read, Statement, Store, Value)
+    Array,
+    Compute,
+    Constant,
+    If,
+    Let,
+    Load,
+    Loop,
+    LoopNest,
+    Read,
+    Statement,
+    Store,
+    Value,
+)
 from lazygrad.codegen.lower import Place
 from lazygrad.codegen.work import count_work
 from lazygrad.dtypes import DType, bool_, int32
@@ -23,11 +35,13 @@ _ON_TRUTHS = {"bitand": "mul", "mul": "mul", "minimum": "minimum", "bitor": "max
 
 
 def tape_tables(group: TapeGroup, places: Mapping[Node, Place]) -> dict[Array, np.ndarray]:
-    """The contents of the kernel's tables: instructions and the places of inputs and outputs; then the constants."""
+    """The contents of the kernel's tables: instructions and the places of inputs and outputs;
+    then the constants."""
     first = len(group.constants)
     loads = [(places[n].offset, first + i) for i, n in _by_array(group.inputs, places)]
     stores = [(places[n].offset, group.output_places[i]) for i, n in _by_array(group.outputs, places)]
-    table = np.concatenate([group.instructions.ravel(), np.asarray(loads + stores, np.int32).ravel()]).astype(np.int32)
+    table = np.concatenate([group.instructions.ravel(),
+                            np.asarray(loads + stores, np.int32).ravel()]).astype(np.int32)
     constants = group.constants if len(group.constants) else np.zeros(1, group.dtype.numpy)
     return {Array("tape", int32, len(table), "parameter"): table,
             Array("constants", group.dtype, len(constants), "parameter"): constants}
@@ -108,7 +122,8 @@ def _run(group: TapeGroup, tape: Array, numbers: Array) -> Statement:
         place, at_place = _entry(tape, row + column, f"at_{name}", high)
         lets += [place, Let(name, Load(numbers, at_place))]
     operands = tuple(Read(name, group.dtype) for name in "xyz")
-    cases = [If((Guard(operation, number, number + 1),), (Store(numbers, at_result, _case(name, truths, operands, group)),))
+    cases = [If((Guard(operation, number, number + 1),),
+                (Store(numbers, at_result, _case(name, truths, operands, group)),))
              for number, (name, truths) in enumerate(group.operations)]
     return Loop(t, (*lets, *cases))
 

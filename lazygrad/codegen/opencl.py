@@ -1,7 +1,8 @@
-"""A loop nest as OpenCL C: one kernel function per phase, a helper function for each row that C has no word for.
+"""A loop nest as OpenCL C: one kernel function per phase,
+a helper function for each row that C has no word for.
 
-A top-level `parallel` loop becomes work-groups, `item` loops become work-items, every other loop a `for`. What a
-phase does outside its item loops, every work-item does, but stores to shared memory only the first.
+A top-level `parallel` loop becomes work-groups, `item` loops become work-items, every other loop a `for`.
+What a phase does outside its item loops, every work-item does, but stores to shared memory only the first.
 """
 
 from __future__ import annotations
@@ -9,8 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
-from lazygrad import dtypes
-from lazygrad import expr
+from lazygrad import dtypes, expr
 from lazygrad.codegen import loopnest
 from lazygrad.codegen.loopnest import (
     Accumulate,
@@ -198,7 +198,8 @@ class _Renderer:
             return f"({'long' if wide or not fits else 'int'}){self.names.of('value', atom.name)}"
         base = self.expression(atom.base)
         kind = "int" if _fits_int(atom.base) and atom.divisor < _INT_LIMIT else "long"
-        return f"(long){self.division(atom, base, kind)}" if wide and kind == "int" else self.division(atom, base, kind)
+        return (f"(long){self.division(atom, base, kind)}" if wide and kind == "int"
+                else self.division(atom, base, kind))
 
     def division(self, atom: Quotient | Remainder, base: str, kind: str) -> str:
         quotient, d = isinstance(atom, Quotient), atom.divisor
@@ -303,7 +304,8 @@ class _Renderer:
             getattr(self, _STATEMENTS[type(s)])(s)
 
     def let(self, s: Let) -> None:
-        self.line(f"const {C_TYPE[s.value.dtype.name]} {self.names.of('value', s.name)} = {_bare(self.value(s.value))};")
+        self.line(
+            f"const {C_TYPE[s.value.dtype.name]} {self.names.of('value', s.name)} = {_bare(self.value(s.value))};")
 
     def write_condition(self, s: Store | Accumulate) -> str:
         """`if (...) ` before a statement that writes, or nothing."""
@@ -347,7 +349,8 @@ class _Renderer:
         if s.kind == "unroll" or s.kind == "vector" and s.var.extent <= 64:
             self.line("#pragma unroll")
         name, kind = self.names.of("variable", s.var.name), _index_type(s.var)
-        with self.block(f"for ({kind} {name} = 0; {name} < {s.var.extent}{'L' if kind == 'long' else ''}; {name}++)"):
+        with self.block(
+            f"for ({kind} {name} = 0; {name} < {s.var.extent}{'L' if kind == 'long' else ''}; {name}++)"):
             self.body(s.body)
         return None
 
@@ -385,13 +388,15 @@ class _Renderer:
             return f"({left} {OPERATORS[x.op]} {right})"
         if isinstance(x, Load) and stride(x.index, v) == 1:
             name, index = self.names.of("array", x.array.name), self.expression(x.index)
-            return f"{name}[({index}) / {lanes}]" if x.array in self.vectors else f"vload{lanes}(0, {name} + {index})"
+            return (f"{name}[({index}) / {lanes}]" if x.array in self.vectors
+                    else f"vload{lanes}(0, {name} + {index})")
         return f"(({C_TYPE[x.dtype.name]}{lanes})({self.value(x)}))"
 
     def item_loop(self, s: Loop) -> None:
         """The body once, as work-item number var; where a group has more work-items, the others skip it."""
         assert not self.inside_items, f"{self.nest.name}: an item loop inside another"
-        assert s.var.extent == self.items or not any(isinstance(b, Barrier) for b in loopnest.walk(s.body)), s.var
+        assert s.var.extent == self.items or not any(isinstance(b, Barrier)
+                                                     for b in loopnest.walk(s.body)), s.var
         if s.var.extent == 0:
             return
         self.inside_items = True
@@ -410,10 +415,12 @@ class _Renderer:
             self.line("barrier(CLK_LOCAL_MEM_FENCE | CLK_GLOBAL_MEM_FENCE);")
 
     def atomic(self, combine: str, array: Array) -> str:
-        """The name of the helper that combines a value into an element which others may write at the same time."""
+        """The name of the helper that combines a value into an element which others may write at the same
+        time."""
         space, d = _ADDRESS_SPACE[array.space], array.dtype
         if d.itemsize == 8 and "cl_khr_int64_base_atomics" not in self.target.features:
-            raise DTypeError(f"[{self.nest.name}] {device_name(self.target)} has no 64-bit atomic operations, which "
+            raise DTypeError(
+                f"[{self.nest.name}] {device_name(self.target)} has no 64-bit atomic operations, which "
                              f"adding {d.name} at repeated indices needs: use 32-bit elements or DEVICE=CPU")
         name = f"atomic_{combine}_{d.name}_{space[2:]}"
         self.own_helpers[name] = atomic_helper(name, combine, d, space)
@@ -424,7 +431,8 @@ class _Renderer:
     def phase(self, name: str, body: tuple[Statement, ...]) -> Phase:
         """One kernel function."""
         self.items, self.inside_items = item_count(body), False
-        assert self.items <= max(1, self.target.max_group_items), (self.nest.name, self.items, self.target.name)
+        assert self.items <= max(1, self.target.max_group_items), (self.nest.name, self.items,
+                                                                   self.target.name)
         parameters = [*self.nest.parameters, *self.temporaries]
         access = [*self.nest.access, *("readwrite" for _ in self.temporaries)]
         self.lines.append(f"__kernel __attribute__((reqd_work_group_size({self.items}, 1, 1)))")
@@ -440,11 +448,13 @@ class _Renderer:
             self.declare(a)
         count = 1
         for position, s in enumerate(body):
-            if self.items > 1 and position and not isinstance(s, Let) and not isinstance(body[position - 1], Let):
+            if (self.items > 1 and position and not isinstance(s, Let)
+                and not isinstance(body[position - 1], Let)):
                 self.barrier(Barrier())
             if isinstance(s, Loop) and s.kind == "parallel":
                 count = s.var.extent
-                self.line(f"const {_index_type(s.var)} {self.names.of('variable', s.var.name)} = get_group_id(0);")
+                self.line(
+                    f"const {_index_type(s.var)} {self.names.of('variable', s.var.name)} = get_group_id(0);")
                 self.body(s.body)
             else:
                 self.body((s,))
@@ -489,7 +499,8 @@ class _Renderer:
                       bytes_moved=self.nest.bytes_moved)
 
 
-_STATEMENTS = {Let: "let", Store: "store", Accumulate: "accumulate", Loop: "loop", If: "branch", Barrier: "barrier"}
+_STATEMENTS = {Let: "let", Store: "store", Accumulate: "accumulate", Loop: "loop", If: "branch",
+               Barrier: "barrier"}
 
 
 def _index_type(v: Var) -> str:
@@ -571,6 +582,7 @@ def check(nest: LoopNest, target: Target) -> None:
 
 
 def render(nest: LoopNest, target: Target) -> Source:
-    """A nest as OpenCL C. Raises DTypeError where the device lacks a dtype or an atomic operation of the nest."""
+    """A nest as OpenCL C. Raises DTypeError where the device lacks a dtype or an atomic operation of the
+    nest."""
     check(nest, target)
     return _Renderer(nest, target).source()

@@ -1,7 +1,8 @@
 """Contractions on a GPU: sums of products computed tile by tile, the operands' tiles in local memory.
 
-A contraction is recognised by which variables its two factors use: rows (M) only the first, columns (N) only the second,
-batch both, and the folded ones (K). So matmul in every layout, batched, convolutions and their gradients are one case.
+A contraction is recognised by which variables its two factors use: rows (M) only the first, columns (N) only
+the second, batch both, and the folded ones (K). So matmul in every layout, batched, convolutions and their
+gradients are one case.
 """
 
 from __future__ import annotations
@@ -32,7 +33,15 @@ from lazygrad.codegen.loopnest import (
     substitute_value,
     walk_values,
 )
-from lazygrad.codegen.opencl_rows import Body, Rows, guarded_body, open_chain, power_of_two, rewrite_values, unless_always
+from lazygrad.codegen.opencl_rows import (
+    Body,
+    Rows,
+    guarded_body,
+    open_chain,
+    power_of_two,
+    rewrite_values,
+    unless_always,
+)
 from lazygrad.dtypes import DType
 from lazygrad.expr import Atom, Expr, Guard, Var
 from lazygrad.helpers import ceil_div, product
@@ -108,7 +117,8 @@ def find_contraction(rows: Rows, target: Target) -> Contraction | None:
     if factors is None or value is None:
         return None
     left, right, whole = factors
-    return _sides(rows, chain, left, right, whole, (*guards, *step.guards), step.array, before, epilogue, target)
+    return _sides(rows, chain, left, right, whole, (*guards, *step.guards), step.array, before, epilogue,
+                  target)
 
 
 def _unguarded(body: Body) -> tuple[tuple[Guard, ...], Body]:
@@ -118,7 +128,8 @@ def _unguarded(body: Body) -> tuple[tuple[Guard, ...], Body]:
 
 
 def _inlined(value: Value, lets: Sequence[Let]) -> Value | None:
-    """A value with the lets that it reads written out; None where that is long or indices are read from tensors."""
+    """A value with the lets that it reads written out;
+    None where that is long or indices are read from tensors."""
     found: dict[str, Value] = {}
 
     def visit(v: Value) -> Value:
@@ -131,7 +142,8 @@ def _inlined(value: Value, lets: Sequence[Let]) -> Value | None:
         if size > MOST_VALUES * 4:
             return None
     value = map_value(value, visit)
-    if sum(1 for _ in walk_values(value)) > MOST_VALUES or any(not isinstance(v, Var) for v in variables_of(value)):
+    if (sum(1 for _ in walk_values(value)) > MOST_VALUES
+        or any(not isinstance(v, Var) for v in variables_of(value))):
         return None
     return value
 
@@ -139,7 +151,8 @@ def _inlined(value: Value, lets: Sequence[Let]) -> Value | None:
 def _factors(value: Value) -> tuple[Value, Value, Value] | None:
     """The two factors of a product, and the value with reads of "left" and "right" in their place.
 
-    The product may stand under casts, and under guards outside which it is 0: then one factor becomes 0 there.
+    The product may stand under casts, and under guards outside which it is 0: then one factor becomes 0
+    there.
     """
     casts, shared = [], set[Guard]()
     while isinstance(value, Compute) and value.op == "cast" or _is_zero_outside(value):
@@ -228,7 +241,8 @@ def _swap_reads(v: Value) -> Value:
 
 
 def choose_tiles(m: int, n: int, k: int, itemsize: int, target: Target) -> Tiles:
-    """Tile sizes that fit the device: powers of two, as large as the sides, 4 x 4 outputs an item where they are."""
+    """Tile sizes that fit the device: powers of two, as large as the sides,
+    4 x 4 outputs an item where they are."""
     tile_m, tile_n = min(64, power_of_two(m)), min(64, power_of_two(n))
     item_m, item_n = max(1, tile_m // 16), max(1, tile_n // 16)
     while tile_m // item_m * (tile_n // item_n) > target.max_group_items:
@@ -251,10 +265,12 @@ def tile(c: Contraction) -> tuple[Statement, str]:
     """    for i, j: acc = 0; for k: acc += a[i, k] * b[k, j]; out[i, j] = f(acc)   ->
     parallel group (64 x 64 outputs): item t (16 x 16 of them, 4 x 4 outputs each):
         acc[4, 4] = 0
-        for step: left = a[64 rows, 16 k]; right = b[16 k, 64 columns]; barrier      (local memory, each item copies a part)
+        for step: left = a[64 rows, 16 k]; right = b[16 k, 64 columns]; barrier      (local memory, each item
+        copies a part)
             for k in 16: acc[u, v] += left[k, row + 16*u] * right[k, column + 16*v]
             barrier
-        out[i, j] = f(acc[u, v])                                                     (where i and j are inside)
+        out[i, j] = f(acc[u, v])                                                     (where i and j are
+        inside)
     """
     return _Tiling(c).build()
 
@@ -270,7 +286,8 @@ class _Tiling:
         self.across = t.n // t.item_n  # items side by side along n
         self.row, self.column = _e(self.item) // self.across, _e(self.item) % self.across
         self.step = Var("step", ceil_div(c.k.count, t.k))
-        self.accumulators = Array(f"{c.accumulator.name}_tile", c.accumulator.dtype, t.item_m * t.item_n, "register")
+        self.accumulators = Array(f"{c.accumulator.name}_tile", c.accumulator.dtype, t.item_m * t.item_n,
+                                  "register")
 
     def build(self) -> tuple[Statement, str]:
         c, t = self.c, self.c.tiles
@@ -292,7 +309,8 @@ class _Tiling:
         return Array(f"{name}_tile", dtype, (width + 1) * self.c.tiles.k, "local")
 
     def copy(self, name: str, factor: Value, side: Rows, start: Expr, width: int) -> list[Statement]:
-        """left[k, m] = the factor at (m, k), 0 outside; each item copies a part, neighbours from memory to neighbours."""
+        """left[k, m] = the factor at (m, k), 0 outside; each item copies a part,
+        neighbours from memory to neighbours."""
         c, t = self.c, self.c.tiles
         count = Var(f"{name}_copy", ceil_div(width * t.k, t.items))
         place = _e(count) * t.items + _e(self.item)
@@ -300,7 +318,8 @@ class _Tiling:
         inner_k, inner = (place % t.k, place // t.k) if along_k else (place // width, place % width)
         at, k = start + inner, _e(self.step) * t.k + inner_k
         indices = self.batch | side.at(at) | c.k.at(k)
-        guards = unless_always(Guard(at, 0, side.count), Guard(k, 0, c.k.count)) + substitute_guards(c.guards, indices)
+        guards = (unless_always(Guard(at, 0, side.count),
+                                Guard(k, 0, c.k.count)) + substitute_guards(c.guards, indices))
         value = guarded_value(substitute_value(factor, indices), guards)
         store = Store(self.array(name, factor.dtype, width), inner_k * (width + 1) + inner, value)
         body = guarded_body(unless_always(Guard(place, 0, width * t.k)), (store,))
@@ -321,7 +340,8 @@ class _Tiling:
             return Load(held[value.name], places[value.name]) if isinstance(value, Read) else value
 
         # sums of their own: what lives across barriers may be kept in memory
-        sums, every = replace(self.accumulators, name=f"{c.accumulator.name}_sums"), Var("every", t.item_m * t.item_n)
+        sums, every = replace(self.accumulators,
+                              name=f"{c.accumulator.name}_sums"), Var("every", t.item_m * t.item_n)
         step = Accumulate(sums, _e(u) * t.item_n + _e(v), "add", map_value(c.product, read))
         return (
             Loop(every, (Store(sums, _e(every), Load(self.accumulators, _e(every))),), "unroll"),

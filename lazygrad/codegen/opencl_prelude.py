@@ -1,4 +1,5 @@
-"""The elementwise rows in OpenCL C: types, literals, and the helper functions of which a kernel takes those it uses.
+"""The elementwise rows in OpenCL C: types, literals,
+and the helper functions of which a kernel takes those it uses.
 
 Values of float16 and bfloat16 are floats that the type can hold; bool is `bool`, and a uchar in memory.
 """
@@ -24,8 +25,8 @@ _LEAST = {"int8": "CHAR_MIN", "int16": "SHRT_MIN", "int32": "INT_MIN", "int64": 
 _SUFFIX = {"uint32": "u", "uint64": "ul", "int64": "L"}
 
 # Rows whose result a 16-bit float can hold whenever it can hold the operands: no rounding afterwards.
-EXACT = frozenset({"neg", "abs", "sign", "maximum", "minimum", "where", "floor", "ceil", "trunc", "round", "fmod",
-                   "bitcast"})
+EXACT = frozenset({"neg", "abs", "sign", "maximum", "minimum", "where", "floor", "ceil", "trunc", "round",
+                   "fmod", "bitcast"})
 _WRAPPING = {"add": "+", "sub": "-", "mul": "*"}
 
 
@@ -57,7 +58,8 @@ def literal(value: Scalar, d: DType) -> str:
 
 
 def _unsigned(d: DType) -> str:
-    """The unsigned type in which arithmetic of d wraps: C leaves the overflow of signed and short types undefined."""
+    """The unsigned type in which arithmetic of d wraps:
+    C leaves the overflow of signed and short types undefined."""
     return "ulong" if d.itemsize == 8 else "uint"
 
 
@@ -115,7 +117,8 @@ def _integer(d: DType) -> Iterator[str]:
 
 
 def multiply_add(name: str, c: str) -> str:
-    """A step of a sum of products, which may round once where the device multiplies and adds in one instruction."""
+    """A step of a sum of products, which may round once where the device multiplies and adds in one
+    instruction."""
     return f"""{c} {name}({c} x, {c} y, {c} sum) {{
   #pragma OPENCL FP_CONTRACT ON
   return x * y + sum;
@@ -158,7 +161,8 @@ def _float(d: DType) -> Iterator[str]:
 }}"""
 
 
-# float16 by its bits: C may not look at one object as half and as ushort, and without cl_khr_fp16 there is no half value.
+# float16 by its bits: C may not look at one object as half and as ushort, and without cl_khr_fp16 there is no
+# half value.
 _FLOAT16 = ("""\
 ushort float16_bits(float x) {
   uint b = as_uint(x), sign = (b >> 16) & 0x8000;
@@ -229,7 +233,8 @@ HELPERS = _all_helpers()
 
 
 def helpers_for(text: str, own: dict[str, str]) -> list[str]:
-    """The helper functions that `text` calls and those that they call, callees first; `own` adds to HELPERS."""
+    """The helper functions that `text` calls and those that they call, callees first;
+    `own` adds to HELPERS."""
     found: dict[str, str] = {}
 
     def visit(text: str) -> None:
@@ -248,7 +253,8 @@ def helpers_for(text: str, own: dict[str, str]) -> list[str]:
 
 
 def convert(text: str, source: DType, target: DType) -> str:
-    """An expression of one dtype as another: floats round, floats to integers as `ops.elementwise.convert` has it."""
+    """An expression of one dtype as another: floats round,
+    floats to integers as `ops.elementwise.convert` has it."""
     if source == target:
         return text
     if target.kind == "bool":
@@ -275,9 +281,9 @@ def _reinterpret(text: str, source: DType, target: DType) -> str:
     return f"({text} != 0)" if target.kind == "bool" else f"({C_TYPE[target.name]}){text}"
 
 
-_BOOLEAN = {"add": "({0} || {1})", "mul": "({0} && {1})", "maximum": "({0} || {1})", "minimum": "({0} && {1})",
-            "bitand": "({0} && {1})", "bitor": "({0} || {1})", "bitxor": "({0} != {1})", "bitnot": "(!{0})",
-            "lt": "(!{0} && {1})", "le": "(!{0} || {1})"}
+_BOOLEAN = {"add": "({0} || {1})", "mul": "({0} && {1})", "maximum": "({0} || {1})",
+            "minimum": "({0} && {1})", "bitand": "({0} && {1})", "bitor": "({0} || {1})",
+            "bitxor": "({0} != {1})", "bitnot": "(!{0})", "lt": "(!{0} && {1})", "le": "(!{0} || {1})"}
 _CONVERSIONS: dict[str, Callable[[str, DType, DType], str]] = {"cast": convert, "bitcast": _reinterpret}
 
 

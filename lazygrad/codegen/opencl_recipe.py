@@ -1,7 +1,8 @@
 """The recipe of OpenCL kernels: from a naive nest to work-groups, work-items and local memory.
 
-Each top-level loop nest is a phase with a kernel function of its own, and is read as rows (see opencl_rows): straight
-bodies are spread over work-items, the loops of long rows are shared by a work-group, sums of products become tiles.
+Each top-level loop nest is a phase with a kernel function of its own, and is read as rows (see opencl_rows):
+straight bodies are spread over work-items, the loops of long rows are shared by a work-group, sums of
+products become tiles.
 """
 
 from __future__ import annotations
@@ -52,7 +53,8 @@ def optimize(nest: LoopNest, target: Target) -> LoopNest:
 
 
 def _is_phases(body: Sequence[Statement]) -> bool:
-    """True where the top level is lets and loops that are phases; where it folds a reduce, all of it is one row."""
+    """True where the top level is lets and loops that are phases; where it folds a reduce,
+    all of it is one row."""
     return all(isinstance(s, Let) or (isinstance(s, Loop) and s.kind in ("domain", "serial")) for s in body)
 
 
@@ -105,7 +107,8 @@ def _rows_are_neighbours(rows: Rows, shared: Sequence[Loop]) -> bool:
     for loop in shared:
         inner = next((v for v in reversed(open_chain(loop).variables) if v.extent > 1), None)
         for s in walk(loop.body):
-            indices = [v.index for v in statement_values(s) if isinstance(v, Load) and v.array.space == "parameter"]
+            indices = [v.index
+                       for v in statement_values(s) if isinstance(v, Load) and v.array.space == "parameter"]
             for index in indices:
                 votes += (_stride(index, last) == 1) - (_stride(index, inner) == 1)
     return votes > 0
@@ -126,7 +129,8 @@ def with_atomics(loop: Loop, target: Target) -> Loop:
         return loop
     ordered = open_chain(inner[0])
     lets, last = ordered.body[:-1], ordered.body[-1]
-    if not isinstance(last, Accumulate) or last.array.space != "parameter" or not all(isinstance(s, Let) for s in lets):
+    if (not isinstance(last, Accumulate) or last.array.space != "parameter"
+        or not all(isinstance(s, Let) for s in lets)):
         return loop
     if last.array in reads((*rows.body[:-1], *lets, Let("added", last.value)))[1]:
         return loop

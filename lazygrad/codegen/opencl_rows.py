@@ -1,7 +1,7 @@
 """Rows on a GPU: independent iterations spread over work-items, and rows whose loops a work-group shares.
 
-A domain nest is read as `Rows`: outer loops, each iteration of which (a row) runs a body of straight code, reduces and
-inner domain loops.
+A domain nest is read as `Rows`: outer loops, each iteration of which (a row) runs a body of straight code,
+reduces and inner domain loops.
 """
 
 from __future__ import annotations
@@ -88,7 +88,8 @@ def power_of_two(n: int) -> int:
 
 
 def spread(rows: Rows, most_items: int) -> tuple[Statement, str]:
-    """    for i, j: f(i, j)   ->   parallel group: item t: r = 256*group + t; if r < rows: f(r // J, r % J)"""
+    """    for i, j: f(i, j)   ->   parallel group: item t: r = 256*group + t; if r < rows: f(r // J,
+    r % J)"""
     items = min(most_items, GROUP_ITEMS, power_of_two(rows.count))
     group, item = Var("group", ceil_div(rows.count, items)), Var("item", items)
     row = expr.var("group", group.extent) * items + expr.var("item", items)
@@ -127,14 +128,16 @@ def rewrite_values(body: Body, change: Callable[[Value], Value]) -> Body:
 
 
 def accumulators(loop: Loop) -> dict[Array, str] | None:
-    """The registers that a reduce loop folds into and with what; None where items cannot fold on their own."""
+    """The registers that a reduce loop folds into and with what;
+    None where items cannot fold on their own."""
     inside = {s.array for s in walk(loop.body) if isinstance(s, Store)}
     found: dict[Array, str] = {}
     for s in walk(loop.body):
         if isinstance(s, Store) and s.array.space != "register":
             return None
         if isinstance(s, Accumulate) and s.array not in inside:
-            if s.array.space != "register" or s.array.size != 1 or found.setdefault(s.array, s.combine) != s.combine:
+            if (s.array.space != "register" or s.array.size != 1
+                or found.setdefault(s.array, s.combine) != s.combine):
                 return None
     outer_stores = inside & set(found)
     loads = {v.array for s in walk(loop.body) for v in statement_values(s) if isinstance(v, Load)}
@@ -158,8 +161,8 @@ def trips(loop: Loop) -> int:
 
 @dataclass(frozen=True)
 class Team:
-    """How the items of a group stand to its rows: `rows` rows, `columns` items for each; which of the two numbers
-    neighbouring items differ in (`across`: the row)."""
+    """How the items of a group stand to its rows: `rows` rows, `columns` items for each;
+    which of the two numbers neighbouring items differ in (`across`: the row)."""
 
     rows: int
     columns: int
@@ -236,18 +239,21 @@ class _Sharing:
         return value
 
     def loop(self, loop: Loop) -> list[Statement]:
-        """    for k in K: f(k)   ->   for s in K/64: if 64*s + c < K: f(64*s + c)        and the fold of a reduce"""
+        """    for k in K: f(k)   ->   for s in K/64: if 64*s + c < K:
+        f(64*s + c)        and the fold of a reduce"""
         chain, columns = open_chain(loop), self.team.columns
         self.steps += 1
         step = Var(f"step{self.steps}", ceil_div(chain.count, columns))
         k = expr.var(step.name, step.extent) * columns + self.column
-        body = guarded_body((*self.inside, *unless_always(Guard(k, 0, chain.count))), substitute(chain.body, chain.at(k)))
+        body = guarded_body((*self.inside, *unless_always(Guard(k, 0, chain.count))),
+                            substitute(chain.body, chain.at(k)))
         shared: list[Statement] = [Loop(step, body, "serial" if loop.kind == "domain" else "reduce")]
         found = accumulators(loop) if loop.kind == "reduce" else None
         return shared + self.fold(found) if found else shared
 
     def fold(self, found: dict[Array, str]) -> list[Statement]:
-        """    shared[t] = a; for h in 32, 16, ..., 1: barrier; if c < h: shared[t] += shared[t + h]; a = shared[t - c]"""
+        """    shared[t] = a; for h in 32, 16, ..., 1: barrier; if c < h: shared[t] += shared[t + h];
+        a = shared[t - c]"""
         arrays = {a: Array(f"shared_{a.name}", a.dtype, self.team.items, "local") for a in found}
         result: list[Statement] = [Store(arrays[a], self.item, Load(a, expr.ZERO)) for a in found]
         half = self.team.columns // 2
@@ -269,8 +275,8 @@ def divide_rows(rows: Rows, parts_wanted: int, long: int, steps: int) -> list[Ro
     for i: for p in P: a = 0; for k in K/P: a += f(p*K/P + k); partial[p, i] = a
     for i: a = 0; for p in P: a += partial[p, i]; out[i] = g(a)
 
-    The same for every loop of at least `long` iterations, domain loops too: each becomes a phase of its own, which
-    repeats what it needs of the code before. A part has at least `steps` iterations.
+    The same for every loop of at least `long` iterations, domain loops too: each becomes a phase of its own,
+    which repeats what it needs of the code before. A part has at least `steps` iterations.
     """
     before: list[Statement] = []
     phases: list[Rows] = []

@@ -1,7 +1,9 @@
-"""Transforms: pure functions from nest to nest. A recipe is a list of them, and each adds its words to `nest.recipe`.
+"""Transforms: pure functions from nest to nest. A recipe is a list of them,
+and each adds its words to `nest.recipe`.
 
-Loops are named by their variable. Transforms check what they can (a loop exists, loops are nested directly in each
-other); that iterations may be reordered is the recipe's knowledge: `domain` and `reduce` loops may, `serial` ones not.
+Loops are named by their variable. Transforms check what they can (a loop exists, loops are nested directly in
+each other); that iterations may be reordered is the recipe's knowledge: `domain` and `reduce` loops may,
+`serial` ones not.
 """
 
 from __future__ import annotations
@@ -11,8 +13,22 @@ from dataclasses import replace
 
 from lazygrad import expr
 from lazygrad.codegen.loopnest import (
-    Accumulate, Array, If, Let, Load, Loop, LoopNest, Read, Statement, Store, Value, map_value, statement_values,
-    substitute, walk)
+    Accumulate,
+    Array,
+    If,
+    Let,
+    Load,
+    Loop,
+    LoopNest,
+    Read,
+    Statement,
+    Store,
+    Value,
+    map_value,
+    statement_values,
+    substitute,
+    walk,
+)
 from lazygrad.expr import Dynamic, Expr, Guard, Var
 from lazygrad.helpers import ceil_div
 
@@ -46,7 +62,8 @@ def rewrite_loop(body: Iterable[Statement], name: str, change: Callable[[Loop], 
 
 
 def split(nest: LoopNest, name: str, factor: int) -> LoopNest:
-    """    for i in 10: f(i)   ->   for i_o in 3: for i_i in 4: if 4*i_o + i_i < 10: f(4*i_o + i_i)      (factor 4)"""
+    """    for i in 10: f(i)   ->   for i_o in 3: for i_i in 4: if 4*i_o + i_i < 10:
+    f(4*i_o + i_i)      (factor 4)"""
 
     def change(loop: Loop) -> Body:
         outer = Var(f"{name}_o", ceil_div(loop.var.extent, factor))
@@ -65,7 +82,8 @@ def interchange(nest: LoopNest, outer: str, inner: str) -> LoopNest:
     """    for i: for j: f   ->   for j: for i: f        (loops directly inside each other)"""
 
     def change(loop: Loop) -> Body:
-        assert len(loop.body) == 1 and isinstance(loop.body[0], Loop), f"{inner} is not directly inside {outer}"
+        assert len(loop.body) == 1 and isinstance(loop.body[0],
+                                                  Loop), f"{inner} is not directly inside {outer}"
         below = loop.body[0]
         assert below.var.name == inner, (outer, inner, below.var.name)
         return (replace(below, body=(replace(loop, body=below.body),)),)
@@ -77,7 +95,8 @@ def collapse(nest: LoopNest, outer: str, inner: str) -> LoopNest:
     """    for i in 3: for j in 4: f(i, j)   ->   for i_j in 12: f(i_j // 4, i_j % 4)"""
 
     def change(loop: Loop) -> Body:
-        assert len(loop.body) == 1 and isinstance(loop.body[0], Loop), f"{inner} is not directly inside {outer}"
+        assert len(loop.body) == 1 and isinstance(loop.body[0],
+                                                  Loop), f"{inner} is not directly inside {outer}"
         below = loop.body[0]
         assert below.var.name == inner, (outer, inner, below.var.name)
         both = Var(f"{outer}_{inner}", loop.var.extent * below.var.extent)
@@ -89,7 +108,8 @@ def collapse(nest: LoopNest, outer: str, inner: str) -> LoopNest:
 
 
 def mark(nest: LoopNest, name: str, kind: str, lanes: int = 1, unroll: int = 1, grain: int = 1) -> LoopNest:
-    """Map a loop: to workers ("parallel"), vector lanes ("vector"), work-items ("item") or copies ("unroll")."""
+    """Map a loop: to workers ("parallel"), vector lanes ("vector"),
+    work-items ("item") or copies ("unroll")."""
     detail = f",{lanes}" + (f"x{unroll}" if unroll > 1 else "") if kind == "vector" else ""
     words = f"{_MARKS.get(kind, kind)}({name}{detail})"
     body = rewrite_loop(nest.body, name, lambda loop: (
@@ -105,7 +125,8 @@ _MARKS = {"vector": "vectorize", "parallel": "parallelize", "item": "items"}
 
 def merge_loops(nest: LoopNest) -> LoopNest:
     """    for i: a += x[i]          for i:
-    for j: b *= x[j]   ->       t = x[i]; a += t; b *= t       (same extent, neither needs the other's result)"""
+    for j: b *= x[j]   ->       t = x[i]; a += t; b *= t       (same extent,
+    neither needs the other's result)"""
     body, count = _merge_siblings(nest.body)
     return noted(nest, body, f"merge({count} loops)") if count else nest
 
@@ -145,7 +166,8 @@ def _partner(statements: Sequence[Statement], position: int) -> int | None:
         second = statements[number]
         if not isinstance(second, Loop):
             continue
-        same = second.var.extent == first.var.extent and second.kind == first.kind and first.kind in ("domain", "reduce")
+        same = (second.var.extent == first.var.extent and second.kind == first.kind
+                and first.kind in ("domain", "reduce"))
         if same and _independent(first, statements[position + 1:number], second):
             return number
     return None
@@ -211,7 +233,8 @@ def written(body: Iterable[Statement]) -> set[Array]:
 
 
 def share_values(body: Iterable[Statement]) -> Body:
-    """Straight code in which a value that is bound twice is bound once (loads from arrays that the code stores stay)."""
+    """Straight code in which a value that is bound twice is bound once (loads from arrays that the code
+    stores stay)."""
     body = tuple(body)
     stored = written(body)
     seen: dict[Value, Read] = {}

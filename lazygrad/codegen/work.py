@@ -7,7 +7,18 @@ from dataclasses import replace
 
 from lazygrad import expr
 from lazygrad.codegen.loopnest import (
-    Accumulate, Array, Compute, If, Let, Load, Loop, LoopNest, Statement, Store, statement_values)
+    Accumulate,
+    Array,
+    Compute,
+    If,
+    Let,
+    Load,
+    Loop,
+    LoopNest,
+    Statement,
+    Store,
+    statement_values,
+)
 from lazygrad.expr import Dynamic, Expr, Var
 from lazygrad.helpers import product
 
@@ -15,8 +26,8 @@ from lazygrad.helpers import product
 def count_work(nest: LoopNest) -> LoopNest:
     """The nest with `flops` and `bytes_moved` filled in.
 
-    bytes: for each parameter the elements that its loads and stores can name, each counted once; a load at an index
-    read from a tensor names as many elements as that index takes values, not the whole array.
+    bytes: for each parameter the elements that its loads and stores can name, each counted once; a load at an
+    index read from a tensor names as many elements as that index takes values, not the whole array.
     """
     touched: dict[Array, int] = {}
     extents: dict[str, tuple[Var, ...]] = {}

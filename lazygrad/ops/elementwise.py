@@ -104,7 +104,8 @@ reciprocal: Op = _unary(
 
 def _integer_or_float(on_float: Callable[..., Any], on_integer: Callable[..., Any]) -> Callable[..., Any]:
     def numpy(node: Node, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        if node.dtype.kind == "float":  # as in PyTorch, a quotient of 16-bit floats is cut before it is rounded
+        # as in PyTorch, a quotient of 16-bit floats is cut before it is rounded
+        if node.dtype.kind == "float":
             wide = node.dtype.accumulator.numpy
             return np.asarray(on_float(x.astype(wide, copy=False), y.astype(wide, copy=False)))
         safe = np.where(y == 0, np.ones_like(y), y)

@@ -1,4 +1,5 @@
-"""The device NUMPY: buffers are arrays in host memory; the engine interprets graphs on it instead of compiling them."""
+"""The device NUMPY: buffers are arrays in host memory;
+the engine interprets graphs on it instead of compiling them."""
 
 from __future__ import annotations
 
@@ -32,7 +33,8 @@ class NumpyDevice(Device):
         try:
             memory = np.empty(nbytes, np.uint8)
         except (MemoryError, ValueError):
-            raise OutOfMemoryError(f"[allocate] NUMPY: {nbytes} bytes asked, {self.stats.in_use} in use by buffers: "
+            raise OutOfMemoryError(
+                f"[allocate] NUMPY: {nbytes} bytes asked, {self.stats.in_use} in use by buffers: "
                                    "use smaller tensors or delete some") from None
         self.stats.take(nbytes)
         return Buffer(self, nbytes, memory)

@@ -21,8 +21,8 @@ def donated_buffers(
 ) -> frozenset[Any]:
     """The buffers that the graphs read for the last time, so that results may be written over them.
 
-    No live cell has such a buffer as its value: its cell has been written since, or is gone. It lives on where
-    a pending cell that is not being realized now reads it, or a history that gradients may still walk.
+    No live cell has such a buffer as its value: its cell has been written since, or is gone. It lives on
+    where a pending cell that is not being realized now reads it, or a history that gradients may still walk.
     """
     read = [n for n in topological(graphs) if n.op.name == "buffer"]
     readers = Counter(_memory(node) for node in read)  # two names of one memory: the schedule cannot see both
@@ -41,8 +41,8 @@ def donated_buffers(
 
 
 def _can_be_given(node: Node) -> bool:
-    # of integers, what has been proven of the values in a buffer would outlive them; a slice of a slab is small,
-    # and its slab lives on whatever becomes of it
+    # of integers, what has been proven of the values in a buffer would outlive them; a slice of a slab is
+    # small, and its slab lives on whatever becomes of it
     return node.dtype.kind == "float" and node.arg.storage is node.arg
 
 

@@ -203,8 +203,8 @@ def _data(node: Node, device: str) -> Node:
 
 
 def known_value(node: Node, device: str) -> Node | None:
-    """The remembered value of a node, where it is on this device: a graph of numbers and counters alone is the same
-    node on every device."""
+    """The remembered value of a node, where it is on this device:
+    a graph of numbers and counters alone is the same node on every device."""
     value = _values.get(node)
     if value is None or value.op.name != "buffer" or value.arg.device is open_device(device):
         return value
