@@ -67,3 +67,4 @@ pytest_plugins = ["legal_graphs"]
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--refresh", action="store_true", help="rewrite the golden files instead of comparing with them")
+    parser.addoption("--random-examples", type=int, default=0, help="random programs for each test, drawn anew")

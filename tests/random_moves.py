@@ -6,9 +6,10 @@ import math
 from dataclasses import replace
 from typing import Any
 
+import random_steps  # registers its offers
 from hypothesis import strategies as st
-from random_programs import Program, Step
-from random_steps import MANTISSA, MAX_SIZE, OFFERS, Known, Value, Writer, offer
+from random_programs import Program, Step, key_of
+from random_writer import MANTISSA, MAX_SIZE, OFFERS, Known, Value, Writer, combined, offer
 
 # Views
 
@@ -34,7 +35,9 @@ def random_key(w: Writer, v: Value) -> tuple[Any, ...]:
 
 @offer
 def view(w: Writer) -> None:
-    name = w.one_of("item", "transpose", "permute", "expand", "unsqueeze", "squeeze", "unfold", "diagonal", "narrow", "T")
+    name = w.one_of(
+        "item", "transpose", "permute", "expand", "unsqueeze", "squeeze", "unfold", "diagonal", "narrow", "T"
+    )
     a = w.pick(lambda v: bool(v.shape))
     if a is None:
         return
@@ -114,7 +117,9 @@ def rearranged(w: Writer) -> None:
             return
         params = (w.number(-1, 1),)
     elif name == "pad":
-        low, high = (w.number(0, 2), w.number(0, 2)) if w.chance() else (w.number(-1, 2) if v.shape[-1] > 1 else 0, 0)
+        low, high = (
+            (w.number(0, 2), w.number(0, 2)) if w.chance() else (w.number(-1, 2) if v.shape[-1] > 1 else 0, 0)
+        )
         params = ((low, high), 1 if not v.is_float else 1.5)
         if v.dtype == "bool" or -low > v.shape[-1]:
             return
@@ -137,8 +142,12 @@ def joined(w: Writer) -> None:
         b = w.pick(lambda u: u.shape == v.shape and u.dtype == v.dtype)
     k, kb = v.known, w.values[b].known
     pair = (a, b) if w.chance() else (b, a)
-    w.emit(name, pair, (axis,),
-           Known(max(k.mag, kb.mag), max(k.err, kb.err), min(k.grid, kb.grid), k.special or kb.special))
+    w.emit(
+        name,
+        pair,
+        (axis,),
+        Known(max(k.mag, kb.mag), max(k.err, kb.err), min(k.grid, kb.grid), k.special or kb.special),
+    )
 
 
 # Contractions
@@ -148,21 +157,32 @@ def contracted(w: Writer, op: str, a: int, b: int, params: tuple[Any, ...], dept
     k, kb = w.values[a].known, w.values[b].known
     mag = k.mag * kb.mag * max(depth, 1)
     eps = 2.0 ** -MANTISSA.get(w.values[a].dtype, 53)
-    exact = k.exact and kb.exact and k.grid * kb.grid and mag / (k.grid * kb.grid) <= 2 ** MANTISSA.get(w.values[a].dtype, 63)
+    exact = (
+        k.exact
+        and kb.exact
+        and k.grid * kb.grid
+        and mag / (k.grid * kb.grid) <= 2 ** MANTISSA.get(w.values[a].dtype, 63)
+    )
     error = depth * (k.mag * kb.err + kb.mag * k.err) + (0 if exact else mag * eps * max(4, depth / 4))
     w.emit(op, (a, b), params, Known(mag, error, k.grid * kb.grid, k.special or kb.special))
 
 
 @offer
 def matmul(w: Writer) -> None:
-    a = w.pick(lambda v: v.shape and v.dtype in ("float32", "float64", "int64", "int32", "float16", "bfloat16"))
+    a = w.pick(
+        lambda v: v.shape and v.dtype in ("float32", "float64", "int64", "int32", "float16", "bfloat16")
+    )
     if a is None:
         return
     v = w.values[a]
     depth = v.shape[-1]
     b = None
     if w.chance():
-        b = w.pick(lambda u: u.dtype == v.dtype and (u.shape == (depth,) or (len(u.shape) == 2 and u.shape[0] == depth)))
+        b = w.pick(
+            lambda u: (
+                u.dtype == v.dtype and (u.shape == (depth,) or (len(u.shape) == 2 and u.shape[0] == depth))
+            )
+        )
     if b is None:
         lead = v.shape[:-2] if len(v.shape) > 2 and w.chance() else ()
         b = w.leaf((*lead, depth, w.number(0, 20)) if w.chance() or lead else (depth,), v.dtype)
@@ -175,7 +195,7 @@ def einsum(w: Writer) -> None:
     if a is None:
         return
     v = w.values[a]
-    letters = "ijk"[:len(v.shape)]
+    letters = "ijk"[: len(v.shape)]
     mine = "".join(x for x in letters if w.chance()) + w.one_of("", "m")
     sizes = {**dict(zip(letters, v.shape, strict=True)), "m": 3}
     b = w.leaf(tuple(sizes[x] for x in mine), v.dtype)
@@ -190,7 +210,11 @@ def convolution(w: Writer) -> None:
     name = w.one_of("conv1d", "conv2d", "conv_transpose2d")
     rank = 1 if name == "conv1d" else 2
     kinds = ("float32", "float64")
-    a = w.pick(lambda v: len(v.shape) == rank + 2 and v.dtype in kinds and 0 not in v.shape and math.prod(v.shape) <= 800)
+    a = w.pick(
+        lambda v: (
+            len(v.shape) == rank + 2 and v.dtype in kinds and 0 not in v.shape and math.prod(v.shape) <= 800
+        )
+    )
     if a is None:
         a = w.leaf((w.number(1, 3), w.number(1, 4), *(w.number(1, 8) for _ in range(rank))), w.one_of(*kinds))
     v = w.values[a]
@@ -203,7 +227,10 @@ def convolution(w: Writer) -> None:
     if any(n + 2 * padding < dilation * (k - 1) + 1 for n, k in zip(v.shape[2:], size, strict=True)):
         return
     if name == "conv_transpose2d":
-        if any((n - 1) * stride - 2 * padding + dilation * (k - 1) + 1 < 1 for n, k in zip(v.shape[2:], size, strict=True)):
+        if any(
+            (n - 1) * stride - 2 * padding + dilation * (k - 1) + 1 < 1
+            for n, k in zip(v.shape[2:], size, strict=True)
+        ):
             return
         weight = w.leaf((v.shape[1], channels // groups, *size), v.dtype)
         params: tuple[Any, ...] = (stride, padding, 0, groups, dilation)
@@ -216,8 +243,15 @@ def convolution(w: Writer) -> None:
 @offer
 def pooling(w: Writer) -> None:
     name = w.one_of("max_pool2d", "avg_pool2d")
-    a = w.pick(lambda v: len(v.shape) == 4 and v.dtype in ("float32", "float64") and 0 not in v.shape and min(v.shape[2:]) >= 2
-               and (v.known.exact or name == "avg_pool2d"))
+    a = w.pick(
+        lambda v: (
+            len(v.shape) == 4
+            and v.dtype in ("float32", "float64")
+            and 0 not in v.shape
+            and min(v.shape[2:]) >= 2
+            and (v.known.exact or name == "avg_pool2d")
+        )
+    )
     if a is None:
         return
     k = w.values[a].known
@@ -238,8 +272,17 @@ def _written(w: Writer, a: int, *others: Known) -> None:
 
 @offer
 def in_place(w: Writer) -> None:
-    name = w.one_of("write", "write_number", "assign", "assign_number", "assign_rows", "masked_write", "copy", "zero_",
-                    "accumulate_rows")
+    name = w.one_of(
+        "write",
+        "write_number",
+        "assign",
+        "assign_number",
+        "assign_rows",
+        "masked_write",
+        "copy",
+        "zero_",
+        "accumulate_rows",
+    )
     a = w.pick(lambda v: not v.shared and v.dtype != "bool")
     if a is None:
         return
@@ -250,7 +293,7 @@ def in_place(w: Writer) -> None:
     if name in ("write", "write_number"):
         kind = w.one_of("iadd", "imul", "isub")
         if name == "write":
-            b = w.pick(lambda u: u.dtype == v.dtype and u.shape == v.shape[len(v.shape) - len(u.shape):])
+            b = w.pick(lambda u: u.dtype == v.dtype and u.shape == v.shape[len(v.shape) - len(u.shape) :])
             if b is None:
                 return
             inputs, params, right = (a, b), (kind,), w.values[b].known
@@ -261,7 +304,7 @@ def in_place(w: Writer) -> None:
             w.emit(name, inputs, params)
             _written(w, a, made)
     elif name == "copy":
-        b = w.pick(lambda u: u.dtype == v.dtype and u.shape == v.shape[len(v.shape) - len(u.shape):])
+        b = w.pick(lambda u: u.dtype == v.dtype and u.shape == v.shape[len(v.shape) - len(u.shape) :])
         if b is not None:
             w.emit("copy", (a, b), ())
             _written(w, a, w.values[b].known)
@@ -281,8 +324,15 @@ def in_place(w: Writer) -> None:
             _written(w, a, constant)
             return
         source = w.leaf((w.values[i].shape[0], *v.shape[1:]), v.dtype)
-        made = w.bounded(v.dtype, Known(v.known.mag + 5 * w.values[source].known.mag, v.known.err, min(v.known.grid, 0.5),
-                                        v.known.special or w.values[source].known.special))
+        made = w.bounded(
+            v.dtype,
+            Known(
+                v.known.mag + 5 * w.values[source].known.mag,
+                v.known.err,
+                min(v.known.grid, 0.5),
+                v.known.special or w.values[source].known.special,
+            ),
+        )
         if made is not None:
             w.emit(name, (a, i, source), ())
             _written(w, a, made)
@@ -293,7 +343,6 @@ def in_place(w: Writer) -> None:
             _written(w, a, constant)
             return
         b = w.leaf((), v.dtype) if w.chance() else w.pick(lambda u: u.dtype == v.dtype)
-        from random_programs import key_of
         target = tuple(v.tensor[key_of(spec, ())].shape)
         if _fits(w.values[b].shape, target):
             w.emit(name, (a, b), (spec,))
@@ -301,12 +350,13 @@ def in_place(w: Writer) -> None:
 
 
 def _combined(kind: str, a: Known, b: Known) -> Known:
-    from random_steps import combined
     return combined({"iadd": "add", "isub": "sub", "imul": "mul"}[kind], a, b)
 
 
 def _fits(shape: tuple[int, ...], target: tuple[int, ...]) -> bool:
-    return len(shape) <= len(target) and all(m in (1, n) for m, n in zip(shape[::-1], target[::-1], strict=False))
+    return len(shape) <= len(target) and all(
+        m in (1, n) for m, n in zip(shape[::-1], target[::-1], strict=False)
+    )
 
 
 @offer
@@ -325,19 +375,28 @@ def drop(w: Writer) -> None:
 
 
 def leaves_of(w: Writer) -> list[int]:
-    return [i for i, v in enumerate(w.values) if v is not None and v.tensor.requires_grad and v.tensor.is_leaf]
+    return [
+        i for i, v in enumerate(w.values) if v is not None and v.tensor.requires_grad and v.tensor.is_leaf
+    ]
 
 
 @st.composite
 def programs(draw: Any, most: int = 14) -> Program:
     """Random programs: float and integer ones, some with special values, some with gradients."""
+    assert random_steps.scattered.__name__ in OFFERS
     kind = draw(st.sampled_from(["plain", "plain", "grad", "special"]))
     w = Writer(draw, kind == "grad", kind == "special")
     w.leaf()
     for _ in range(draw(st.integers(1, most))):
         OFFERS[draw(st.sampled_from(list(OFFERS)))](w)
     alive = [i for i, v in enumerate(w.values) if v is not None]
-    keep = draw(st.permutations(draw(st.lists(st.sampled_from(alive[::-1]), min_size=1, max_size=4, unique=True))))
+    keep = draw(
+        st.permutations(draw(st.lists(st.sampled_from(alive[::-1]), min_size=1, max_size=4, unique=True)))
+    )
     coarsest = max((2.0 ** -MANTISSA[d] for d in w.dtypes if d in MANTISSA), default=0.0)
     error = min(coarsest * 2e4, 0.1)  # of a gradient: its kind of rounding, many times over
-    return Program(tuple(w.steps), tuple((i, w.values[i].known.err) for i in keep), tuple((i, error) for i in leaves_of(w)))
+    return Program(
+        tuple(w.steps),
+        tuple((i, w.values[i].known.err) for i in keep),
+        tuple((i, error) for i in leaves_of(w)),
+    )

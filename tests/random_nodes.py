@@ -1,7 +1,8 @@
-"""Random graphs of the language itself: rows of the op table called directly, also in ways the surface does not reach.
+"""Random graphs of the language itself: rows of the op table called directly, also in ways the surface
+does not reach.
 
-A graph is a list of calls. While one is drawn, the reference computes every node, so that a call whose result would
-hang on the last bit of its inputs is not written down.
+A graph is a list of calls. While one is drawn, the reference computes every node, so that a call whose
+result would hang on the last bit of its inputs is not written down.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ MAX_SIZE = 6000
 
 @dataclass(frozen=True)
 class Call:
-    """A row called on earlier results; "leaf" (shape, dtype, kind, seed), "const", "iota" and "scalar" make sources."""
+    """A row called on earlier results; "leaf" (shape, dtype, kind, seed), "const", "iota" and "scalar" make
+    sources."""
 
     row: str
     inputs: tuple[int, ...] = ()
@@ -79,8 +81,33 @@ def run_graph(graph: Graph, device: str) -> list[np.ndarray]:
 
 
 # Rows whose results move smoothly with their inputs: they may take what is not exact
-CONTINUOUS = frozenset(("add", "sub", "mul", "neg", "abs", "maximum", "minimum", "tanh", "sin", "cos", "erf", "atan", "sum",
-                        "max", "min", "cumsum", "cummax", "cummin", "gather", "scatter", "where", "detach", "leaf"))
+CONTINUOUS = frozenset(
+    (
+        "add",
+        "sub",
+        "mul",
+        "neg",
+        "abs",
+        "maximum",
+        "minimum",
+        "tanh",
+        "sin",
+        "cos",
+        "erf",
+        "atan",
+        "sum",
+        "max",
+        "min",
+        "cumsum",
+        "cummax",
+        "cummin",
+        "gather",
+        "scatter",
+        "where",
+        "detach",
+        "leaf",
+    )
+)
 SIZES = st.sampled_from([2, 1, 3, 4, 5, 7, 8, 1, 2, 3, 13, 16, 17, 33, 64, 0])
 TYPES = [d.name for d in dtypes.ALL]
 WINDOW = st.tuples(st.integers(1, 4), st.integers(1, 3), st.integers(1, 3))
@@ -128,7 +155,9 @@ class Writer:
         self.errors.append(error)
         return len(self.nodes) - 1
 
-    def error(self, row: str, node: Node, inputs: tuple[int, ...], value: np.ndarray, fuzzy: float) -> float | None:
+    def error(
+        self, row: str, node: Node, inputs: tuple[int, ...], value: np.ndarray, fuzzy: float
+    ) -> float | None:
         """How far a device may be off; None where that would be too far."""
         if node.dtype.kind != "float":
             return 0.0
@@ -138,11 +167,15 @@ class Writer:
         if top > 1e4:
             return None
         on_grid = all(not (a * 16 % 1).any() for a in finite)
-        eps = {"float64": 2.0**-53, "float32": 2.0**-24, "float16": 2.0**-11, "bfloat16": 2.0**-8}[node.dtype.name]
+        eps = {"float64": 2.0**-53, "float32": 2.0**-24, "float16": 2.0**-11, "bfloat16": 2.0**-8}[
+            node.dtype.name
+        ]
         folded = self.nodes[inputs[0]].size if node.op.kind in ("reduce", "scan", "index") and inputs else 1
         if node.op.kind in ("movement", "annotation") or row in ("where", "gather", "leaf", "neg", "abs"):
             return fuzzy
-        if not fuzzy and (row in ("max", "min", "maximum", "minimum", "cummax", "cummin", "cast", "iota", "const", "scalar")):
+        if not fuzzy and (
+            row in ("max", "min", "maximum", "minimum", "cummax", "cummin", "cast", "iota", "const", "scalar")
+        ):
             return 0.0
         if not fuzzy and on_grid and top * 16 * folded < 1 / eps:
             return 0.0
@@ -180,7 +213,11 @@ def source(w: Writer) -> None:
         w.add("scalar", (), (w.draw(st.sampled_from([0, 1, 2, 3])), dtype))
     elif kind == 2:
         shape = tuple(w.draw(st.lists(SIZES, max_size=2)))
-        w.add("const", (), (w.draw(st.sampled_from([0, 1, 2, 0.5])), w.draw(st.sampled_from(["float32", "float64"])), shape))
+        w.add(
+            "const",
+            (),
+            (w.draw(st.sampled_from([0, 1, 2, 0.5])), w.draw(st.sampled_from(["float32", "float64"])), shape),
+        )
     else:
         leaf(w)
 
@@ -198,7 +235,11 @@ def matching(w: Writer, a: int, dtype: str) -> int | None:
     return leaf(w, shape, dtype)
 
 
-_UNARY = [r.name for r in OPS.values() if r.kind == "elementwise" and r.arity == 1 and r.name not in ("cast", "bitcast")]
+_UNARY = [
+    r.name
+    for r in OPS.values()
+    if r.kind == "elementwise" and r.arity == 1 and r.name not in ("cast", "bitcast")
+]
 _BINARY = [r.name for r in OPS.values() if r.kind == "elementwise" and r.arity == 2 and r.name != "threefry"]
 
 
@@ -237,7 +278,9 @@ def cast(w: Writer) -> None:
         return
     value = w.values[a]
     if to.is_integer and w.nodes[a].dtype.kind == "float":
-        if not (np.isfinite(value).all() and (value >= float(to.min)).all() and (np.abs(value) <= min(float(to.max), 2**31)).all()):
+        wide = value.astype(np.float64)
+        fits = (np.abs(wide) <= min(float(to.max), 2**31)) & (wide >= float(to.min))
+        if not fits.all():
             return
     w.add("cast", (a,), to.name)
 
@@ -253,7 +296,9 @@ def bitcast(w: Writer) -> None:
 @maker
 def reduce(w: Writer) -> None:
     row = w.draw(st.sampled_from(["sum", "max", "min", "sum", "prod"]))
-    a = w.pick(lambda n: bool(n.shape) and (n.dtype.kind != "bool" or row in ("max", "min")), exact=row == "prod")
+    a = w.pick(
+        lambda n: bool(n.shape) and (n.dtype.kind != "bool" or row in ("max", "min")), exact=row == "prod"
+    )
     if a is not None:
         axes = tuple(i for i in range(w.nodes[a].ndim) if w.number(0, 1))
         r = w.add(row, (a,), axes)
@@ -274,8 +319,10 @@ def contraction(w: Writer) -> None:
 @maker
 def scan(w: Writer) -> None:
     row = w.draw(st.sampled_from(["cumsum", "cummax", "cummin", "cumprod", "recurrence"]))
-    a = w.pick(lambda n: bool(n.shape) and n.dtype.kind in OPS[row].dtypes and n.dtype.kind != "bool",
-               exact=row in ("cumprod", "recurrence"))
+    a = w.pick(
+        lambda n: bool(n.shape) and n.dtype.kind in OPS[row].dtypes and n.dtype.kind != "bool",
+        exact=row in ("cumprod", "recurrence"),
+    )
     if a is not None:
         axis = w.number(0, w.nodes[a].ndim - 1)
         b = matching(w, a, w.nodes[a].dtype.name) if row == "recurrence" else None
@@ -298,12 +345,18 @@ def moved(w: Writer) -> None:
     if a is None:
         return
     shape = w.nodes[a].shape
-    row = w.draw(st.sampled_from(["permute", "flip", "pad", "shrink", "expand", "reshape", "window", "spread", "cat"]))
+    row = w.draw(
+        st.sampled_from(["permute", "flip", "pad", "shrink", "expand", "reshape", "window", "spread", "cat"])
+    )
     make = _ARGS.get(row)
     if row == "cat":
         if shape:
             axis = w.number(0, len(shape) - 1)
-            b = leaf(w, tuple(w.number(0, 3) if i == axis else n for i, n in enumerate(shape)), w.nodes[a].dtype.name)
+            b = leaf(
+                w,
+                tuple(w.number(0, 3) if i == axis else n for i, n in enumerate(shape)),
+                w.nodes[a].dtype.name,
+            )
             if b is not None:
                 w.add("cat", (a, b, a) if w.number(0, 1) else (b, a), axis)
     elif make is not None:
@@ -313,7 +366,9 @@ def moved(w: Writer) -> None:
 
 
 def _pads(w: Writer, shape: tuple[int, ...]) -> Any:
-    return tuple((w.number(0, 2), w.number(0, 2)) if w.number(0, 1) else (0, 0) for _ in shape), w.number(0, 1)
+    return tuple((w.number(0, 2), w.number(0, 2)) if w.number(0, 1) else (0, 0) for _ in shape), w.number(
+        0, 1
+    )
 
 
 def _bounds(w: Writer, shape: tuple[int, ...]) -> Any:
@@ -326,7 +381,11 @@ def _split(w: Writer, shape: tuple[int, ...]) -> Any:
     if not rest:
         return tuple(reversed(shape))
     while rest > 1 and len(sizes) < 4:
-        sizes.append(w.draw(st.sampled_from([d for d in range(2, rest + 1) if rest % d == 0 and (d < 40 or d == rest)])))
+        sizes.append(
+            w.draw(
+                st.sampled_from([d for d in range(2, rest + 1) if rest % d == 0 and (d < 40 or d == rest)])
+            )
+        )
         rest //= sizes[-1]
     if rest > 1:
         sizes[-1] *= rest
@@ -357,7 +416,11 @@ _ARGS: dict[str, Callable[[Writer, tuple[int, ...]], Any]] = {
     "permute": lambda w, s: tuple(w.draw(st.permutations(range(len(s))))),
     "flip": lambda w, s: tuple(i for i in range(len(s)) if w.number(0, 1)),
     "expand": lambda w, s: tuple(w.number(0, 4) if n == 1 else n for n in s),
-    "pad": _pads, "shrink": _bounds, "reshape": _split, "window": _windows, "spread": _spreads,
+    "pad": _pads,
+    "shrink": _bounds,
+    "reshape": _split,
+    "window": _windows,
+    "spread": _spreads,
 }
 
 
@@ -377,7 +440,7 @@ def gather(w: Writer) -> None:
     if a is None:
         return
     shape = w.nodes[a].shape
-    axes = tuple(w.draw(st.permutations(range(len(shape)))))[:w.number(1, min(2, len(shape)))]
+    axes = tuple(w.draw(st.permutations(range(len(shape)))))[: w.number(1, min(2, len(shape)))]
     places = tuple(w.number(0, 5) for _ in range(w.number(0, 2)))
     indices = [_index(w, places, shape[axis]) for axis in axes]
     if None not in indices:
@@ -393,7 +456,7 @@ def scatter(w: Writer) -> None:
     mode = w.draw(st.sampled_from(["add", "set", "maximum", "minimum", "multiply"]))
     if mode == "multiply" and w.errors[a]:
         return
-    axes = tuple(w.draw(st.permutations(range(len(shape)))))[:w.number(1, min(2, len(shape)))]
+    axes = tuple(w.draw(st.permutations(range(len(shape)))))[: w.number(1, min(2, len(shape)))]
     places = tuple(w.number(0, 4) for _ in range(w.number(0, 2)))
     indices = [_index(w, places, shape[axis]) for axis in axes]
     values = leaf(w, (*places, *(n for i, n in enumerate(shape) if i not in axes)), dtype)
@@ -435,5 +498,7 @@ def check_graph(graph: Graph, *modes: tuple[str, Callable[[], list[np.ndarray]]]
                     wrong &= ~(np.abs(x - y) <= error) & ~(np.isnan(x) & np.isnan(y))
             if wrong.any():
                 at = tuple(int(i) for i in np.argwhere(wrong)[0])
-                raise AssertionError(f"{who}: node {number} {a.dtype}{list(a.shape)} differs at {int(wrong.sum())} places, "
-                                     f"first at {at}: {a[at]!r}, should be {b[at]!r} within {error:.3g}")
+                raise AssertionError(
+                    f"{who}: node {number} {a.dtype}{list(a.shape)} differs at {int(wrong.sum())} places, "
+                    f"first at {at}: {a[at]!r}, should be {b[at]!r} within {error:.3g}"
+                )

@@ -1,8 +1,9 @@
-"""Small tensor programs as lists of instructions, and the machine that runs them with any library of PyTorch's names.
+"""Small tensor programs as lists of instructions, and the machine that runs them with any library of
+PyTorch's names.
 
-A program is data, so that a failing one prints as a few readable lines and shrinks well. `run` interprets it with
-lazygrad on some device or with PyTorch; equal programs must give equal arrays, up to the error that each instruction
-was allowed when the program was made (see random_steps.py).
+A program is data, so that a failing one prints as a few readable lines and shrinks well. `run`
+interprets it with lazygrad on some device or with PyTorch; equal programs must give equal arrays, up to
+the error that each instruction was allowed when the program was made (see random_steps.py).
 """
 
 from __future__ import annotations
@@ -33,8 +34,8 @@ class Step:
 
 @dataclass(frozen=True)
 class Program:
-    """Steps in order; `keep`: the values that are read at the end, each with its error bound; `leaves`: the values
-    whose gradients are compared, each with the error that a gradient near 1 may have."""
+    """Steps in order; `keep`: the values that are read at the end, each with its error bound; `leaves`: the
+    values whose gradients are compared, each with the error that a gradient near 1 may have."""
 
     steps: tuple[Step, ...]
     keep: tuple[tuple[int, float], ...]
@@ -74,16 +75,27 @@ def make_leaf(lib: Any, shape: tuple[int, ...], dtype: str, kind: str, seed: int
 # Operations that are not a method or function of one name
 
 INFIX: dict[str, Callable[[Any, Any], Any]] = {
-    "add": lambda a, b: a + b, "sub": lambda a, b: a - b, "mul": lambda a, b: a * b, "div": lambda a, b: a / b,
-    "and": lambda a, b: a & b, "or": lambda a, b: a | b, "xor": lambda a, b: a ^ b,
-    "lt": lambda a, b: a < b, "le": lambda a, b: a <= b, "gt": lambda a, b: a > b, "ge": lambda a, b: a >= b,
-    "eq": lambda a, b: a == b, "ne": lambda a, b: a != b,
-    "iadd": lambda a, b: a.add_(b), "imul": lambda a, b: a.mul_(b), "isub": lambda a, b: a.sub_(b),
+    "add": lambda a, b: a + b,
+    "sub": lambda a, b: a - b,
+    "mul": lambda a, b: a * b,
+    "div": lambda a, b: a / b,
+    "and": lambda a, b: a & b,
+    "or": lambda a, b: a | b,
+    "xor": lambda a, b: a ^ b,
+    "lt": lambda a, b: a < b,
+    "le": lambda a, b: a <= b,
+    "gt": lambda a, b: a > b,
+    "ge": lambda a, b: a >= b,
+    "eq": lambda a, b: a == b,
+    "ne": lambda a, b: a != b,
+    "iadd": lambda a, b: a.add_(b),
+    "imul": lambda a, b: a.mul_(b),
+    "isub": lambda a, b: a.sub_(b),
 }
 
 
 def key_of(spec: tuple[Any, ...], tensors: Sequence[Any]) -> Any:
-    """An index from its description: numbers, (begin, end, step), "None", "...", or "t" for the next tensor."""
+    """An index from its description: numbers, (begin, end, step), "None", "...", or "t", the next tensor."""
     rest = iter(tensors)
     items: list[Any] = []
     for s in spec:
@@ -170,8 +182,19 @@ SPECIAL: dict[str, Callable[..., Any]] = {
     "copy": lambda lib, x, value: x.copy_(value),
     "accumulate_rows": lambda lib, x, i, v: x.index_add_(0, in_range(i, x.shape[0]), v),
 }
-_SILENT = frozenset(("write", "write_number", "assign", "assign_number", "assign_rows", "masked_write", "copy",
-                     "accumulate_rows", "zero_"))
+_SILENT = frozenset(
+    (
+        "write",
+        "write_number",
+        "assign",
+        "assign_number",
+        "assign_rows",
+        "masked_write",
+        "copy",
+        "accumulate_rows",
+        "zero_",
+    )
+)
 
 
 def apply(lib: Any, step: Step, inputs: Sequence[Any]) -> tuple[Any, ...]:
@@ -223,8 +246,10 @@ def run(program: Program, lib: Any) -> list[tuple[str, Array, float]]:
     return seen
 
 
-def assert_equal(got: Sequence[tuple[str, Array, float]], want: Sequence[tuple[str, Array, float]], who: str) -> None:
-    """Assert equal arrays: within their errors, NaN where NaN is; gradients relative to their greatest value."""
+def assert_equal(
+    got: Sequence[tuple[str, Array, float]], want: Sequence[tuple[str, Array, float]], who: str
+) -> None:
+    """Assert equal arrays: within their errors, NaN where NaN is; gradients relative to their greatest."""
     theirs = {name: (array, i) for i, (name, array, _) in enumerate(want)}
     for name, array, error in got:
         if name.startswith("gradient") and name not in theirs:
@@ -245,15 +270,20 @@ def assert_equal(got: Sequence[tuple[str, Array, float]], want: Sequence[tuple[s
             wrong = ~(near | (a == b) | (np.isnan(a) & np.isnan(b)))
         if wrong.any():
             at = tuple(int(i) for i in np.argwhere(wrong)[0])
-            raise AssertionError(f"{who}: {name} {array.dtype}{list(array.shape)} differs at {int(wrong.sum())} places, "
-                                 f"first at {at}: {array[at]!r}, should be {other[at]!r} within {error:.3g}")
+            raise AssertionError(
+                f"{who}: {name} {array.dtype}{list(array.shape)} differs at {int(wrong.sum())} places, "
+                f"first at {at}: {array[at]!r}, should be {other[at]!r} within {error:.3g}"
+            )
 
 
 # Running one program in every way
 
 MODES: dict[str, dict[str, Any]] = {
-    "NUMPY": {"DEVICE": "NUMPY"}, "CPU": {"DEVICE": "CPU"}, "CPU NOOPT": {"DEVICE": "CPU", "NOOPT": True},
-    "CL": {"DEVICE": "CL"}, "CL NOOPT": {"DEVICE": "CL", "NOOPT": True},
+    "NUMPY": {"DEVICE": "NUMPY"},
+    "CPU": {"DEVICE": "CPU"},
+    "CPU NOOPT": {"DEVICE": "CPU", "NOOPT": True},
+    "CL": {"DEVICE": "CL"},
+    "CL NOOPT": {"DEVICE": "CL", "NOOPT": True},
 }
 # what PyTorch refuses, or leaves out, and lazygrad need not
 _REFUSALS = ("modified by an inplace operation", "not implemented for", "single memory location")

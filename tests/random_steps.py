@@ -1,184 +1,33 @@
-"""Hypothesis strategies that write random programs: legal ones, whose results have known error bounds.
-
-Every value carries what is known of it: no element is greater than `mag`, all are multiples of `grid` (0: nothing
-known), and devices may differ by `err`. Sums and products of grid values are exact until they outgrow their dtype, so
-steps that jump (floor, comparisons, sorting, integers as indices) are offered for exact values alone.
-"""
+"""Steps of random programs that compute: elementwise, folding axes, and at computed places."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from hypothesis import strategies as st
-from random_programs import Program, Step, apply
-
-import lazygrad
-
-MANTISSA = {"float16": 11, "bfloat16": 8, "float32": 24, "float64": 53}
-FLOATS = tuple(MANTISSA)
-INTEGERS = ("int8", "uint8", "int16", "int32", "int64")
-SIZES = st.sampled_from([2, 1, 3, 4, 5, 7, 8, 1, 2, 3, 13, 16, 17, 33, 64, 100, 0])
-MAX_SIZE = 12_000
-
-
-@dataclass
-class Known:
-    """What is known of a storage's elements."""
-
-    mag: float
-    err: float = 0.0
-    grid: float = 0.0
-    special: bool = False  # may hold NaN and infinities
-
-    @property
-    def exact(self) -> bool:
-        return self.err == 0
-
-
-@dataclass
-class Value:
-    """A value of the program: the tensor that drawing made of it (never realized), and what is known."""
-
-    tensor: Any
-    known: Known
-    shared: bool = False  # elements overlap, or it is a leaf of gradients: not to be written
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return tuple(self.tensor.shape)
-
-    @property
-    def dtype(self) -> str:
-        return self.tensor.dtype.name
-
-    @property
-    def is_float(self) -> bool:
-        return self.dtype in MANTISSA
-
-    @property
-    def is_integer(self) -> bool:
-        return self.dtype in INTEGERS
-
-
-class Writer:
-    """A program as it is drawn."""
-
-    def __init__(self, draw: Callable[[Any], Any], grad: bool, special: bool):
-        self.draw, self.grad, self.special = draw, grad, special
-        self.steps: list[Step] = []
-        self.values: list[Value | None] = []
-        self.dtypes: set[str] = set()
-
-    def one_of(self, *choices: Any) -> Any:
-        return self.draw(st.sampled_from(choices))
-
-    def chance(self) -> bool:
-        return self.draw(st.booleans())
-
-    def number(self, low: int, high: int) -> int:
-        return self.draw(st.integers(low, high))
-
-    def bounded(self, dtype: str, known: Known) -> Known | None:
-        """What is left of `known` in a dtype after rounding; None where it may overflow."""
-        if dtype not in MANTISSA:
-            top = 1.0 if dtype == "bool" else float(np.iinfo(dtype).max)
-            return Known(min(known.mag, top), 0.0, 1.0)
-        if known.mag > (2e4 if dtype == "float16" else 1e9):
-            return None
-        if known.exact and known.grid and known.mag / known.grid <= 2 ** MANTISSA[dtype]:
-            return replace(known)
-        error = known.err + known.mag * 4 * 2.0 ** -MANTISSA[dtype]
-        return None if error > 0.25 * known.mag + 1e-30 else replace(known, err=error, grid=0.0)
-
-    def emit(self, op: str, inputs: tuple[int, ...], params: tuple[Any, ...], *known: Known | None,
-             view_of: int | None = None, shared: bool = False) -> list[int]:
-        """Append a step; the numbers of its results. Nothing where a result could overflow."""
-        step = Step(op, inputs, params)
-        results = apply(lazygrad, step, [self.values[i].tensor for i in inputs])
-        fitted: list[Value] = []
-        for result, k in zip(results, known, strict=False):
-            if view_of is not None:
-                origin = self.values[view_of]
-                fitted.append(Value(result, origin.known, origin.shared or shared))
-                continue
-            kept = self.bounded(result.dtype.name, k) if k is not None else None
-            if kept is None or (op != "leaf" and result.numel() > MAX_SIZE):
-                return []
-            fitted.append(Value(result, kept, shared))
-        self.steps.append(step)
-        self.dtypes.update(v.dtype for v in fitted)
-        first = len(self.values)
-        self.values.extend(fitted)
-        return list(range(first, len(self.values)))
-
-    def pick(self, want: Callable[[Value], bool] = lambda v: True) -> int | None:
-        found = [i for i, v in enumerate(self.values) if v is not None and want(v)]
-        return self.draw(st.sampled_from(found[::-1])) if found else None
-
-    def leaf(self, shape: tuple[int, ...] | None = None, dtype: str | None = None) -> int:
-        if shape is None:
-            shape = tuple(self.draw(st.lists(SIZES, max_size=4)))
-            while math.prod(shape) > MAX_SIZE:
-                shape = shape[1:]
-        if dtype is None:
-            dtype = self.one_of("float32", "float32", "int64", "bool", "float64", "int32", "float16", "bfloat16", "uint8",
-                                "int8", "int16") if not self.grad else self.one_of("float32", "float64", "int64")
-        kind = "wide" if dtype in INTEGERS and self.number(0, 4) == 4 else "special" if self.special else "plain"
-        grad = self.grad and dtype in ("float32", "float64")
-        known = Known(4.0, 0.0, 0.5, self.special) if dtype in MANTISSA else Known(5.0, 0.0, 1.0)
-        if kind == "wide":
-            known = Known(float(np.iinfo(dtype).max), 0.0, 1.0)
-        return self.emit("leaf", (), (shape, dtype, kind, self.number(0, 99), grad), known, shared=grad)[0]
-
-    def smooth(self, v: Value) -> bool:
-        """Whether a kink may be applied: nobody is in doubt on which side of it a value is."""
-        return not self.grad or v.known.exact
-
-    def partner(self, a: int, dtype: str | None = None) -> int:
-        """A value that broadcasts with value a, there already or a new leaf."""
-        shape = self.values[a].shape
-        dtype = dtype or self.values[a].dtype
-        if self.chance():
-            found = self.pick(lambda v: v.dtype == dtype and _broadcasts(v.shape, shape))
-            if found is not None:
-                return found
-        trimmed = shape[self.number(0, len(shape)):]
-        return self.leaf(tuple(1 if self.number(0, 3) == 3 else n for n in trimmed), dtype)
-
-    def axis(self, v: Value) -> int:
-        return self.number(0, len(v.shape) - 1)
-
-
-def _broadcasts(a: tuple[int, ...], b: tuple[int, ...]) -> bool:
-    if any(m != n and 1 not in (m, n) for m, n in zip(a[::-1], b[::-1], strict=False)):
-        return False
-    return math.prod(np.broadcast_shapes(a, b)) <= MAX_SIZE
-
-
-# Offers: each draws one step, or does nothing where no value fits
-
-OFFERS: dict[str, Callable[[Writer], None]] = {}
-
-
-def offer(function: Callable[[Writer], None]) -> Callable[[Writer], None]:
-    OFFERS[function.__name__] = function
-    return function
-
+from random_writer import MANTISSA, Known, Writer, broadcasts, combined, offer
 
 # name: (greatest argument, then magnitude, slope of the function on [-m, m])
 SMOOTH: dict[str, tuple[float, Callable[[float], float], Callable[[float], float]]] = {
-    "exp": (6, math.exp, math.exp), "expm1": (6, math.exp, math.exp), "exp2": (8, lambda m: 2**m, lambda m: 2**m),
-    "sin": (1e3, lambda m: 1, lambda m: 1), "cos": (1e3, lambda m: 1, lambda m: 1),
-    "tanh": (1e6, lambda m: 1, lambda m: 1), "sigmoid": (1e6, lambda m: 1, lambda m: 1),
-    "erf": (1e6, lambda m: 1, lambda m: 1.2), "atan": (1e6, lambda m: 1.6, lambda m: 1),
+    "exp": (6, math.exp, math.exp),
+    "expm1": (6, math.exp, math.exp),
+    "exp2": (8, lambda m: 2**m, lambda m: 2**m),
+    "sin": (1e3, lambda m: 1, lambda m: 1),
+    "cos": (1e3, lambda m: 1, lambda m: 1),
+    "tanh": (1e6, lambda m: 1, lambda m: 1),
+    "sigmoid": (1e6, lambda m: 1, lambda m: 1),
+    "erf": (1e6, lambda m: 1, lambda m: 1.2),
+    "atan": (1e6, lambda m: 1.6, lambda m: 1),
     "asinh": (1e6, lambda m: math.log(2 * m + 2), lambda m: 1),
-    "sqrt1": (1e6, lambda m: math.sqrt(m + 1), lambda m: 1), "log1": (1e6, lambda m: math.log(m + 2), lambda m: 1),
-    "rsqrt1": (1e6, lambda m: 1, lambda m: 1 + m), "reciprocal1": (1e6, lambda m: 1, lambda m: 1 + m),
-    "gelu": (1e3, lambda m: m + 1, lambda m: 1.2), "silu": (1e3, lambda m: m + 1, lambda m: 1.2),
+    "sqrt1": (1e6, lambda m: math.sqrt(m + 1), lambda m: 1),
+    "log1": (1e6, lambda m: math.log(m + 2), lambda m: 1),
+    "rsqrt1": (1e6, lambda m: 1, lambda m: 1 + m),
+    "reciprocal1": (1e6, lambda m: 1, lambda m: 1 + m),
+    "gelu": (1e3, lambda m: m + 1, lambda m: 1.2),
+    "silu": (1e3, lambda m: m + 1, lambda m: 1.2),
 }
 KINKS = ("abs", "relu", "neg")
 JUMPS = ("floor", "ceil", "round", "trunc", "sign")
@@ -218,16 +67,9 @@ def unary(w: Writer) -> None:
     elif name == "bitwise_not":
         w.emit(name, (a,), (), Known(k.mag + 1, 0, 1))
     else:
-        w.emit(name, (a,), params, replace(k, mag=max(k.mag, 3) if name == "clamp" else k.mag + (name in JUMPS)))
-
-
-def combined(name: str, a: Known, b: Known) -> Known:
-    special = a.special or b.special
-    if name == "mul":
-        return Known(a.mag * b.mag, a.mag * b.err + b.mag * a.err + a.err * b.err, a.grid * b.grid, special)
-    if name in ("add", "sub"):
-        return Known(a.mag + b.mag, a.err + b.err, min(a.grid, b.grid), special)
-    return Known(max(a.mag, b.mag), max(a.err, b.err), min(a.grid, b.grid), special)
+        w.emit(
+            name, (a,), params, replace(k, mag=max(k.mag, 3) if name == "clamp" else k.mag + (name in JUMPS))
+        )
 
 
 @offer
@@ -251,7 +93,7 @@ def binary(w: Writer) -> None:
 def mixed(w: Writer) -> None:
     a = w.pick()
     b = w.pick() if a is not None else None
-    if b is None or not _broadcasts(w.values[a].shape, w.values[b].shape):
+    if b is None or not broadcasts(w.values[a].shape, w.values[b].shape):
         return
     name = w.one_of("add", "mul")
     w.emit("infix", (a, b), (name,), combined(name, w.values[a].known, w.values[b].known))
@@ -261,7 +103,11 @@ def mixed(w: Writer) -> None:
 def division(w: Writer) -> None:
     name = w.one_of("safe_div", "safe_floordiv", "safe_remainder", "safe_fmod")
     jumps = name != "safe_div"
-    a = w.pick(lambda v: v.dtype != "bool" and (not jumps or (v.known.exact and v.known.grid > 0 and not v.known.special)))
+    a = w.pick(
+        lambda v: (
+            v.dtype != "bool" and (not jumps or (v.known.exact and v.known.grid > 0 and not v.known.special))
+        )
+    )
     if a is None:
         return
     b = w.partner(a)
@@ -317,7 +163,7 @@ def choose(w: Writer) -> None:
         return
     c = w.partner(a, "bool")
     b = w.partner(a)
-    if _broadcasts(np.broadcast_shapes(w.values[a].shape, w.values[b].shape), w.values[c].shape):
+    if broadcasts(np.broadcast_shapes(w.values[a].shape, w.values[b].shape), w.values[c].shape):
         w.emit("where", (c, a, b), (), combined("where", w.values[a].known, w.values[b].known))
 
 
@@ -358,11 +204,17 @@ def reduction(w: Writer) -> None:
     k = v.known
     eps = 2.0 ** -MANTISSA.get(v.dtype, 53)
     known = {
-        "sum": Known(k.mag * n, k.err * n + (0 if k.exact and k.grid else k.mag * n * eps * max(4, n / 4)), k.grid, k.special),
+        "sum": Known(
+            k.mag * n,
+            k.err * n + (0 if k.exact and k.grid else k.mag * n * eps * max(4, n / 4)),
+            k.grid,
+            k.special,
+        ),
         "mean": Known(k.mag, k.err + k.mag * eps * max(4, n / 4), 0, k.special),
         "var": Known(2 * k.mag**2, 8 * k.mag * (k.err + k.mag * eps * (8 + n / 4)), 0, k.special),
         "logsumexp": Known(k.mag + math.log(n + 1), k.err + (k.mag + 4) * eps * (16 + n / 4), 0, k.special),
-        "all": Known(1, 0, 1), "any": Known(1, 0, 1),
+        "all": Known(1, 0, 1),
+        "any": Known(1, 0, 1),
     }.get(name, replace(k))
     keep = w.chance()
     if not v.shape or (len(axes) == len(v.shape) and w.chance() and name != "logsumexp"):
@@ -391,7 +243,13 @@ def extreme(w: Writer) -> None:
     if a is not None:
         v = w.values[a]
         axis = w.axis(v)
-        w.emit("extreme", (a,), (w.one_of("max", "min"), axis, w.chance()), replace(v.known), Known(v.shape[axis], 0, 1))
+        w.emit(
+            "extreme",
+            (a,),
+            (w.one_of("max", "min"), axis, w.chance()),
+            replace(v.known),
+            Known(v.shape[axis], 0, 1),
+        )
 
 
 @offer
@@ -399,7 +257,12 @@ def argmax(w: Writer) -> None:
     a = w.pick(lambda v: v.known.exact and v.shape and 0 not in v.shape and v.dtype != "bool")
     if a is not None:
         axis = w.axis(w.values[a])
-        w.emit("reduce", (a,), (w.one_of("argmax", "argmin"), axis, w.chance()), Known(w.values[a].shape[axis], 0, 1))
+        w.emit(
+            "reduce",
+            (a,),
+            (w.one_of("argmax", "argmin"), axis, w.chance()),
+            Known(w.values[a].shape[axis], 0, 1),
+        )
 
 
 @offer
@@ -412,7 +275,12 @@ def row_chain(w: Writer) -> None:
     eps = 2.0 ** -MANTISSA[v.dtype]
     n = max(v.shape)
     if name == "attention":
-        if len(v.shape) >= 2 and 0 not in v.shape and k.mag**2 * v.shape[-1] < 200 and v.dtype in ("float32", "float64"):
+        if (
+            len(v.shape) >= 2
+            and 0 not in v.shape
+            and k.mag**2 * v.shape[-1] < 200
+            and v.dtype in ("float32", "float64")
+        ):
             score = k.mag**2 * v.shape[-1] / 8
             error = 2 * (k.err * k.mag * v.shape[-1] + score * eps * n) + eps * (16 + n)
             w.emit("attention", (a,), (), Known(k.mag, k.err + k.mag * error * 4, 0, k.special))
@@ -429,8 +297,15 @@ def row_chain(w: Writer) -> None:
 @offer
 def scan(w: Writer) -> None:
     name = w.one_of("cumsum", "cumprod", "cummax", "cummin", "logcumsumexp")
-    a = w.pick(lambda v: v.shape and v.dtype != "bool" and (name == "cumsum" or w.smooth(v))
-               and (name != "logcumsumexp" or v.is_float) and (name != "cumprod" or max(v.shape) < 8))
+    a = w.pick(
+        lambda v: (
+            v.shape
+            and v.dtype != "bool"
+            and (name == "cumsum" or w.smooth(v))
+            and (name != "logcumsumexp" or v.is_float)
+            and (name != "cumprod" or max(v.shape) < 8)
+        )
+    )
     if a is None:
         return
     v, k = w.values[a], w.values[a].known
@@ -481,9 +356,15 @@ def gathered(w: Writer) -> None:
         i = w.leaf(tuple(w.number(0, n) for n in v.shape), "int64")
         w.emit(name, (a, i), (axis,), replace(v.known))
         return
-    i = w.pick(lambda u: u.is_integer and (len(u.shape) == 1 or name not in ("index_select",)) and math.prod(u.shape) <= 60)
+    i = w.pick(
+        lambda u: (
+            u.is_integer and (len(u.shape) == 1 or name not in ("index_select",)) and math.prod(u.shape) <= 60
+        )
+    )
     if i is None or w.chance():
-        i = w.leaf((w.number(0, 6),) if w.chance() or name == "index_select" else (2, w.number(1, 3)), "int64")
+        i = w.leaf(
+            (w.number(0, 6),) if w.chance() or name == "index_select" else (2, w.number(1, 3)), "int64"
+        )
     if name == "embedding":
         if len(v.shape) == 2:
             w.emit(name, (a, i), (), replace(v.known))
@@ -511,5 +392,9 @@ def scattered(w: Writer) -> None:
         source, i = w.leaf(shape, v.dtype), w.leaf(shape, "int64")
         name = "scatter_add"
     k, ks = v.known, w.values[source].known
-    w.emit(name, (a, i, source), (axis,),
-           Known(k.mag + count * ks.mag, k.err + count * ks.err, min(k.grid, ks.grid), k.special or ks.special))
+    w.emit(
+        name,
+        (a, i, source),
+        (axis,),
+        Known(k.mag + count * ks.mag, k.err + count * ks.err, min(k.grid, ks.grid), k.special or ks.special),
+    )
