@@ -1,0 +1,1 @@
+"""Benchmarks of lazygrad beside its peers: `python -m benchmarks --help`, and docs/performance.md."""
