@@ -178,7 +178,9 @@ class Tinygrad(Framework):
         self.programs = TinygradPrograms()
 
     def tensor(self, array: np.ndarray, differentiable: bool = False) -> Any:
-        return self.tinygrad.Tensor(array).realize()
+        made = self.tinygrad.Tensor(array)
+        # a single number would be a constant, which TinyJit does not take
+        return (made if array.ndim else made.clone()).realize()
 
     def _jitted(self, work: Callable[..., Any], tensors: dict[str, Any]) -> Call:
         jitted = self.tinygrad.TinyJit(work)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tinygrad import Tensor, TinyJit
+from tinygrad.helpers import Context
 from tinygrad.nn import BatchNorm, optim
 
 from benchmarks import models
@@ -114,7 +115,7 @@ class TinygradPrograms(Operators):
 
         @TinyJit
         def step(x: Tensor, y: Tensor) -> Tensor:
-            with Tensor.train():
+            with Context(TRAINING=1):
                 optimizer.zero_grad()
                 loss = loss_of(x, y).backward()
                 return loss.realize(*optimizer.schedule_step())
