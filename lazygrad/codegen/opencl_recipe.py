@@ -11,10 +11,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from lazygrad.codegen.loopnest import Accumulate, Let, Load, Loop, LoopNest, Statement, statement_values, walk
-from lazygrad.codegen.opencl_blocks import block, fits_blocks
+from lazygrad.codegen.opencl_blocks import block, fits_blocks, is_processor
 from lazygrad.codegen.opencl_contraction import find_contraction, tile
 from lazygrad.codegen.opencl_rows import (
     GROUP_ITEMS,
+    LEAF,
     Rows,
     Team,
     can_divide,
@@ -85,19 +86,21 @@ def map_rows(rows: Rows, target: Target, divided: bool = False) -> list[tuple[St
 
 def choose_team(rows: Rows, shared: Sequence[Loop], longest: int, target: Target) -> Team | None:
     """How many rows a group takes and how many items share a row; None: an item for each row."""
-    most = min(GROUP_ITEMS, target.max_group_items)
+    processor = is_processor(target)
+    most = min(LEAF if processor else GROUP_ITEMS, target.max_group_items)
     most = 1 << (most.bit_length() - 1)
+    if longest < SHORT or (processor and rows.count >= GROUPS_PER_UNIT * target.threads):
+        return None
     across = bool(shared) and _rows_are_neighbours(rows, shared)
     enough = target.threads * GROUP_ITEMS * (1 if across else 4)  # items that fill the device
     columns = 1
-    if longest < SHORT:
-        return None
-    while columns < most and columns * 4 <= longest and (rows.count * columns < enough or not across and
-                                                         columns * 8 <= longest):
+    while columns < most and columns * 4 <= longest:
+        if rows.count * columns >= enough and (across or columns * 8 > longest):
+            break
         columns *= 2
     if columns == 1:
         return None
-    return Team(min(most // columns, power_of_two(rows.count)), columns, across)
+    return Team(max(1, min(most // columns, power_of_two(rows.count))), columns, across, blocks=processor)
 
 
 def _rows_are_neighbours(rows: Rows, shared: Sequence[Loop]) -> bool:

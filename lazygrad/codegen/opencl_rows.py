@@ -31,6 +31,7 @@ from lazygrad.expr import Atom, Expr, Guard, Var
 from lazygrad.helpers import ceil_div, product
 
 GROUP_ITEMS = 256  # work-items of a group, where the work is large enough
+LEAF = 16  # partial results that one item folds
 
 
 @dataclass(frozen=True)
@@ -161,12 +162,17 @@ def trips(loop: Loop) -> int:
 
 @dataclass(frozen=True)
 class Team:
-    """How the items of a group stand to its rows: `rows` rows, `columns` items for each;
-    which of the two numbers neighbouring items differ in (`across`: the row)."""
+    """How the items of a group stand to its rows: `rows` rows, `columns` items for each.
+
+    across: neighbouring items differ in the row, else in the column
+    blocks: an item's steps are neighbours in memory, as suits a processor's cache; else those of neighbouring items,
+            as suits a GPU
+    """
 
     rows: int
     columns: int
     across: bool
+    blocks: bool = False
 
     @property
     def items(self) -> int:
@@ -188,7 +194,7 @@ def share_rows(rows: Rows, team: Team) -> tuple[Statement, str]:
     """    for i: a = 0; for k in K: a += f(i, k); out[i] = a   ->
     parallel group: item t: (i, c) = row and column of t
         a = 0; for s: if 64*s + c < K: a += f(i, 64*s + c)
-        shared[t] = a; fold shared[t] with shared[t + 32], [t + 16], ...; a = shared[t - c]
+        shared[t] = a; a = fold of the row's 64 places in shared
         if c == 0: out[i] = a
     """
     groups = ceil_div(rows.count, team.rows)
@@ -245,6 +251,8 @@ class _Sharing:
         self.steps += 1
         step = Var(f"step{self.steps}", ceil_div(chain.count, columns))
         k = expr.var(step.name, step.extent) * columns + self.column
+        if self.team.blocks:
+            k = self.column * step.extent + expr.var(step.name, step.extent)
         body = guarded_body((*self.inside, *unless_always(Guard(k, 0, chain.count))),
                             substitute(chain.body, chain.at(k)))
         shared: list[Statement] = [Loop(step, body, "serial" if loop.kind == "domain" else "reduce")]
@@ -252,19 +260,23 @@ class _Sharing:
         return shared + self.fold(found) if found else shared
 
     def fold(self, found: dict[Array, str]) -> list[Statement]:
-        """    shared[t] = a; for h in 32, 16, ..., 1: barrier; if c < h: shared[t] += shared[t + h];
-        a = shared[t - c]"""
+        """    shared[t] = a; barrier
+        if c < 16: for j in columns/16 - 1: shared[t] += shared[t + 16*(j + 1)]
+        barrier; a = shared[first of the row]; for j in 15: a += shared[first + j + 1]
+        """
         arrays = {a: Array(f"shared_{a.name}", a.dtype, self.team.items, "local") for a in found}
+        stride, columns = self.team.stride, min(self.team.columns, LEAF)
+        first = self.item - self.column * stride
         result: list[Statement] = [Store(arrays[a], self.item, Load(a, expr.ZERO)) for a in found]
-        half = self.team.columns // 2
-        while half:
-            other = self.item + half * self.team.stride
-            halves = tuple(Accumulate(arrays[a], self.item, combine, Load(arrays[a], other))
-                           for a, combine in found.items())
-            result += [Barrier(), If((Guard(self.column, 0, half),), halves)]
-            half //= 2
-        first = self.item - self.column * self.team.stride
-        return [*result, Barrier(), *(Store(a, expr.ZERO, Load(arrays[a], first)) for a in found)]
+        if self.team.columns > LEAF:
+            far = Var(f"far{self.steps}", self.team.columns // LEAF - 1)
+            place = self.item + (expr.var(far.name, far.extent) + 1) * (LEAF * stride)
+            body = tuple(Accumulate(arrays[a], self.item, how, Load(arrays[a], place)) for a, how in found.items())
+            result += [Barrier(), If((Guard(self.column, 0, LEAF),), (Loop(far, body),))]
+        near = Var(f"near{self.steps}", columns - 1)
+        place = first + (expr.var(near.name, near.extent) + 1) * stride
+        body = tuple(Accumulate(a, expr.ZERO, how, Load(arrays[a], place)) for a, how in found.items())
+        return [*result, Barrier(), *(Store(a, expr.ZERO, Load(arrays[a], first)) for a in found), Loop(near, body)]
 
 
 # Long rows, too few to give every compute unit work
