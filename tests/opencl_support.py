@@ -31,9 +31,17 @@ def device_target() -> Target:
     """The facts of that device, as far as the renderer and the recipes ask."""
     d = queue().device
     names = {t.name for t in dtypes.ALL if t is not dtypes.float64 or "cl_khr_fp64" in d.extensions}
-    return Target("CL", "opencl", d.name, d.extensions, threads=d.max_compute_units, dtypes=frozenset(names),
-                  max_parameters=d.max_parameter_size // 8, max_group_items=d.max_work_group_size,
-                  local_bytes=d.local_mem_size)
+    return Target(
+        "CL",
+        "opencl",
+        d.name,
+        d.extensions,
+        threads=d.max_compute_units,
+        dtypes=frozenset(names),
+        max_parameters=d.max_parameter_size // 8,
+        max_group_items=d.max_work_group_size,
+        local_bytes=d.local_mem_size,
+    )
 
 
 @functools.cache

@@ -48,7 +48,7 @@ def elementwise_nest(cases: list[Case], size: int) -> LoopNest:
     for k, (op, inputs, result) in enumerate(cases):
         read = [parameter(f"x{place}_{d.name}", d, size) for place, d in enumerate(inputs)]
         out = parameter(f"out{k}", result, size)
-        arrays |= {a: "read" for a in read} | {out: "write"}
+        arrays |= dict.fromkeys(read, "read") | {out: "write"}
         body.append(Store(out, i, Compute(op, tuple(Load(a, i) for a in read), result)))
     name = f"{cases[0][0]}_{cases[0][1][-1].name}"
     return LoopNest(name, tuple(arrays), tuple(arrays.values()), (Loop(Var("i", size), tuple(body)),))

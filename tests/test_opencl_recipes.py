@@ -75,16 +75,18 @@ def check(*outputs: Node, target: Target | None = None, rtol: float = 2e-4) -> t
     target = target or device_target()
     nest = naive_nest(list(outputs))
     fast = optimize(nest, target)
-    processor = optimize(nest,
-                         dataclasses.replace(target, features=f"cpu {target.features}", vector_bytes=32))
+    processor = optimize(
+        nest, dataclasses.replace(target, features=f"cpu {target.features}", vector_bytes=32)
+    )
     data = {f"in{i}": values_for(n) for i, n in enumerate({n: None for o in outputs for n in _inputs(o)})}
     want = interpret(list(outputs), values_for)
     for version in dict.fromkeys((nest, fast, processor)):
         got = run_source(render(version, target), data)
         for i, w in enumerate(want):
             close = 4e-3 if outputs[i].dtype.itemsize == 2 else rtol
-            np.testing.assert_allclose(got[f"out{i}"].reshape(w.shape), w, rtol=close, atol=close * 10,
-                                       err_msg=f"{version.recipe}")
+            np.testing.assert_allclose(
+                got[f"out{i}"].reshape(w.shape), w, rtol=close, atol=close * 10, err_msg=f"{version.recipe}"
+            )
     assert fast.recipe and not nest.recipe
     return fast.recipe
 
@@ -108,8 +110,9 @@ def transpose(x: Node) -> Node:
     return ops.permute(x, arg=order)
 
 
-@pytest.mark.parametrize("shape",
-                         [(), (1,), (7,), (256,), (1000,), (3, 5, 7), (64, 64), (1, 513), (0,), (4, 0, 3)])
+@pytest.mark.parametrize(
+    "shape", [(), (1,), (7,), (256,), (1000,), (3, 5, 7), (64, 64), (1, 513), (0,), (4, 0, 3)]
+)
 def test_elementwise(shape: tuple[int, ...]) -> None:
     x, y = leaf(shape), leaf(shape, number=1)
     recipe = check(ops.exp(ops.mul(x, y)), ops.add(x, y))
@@ -148,8 +151,9 @@ def softmax(x: Node) -> Node:
     return ops.div(e, broadcast(ops.sum_(e, arg=axis), x.shape))
 
 
-@pytest.mark.parametrize("shape", [(4, 10), (1, 1), (3, 257), (2, 3, 1000), (300, 33), (1, 50_000),
-                                   (2, 20_000), (0, 5)])
+@pytest.mark.parametrize(
+    "shape", [(4, 10), (1, 1), (3, 257), (2, 3, 1000), (300, 33), (1, 50_000), (2, 20_000), (0, 5)]
+)
 def test_softmax(shape: tuple[int, ...]) -> None:
     check(softmax(leaf(shape)))
 
@@ -174,8 +178,21 @@ def test_layer_norm(shape: tuple[int, ...]) -> None:
     check(ops.mul(ops.mul(centred, scale), broadcast(weight, shape)))
 
 
-SIZES = [(64, 64, 64), (128, 256, 100), (1, 64, 70), (70, 64, 1), (5, 16, 7), (33, 17, 65), (100, 1000, 10),
-         (3, 3, 3), (257, 31, 129), (4, 3000, 8), (0, 16, 5), (5, 0, 16), (17, 1, 19)]
+SIZES = [
+    (64, 64, 64),
+    (128, 256, 100),
+    (1, 64, 70),
+    (70, 64, 1),
+    (5, 16, 7),
+    (33, 17, 65),
+    (100, 1000, 10),
+    (3, 3, 3),
+    (257, 31, 129),
+    (4, 3000, 8),
+    (0, 16, 5),
+    (5, 0, 16),
+    (17, 1, 19),
+]
 
 
 @pytest.mark.parametrize("m, k, n", SIZES)
@@ -194,8 +211,12 @@ def test_matmul_transposed_and_batched(left: bool, right: bool) -> None:
 
 
 def test_matmul_with_prologue_and_epilogue() -> None:
-    x, w, bias, mask = leaf((50, 70)), leaf((70, 30), number=1), leaf((1, 30),
-                                                                      number=2), leaf((50, 1), number=3)
+    x, w, bias, mask = (
+        leaf((50, 70)),
+        leaf((70, 30), number=1),
+        leaf((1, 30), number=2),
+        leaf((50, 1), number=3),
+    )
     product = matmul(ops.exp(ops.mul(x, broadcast(mask, x.shape))), w)
     result = ops.tanh(ops.add(product, broadcast(bias, (50, 30))))
     assert "tile" in check(result)[0]
@@ -215,14 +236,16 @@ def convolution(x: Node, w: Node, stride: int, padding: int) -> Node:
     windows = ops.window(padded, arg=((2, a, stride, 1), (3, b, stride, 1)))
     rows, columns = windows.shape[2:4]
     whole = (n, o, rows, columns, c, a, b)
-    left = broadcast(ops.reshape(ops.permute(windows, arg=(0, 2, 3, 1, 4, 5)),
-                                 arg=(n, 1, rows, columns, c, a, b)), whole)
+    left = broadcast(
+        ops.reshape(ops.permute(windows, arg=(0, 2, 3, 1, 4, 5)), arg=(n, 1, rows, columns, c, a, b)), whole
+    )
     right = broadcast(ops.reshape(w, arg=(1, o, 1, 1, c, a, b)), whole)
     return ops.reshape(ops.sum_(ops.mul(left, right), arg=(4, 5, 6)), arg=(n, o, rows, columns))
 
 
-@pytest.mark.parametrize("size, stride, padding",
-                         [((2, 3, 9, 10, 8), 1, 1), ((1, 1, 12, 12, 5), 2, 0), ((3, 4, 7, 7, 6), 2, 2)])
+@pytest.mark.parametrize(
+    "size, stride, padding", [((2, 3, 9, 10, 8), 1, 1), ((1, 1, 12, 12, 5), 2, 0), ((3, 4, 7, 7, 6), 2, 2)]
+)
 def test_convolution(size: tuple[int, ...], stride: int, padding: int) -> None:
     n, c, height, width, o = size
     check(convolution(leaf((n, c, height, width)), leaf((o, c, 3, 3), number=1), stride, padding))

@@ -1,7 +1,7 @@
 """Contractions on a processor that speaks OpenCL: one work-item computes a block of outputs with vectors.
 
-There, work-items that wait for each other cost more than they bring: a group is one item, which copies the operands'
-blocks side by side and multiplies them in registers.
+There, work-items that wait for each other cost more than they bring: a group is one item, which copies
+blocks of the operands side by side and multiplies them in registers.
 """
 
 from __future__ import annotations
@@ -46,11 +46,12 @@ def fits_blocks(c: Contraction, target: Target) -> bool:
 
 
 def block(c: Contraction, target: Target) -> tuple[Statement, str]:
-    """    for i, j: acc = 0; for k: acc += a[i, k] * b[k, j]; out[i, j] = f(acc)   ->
+    """for i, j: acc = 0; for k: acc += a[i, k] * b[k, j]; out[i, j] = f(acc)   ->
     parallel group (64 x 64 outputs): for step:
-        left = a[64 rows, 64 k]; right = b[64 k, 64 columns]                          (side by side)
-        for 4 rows, 2 vectors of columns: sums = total; for k: sums[u, v] += left[k, u] * right[k, v]; total = sums
-    out[i, j] = f(total[i, j])                                                        (where i and j are inside)
+        left = a[64 rows, 64 k]; right = b[64 k, 64 columns]                      (side by side)
+        for 4 rows, 2 vectors of columns: sums = total; for k: sums[u, v] += left[k, u] * right[k, v]
+            total = sums
+    out[i, j] = f(total[i, j])                                                    (where i and j are inside)
     """
     return _Blocking(c, target).build()
 
@@ -79,11 +80,22 @@ class _Blocking:
         c = self.c
         clear = Var("clear", self.total.size)
         body: Body = (
-            Loop(clear, (Store(self.total, _e(clear), Constant(0.0, c.accumulator.dtype)),), "vector", self.lanes),
-            Loop(self.step, (*self.copy(self.left, c.left, c.m, self.block_m * self.m, self.m),
-                             *self.copy(self.right, c.right, c.n, self.block_n * self.n, self.n),
-                             self.multiply())),
-            self.finish())
+            Loop(
+                clear,
+                (Store(self.total, _e(clear), Constant(0.0, c.accumulator.dtype)),),
+                "vector",
+                self.lanes,
+            ),
+            Loop(
+                self.step,
+                (
+                    *self.copy(self.left, c.left, c.m, self.block_m * self.m, self.m),
+                    *self.copy(self.right, c.right, c.n, self.block_n * self.n, self.n),
+                    self.multiply(),
+                ),
+            ),
+            self.finish(),
+        )
         sizes = "x".join(str(s.count) for s in (c.batch, c.m, c.n, c.k) if s is not c.batch or s.count > 1)
         words = f"block({sizes} by {self.m}x{self.n}x{self.k}, {self.rows}x{self.columns} in registers)"
         return Loop(self.group, body, "parallel"), words
@@ -95,7 +107,9 @@ class _Blocking:
         k_inside, inside = Var(f"{name}_k", self.k), Var(f"{name}_place", width)
         k, at = _e(self.step) * self.k + _e(k_inside), start + _e(inside)
         indices = self.batch | side.at(at) | c.k.at(k)
-        guards = unless_always(Guard(at, 0, side.count), Guard(k, 0, c.k.count)) + substitute_guards(c.guards, indices)
+        guards = unless_always(Guard(at, 0, side.count), Guard(k, 0, c.k.count)) + substitute_guards(
+            c.guards, indices
+        )
         value = guarded_value(substitute_value(factor, indices), guards)
         body: Body = (Store(array, _e(k_inside) * width + _e(inside), value),)
         along_k = reads_neighbours(factor, c.k) and not reads_neighbours(factor, side)
@@ -110,7 +124,10 @@ class _Blocking:
         row, column = _e(rows) * self.rows + _e(u), _e(columns) * self.columns + _e(v)
         sums = Array(f"{c.accumulator.name}_sums", d, self.rows * self.columns, "register")
         place, whole = _e(u) * self.columns + _e(v), row * self.n + column
-        loads = {"left": Load(self.left, _e(k) * self.m + row), "right": Load(self.right, _e(k) * self.n + column)}
+        loads = {
+            "left": Load(self.left, _e(k) * self.m + row),
+            "right": Load(self.right, _e(k) * self.n + column),
+        }
 
         def read(value: Value) -> Value:
             return loads[value.name] if isinstance(value, Read) else value
@@ -118,10 +135,19 @@ class _Blocking:
         def each(s: Statement) -> Loop:
             return Loop(u, (Loop(v, (s,), "vector", self.lanes),), "unroll")
 
-        return Loop(rows, (Loop(columns, (
-            each(Store(sums, place, Load(self.total, whole))),
-            Loop(k, (each(Accumulate(sums, place, "add", map_value(c.product, read))),)),
-            each(Store(self.total, whole, Load(sums, place))))),))
+        return Loop(
+            rows,
+            (
+                Loop(
+                    columns,
+                    (
+                        each(Store(sums, place, Load(self.total, whole))),
+                        Loop(k, (each(Accumulate(sums, place, "add", map_value(c.product, read))),)),
+                        each(Store(self.total, whole, Load(sums, place))),
+                    ),
+                ),
+            ),
+        )
 
     def finish(self) -> Loop:
         """The epilogue for each output of the block."""

@@ -103,22 +103,28 @@ def find_contraction(rows: Rows, target: Target) -> Contraction | None:
     if len(loops) != 1 or not isinstance(loops[0], Loop) or loops[0].kind != "reduce":
         return None
     position = rows.body.index(loops[0])
-    before, epilogue = rows.body[:position], rows.body[position + 1:]
+    before, epilogue = rows.body[:position], rows.body[position + 1 :]
     chain = open_chain(loops[0])
     guards, body = _unguarded(chain.body)
     step = body[-1]
     starts = [s for s in before if isinstance(s, Store)]
-    if not (isinstance(step, Accumulate) and step.combine == "add" and len(starts) == 1
-            and starts[0].array == step.array and step.array.space == "register"
-            and all(isinstance(s, Let) for s in body[:-1])):
+    if not (
+        isinstance(step, Accumulate)
+        and step.combine == "add"
+        and len(starts) == 1
+        and starts[0].array == step.array
+        and step.array.space == "register"
+        and all(isinstance(s, Let) for s in body[:-1])
+    ):
         return None
     value = _inlined(step.value, [s for s in (*before, *body) if isinstance(s, Let)])
     factors = _factors(value) if value is not None else None
     if factors is None or value is None:
         return None
     left, right, whole = factors
-    return _sides(rows, chain, left, right, whole, (*guards, *step.guards), step.array, before, epilogue,
-                  target)
+    return _sides(
+        rows, chain, left, right, whole, (*guards, *step.guards), step.array, before, epilogue, target
+    )
 
 
 def _unguarded(body: Body) -> tuple[tuple[Guard, ...], Body]:
@@ -142,8 +148,9 @@ def _inlined(value: Value, lets: Sequence[Let]) -> Value | None:
         if size > MOST_VALUES * 4:
             return None
     value = map_value(value, visit)
-    if (sum(1 for _ in walk_values(value)) > MOST_VALUES
-        or any(not isinstance(v, Var) for v in variables_of(value))):
+    if sum(1 for _ in walk_values(value)) > MOST_VALUES or any(
+        not isinstance(v, Var) for v in variables_of(value)
+    ):
         return None
     return value
 
@@ -216,8 +223,18 @@ def variables_of(value: Value) -> set[Atom]:
     return found
 
 
-def _sides(rows: Rows, chain: Rows, left: Value, right: Value, whole: Value, guards: tuple[Guard, ...],
-           accumulator: Array, before: Body, epilogue: Body, target: Target) -> Contraction | None:
+def _sides(
+    rows: Rows,
+    chain: Rows,
+    left: Value,
+    right: Value,
+    whole: Value,
+    guards: tuple[Guard, ...],
+    accumulator: Array,
+    before: Body,
+    epilogue: Body,
+    target: Target,
+) -> Contraction | None:
     of_left, of_right = variables_of(left), variables_of(right)
     m = tuple(v for v in rows.variables if v in of_left and v not in of_right)
     n = tuple(v for v in rows.variables if v in of_right and v not in of_left)
@@ -262,7 +279,7 @@ def choose_tiles(m: int, n: int, k: int, itemsize: int, target: Target) -> Tiles
 
 
 def tile(c: Contraction) -> tuple[Statement, str]:
-    """    for i, j: acc = 0; for k: acc += a[i, k] * b[k, j]; out[i, j] = f(acc)   ->
+    """for i, j: acc = 0; for k: acc += a[i, k] * b[k, j]; out[i, j] = f(acc)   ->
     parallel group (64 x 64 outputs): item t (16 x 16 of them, 4 x 4 outputs each):
         acc[4, 4] = 0
         for step: left = a[64 rows, 16 k]; right = b[16 k, 64 columns]; barrier      (local memory, each item
@@ -286,8 +303,9 @@ class _Tiling:
         self.across = t.n // t.item_n  # items side by side along n
         self.row, self.column = _e(self.item) // self.across, _e(self.item) % self.across
         self.step = Var("step", ceil_div(c.k.count, t.k))
-        self.accumulators = Array(f"{c.accumulator.name}_tile", c.accumulator.dtype, t.item_m * t.item_n,
-                                  "register")
+        self.accumulators = Array(
+            f"{c.accumulator.name}_tile", c.accumulator.dtype, t.item_m * t.item_n, "register"
+        )
 
     def build(self) -> tuple[Statement, str]:
         c, t = self.c, self.c.tiles
@@ -295,11 +313,18 @@ class _Tiling:
         clear = Var("clear", t.item_m * t.item_n)
         body: Body = (
             Loop(clear, (Store(self.accumulators, _e(clear), zero),), "unroll"),
-            Loop(self.step, (
-                *self.copy("left", c.left, c.m, self.tile_m * t.m, t.m),
-                *self.copy("right", c.right, c.n, self.tile_n * t.n, t.n),
-                Barrier(), *self.multiply(), Barrier())),
-            self.finish())
+            Loop(
+                self.step,
+                (
+                    *self.copy("left", c.left, c.m, self.tile_m * t.m, t.m),
+                    *self.copy("right", c.right, c.n, self.tile_n * t.n, t.n),
+                    Barrier(),
+                    *self.multiply(),
+                    Barrier(),
+                ),
+            ),
+            self.finish(),
+        )
         sizes = "x".join(str(s.count) for s in (c.batch, c.m, c.n, c.k) if s is not c.batch or s.count > 1)
         words = f"tile({sizes} by {t.m}x{t.n}x{t.k}, {t.items} items of {t.item_m}x{t.item_n})"
         return Loop(self.group, (Loop(self.item, body, "item"),), "parallel"), words
@@ -318,8 +343,9 @@ class _Tiling:
         inner_k, inner = (place % t.k, place // t.k) if along_k else (place // width, place % width)
         at, k = start + inner, _e(self.step) * t.k + inner_k
         indices = self.batch | side.at(at) | c.k.at(k)
-        guards = (unless_always(Guard(at, 0, side.count),
-                                Guard(k, 0, c.k.count)) + substitute_guards(c.guards, indices))
+        guards = unless_always(Guard(at, 0, side.count), Guard(k, 0, c.k.count)) + substitute_guards(
+            c.guards, indices
+        )
         value = guarded_value(substitute_value(factor, indices), guards)
         store = Store(self.array(name, factor.dtype, width), inner_k * (width + 1) + inner, value)
         body = guarded_body(unless_always(Guard(place, 0, width * t.k)), (store,))
@@ -330,8 +356,10 @@ class _Tiling:
         c, t = self.c, self.c.tiles
         k, u, v = Var("k", t.k), Var("u", t.item_m), Var("v", t.item_n)
         left, right = self.array("left", c.left.dtype, t.m), self.array("right", c.right.dtype, t.n)
-        held = {"left": Array("left_held", c.left.dtype, t.item_m, "register"),
-                "right": Array("right_held", c.right.dtype, t.item_n, "register")}
+        held = {
+            "left": Array("left_held", c.left.dtype, t.item_m, "register"),
+            "right": Array("right_held", c.right.dtype, t.item_n, "register"),
+        }
         from_left = _e(k) * (t.m + 1) + self.row + _e(u) * (t.m // t.item_m)
         from_right = _e(k) * (t.n + 1) + self.column_at(_e(v))
         places = {"left": _e(u), "right": _e(v)}
@@ -340,16 +368,23 @@ class _Tiling:
             return Load(held[value.name], places[value.name]) if isinstance(value, Read) else value
 
         # sums of their own: what lives across barriers may be kept in memory
-        sums, every = replace(self.accumulators,
-                              name=f"{c.accumulator.name}_sums"), Var("every", t.item_m * t.item_n)
+        sums, every = (
+            replace(self.accumulators, name=f"{c.accumulator.name}_sums"),
+            Var("every", t.item_m * t.item_n),
+        )
         step = Accumulate(sums, _e(u) * t.item_n + _e(v), "add", map_value(c.product, read))
         return (
             Loop(every, (Store(sums, _e(every), Load(self.accumulators, _e(every))),), "unroll"),
-            Loop(k, (
-                Loop(u, (Store(held["left"], _e(u), Load(left, from_left)),), "unroll"),
-                Loop(v, (Store(held["right"], _e(v), Load(right, from_right)),), "unroll"),
-                Loop(u, (Loop(v, (step,), "unroll"),), "unroll"))),
-            Loop(every, (Store(self.accumulators, _e(every), Load(sums, _e(every))),), "unroll"))
+            Loop(
+                k,
+                (
+                    Loop(u, (Store(held["left"], _e(u), Load(left, from_left)),), "unroll"),
+                    Loop(v, (Store(held["right"], _e(v), Load(right, from_right)),), "unroll"),
+                    Loop(u, (Loop(v, (step,), "unroll"),), "unroll"),
+                ),
+            ),
+            Loop(every, (Store(self.accumulators, _e(every), Load(sums, _e(every))),), "unroll"),
+        )
 
     def column_at(self, v: Expr) -> Expr:
         """The column of an item's output number v: neighbours go to neighbouring items, or to one item."""

@@ -17,16 +17,42 @@ from lazygrad.dtypes import DType
 from lazygrad.graph import Scalar
 from lazygrad.ops.table import OPS
 
-C_TYPE = {"bool": "bool", "uint8": "uchar", "uint16": "ushort", "uint32": "uint", "uint64": "ulong",
-          "int8": "char", "int16": "short", "int32": "int", "int64": "long",
-          "float16": "float", "bfloat16": "float", "float32": "float", "float64": "double"}
+C_TYPE = {
+    "bool": "bool",
+    "uint8": "uchar",
+    "uint16": "ushort",
+    "uint32": "uint",
+    "uint64": "ulong",
+    "int8": "char",
+    "int16": "short",
+    "int32": "int",
+    "int64": "long",
+    "float16": "float",
+    "bfloat16": "float",
+    "float32": "float",
+    "float64": "double",
+}
 MEMORY_TYPE = C_TYPE | {"bool": "uchar", "float16": "half", "bfloat16": "ushort"}
 _LEAST = {"int8": "CHAR_MIN", "int16": "SHRT_MIN", "int32": "INT_MIN", "int64": "LONG_MIN"}
 _SUFFIX = {"uint32": "u", "uint64": "ul", "int64": "L"}
 
 # Rows whose result a 16-bit float can hold whenever it can hold the operands: no rounding afterwards.
-EXACT = frozenset({"neg", "abs", "sign", "maximum", "minimum", "where", "floor", "ceil", "trunc", "round",
-                   "fmod", "bitcast"})
+EXACT = frozenset(
+    {
+        "neg",
+        "abs",
+        "sign",
+        "maximum",
+        "minimum",
+        "where",
+        "floor",
+        "ceil",
+        "trunc",
+        "round",
+        "fmod",
+        "bitcast",
+    }
+)
 _WRAPPING = {"add": "+", "sub": "-", "mul": "*"}
 
 
@@ -163,7 +189,8 @@ def _float(d: DType) -> Iterator[str]:
 
 # float16 by its bits: C may not look at one object as half and as ushort, and without cl_khr_fp16 there is no
 # half value.
-_FLOAT16 = ("""\
+_FLOAT16 = (
+    """\
 ushort float16_bits(float x) {
   uint b = as_uint(x), sign = (b >> 16) & 0x8000;
   b &= 0x7FFFFFFF;
@@ -171,26 +198,31 @@ ushort float16_bits(float x) {
   if (b >= 0x477FF000) return sign | 0x7C00;
   if (b < 0x38800000) return sign | (as_uint(as_float(b) + 0.5f) - 0x3F000000);
   return sign | ((b + 0xFFF + ((b >> 13) & 1) - 0x38000000) >> 13);
-}""", """\
+}""",
+    """\
 float float16_value(ushort bits) {
   uint sign = (uint)(bits & 0x8000) << 16, exponent = bits & 0x7C00, b = (uint)(bits & 0x7FFF) << 13;
   if (exponent == 0x7C00) return as_float(sign | 0x7F800000 | b);
   if (exponent != 0) return as_float(sign | (b + 0x38000000));
   return as_float(sign | as_uint((bits & 0x3FF) * 0x1p-24f));
-}""", """\
+}""",
+    """\
 #ifdef cl_khr_fp16
 #pragma OPENCL EXTENSION cl_khr_fp16 : enable
 float round_float16(float x) { return convert_float(convert_half_rte(x)); }
 #else
 float round_float16(float x) { return float16_value(float16_bits(x)); }
-#endif""", """\
+#endif""",
+    """\
 float round_float64_to_float16(double x) {
   float f = convert_float_rtz(x);
   return round_float16((double)f == x ? f : as_float(as_uint(f) | 1));
-}""")
+}""",
+)
 
 _SINGLE = """\
-ushort bfloat16_bits(float x) { uint b = as_uint(x); return isnan(x) ? 0x7FC0 : (b + 0x7FFF + ((b >> 16) & 1)) >> 16; }
+uint bfloat16_rounded(uint b) { return (b + 0x7FFF + ((b >> 16) & 1)) >> 16; }
+ushort bfloat16_bits(float x) { return isnan(x) ? 0x7FC0 : bfloat16_rounded(as_uint(x)); }
 float bfloat16_value(ushort bits) { return as_float((uint)bits << 16); }
 float round_bfloat16(float x) { return bfloat16_value(bfloat16_bits(x)); }
 int floor_quotient_int(int x, int y) { return x >= 0 ? x / y : -1 - (-1 - x) / y; }
@@ -268,8 +300,11 @@ def convert(text: str, source: DType, target: DType) -> str:
     if target is dtypes.float16 and source is dtypes.float64:
         return f"round_float64_to_float16({text})"
     if is_short_float(target):
-        return f"round_{target.name}({text})" if source.itemsize == 2 and source.kind == "float" else (
-            f"round_{target.name}({text if source is dtypes.float32 else f'(float){text}'})")
+        return (
+            f"round_{target.name}({text})"
+            if source.itemsize == 2 and source.kind == "float"
+            else (f"round_{target.name}({text if source is dtypes.float32 else f'(float){text}'})")
+        )
     return text if C_TYPE[source.name] == c else f"({c}){text}"
 
 
@@ -281,9 +316,18 @@ def _reinterpret(text: str, source: DType, target: DType) -> str:
     return f"({text} != 0)" if target.kind == "bool" else f"({C_TYPE[target.name]}){text}"
 
 
-_BOOLEAN = {"add": "({0} || {1})", "mul": "({0} && {1})", "maximum": "({0} || {1})",
-            "minimum": "({0} && {1})", "bitand": "({0} && {1})", "bitor": "({0} || {1})",
-            "bitxor": "({0} != {1})", "bitnot": "(!{0})", "lt": "(!{0} && {1})", "le": "(!{0} || {1})"}
+_BOOLEAN = {
+    "add": "({0} || {1})",
+    "mul": "({0} && {1})",
+    "maximum": "({0} || {1})",
+    "minimum": "({0} && {1})",
+    "bitand": "({0} && {1})",
+    "bitor": "({0} || {1})",
+    "bitxor": "({0} != {1})",
+    "bitnot": "(!{0})",
+    "lt": "(!{0} && {1})",
+    "le": "(!{0} || {1})",
+}
 _CONVERSIONS: dict[str, Callable[[str, DType, DType], str]] = {"cast": convert, "bitcast": _reinterpret}
 
 

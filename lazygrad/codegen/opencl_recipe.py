@@ -110,8 +110,9 @@ def _rows_are_neighbours(rows: Rows, shared: Sequence[Loop]) -> bool:
     for loop in shared:
         inner = next((v for v in reversed(open_chain(loop).variables) if v.extent > 1), None)
         for s in walk(loop.body):
-            indices = [v.index
-                       for v in statement_values(s) if isinstance(v, Load) and v.array.space == "parameter"]
+            indices = [
+                v.index for v in statement_values(s) if isinstance(v, Load) and v.array.space == "parameter"
+            ]
             for index in indices:
                 votes += (_stride(index, last) == 1) - (_stride(index, inner) == 1)
     return votes > 0
@@ -122,7 +123,7 @@ def _stride(index: Expr, v: Var | None) -> int:
 
 
 def with_atomics(loop: Loop, target: Target) -> Loop:
-    """    for j: for i in order: out[f(i), j] += v   ->   for j: for i: atomic out[f(i), j] += v
+    """for j: for i in order: out[f(i), j] += v   ->   for j: for i: atomic out[f(i), j] += v
 
     Where the loops around are too short to fill the device, and the device has the atomic operation.
     """
@@ -132,8 +133,11 @@ def with_atomics(loop: Loop, target: Target) -> Loop:
         return loop
     ordered = open_chain(inner[0])
     lets, last = ordered.body[:-1], ordered.body[-1]
-    if (not isinstance(last, Accumulate) or last.array.space != "parameter"
-        or not all(isinstance(s, Let) for s in lets)):
+    if (
+        not isinstance(last, Accumulate)
+        or last.array.space != "parameter"
+        or not all(isinstance(s, Let) for s in lets)
+    ):
         return loop
     if last.array in reads((*rows.body[:-1], *lets, Let("added", last.value)))[1]:
         return loop

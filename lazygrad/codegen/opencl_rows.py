@@ -65,7 +65,7 @@ class Rows:
 
 
 def open_chain(loop: Loop) -> Rows:
-    """    for i: t = f(i); for j: g(t, i, j)   ->   for i, j: t = f(i); g(t, i, j)
+    """for i: t = f(i); for j: g(t, i, j)   ->   for i, j: t = f(i); g(t, i, j)
 
     Loops of one kind directly inside each other, as one; lets between them move to the innermost.
     """
@@ -77,7 +77,7 @@ def open_chain(loop: Loop) -> Rows:
         inner = deeper[0] if len(deeper) == 1 else None
         if not isinstance(inner, Loop) or inner.kind != loop.kind:
             return Rows(tuple(variables), body)
-        before = body[:body.index(inner)]
+        before = body[: body.index(inner)]
         if reads(before)[1] & written((inner,)):
             return Rows(tuple(variables), body)
         lets, loop = list(before), inner
@@ -89,14 +89,16 @@ def power_of_two(n: int) -> int:
 
 
 def spread(rows: Rows, most_items: int) -> tuple[Statement, str]:
-    """    for i, j: f(i, j)   ->   parallel group: item t: r = 256*group + t; if r < rows: f(r // J,
+    """for i, j: f(i, j)   ->   parallel group: item t: r = 256*group + t; if r < rows: f(r // J,
     r % J)"""
     items = min(most_items, GROUP_ITEMS, power_of_two(rows.count))
     group, item = Var("group", ceil_div(rows.count, items)), Var("item", items)
     row = expr.var("group", group.extent) * items + expr.var("item", items)
     body = guarded_body(unless_always(Guard(row, 0, rows.count)), substitute(rows.body, rows.at(row)))
-    return (Loop(group, (Loop(item, body, "item"),), "parallel"),
-            f"spread({_names(rows.variables)} over {group.extent}x{items} items)")
+    return (
+        Loop(group, (Loop(item, body, "item"),), "parallel"),
+        f"spread({_names(rows.variables)} over {group.extent}x{items} items)",
+    )
 
 
 def _names(variables: Iterable[Var]) -> str:
@@ -137,8 +139,11 @@ def accumulators(loop: Loop) -> dict[Array, str] | None:
         if isinstance(s, Store) and s.array.space != "register":
             return None
         if isinstance(s, Accumulate) and s.array not in inside:
-            if (s.array.space != "register" or s.array.size != 1
-                or found.setdefault(s.array, s.combine) != s.combine):
+            if (
+                s.array.space != "register"
+                or s.array.size != 1
+                or found.setdefault(s.array, s.combine) != s.combine
+            ):
                 return None
     outer_stores = inside & set(found)
     loads = {v.array for s in walk(loop.body) for v in statement_values(s) if isinstance(v, Load)}
@@ -165,8 +170,8 @@ class Team:
     """How the items of a group stand to its rows: `rows` rows, `columns` items for each.
 
     across: neighbouring items differ in the row, else in the column
-    blocks: an item's steps are neighbours in memory, as suits a processor's cache; else those of neighbouring items,
-            as suits a GPU
+    blocks: an item's steps are neighbours in memory, as suits a processor's cache; else those of neighbouring
+            items, as suits a GPU
     """
 
     rows: int
@@ -191,7 +196,7 @@ class Team:
 
 
 def share_rows(rows: Rows, team: Team) -> tuple[Statement, str]:
-    """    for i: a = 0; for k in K: a += f(i, k); out[i] = a   ->
+    """for i: a = 0; for k in K: a += f(i, k); out[i] = a   ->
     parallel group: item t: (i, c) = row and column of t
         a = 0; for s: if 64*s + c < K: a += f(i, 64*s + c)
         shared[t] = a; a = fold of the row's 64 places in shared
@@ -223,7 +228,7 @@ class _Sharing:
             if is_shared(s):
                 assert isinstance(s, Loop)
                 result += self.loop(s)
-                if reads(statements[position + 1:])[1] & written((s,)) - set(accumulators(s) or ()):
+                if reads(statements[position + 1 :])[1] & written((s,)) - set(accumulators(s) or ()):
                     result.append(Barrier())  # what the other items stored
             else:
                 result.append(self.alone(s))
@@ -245,7 +250,7 @@ class _Sharing:
         return value
 
     def loop(self, loop: Loop) -> list[Statement]:
-        """    for k in K: f(k)   ->   for s in K/64: if 64*s + c < K:
+        """for k in K: f(k)   ->   for s in K/64: if 64*s + c < K:
         f(64*s + c)        and the fold of a reduce"""
         chain, columns = open_chain(loop), self.team.columns
         self.steps += 1
@@ -253,14 +258,15 @@ class _Sharing:
         k = expr.var(step.name, step.extent) * columns + self.column
         if self.team.blocks:
             k = self.column * step.extent + expr.var(step.name, step.extent)
-        body = guarded_body((*self.inside, *unless_always(Guard(k, 0, chain.count))),
-                            substitute(chain.body, chain.at(k)))
+        body = guarded_body(
+            (*self.inside, *unless_always(Guard(k, 0, chain.count))), substitute(chain.body, chain.at(k))
+        )
         shared: list[Statement] = [Loop(step, body, "serial" if loop.kind == "domain" else "reduce")]
         found = accumulators(loop) if loop.kind == "reduce" else None
         return shared + self.fold(found) if found else shared
 
     def fold(self, found: dict[Array, str]) -> list[Statement]:
-        """    shared[t] = a; barrier
+        """shared[t] = a; barrier
         if c < 16: for j in columns/16 - 1: shared[t] += shared[t + 16*(j + 1)]
         barrier; a = shared[first of the row]; for j in 15: a += shared[first + j + 1]
         """
@@ -271,19 +277,26 @@ class _Sharing:
         if self.team.columns > LEAF:
             far = Var(f"far{self.steps}", self.team.columns // LEAF - 1)
             place = self.item + (expr.var(far.name, far.extent) + 1) * (LEAF * stride)
-            body = tuple(Accumulate(arrays[a], self.item, how, Load(arrays[a], place)) for a, how in found.items())
+            body = tuple(
+                Accumulate(arrays[a], self.item, how, Load(arrays[a], place)) for a, how in found.items()
+            )
             result += [Barrier(), If((Guard(self.column, 0, LEAF),), (Loop(far, body),))]
         near = Var(f"near{self.steps}", columns - 1)
         place = first + (expr.var(near.name, near.extent) + 1) * stride
         body = tuple(Accumulate(a, expr.ZERO, how, Load(arrays[a], place)) for a, how in found.items())
-        return [*result, Barrier(), *(Store(a, expr.ZERO, Load(arrays[a], first)) for a in found), Loop(near, body)]
+        return [
+            *result,
+            Barrier(),
+            *(Store(a, expr.ZERO, Load(arrays[a], first)) for a in found),
+            Loop(near, body),
+        ]
 
 
 # Long rows, too few to give every compute unit work
 
 
 def divide_rows(rows: Rows, parts_wanted: int, long: int, steps: int) -> list[Rows]:
-    """    for i: a = 0; for k in K: a += f(k); out[i] = g(a)   ->
+    """for i: a = 0; for k in K: a += f(k); out[i] = g(a)   ->
     for i: for p in P: a = 0; for k in K/P: a += f(p*K/P + k); partial[p, i] = a
     for i: a = 0; for p in P: a += partial[p, i]; out[i] = g(a)
 

@@ -64,14 +64,16 @@ def vector_registers(body: Iterable[Statement]) -> dict[Array, int]:
         if array.space != "register":
             continue
         whole = v is not None and lanes and stride(index, v) == 1 and array.size % lanes == 0
-        aligned = (whole and all(f % lanes == 0 for a, f in index.terms if a != v)
-                   and index.constant % lanes == 0)
+        aligned = (
+            whole and all(f % lanes == 0 for a, f in index.terms if a != v) and index.constant % lanes == 0
+        )
         found[array] = lanes if aligned and found.setdefault(array, lanes) == lanes else 0
     return {array: lanes for array, lanes in found.items() if lanes}
 
 
-def _accesses(body: Iterable[Statement], v: Var | None,
-              lanes: int) -> Iterator[tuple[Array, Expr, Var | None, int]]:
+def _accesses(
+    body: Iterable[Statement], v: Var | None, lanes: int
+) -> Iterator[tuple[Array, Expr, Var | None, int]]:
     for s in body:
         if isinstance(s, Loop):
             width = lanes_of(s)
