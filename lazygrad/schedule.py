@@ -108,7 +108,7 @@ def plan_memory(groups: Sequence[Group], targets: Iterable[Node], donated: Itera
             else:
                 number = _take_block(nbytes(node), blocks, free)
                 places[node] = Slot("block", number), 0
-        for node in {n: None for n in (*group.inputs, *group.outputs)}:
+        for node in dict.fromkeys((*group.inputs, *group.outputs)):
             if node in places and places[node][0].kind == "block" and last_read.get(node, step) == step:
                 free.append(places[node][0].number)
     return Schedule(tuple(groups), places, tuple(results), tuple(blocks), slab, small)

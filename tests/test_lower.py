@@ -26,7 +26,7 @@ def input_gradient(stride):
     return gradient([y], [source("g", *y.shape)], [x])
 
 
-X, W, I = source("x", 4, 6), source("w", 6, 5), source("i", 4, dtype=dtypes.int64)
+X, W, PLACES = source("x", 4, 6), source("w", 6, 5), source("i", 4, dtype=dtypes.int64)
 GRAPHS = {
     "softmax": lambda: [softmax(X, 1)],
     "softmax_of_columns": lambda: [softmax(X, 0)],
@@ -34,9 +34,9 @@ GRAPHS = {
     "convolution": lambda: [convolution(source("x", 2, 3, 9), source("w", 4, 3, 3), 2)],
     "convolution_input_gradient": lambda: input_gradient(1),
     "strided_convolution_input_gradient": lambda: input_gradient(2),
-    "gather_rows": lambda: [ops.gather(X, I, arg=(0,))],
-    "pick_one_per_row": lambda: [ops.gather(ops.log(softmax(X, 1)), ops.iota(4), I, arg=(0, 1))],
-    "scatter_rows": lambda: [ops.scatter(ops.const(0, dtypes.float32, (9, 6)), I, X, arg=((0,), "add"))],
+    "gather_rows": lambda: [ops.gather(X, PLACES, arg=(0,))],
+    "pick_one_per_row": lambda: [ops.gather(ops.log(softmax(X, 1)), ops.iota(4), PLACES, arg=(0, 1))],
+    "scatter_rows": lambda: [ops.scatter(ops.const(0, dtypes.float32, (9, 6)), PLACES, X, arg=((0,), "add"))],
     "cumsum": lambda: [ops.cumsum(X, arg=1)],
     "recurrence": lambda: [ops.recurrence(X, source("b", 4, 6), arg=0)],
     "pad": lambda: [ops.pad(ops.exp(X), arg=ops.pad_arg(((1, 1), (0, 2)), 5.0))],

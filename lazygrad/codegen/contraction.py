@@ -20,7 +20,7 @@ while packing. After Goto and van de Geijn,
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from lazygrad import expr
@@ -148,8 +148,9 @@ def recognise(nest: LoopNest) -> Contraction | None:
     kind = total.array.dtype
     if len(result) != 1 or not isinstance(value, Compute) or value.op != "mul" or value.dtype != kind:
         return None
-    found = Contraction(tuple(domain), (), (), tuple(folded), *value.args, total.array, result[0], lets,
-                        outputs)
+    first, second = value.args
+    found = Contraction(tuple(domain), (), (), tuple(folded), first, second, total.array, result[0],
+                        lets, outputs)
     if guards:
         found = _with_guards(found, guards)
     if any(set(_value_variables_deep(found, s)) & set(folded) for s in outputs):
@@ -385,10 +386,11 @@ class _Builder:
         outer_a = expr.flatten((values[v] for v in self.outer_a), (v.extent for v in self.outer_a))
         first_tile = block * t.column_tiles
         if self.k_blocks == 1:
-            body = (self.pack_b(values, first_tile, expr.ZERO),
-                    self.tiles_loop(outer_a, part, first_tile, lambda rt, ct: (
-                        *self.clear(), self.multiply(outer_a, rt, ct, expr.ZERO),
-                        self.finish(values, rt, first_tile + ct, None))))
+            body: tuple[Statement, ...] = (
+                self.pack_b(values, first_tile, expr.ZERO),
+                self.tiles_loop(outer_a, part, first_tile, lambda rt, ct: (
+                    *self.clear(), self.multiply(outer_a, rt, ct, expr.ZERO),
+                    self.finish(values, rt, first_tile + ct, None))))
         else:
             body = self.blocked(values, outer_a, part, first_tile)
         return Loop(task, body, "parallel", grain=1)
@@ -410,13 +412,13 @@ class _Builder:
         return clear, run, finish
 
     def tiles_loop(self, outer_a: Expr, part: Expr, first_tile: Expr,
-                   body) -> Statement:  # type: ignore[no-untyped-def]
+                   body: Callable[[Expr, Expr], Iterable[Statement]]) -> Statement:
         """For each row tile of this task, for each of its column tiles that exist."""
         t = self.tiles
         row, column = Var("rt", self.part_tiles), Var("ct", t.column_tiles)
         row_tile = part * self.part_tiles + _index(row)
-        guards = (_unless((first_tile + _index(column)) * t.columns,
-                          self.n) + _unless(row_tile, self.row_tiles))
+        guards = (_unless((first_tile + _index(column)) * t.columns, self.n)
+                  + _unless(row_tile, self.row_tiles))
         inside = tuple(body(row_tile, _index(column)))
         return Loop(row, (Loop(column, (If(guards, inside),) if guards else inside),))
 

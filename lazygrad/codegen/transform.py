@@ -29,7 +29,7 @@ from lazygrad.codegen.loopnest import (
     substitute,
     walk,
 )
-from lazygrad.expr import Dynamic, Expr, Guard, Var
+from lazygrad.expr import Atom, Dynamic, Expr, Guard, Var
 from lazygrad.helpers import ceil_div
 
 Body = tuple[Statement, ...]
@@ -101,7 +101,7 @@ def collapse(nest: LoopNest, outer: str, inner: str) -> LoopNest:
         assert below.var.name == inner, (outer, inner, below.var.name)
         both = Var(f"{outer}_{inner}", loop.var.extent * below.var.extent)
         index = expr.var(both.name, both.extent)
-        values = {loop.var: index // below.var.extent, below.var: index % below.var.extent}
+        values: dict[Atom, Expr] = {loop.var: index // below.var.extent, below.var: index % below.var.extent}
         return (replace(loop, var=both, body=substitute(below.body, values)),)
 
     return noted(nest, rewrite_loop(nest.body, outer, change), f"collapse({outer},{inner})")

@@ -77,7 +77,7 @@ class _RandomSlope(FunctionModule):
         if self.lower > self.upper:
             raise ArgumentError(f"[RandomSlope] RReLU: lower {self.lower} is greater than upper {self.upper}")
 
-    def forward(self, input: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(self, input: Tensor) -> Tensor:
         """The input with random slopes in training, the middle slope else."""
         return F.rrelu(input, self.lower, self.upper, self.training, self.inplace)
 

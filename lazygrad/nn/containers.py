@@ -244,15 +244,17 @@ def _pairs(kind: str, source: Any) -> Iterable[tuple[str, Any]]:
         raise ArgumentTypeError(f"[pairs] {kind}.update should be called with an iterable of key/value "
                                 f"pairs, "
                                 f"but got {type(source).__name__}")
-    pairs = list(source)
-    for place, pair in enumerate(pairs):
+    pairs = []
+    for place, pair in enumerate(source):
         if not isinstance(pair, Iterable):
             raise ArgumentTypeError(f"[pairs] {kind} update sequence element #{place} should be Iterable; "
                                     f"is{type(pair).__name__}")
-        if len(pair) != 2:
+        entry = tuple(pair)
+        if len(entry) != 2:
             raise ArgumentError(
-                f"[pairs] {kind} update sequence element #{place} has length {len(pair)}; 2 is required"
+                f"[pairs] {kind} update sequence element #{place} has length {len(entry)}; 2 is required"
             )
+        pairs.append(entry)
     return pairs
 
 

@@ -56,7 +56,7 @@ class _ConvNd(Module):
                                 f"'{padding_mode}'")
         self.in_channels, self.out_channels = in_channels, out_channels
         self.kernel_size, self.stride = per_axis(kernel_size, self.rank), per_axis(stride, self.rank)
-        self.padding = padding if isinstance(padding, str) else per_axis(padding, self.rank)
+        self.padding: Any = padding if isinstance(padding, str) else per_axis(padding, self.rank)
         self.dilation, self.output_padding = (
             per_axis(dilation, self.rank),
             per_axis(output_padding, self.rank),

@@ -19,7 +19,7 @@ class _Dropout(FunctionModule):
                                 f"{settings['p']}")
         super()._take(settings)
 
-    def forward(self, input: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(self, input: Tensor) -> Tensor:
         """The input with parts set to zero while training."""
         return type(self)._function(input, self.p, self.training, self.inplace)
 

@@ -29,7 +29,7 @@ def _row(name: str, function: Any, doc: str, *, buffers: tuple[str, ...] = (), *
     )
 
 
-_old = {"size_average": None, "reduce": None, "reduction": "mean"}
+_old: dict[str, Any] = {"size_average": None, "reduce": None, "reduction": "mean"}
 
 L1Loss = _row("L1Loss", F.l1_loss, "|input - target|.", **_old)
 MSELoss = _row("MSELoss", F.mse_loss, "(input - target) ** 2.", **_old)

@@ -71,7 +71,8 @@ class StateMethods:
         The tensors share storage with the module and are detached, unless `keep_vars`.
         """
         # the positional form state_dict(destination, prefix, keep_vars) is old but still met
-        destination, prefix, keep_vars = (*args, *(destination, prefix, keep_vars)[len(args):])
+        given = (*args, *(destination, prefix, keep_vars)[len(args):])
+        destination, prefix, keep_vars = given
         if destination is None:
             destination = OrderedDict()
             destination._metadata = OrderedDict()

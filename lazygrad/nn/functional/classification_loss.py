@@ -59,7 +59,7 @@ def _over_targets(
     ignored = target == ignore_index
     if weight is None:
         loss = lazygrad.where(ignored, 0.0, loss)
-        count = lazygrad.where(ignored, 0.0, lazygrad.ones_like(loss)) if reduction == "mean" else None
+        count = lazygrad.where(ignored, 0.0, lazygrad.ones_like(loss))
     else:
         count = lazygrad.where(ignored, 0.0, weight[lazygrad.where(ignored, 0, target)])
         loss = lazygrad.where(ignored, 0.0, loss * count)

@@ -112,18 +112,17 @@ def gaussian_nll_loss(
     `var` has the input's shape, or lacks its last axis or has size 1 there. ValueError for a negative `var`.
     """
     reduction = chosen_reduction(reduction, None, None)
-    if not isinstance(var, Tensor):
-        var = lazygrad.full_like(input, var)
+    variance: Tensor = var if isinstance(var, Tensor) else lazygrad.full_like(input, var)
     shape = tuple(input.shape)
-    if tuple(var.shape) != shape:
-        if tuple(var.shape) == shape[:-1]:
-            var = var.unsqueeze(-1)
-        elif tuple(var.shape) != (*shape[:-1], 1):
+    if tuple(variance.shape) != shape:
+        if tuple(variance.shape) == shape[:-1]:
+            variance = variance.unsqueeze(-1)
+        elif tuple(variance.shape) != (*shape[:-1], 1):
             raise ArgumentError("[gaussian_nll_loss] var is of incorrect size")
-    if bool((var < 0).any()):
+    if bool((variance < 0).any()):
         raise ArgumentError("[gaussian_nll_loss] var has negative entry/entries")
     # the lower bound of the variance passes the gradient as if it were not there
-    bounded = var + (var.clamp(min=eps) - var).detach()
+    bounded = variance + (variance.clamp(min=eps) - variance).detach()
     difference = input - target
     loss = 0.5 * (bounded.log() + difference * difference / bounded)
     return reduced(loss + 0.5 * math.log(2 * math.pi) if full else loss, reduction)

@@ -231,7 +231,7 @@ class CosineAnnealingWarmRestarts(LRScheduler):
         """The rate at place T_cur of a cycle of T_i epochs."""
         return self.eta_min + (base_lr - self.eta_min) * (1 + math.cos(math.pi * self.T_cur / self.T_i)) / 2
 
-    def step(self, epoch: float | None = None) -> None:  # type: ignore[override]
+    def step(self, epoch: float | None = None) -> None:
         """Go on to the next epoch, or to any place, such as epoch + batch / batches."""
         if epoch is None and self.last_epoch < 0:
             epoch = 0
