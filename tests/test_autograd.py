@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import gc
 import warnings
+from typing import Any
 
 import numpy as np
 import pytest
@@ -385,3 +386,38 @@ def test_gradient_of_views_of_nothing_and_of_integers():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert not (x.detach() > 0).requires_grad
+
+
+def test_sigmoid_has_finite_derivatives_everywhere(device: str) -> None:
+    x = lazygrad.tensor([-1e4, -100.0, 0.0, 100.0], device=device, requires_grad=True)
+    for function in (lazygrad.sigmoid, lazygrad.nn.functional.silu, lazygrad.nn.functional.logsigmoid):
+        (first,) = lazygrad.autograd.grad(function(x).sum(), x, create_graph=True)
+        (second,) = lazygrad.autograd.grad(first.sum(), x)
+        assert first.isfinite().all() and second.isfinite().all()
+        assert second[2].item() == {"sigmoid": 0.0, "silu": 0.5, "logsigmoid": -0.25}[function.__name__]
+
+
+def test_a_hook_outlives_its_tensor(device: str) -> None:
+    seen = []
+    x = lazygrad.ones(2, device=device, requires_grad=True)
+
+    def tripled(x: lazygrad.Tensor) -> lazygrad.Tensor:
+        y = x * 2
+        y.register_hook(lambda g: seen.append(g.tolist()) or g * 10)
+        return y * 3
+
+    tripled(x).sum().backward()
+    assert seen == [[3.0, 3.0]]
+    assert x.grad.tolist() == [60.0, 60.0]
+
+
+@pytest.mark.parametrize("overwrite", [
+    lambda y: y.zero_(), lambda y: y.fill_(2.0), lambda y: y.normal_(), lambda y: y.copy_(lazygrad.ones(2)),
+    lambda y: y.__setitem__(slice(None), 3.0), lambda y: y.view(1, 2).zero_()])
+def test_what_was_overwritten_gets_zeros(device: str, overwrite: Any) -> None:
+    with lazygrad.config.override(DEVICE=device):
+        x = lazygrad.ones(2, requires_grad=True)
+        y = x * 2
+        overwrite(y)
+        y.sum().backward()
+        assert x.grad.tolist() == [0.0, 0.0]

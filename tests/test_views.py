@@ -196,3 +196,18 @@ def test_views_of_bad_shapes_name_both_sides():
         x.transpose(0, 2)
     with pytest.raises(RuntimeError, match="must match the existing size"):
         x.expand(4, 3)
+
+
+def test_writing_through_parts_of_an_expanded_tensor(device):
+    base = lazygrad.zeros(1, 3, device=device)
+    expanded = base.expand(2, 3)
+    expanded[0] = 1
+    assert expanded.tolist() == [[1, 1, 1]] * 2
+    expanded[1, 2] += 4
+    assert base.tolist() == [[1, 1, 5]]
+    assert expanded.fill_(7).tolist() == [[7, 7, 7]] * 2
+    assert expanded.zero_().tolist() == [[0, 0, 0]] * 2
+    with pytest.raises(RuntimeError, match="single memory location"):
+        expanded[:, 0] = 1
+    with pytest.raises(RuntimeError, match="single memory location"):
+        expanded += 1

@@ -60,16 +60,15 @@ def _walk(outputs: Sequence[Tensor]) -> tuple[list[Node], list[Node]]:
     return roots, order
 
 
-def _wrap(node: Node, like: Tensor, create_graph: bool) -> Tensor:
-    return from_node(node, like.cell.device, tracked=create_graph, tainted=True)
+def _wrap(node: Node, device: str, create_graph: bool) -> Tensor:
+    return from_node(node, device, tracked=create_graph, tainted=True)
 
 
 def _hooks(create_graph: bool) -> Any:
     """What passes a gradient through the hooks of a mark."""
 
     def through(mark: Mark, g: Node) -> Node:
-        tensor = mark.tensor()
-        return g if tensor is None else _call_hooks(mark.hooks, _wrap(g, tensor, create_graph), create_graph)
+        return _call_hooks(mark.hooks, _wrap(g, mark.device, create_graph), create_graph)
 
     return through
 
@@ -125,7 +124,8 @@ def backward(
             before = totals.get(id(tensor))
             totals[id(tensor)] = (tensor, g if before is None else ops.add(before[1], g))
     # tensors of their own before any hook runs: what a hook realizes must not take what the others still read
-    for tensor, new in [(tensor, _wrap(g, tensor, create_graph)) for tensor, g in totals.values()]:
+    made = [(tensor, _wrap(g, tensor.cell.device, create_graph)) for tensor, g in totals.values()]
+    for tensor, new in made:
         _accumulate(tensor, new, create_graph)
     if not (create_graph if retain_graph is None else retain_graph):
         free(order)
@@ -133,7 +133,7 @@ def backward(
 
 def _accumulate(tensor: Tensor, new: Tensor, create_graph: bool) -> None:
     if tensor.is_leaf and tensor._hooks:
-        new = _wrap(_call_hooks(tensor._hooks, new, create_graph), tensor, create_graph)
+        new = _wrap(_call_hooks(tensor._hooks, new, create_graph), tensor.cell.device, create_graph)
     if tensor._grad is None:
         tensor._grad = new
     elif create_graph:
@@ -175,7 +175,7 @@ def grad(
     results: list[Tensor | None] = []
     for x, g in zip(inputs, flow(roots, seeds, nodes, order, _hooks(create_graph)), strict=True):
         if g is not None and x.is_leaf and x._hooks:
-            g = _call_hooks(x._hooks, _wrap(g, x, create_graph), create_graph)
+            g = _call_hooks(x._hooks, _wrap(g, x.cell.device, create_graph), create_graph)
         if g is None and materialize_grads:
             g = ops.const(0, x._dtype, x._shape)
         if g is None and not allow_unused:
@@ -184,7 +184,7 @@ def grad(
                 "the graph. Set "
                 "allow_unused=True if this is the desired behavior."
             )
-        results.append(None if g is None else _wrap(g, x, create_graph))
+        results.append(None if g is None else _wrap(g, x.cell.device, create_graph))
     if not (create_graph if retain_graph is None else retain_graph):
         free(order)
     return tuple(results)

@@ -22,7 +22,7 @@ from weakref import ref
 import numpy as np
 
 from lazygrad import ops
-from lazygrad.dtypes import DType
+from lazygrad.dtypes import DType, bool_
 from lazygrad.errors import DeviceError, GradientError, ShapeError
 from lazygrad.graph import Node
 from lazygrad.helpers import product, row_strides
@@ -242,11 +242,15 @@ class Tensor:
 
     # Writing
 
-    def write(self, value: Node | Tensor, name: str = "write") -> Tensor:
+    def write(
+        self, value: Node | Tensor, name: str = "write", replaces: bool = False, repeats: bool = False
+    ) -> Tensor:
         """Take a new value of the same shape and dtype, in place: every alias sees it. Returns self.
 
-        A Tensor brings its gradient history along. Raises GradientError for a leaf that requires a gradient
-        (outside `no_grad`), ShapeError for a view of an expanded tensor.
+        A Tensor brings its gradient history along. `replaces`: the new value is not computed from the old
+        one, whose history then receives zeros. `repeats`: all elements become the same, so that elements of
+        an expanded tensor agree. Raises GradientError for a leaf that requires a gradient (outside
+        `no_grad`), ShapeError for an expanded tensor otherwise.
         """
         history = self._history
         other = value._history.requires_grad if isinstance(value, Tensor) else False
@@ -259,7 +263,7 @@ class Tensor:
             )
         node = value if isinstance(value, Node) else value.node(tracked)
         assert node.shape == self._shape and node.dtype == self._dtype, (name, node, self._shape, self._dtype)
-        if self._strides is not None and 0 in self._strides and self._is_expanded():
+        if self._strides is not None and 0 in self._strides and not repeats and self._is_expanded():
             raise ShapeError(
                 f"[{name}] unsupported operation: more than one element of the written-to "
                 "tensor refers to "
@@ -267,6 +271,8 @@ class Tensor:
                 "tensor. Please "
                 f"clone() the tensor before performing the operation."
             )
+        if replaces and tracked and self.requires_grad and node.size == history.root().size:
+            node = ops.where(ops.const(True, bool_, node.shape), node, self.graph_node())
         history.write(self._chain, node, tracked)
         return self
 

@@ -424,13 +424,13 @@ def fill_(x: Tensor, value: Any) -> Tensor:
                 f"dimensions."
             )
         return x.copy_(value)
-    return x.write(ops.const(value, x._dtype, x._shape), "fill_")
+    return x.write(ops.const(value, x._dtype, x._shape), "fill_", True, repeats=True)
 
 
 @method("zero_")
 def zero_(x: Tensor) -> Tensor:
     """Every element becomes 0."""
-    return x.write(ops.const(0, x._dtype, x._shape), "zero_")
+    return x.write(ops.const(0, x._dtype, x._shape), "zero_", True, repeats=True)
 
 
 @method("copy_")
@@ -438,7 +438,8 @@ def copy_(x: Tensor, src: Any, non_blocking: bool = False) -> Tensor:
     """x takes the values of src, broadcast, converted and moved to its device."""
     source = src if isinstance(src, Tensor) else tensor(src)
     source = source.to(device=x.device, dtype=x._dtype)
-    return x.write(source if source._shape == x._shape else source.expand(x._shape), "copy_")
+    source = source if source._shape == x._shape else source.expand(x._shape)
+    return x.write(source, "copy_", replaces=True)
 
 
 # The class as a constructor

@@ -57,7 +57,11 @@ def _scale(factor: float) -> Callable[[Node], Node]:
 
 
 def _sigmoid(x: Node) -> Node:
-    return ops.reciprocal(ops.add(ops.like(1, x), ops.exp(ops.neg(x))))
+    # the exponential of -|x| alone: that of -x is infinite for small x, and infinity times 0 no derivative
+    right = ops.le(ops.like(0, x), x)
+    small = ops.exp(ops.where(right, ops.neg(x), x))
+    value = ops.reciprocal(ops.add(ops.like(1, x), small))
+    return ops.where(right, value, ops.mul(small, value))
 
 
 def _relu(x: Node) -> Node:

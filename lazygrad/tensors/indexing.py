@@ -292,14 +292,11 @@ def setitem(x: Tensor, index: Any, value: Any) -> None:
     elif isinstance(value, Tensor):
         if value._history is view._history and value.plain_node() is view.plain_node():
             return  # `x[i] += 1` ends by assigning to a part what it is already
-        view.write(
-            apply("setitem", lambda n: _fitted("setitem", n, view._dtype, view._shape), value), "setitem"
-        )
+        fitted = apply("setitem", lambda n: _fitted("setitem", n, view._dtype, view._shape), value)
+        view.write(fitted, "setitem", replaces=True)
     else:
-        view.write(
-            _fitted("setitem", number_node("setitem", value, view._dtype), view._dtype, view._shape),
-            "setitem",
-        )
+        number = number_node("setitem", value, view._dtype)
+        view.write(_fitted("setitem", number, view._dtype, view._shape), "setitem", replaces=True)
 
 
 def _put(op: str, x: Tensor, advanced: dict[int, Tensor], value: Any, mode: str) -> None:

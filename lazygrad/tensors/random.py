@@ -303,7 +303,8 @@ def _filler(
             raise ArgumentTypeError(f"[{name}] takes {', '.join(names)} and generator, got {args} and "
                                     f"{options}")
         _need_float(name, x._dtype)
-        return x.write(build(name, generator, tuple(x._shape), x._dtype, *settings.values()), name)
+        node = build(name, generator, tuple(x._shape), x._dtype, *settings.values())
+        return x.write(node, name, replaces=True)
 
     fill.__name__, fill.__doc__ = name, doc
     method(name)(fill)
@@ -392,8 +393,10 @@ def random_(
         return x.write(
             axes.cast(_integers("random_", generator, tuple(x._shape), low, high, dtypes.int64), dtype),
             "random_",
+            replaces=True,
         )
-    return x.write(_integers("random_", generator, tuple(x._shape), low, high, dtype), "random_")
+    node = _integers("random_", generator, tuple(x._shape), low, high, dtype)
+    return x.write(node, "random_", replaces=True)
 
 
 @method("bernoulli_")
@@ -414,6 +417,7 @@ def bernoulli_(x: Tensor, p: Any = 0.5, *, generator: Generator | None = None) -
     return x.write(
         apply("bernoulli_", build, p.detach()).plain_node() if isinstance(p, Tensor) else build(),
         "bernoulli_",
+        replaces=True,
     )
 
 
@@ -427,7 +431,7 @@ def trunc_normal_(x: Tensor, mean: float = 0.0, std: float = 1.0, a: float = -2.
     value = draw.erfinv(_scaled(number, high - low, low))
     value = _scaled(value, std * math.sqrt(2), mean)
     value = ops.minimum(ops.maximum(value, axes.full(a, value)), axes.full(b, value))
-    return x.write(axes.cast(value, x._dtype), "trunc_normal_")
+    return x.write(axes.cast(value, x._dtype), "trunc_normal_", replaces=True)
 
 
 @creator("poisson")

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from lazygrad import dtypes, ops
-from lazygrad.errors import ShapeError
 from lazygrad.graph import Node
 from lazygrad.helpers import inverse_permutation
 
@@ -91,16 +90,9 @@ def _read_strided(base: Node, arg: Any) -> Node:
     return ops.gather(ops.reshape(base, arg=(base.size,)), strided_places(arg), arg=(0,))
 
 
-def _refuse_expanded(base: Node, shape: Any, new: Node) -> Node:
-    if base.shape == new.shape:
-        return new
-    raise ShapeError(
-        "[write] unsupported operation: more than one element of the written-to tensor refers to a single "
-        "memory "
-        f"location: it is a view of an expanded tensor, {tuple(base.shape)} -> {tuple(new.shape)}. Please "
-        "clone() the "
-        f"tensor before performing the operation."
-    )
+def _write_expanded(base: Node, shape: Any, new: Node) -> Node:
+    assert base.shape == new.shape, "write_back writes through the places of an expanded base"
+    return new
 
 
 MOVEMENTS = {
@@ -111,7 +103,7 @@ MOVEMENTS = {
         lambda x, arg: ops.permute(x, arg=arg),
         lambda x, arg, new: ops.permute(new, arg=inverse_permutation(arg)),
     ),
-    "expand": MovementRow(lambda x, arg: ops.expand(x, arg=arg), _refuse_expanded),
+    "expand": MovementRow(lambda x, arg: ops.expand(x, arg=arg), _write_expanded),
     "shrink": MovementRow(lambda x, arg: ops.shrink(x, arg=arg), _write_region),
     "steps": MovementRow(_read_steps, _write_steps),  # (axis, step): every step-th element
     "window": MovementRow(lambda x, arg: ops.window(x, arg=arg), _write_windows),
@@ -130,10 +122,18 @@ def read_through(base: Node, chain: Chain) -> Node:
 
 
 def write_back(base: Node, chain: Chain, new: Node) -> Node:
-    """The base's node after its view through `chain` became `new`. Raises ShapeError for expanded views."""
+    """The base's node after its view through `chain` became `new`.
+
+    Where elements of the base stand in the view more than once, they must all become the same.
+    """
     bases = [base]
     for name, arg in chain[:-1]:
         bases.append(MOVEMENTS[name].read(bases[-1], arg))
+    if any(name == "expand" and tuple(arg) != b.shape for (name, arg), b in zip(chain, bases, strict=True)):
+        moves = tuple(movement for movement in chain if movement[0] != "bitcast")
+        places = read_through(ops.reshape(ops.iota(base.size), arg=base.shape), moves)
+        same_type = new if new.dtype is base.dtype else ops.bitcast(new, arg=base.dtype)
+        return _write_places(base, places, same_type)
     for (name, arg), below in zip(reversed(chain), reversed(bases), strict=False):
         new = MOVEMENTS[name].write(below, arg, new)
     return new

@@ -181,8 +181,8 @@ def mish(input: Tensor, inplace: bool = False) -> Tensor:
 
 def logsigmoid(input: Tensor) -> Tensor:
     """log(sigmoid(x)), without overflow for any x."""
-    lower = lazygrad.minimum(input, lazygrad.zeros_like(input))
-    return lower - (-input.abs()).exp().log1p()
+    negative = input <= 0  # not abs and minimum: at 0 they have a derivative of their own choice
+    return lazygrad.where(negative, input, 0.0) - lazygrad.where(negative, input, -input).exp().log1p()
 
 
 def softsign(input: Tensor) -> Tensor:
