@@ -13,9 +13,10 @@ from lazygrad.ops.table import OPS
 INT_LIMIT = 1 << 31
 _KEYWORDS = """
     auto break case char const constant continue default do double else enum event_t extern float for global
-    goto half if image2d_t inline int kernel local long pipe private read_only read_write register restrict return sampler_t
-    short signed sizeof size_t static struct switch typedef uchar uint ulong union unsigned ushort
-    void volatile while write_only barrier bool true false rint fabs isnan copysign fma rotate min max select
+    goto half if image2d_t inline int kernel local long pipe private read_only read_write register restrict
+    return sampler_t short signed sizeof size_t static struct switch typedef uchar uint ulong union unsigned
+    ushort void volatile while write_only barrier bool true false rint fabs isnan copysign fma rotate min max
+    select
 """
 # Words that a kernel may not use as a name of its own: keywords, types, and functions that expressions call.
 _RESERVED = frozenset((*OPS, *HELPERS, *_KEYWORDS.split()))
