@@ -13,7 +13,7 @@ import lazygrad
 from lazygrad import config
 from lazygrad.errors import LazygradError
 from lazygrad.report import LEVELS, size_text
-from lazygrad.runtime.cl import describe, find_devices, target_of
+from lazygrad.runtime.cl_platform import describe, find_devices, target_of
 from lazygrad.runtime.registry import open_device
 from lazygrad.source import Target
 

@@ -17,16 +17,15 @@ from collections import deque
 from collections.abc import Sequence
 from functools import cache as cache_results
 from itertools import zip_longest
-from types import ModuleType
 from typing import Any, NoReturn
 
 import numpy as np
 
 from lazygrad import config
-from lazygrad.dtypes import ALL, float64
 from lazygrad.errors import DeviceError, DTypeError, OutOfMemoryError
 from lazygrad.helpers import round_up
 from lazygrad.runtime import cache
+from lazygrad.runtime.cl_platform import describe, find_devices, import_pyopencl, target_of
 from lazygrad.runtime.device import (
     Buffer,
     Device,
@@ -41,67 +40,7 @@ from lazygrad.source import Source, Target
 ALIGN = 64
 STAGED_BYTES = 1 << 20  # uploads up to this size are copied aside, so that they need not wait for the queue
 STAGED_TOTAL = 32 << 20
-INSTALL = (
-    "install the driver of your GPU with its OpenCL part, or PoCL, which runs on the processor:"
-    " pip install 'lazygrad[opencl]'"
-)
-FEATURES = (
-    "cl_khr_fp64",
-    "cl_khr_fp16",
-    "cl_khr_int64_base_atomics",
-    "cl_khr_int64_extended_atomics",
-    "cl_khr_subgroups",
-)
 OUT_OF_MEMORY = ("MEM_OBJECT_ALLOCATION_FAILURE", "OUT_OF_RESOURCES", "OUT_OF_HOST_MEMORY")
-
-
-def _import_pyopencl() -> ModuleType:
-    try:
-        import pyopencl
-    except ImportError as error:
-        raise DeviceError(f"[device] CL: pyopencl cannot be imported ({error}): {INSTALL}") from None
-    return pyopencl
-
-
-def find_devices() -> list[Any]:
-    """pyopencl's devices in the order of CL, CL:1, ...: GPUs first, then by platform.
-
-    The setting CL_PLATFORM filters by the platform's name. Raises DeviceError where there is none.
-    """
-    opencl = _import_pyopencl()
-    try:
-        platforms = opencl.get_platforms()
-    except opencl.Error as error:  # the loader's way to say that there is none
-        raise DeviceError(f"[device] CL: no OpenCL platform on this machine ({error}): {INSTALL}") from None
-    wanted = config.get("CL_PLATFORM")
-    chosen = [p for p in platforms if wanted.lower() in p.name.lower()]
-    names = ", ".join(repr(p.name) for p in platforms)
-    if not platforms:
-        raise DeviceError(f"[device] CL: no OpenCL platform on this machine: {INSTALL}")
-    if not chosen:
-        raise DeviceError(
-            f"[device] CL: CL_PLATFORM={wanted!r} is part of no platform's name, there are {names}:"
-            " set it to part of one of these, or leave it empty"
-        )
-    found = []
-    for platform in sorted(chosen, key=lambda p: (p.name, p.version)):
-        try:
-            found += platform.get_devices()
-        except opencl.Error:  # a platform whose hardware is absent
-            continue
-    if not found:
-        raise DeviceError(f"[device] CL: platforms {names} have no device: {INSTALL}")
-    return sorted(found, key=lambda d: not d.type & opencl.device_type.GPU)
-
-
-def describe(device: Any) -> str:
-    """One line about a pyopencl device."""
-    memory, local = device.global_mem_size >> 20, device.local_mem_size >> 10
-    return (
-        f"{device.name.strip()} ({device.platform.name}, {device.version.strip()},"
-        f" driver {device.driver_version}): {device.max_compute_units} compute units, {memory} MiB,"
-        f" {local} KiB local memory"
-    )
 
 
 def cl_device(number: int = 0) -> ClDevice:
@@ -116,27 +55,6 @@ def _open(platform: str, number: int) -> ClDevice:
         names = ", ".join(f"CL:{n} is {device.name.strip()}" for n, device in enumerate(found))
         raise DeviceError(f"[device] CL:{number}: no such device, there are {len(found)}: {names}")
     return ClDevice(f"CL:{number}" if number else "CL", found[number])
-
-
-def target_of(device: Any) -> Target:
-    """The facts of a pyopencl device that code generation depends on."""
-    opencl = _import_pyopencl()
-    extensions = set(device.extensions.split())
-    kind = "gpu" if device.type & opencl.device_type.GPU else "cpu"
-    names = {d.name for d in ALL if d is not float64 or "cl_khr_fp64" in extensions}
-    return Target(
-        name="CL",
-        language="opencl",
-        cpu=f"{device.name.strip()} {device.driver_version.strip()}",
-        features=" ".join([kind, *(name for name in FEATURES if name in extensions)]),
-        vector_bytes=4 * max(1, device.native_vector_width_float),
-        l2_bytes=device.global_mem_cache_size or 512 << 10,
-        threads=device.max_compute_units,
-        dtypes=frozenset(names),
-        max_parameters=device.max_parameter_size // (device.address_bits // 8),
-        max_group_items=device.max_work_group_size,
-        local_bytes=device.local_mem_size,
-    )
 
 
 def block_bytes(nbytes: int) -> int:
@@ -154,7 +72,7 @@ class ClMemory:
 
     def __init__(self, name: str, context: Any, raw: Any, stats: MemoryStats) -> None:
         self.name, self.context, self.stats = name, context, stats
-        self.opencl = _import_pyopencl()
+        self.opencl = import_pyopencl()
         self.largest, self.limit = raw.max_mem_alloc_size, raw.global_mem_size
         self._free: dict[int, list[Any]] = {}
         self._returned: deque[tuple[int, Any]] = deque()
@@ -307,7 +225,7 @@ class ClDevice(Device):
     """One OpenCL device. Launches are asynchronous; `copy_out` and `synchronize` wait for them."""
 
     def __init__(self, name: str, raw: Any) -> None:
-        self.opencl = _import_pyopencl()
+        self.opencl = import_pyopencl()
         self.name, self.raw = name, raw
         self.stats = MemoryStats()
         self.lock = threading.RLock()
