@@ -391,7 +391,7 @@ def programs(draw: Any, most: int = 14) -> Program:
         OFFERS[draw(st.sampled_from(list(OFFERS)))](w)
     alive = [i for i, v in enumerate(w.values) if v is not None]
     keep = draw(
-        st.permutations(draw(st.lists(st.sampled_from(alive[::-1]), min_size=1, max_size=4, unique=True)))
+        st.permutations(draw(st.lists(st.sampled_from(alive[::-1]), min_size=1, max_size=6, unique=True)))
     )
     coarsest = max((2.0 ** -MANTISSA[d] for d in w.dtypes if d in MANTISSA), default=0.0)
     error = min(coarsest * 2e4, 0.1)  # of a gradient: its kind of rounding, many times over
