@@ -262,3 +262,16 @@ def test_gradients(compiling_device: str, kind: str, d: DType) -> None:
             again = [g for f in first if f is not None for g in gradient([f], [ops.like(1, f)], floats)]
             nodes |= {f"{case} again {i}": g for i, g in enumerate(again) if g is not None}
     values.check(nodes, scale=40)
+
+
+def test_bodies_without_loops_stand_side_by_side(compiling_device: str) -> None:
+    """The parts of a cat of single elements, and a scatter of one value, name what they compute apart."""
+    values = DeviceValues(compiling_device)
+    x, place = values.put(np.array([2.0])), values.put(np.array(3))
+    parts = [ops.exp(ops.mul(x, ops.like(i, x))) for i in range(6)]
+    single = ops.reshape(ops.log(x), arg=())
+    base = ops.expand(ops.sqrt(x), arg=(5,))
+    values.check({
+        "cat": ops.cat(*parts, arg=0),
+        "scatter": ops.scatter(base, ops.add(place, ops.like(1, place)), single, arg=((0,), "add")),
+    })

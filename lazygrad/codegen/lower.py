@@ -54,17 +54,21 @@ class Place:
 
 
 class Lowering:
-    """Evaluates elements of nodes into statements; `inputs` says where nodes that are in memory live."""
+    """Evaluates elements of nodes into statements; `inputs` says where nodes that are in memory live.
 
-    def __init__(self, inputs: Mapping[Node, Place]):
+    `phase` begins every name, so that bodies that stand one after the other name their values apart.
+    """
+
+    def __init__(self, inputs: Mapping[Node, Place], phase: str = ""):
         self.inputs = inputs
+        self.phase = phase
         self.scopes = [Scope()]
         self.levels: dict[str, int] = {}  # of run-time integers, by name
         self.count = 0
 
     def fresh(self, prefix: str) -> str:
         self.count += 1
-        return f"{prefix}{self.count}"
+        return f"{self.phase}{prefix}{self.count}"
 
     # Levels
 

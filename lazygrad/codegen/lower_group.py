@@ -130,7 +130,7 @@ def _scatter(node: Node, inputs: Mapping[Node, Place], place: Place) -> tuple[St
     base, *indices, values = node.inputs
     axes, mode = node.arg
     phases = [] if base in inputs and inputs[base] == place else _copy(base, node, inputs, place)
-    lowering = Lowering(inputs)
+    lowering = Lowering(inputs, "write_" if phases else "")
     lead = indices[0].ndim
     variables = access.loop_variables(values.shape)
     written = [next((v for v in expr.variables(e) if isinstance(v, Var)), None) for e in variables]
@@ -186,10 +186,10 @@ def _copy(source: Node, node: Node, inputs: Mapping[Node, Place], place: Place) 
 def _cat(node: Node, inputs: Mapping[Node, Place], place: Place) -> tuple[Statement, ...]:
     """Each input is stored into its part of the output by loops of its own."""
     phases: list[Statement] = []
-    for source, offset in zip(node.inputs, cat_offsets(node), strict=True):
+    for number, (source, offset) in enumerate(zip(node.inputs, cat_offsets(node), strict=True)):
         if source.size == 0:
             continue
-        lowering = Lowering(inputs)
+        lowering = Lowering(inputs, f"part{number}_" if phases else "")
         variables = access.loop_variables(source.shape)
         order = loop_order([access.at(source, variables)], access.domain_of(source.shape), inputs)
         lowering.open(order)
