@@ -15,6 +15,7 @@ from lazygrad.codegen.loopnest import Array, LoopNest
 from lazygrad.codegen.lower import Place
 from lazygrad.codegen.lower_group import lower
 from lazygrad.codegen.lower_tape import lower_tape, tape_tables
+from lazygrad.dtypes import int64
 from lazygrad.graph import Node
 from lazygrad.group import Group, group_key
 from lazygrad.runtime.device import Device, Program
@@ -53,24 +54,55 @@ class Kernel:
 _kernels: dict[Hashable, Kernel] = {}
 
 
-def compile_group(group: Group, storages: Mapping[Node, tuple[Hashable, int]], sizes: Mapping[Hashable, int],
-                  device: Device) -> tuple[Kernel, list[Hashable], bool]:
-    """The kernel of a group, the storage of each of its parameters, and whether it was compiled just now.
+@dataclass(frozen=True)
+class Memory:
+    """Where the nodes of a plan live, in memories that go by any name.
 
-    `storages`: for every input and output its storage (any name) and byte offset in it; `sizes`: bytes of
-    storages.
+    `storages`: for every node its memory and byte offset in it; `sizes`: bytes of memories. `starts`: for nodes whose
+    offset is data, the number of the int64 in the memory SCALARS that tells their first element.
     """
-    numbers: dict[Hashable, int] = {}
-    for node in (*group.inputs, *group.outputs):
-        numbers.setdefault(storages[node][0], len(numbers))
-    places = {n: (numbers[storages[n][0]], storages[n][1]) for n in (*group.inputs, *group.outputs)}
-    extents = tuple(sizes[s] for s in numbers)
-    key = (_structure(group, places), extents, device.name, config.get("NOOPT"))
+
+    storages: Mapping[Node, tuple[Hashable, int]]
+    sizes: Mapping[Hashable, int]
+    starts: Mapping[Node, int]
+
+    def of(self, group: Group) -> tuple[list[Hashable], dict[Node, tuple[int, int]], dict[Node, int]]:
+        """The memories that a group touches, each node's (number among them, offset), and its starts."""
+        nodes = (*group.inputs, *group.outputs)
+        starts = {n: self.starts[n] for n in nodes if n in self.starts}
+        names = list(dict.fromkeys([self.storages[n][0] for n in nodes] + [SCALARS] * bool(starts)))
+        number = {name: i for i, name in enumerate(names)}
+        return names, {n: (number[self.storages[n][0]], self.storages[n][1]) for n in nodes}, starts
+
+    def placed(self, group: Group) -> dict[Node, Place]:
+        """The arrays of a group's nodes, one per memory and dtype."""
+        names, places, starts = self.of(group)
+        extents = [self.sizes[name] for name in names]
+        arrays = _arrays(group, places, extents)
+        found = {}
+        for node, (slot, offset) in places.items():
+            start = None
+            if node in starts:
+                scalars = names.index(SCALARS)
+                shared = Array("starts", int64, extents[scalars] // int64.itemsize, "parameter")
+                start = arrays.setdefault((scalars, int64.name), shared), starts[node]
+            found[node] = Place(arrays[slot, node.dtype.name], offset // node.dtype.itemsize, start)
+        return found
+
+
+SCALARS = "scalars"
+
+
+def compile_group(group: Group, memory: Memory, device: Device) -> tuple[Kernel, list[Hashable], bool]:
+    """The kernel of a group, the memory of each of its parameters, and whether it was compiled just now."""
+    names, places, starts = memory.of(group)
+    extents = tuple(memory.sizes[name] for name in names)
+    structure = _structure(group, places), tuple(starts.get(n) for n in group.inputs)
+    key = (structure, extents, device.name, config.get("NOOPT"))
     fresh = key not in _kernels
     if fresh:
-        _kernels[key] = _compile(group, places, extents, device)
+        _kernels[key] = _compile(group, memory, device)
     kernel = _kernels[key]
-    names = list(numbers)
     return kernel, [names[slot] for slot in kernel.slots], fresh
 
 
@@ -82,27 +114,21 @@ def _structure(group: Group, places: Mapping[Node, tuple[int, int]]) -> Hashable
     return group.operations, group.dtype.name, len(group.instructions), len(group.constants), slots
 
 
-def tables_of(group: Group, storages: Mapping[Node, tuple[Hashable, int]],
-              sizes: Mapping[Hashable, int]) -> list[np.ndarray]:
+def tables_of(group: Group, memory: Memory) -> list[np.ndarray]:
     """The contents of the parameters that a kernel takes after its group's inputs and outputs."""
-    if not isinstance(group, TapeGroup):
-        return []
-    numbers: dict[Hashable, int] = {}
-    for node in (*group.inputs, *group.outputs):
-        numbers.setdefault(storages[node][0], len(numbers))
-    places = {n: (numbers[storages[n][0]], storages[n][1]) for n in (*group.inputs, *group.outputs)}
-    return list(tape_tables(group, _placed(group, places, tuple(sizes[s] for s in numbers))).values())
+    return list(tape_tables(group, memory.placed(group)).values()) if isinstance(group, TapeGroup) else []
 
 
-def _compile(group: Group, places: Mapping[Node, tuple[int, int]], extents: Sequence[int],
-             device: Device) -> Kernel:
+def _compile(group: Group, memory: Memory, device: Device) -> Kernel:
     start = time.perf_counter()
-    placed = _placed(group, places, extents)
+    placed = memory.placed(group)
     naive = lower_tape(group, placed) if isinstance(group, TapeGroup) else lower(group, placed)
     backend = BACKENDS[device.target.language]
     nest = naive if config.get("NOOPT") else backend.optimize(naive, device.target)
     program = device.load(backend.render(nest, device.target))
+    names, places, _ = memory.of(group)
     slot_of = {placed[node].array: slot for node, (slot, _) in places.items()}
+    slot_of |= {place.start[0]: names.index(SCALARS) for place in placed.values() if place.start is not None}
     slots = tuple(slot_of[a] for a in nest.parameters if a in slot_of)
     return Kernel(program, naive, nest, slots, _legend(nest, placed), time.perf_counter() - start)
 
@@ -114,16 +140,10 @@ def _legend(nest: LoopNest, placed: Mapping[Node, Place]) -> tuple[str, ...]:
         here = [(place.offset, node) for node, place in placed.items() if place.array == array]
         what = [f"{node.op.name} {list(node.shape)}" + (f" at element {offset}" if offset else "")
                 for offset, node in here]
+        what += ["first elements of slices"] * any(p.start and p.start[0] == array for p in placed.values())
         lines.append(
             f"{array.name}: {access}, {array.size} x {array.dtype.name}: {', '.join(dict.fromkeys(what))}")
     return tuple(lines)
-
-
-def _placed(group: Group, places: Mapping[Node, tuple[int, int]],
-            extents: Sequence[int]) -> dict[Node, Place]:
-    arrays = _arrays(group, places, extents)
-    return {node: Place(arrays[slot, node.dtype.name], offset // node.dtype.itemsize)
-            for node, (slot, offset) in places.items()}
 
 
 def _arrays(group: Group, places: Mapping[Node, tuple[int, int]],

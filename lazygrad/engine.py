@@ -14,12 +14,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from lazygrad import config, ops, report
-from lazygrad.backend import Kernel, compile_group, tables_of
-from lazygrad.dtypes import DType, from_storage, to_storage
+from lazygrad.backend import SCALARS, Kernel, Memory, compile_group, tables_of
+from lazygrad.dtypes import DType, from_storage, int64, to_storage
 from lazygrad.errors import OutOfMemoryError
 from lazygrad.fuse import fuse, inputs_in_plan
 from lazygrad.graph import Node, intern, topological
-from lazygrad.helpers import product, round_up
+from lazygrad.helpers import product, round_up, row_strides
 from lazygrad.interpret import interpret
 from lazygrad.report import Story
 from lazygrad.runtime.device import Buffer, Device
@@ -68,7 +68,8 @@ def realize(targets: Sequence[Node], device: str, donate: Iterable[Buffer] = ())
             raise OutOfMemoryError(f"[allocate] NUMPY: {error}: use smaller tensors or delete some") from None
         report.interpreted(opened, targets, time.perf_counter() - start)
         return [upload(v, n.dtype, device) for v, n in zip(values, targets, strict=True)]
-    plan, sources, fresh = find_plan(targets, opened, frozenset(donate))
+    given = frozenset(donate)
+    plan, sources, fresh = find_plan(with_slices(targets, given), opened, given)
     results = plan.run(sources)
     report.schedule_line(opened, [step.kernel for step in plan.steps], plan.seconds if fresh else None,
                          plan.compiled)
@@ -101,6 +102,7 @@ class Plan:
     results: tuple[int, ...]
     blocks: tuple[int, ...]
     scalars: tuple[tuple[int, DType, int], ...]  # (number among sources, dtype, byte offset)
+    starts: tuple[tuple[int, int], ...]  # of slices: (number among sources, number of the int64 that tells the start)
     scalar_bytes: int
     targets: tuple[tuple[Slot | int, int, DType, tuple[int, ...]], ...]
     donated: tuple[int, ...]  # sources whose memory the results take, by number
@@ -126,9 +128,9 @@ class Plan:
         for number, node in enumerate(sources):
             if node.op.name not in ("scalar", "const"):
                 memory["source", number] = node.arg.storage
-        if self.scalars:
-            memory["scalars"] = device.allocate(self.scalar_bytes)
-            device.copy_in(memory["scalars"], self._packed(sources))
+        if self.scalar_bytes:
+            memory[SCALARS] = device.allocate(self.scalar_bytes)
+            device.copy_in(memory[SCALARS], self._packed(sources))
         for kind, size in (("slab", self.slab), ("small", self.small)):
             if size:
                 memory[kind, 0] = device.allocate(size)
@@ -142,6 +144,9 @@ class Plan:
         for number, dtype, offset in self.scalars:
             bits = to_storage(np.asarray(sources[number].arg.value, dtype.numpy), dtype).reshape(1)
             packed[offset:offset + dtype.itemsize] = bits.view(np.uint8)
+        for number, place in self.starts:
+            source = sources[number]
+            packed.view(np.int64)[place] = source.arg.offset // source.dtype.itemsize
         return packed
 
     def _result(self, slot: Slot | int, offset: int, dtype: DType, shape: tuple[int, ...],
@@ -177,8 +182,8 @@ def find_plan(targets: Sequence[Node], device: Device,
 
 def _structure(order: Sequence[Node], targets: Sequence[Node], device: Device,
                donate: frozenset[Buffer]) -> tuple[Hashable, list[Node]]:
-    """What makes two graphs run by the same plan: structure,
-    and which sources share storage at which offsets."""
+    """What makes two graphs run by the same plan: structure, and which sources share storage.
+    Where a slice begins is data."""
     number: dict[Node, int] = {}
     storages: dict[Buffer, int] = {}
     sources: list[Node] = []
@@ -189,7 +194,7 @@ def _structure(order: Sequence[Node], targets: Sequence[Node], device: Device,
         if name in ("buffer", "saved"):
             sources.append(node)
             storage = storages.setdefault(node.arg.storage, len(storages))
-            rows.append((node.dtype.name, node.shape, storage, node.arg.offset, node.arg in donate))
+            rows.append((node.dtype.name, node.shape, storage, is_slice(node), node.arg in donate))
         elif name == "scalar" or (name == "const" and is_data(node)):
             sources.append(node)
             rows.append((name, node.dtype.name, node.shape))
@@ -221,13 +226,8 @@ def _with_data(targets: Sequence[Node], sources: Sequence[Node]) -> tuple[list[N
             replaced[node] = ops.expand(ones, arg=node.shape) if node.size != 1 else ones
         else:
             numbers.setdefault(_as_buffer(node), number)
-    if not replaced:
-        return list(targets), numbers
-    for node in topological(targets, inputs_in_plan):
-        inputs = tuple(replaced.get(i, i) for i in inputs_in_plan(node))
-        if node not in replaced and any(a is not b for a, b in zip(inputs, node.inputs, strict=False)):
-            replaced[node] = intern(node.op, node.dtype, node.shape, inputs, node.arg)
-    return [replaced.get(t, t) for t in targets], numbers
+    order = topological(targets, inputs_in_plan) if replaced else ()
+    return _rebuilt(targets, order, replaced), numbers
 
 
 def make_plan(targets: Sequence[Node], sources: Sequence[Node], device: Device, donate: frozenset[Buffer],
@@ -241,8 +241,9 @@ def make_plan(targets: Sequence[Node], sources: Sequence[Node], device: Device, 
     donated = [n for n in numbers if n.op.name == "buffer" and n.arg in donate and n not in simplified]
     schedule = plan_memory(order_groups(groups), todo, donated)
     planned = time.perf_counter()
-    scalars, scalar_bytes = _lay_out_scalars(sources)
-    steps, compiled = _compile_all(schedule, sources, numbers, scalars, scalar_bytes, device)
+    scalars, starts, scalar_bytes = _lay_out_scalars(sources)
+    memory = _find_memory(schedule, numbers, scalars, starts, scalar_bytes)
+    steps, compiled = _compile_all(schedule, memory, device)
     gifts = [slot.node
              for slot, _ in schedule.places.values() if slot.kind == "donated" and slot.node is not None]
     gift_number = {gift: i for i, gift in enumerate(gifts)}
@@ -258,7 +259,7 @@ def make_plan(targets: Sequence[Node], sources: Sequence[Node], device: Device, 
     seconds = planned - start, time.perf_counter() - planned
     tell(Story(targets, simplified, schedule, [step.kernel for step in steps], reasons))
     return Plan(device, tuple(steps), schedule.slab, schedule.small, schedule.results, schedule.blocks,
-                tuple(scalars), scalar_bytes, tuple(found), tuple(numbers[g] for g in gifts), seconds,
+                tuple(scalars), tuple(starts), scalar_bytes, tuple(found), tuple(numbers[g] for g in gifts), seconds,
                 compiled)
 
 
@@ -277,51 +278,92 @@ def _as_buffer(node: Node) -> Node:
     return ops.buffer(node.arg, node.dtype, node.shape) if node.op.name == "saved" else node
 
 
-def _lay_out_scalars(sources: Sequence[Node]) -> tuple[list[tuple[int, DType, int]], int]:
-    """Where each scalar stands in the one buffer that carries them to the device."""
+def _lay_out_scalars(sources: Sequence[Node]) -> tuple[
+        list[tuple[int, DType, int]], list[tuple[int, int]], int]:
+    """Where each scalar stands in the one buffer that carries them to the device, the starts of slices first."""
+    starts = [(number, place) for place, number in enumerate(i for i, n in enumerate(sources) if is_slice(n))]
     rows: list[tuple[int, DType, int]] = []
-    offset = 0
+    offset = len(starts) * int64.itemsize
     for number, node in sorted(enumerate(sources), key=lambda pair: -pair[1].dtype.itemsize):
         if node.op.name in ("scalar", "const"):
             rows.append((number, node.dtype, offset))
             offset += node.dtype.itemsize
-    return rows, round_up(offset, ALIGN)
+    return rows, starts, round_up(offset, ALIGN)
 
 
-def _compile_all(schedule: Schedule, sources: Sequence[Node], numbers: dict[Node, int],
-                 scalars: Sequence[tuple[int, DType, int]], scalar_bytes: int,
-                 device: Device) -> tuple[list[Step], int]:
-    """A step per group; how many kernels were compiled for it."""
+def is_slice(node: Node) -> bool:
+    """Whether a source is part of a larger buffer."""
+    return node.op.name in ("buffer", "saved") and node.arg.storage is not node.arg
+
+
+def with_slices(targets: Sequence[Node], donate: frozenset[Buffer]) -> Sequence[Node]:
+    """The targets with rows that are cut from a buffer read as a slice of its memory: where it begins is then data, so
+    that a loop over batches runs one plan."""
+    order = topological(targets, inputs_in_plan)
+    replaced: dict[Node, Node] = {}
+    for node in order:
+        if node.op.name == "shrink" and node.inputs[0].op.name == "buffer" and node.inputs[0].arg not in donate:
+            first = _first_of_run(node)
+            if first is not None:
+                size = node.dtype.itemsize
+                part = node.inputs[0].arg.slice(first * size, node.size * size)
+                replaced[node] = ops.buffer(part, node.dtype, node.shape)
+    return _rebuilt(targets, order, replaced) if replaced else targets
+
+
+def _first_of_run(node: Node) -> int | None:
+    """The offset of the first element of a shrink whose elements stand one after another in its input, else None."""
+    shape, strides = node.inputs[0].shape, row_strides(node.inputs[0].shape)
+    cut = [axis for axis, (n, (a, b)) in enumerate(zip(shape, node.arg, strict=True)) if b - a != n]
+    if not cut or 0 in node.shape or any(b - a != 1 for a, b in node.arg[:cut[-1]]):
+        return None
+    return sum(a * stride for (a, _), stride in zip(node.arg, strides, strict=True))
+
+
+def _rebuilt(targets: Sequence[Node], order: Sequence[Node], replaced: dict[Node, Node]) -> list[Node]:
+    """The targets with nodes replaced, and everything above them made anew."""
+    for node in order:
+        inputs = tuple(replaced.get(i, i) for i in inputs_in_plan(node))
+        if node not in replaced and any(a is not b for a, b in zip(inputs, node.inputs, strict=False)):
+            replaced[node] = intern(node.op, node.dtype, node.shape, inputs, node.arg)
+    return [replaced.get(t, t) for t in targets]
+
+
+def _find_memory(schedule: Schedule, numbers: dict[Node, int], scalars: Sequence[tuple[int, DType, int]],
+                 starts: Sequence[tuple[int, int]], scalar_bytes: int) -> Memory:
+    """Where every node that is stored lives, and how much of each memory the plan knows to be there."""
     storages: dict[Node, tuple[Hashable, int]] = {}
-    sizes: dict[Hashable, int] = {"scalars": scalar_bytes, ("slab", 0): schedule.slab,
-                                  ("small", 0): schedule.small}
+    sizes: dict[Hashable, int] = {SCALARS: scalar_bytes, ("slab", 0): schedule.slab, ("small", 0): schedule.small}
     roots: dict[Buffer, Hashable] = {}
+    offsets = {number: offset for number, _, offset in scalars}
     for node, number in numbers.items():
         if node.op.name == "buffer":
             name = roots.setdefault(node.arg.storage, ("source", number))
-            storages[node] = name, node.arg.offset
-            sizes[name] = node.arg.storage.nbytes
-    offsets = {number: offset for number, _, offset in scalars}
-    for node, number in numbers.items():
-        if node.op.name == "scalar":
-            storages[node] = "scalars", offsets[number]
+            storages[node] = name, 0
+            sizes[name] = max(sizes.get(name, 0), nbytes(node))
+        elif node.op.name == "scalar":
+            storages[node] = SCALARS, offsets[number]
     for node, (slot, offset) in schedule.places.items():
         if slot.node is not None:
-            name, offset = storages[slot.node]
-        else:
-            name = slot.kind, slot.number
-        storages[node] = name, offset
-        sizes.setdefault(name, {"result": schedule.results,
-                                "block": schedule.blocks}.get(slot.kind, (0,))[slot.number]
-                         if slot.kind in ("result", "block") else nbytes(node))
+            storages[node] = storages[slot.node]
+            continue
+        storages[node] = (slot.kind, slot.number), offset
+        if slot.kind in ("result", "block"):
+            sizes[slot.kind, slot.number] = (schedule.results if slot.kind == "result" else schedule.blocks)[slot.number]
+    first = dict(starts)
+    return Memory(storages, sizes, {node: first[number] for node, number in numbers.items() if number in first})
+
+
+def _compile_all(schedule: Schedule, memory: Memory, device: Device) -> tuple[list[Step], int]:
+    """A step per group; how many kernels were compiled for it."""
     steps, compiled = [], 0
     for group in schedule.groups:
         if all(0 in node.shape for node in group.outputs):
             continue  # nothing to compute
-        kernel, memory, fresh = compile_group(group, storages, sizes, device)
+        kernel, names, fresh = compile_group(group, memory, device)
         compiled += fresh
-        tables = [uploaded(values, device) for values in tables_of(group, storages, sizes)]
-        steps.append(Step(kernel, tuple(memory), tuple(tables)))
+        tables = tuple(uploaded(values, device) for values in tables_of(group, memory))
+        steps.append(Step(kernel, tuple(names), tables))
     return steps, compiled
 
 

@@ -121,3 +121,24 @@ def test_indexed_reads_do_not_grow_with_the_vocabulary(function, kernels):
         result.realize()
         moved.append(sum(nest.bytes_moved for nest in kernels))
     assert moved[0] == moved[1]
+
+
+def test_a_loop_over_batches_runs_one_plan(kernels, monkeypatch):
+    plans = []
+    make = engine.make_plan
+    monkeypatch.setattr(engine, "make_plan", lambda *a, **k: (plans.append(1), make(*a, **k))[1])
+    x, y = data(120, 6), labels(120, 3)
+    model = nn.Linear(6, 3)
+    optimizer = optim.SGD(model.parameters(), lr=0.1)
+    counts, losses = [], []
+    for start in range(0, 120, 20):
+        loss = F.cross_entropy(model(x[start:start + 20]), y[start:start + 20])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+        counts.append(len(plans))
+    assert counts[-1] == counts[2], "a batch further on was planned anew"
+    assert len(set(losses)) == len(losses)
+    np.testing.assert_array_equal(x[40:60].numpy(), x.numpy()[40:60])
+    np.testing.assert_allclose((x[7] * 2 + x[119]).numpy(), x.numpy()[7] * 2 + x.numpy()[119])

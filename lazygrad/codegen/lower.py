@@ -35,6 +35,9 @@ from lazygrad.graph import Literal, Node
 from lazygrad.ops import OPS
 
 
+FARTHEST = 1 << 40  # elements from the beginning of a storage
+
+
 @dataclass
 class Scope:
     """An open loop (or the top level): its variable, the statements so far,
@@ -51,6 +54,7 @@ class Place:
 
     array: Array
     offset: int = 0
+    start: tuple[Array, int] | None = None  # where to read what is added to the offset when the kernel runs
 
 
 class Lowering:
@@ -69,6 +73,17 @@ class Lowering:
     def fresh(self, prefix: str) -> str:
         self.count += 1
         return f"{self.phase}{prefix}{self.count}"
+
+    def first_element(self, place: Place) -> Expr:
+        """The offset of a place's first element; where it is data, it is read before all loops."""
+        if place.start is None:
+            return expr.const(place.offset)
+        array, number = place.start
+        name = f"{self.phase}start{number}"
+        if name not in self.levels:
+            self.levels[name] = 0
+            self.scopes[0].body.insert(0, Let(name, Load(array, expr.const(number))))
+        return expr.dynamic(name, 0, FARTHEST) + place.offset
 
     # Levels
 
@@ -162,7 +177,7 @@ class Lowering:
         node = use.node
         if node in self.inputs:
             place = self.inputs[node]
-            index = expr.flatten(use.index, node.shape) + place.offset
+            index = expr.flatten(use.index, node.shape) + self.first_element(place)
             return self.bind(Load(place.array, index, use.guards), level, "x")
         if node.op.kind == "source":
             return IndexValue(use.index[0], node.dtype) if node.op.name == "iota" else self.constant(node)

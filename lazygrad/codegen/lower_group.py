@@ -30,7 +30,10 @@ def lower(group: Group, places: Mapping[Node, Place]) -> LoopNest:
     body = build(first, inputs, places[first]) if build and special else _domain(group, inputs, places)
     parameters: dict[Array, str] = {}
     for node in group.inputs:
+        start = places[node].start
         parameters[places[node].array] = "read"
+        if start is not None:
+            parameters[start[0]] = "read"
     for node in group.outputs:
         array = places[node].array
         parameters[array] = "readwrite" if array in parameters else "write"

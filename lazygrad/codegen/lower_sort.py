@@ -84,7 +84,8 @@ class _Row:
         return expr.flatten(where, self.node.shape) + place.offset
 
     def key(self, position: Expr, guards: tuple[Guard, ...] = ()) -> Value:
-        return self.let(Load(self.source.array, self.index(position, self.source), guards))
+        where = self.index(position, Place(self.source.array)) + self.lowering.first_element(self.source)
+        return self.let(Load(self.source.array, where, guards))
 
     def number(self, value: Value, high: int) -> Expr:
         """An integer value as an index expression in [0, high]."""

@@ -21,7 +21,7 @@ from lazygrad.codegen.loopnest import (
     Store,
     Value,
 )
-from lazygrad.codegen.lower import Place
+from lazygrad.codegen.lower import FARTHEST, Place
 from lazygrad.codegen.work import count_work
 from lazygrad.dtypes import DType, bool_, int32
 from lazygrad.expr import Expr, Guard, Var
@@ -38,7 +38,7 @@ def tape_tables(group: TapeGroup, places: Mapping[Node, Place]) -> dict[Array, n
     """The contents of the kernel's tables: instructions and the places of inputs and outputs;
     then the constants."""
     first = len(group.constants)
-    loads = [(places[n].offset, first + i) for i, n in _by_array(group.inputs, places)]
+    loads = [(_load_entry(places[n]), first + i) for i, n in _by_array(group.inputs, places)]
     stores = [(places[n].offset, group.output_places[i]) for i, n in _by_array(group.outputs, places)]
     table = np.concatenate([group.instructions.ravel(),
                             np.asarray(loads + stores, np.int32).ravel()]).astype(np.int32)
@@ -47,10 +47,22 @@ def tape_tables(group: TapeGroup, places: Mapping[Node, Place]) -> dict[Array, n
             Array("constants", group.dtype, len(constants), "parameter"): constants}
 
 
+def _load_entry(place: Place) -> int:
+    """What the table says of an input: its offset, or where its first element's number is read."""
+    return place.offset if place.start is None else place.start[1]
+
+
+Home = tuple[Array, Array | None]  # the array of numbers, and that of their offsets where those are data
+
+
+def _home(place: Place) -> Home:
+    return place.array, place.start[0] if place.start is not None else None
+
+
 def _by_array(nodes: tuple[Node, ...], places: Mapping[Node, Place]) -> list[tuple[int, Node]]:
     """The nodes and their numbers, those in the same array together."""
-    order = list(dict.fromkeys(places[n].array for n in nodes))
-    return sorted(enumerate(nodes), key=lambda pair: order.index(places[pair[1]].array))
+    order = list(_counts(nodes, places))
+    return sorted(enumerate(nodes), key=lambda pair: order.index(_home(places[pair[1]])))
 
 
 def lower_tape(group: TapeGroup, places: Mapping[Node, Place]) -> LoopNest:
@@ -62,14 +74,14 @@ def lower_tape(group: TapeGroup, places: Mapping[Node, Place]) -> LoopNest:
         i = Var("constant", len(group.constants))
         body.append(Loop(i, (Store(numbers, _index(i), Load(constants, _index(i))),)))
     row = len(group.instructions) * COLUMNS
-    for array, count in _counts(group.inputs, places).items():
-        body.append(_load_inputs(tape, row, array, count, numbers))
+    for home, count in _counts(group.inputs, places).items():
+        body.append(_load_inputs(tape, row, home, count, numbers))
         row += 2 * count
     body.append(_run(group, tape, numbers))
-    for array, count in _counts(group.outputs, places).items():
+    for (array, _), count in _counts(group.outputs, places).items():
         body.append(_store_outputs(tape, row, array, count, numbers))
         row += 2 * count
-    parameters: dict[Array, str] = {places[n].array: "read" for n in group.inputs}
+    parameters: dict[Array, str] = {array: "read" for n in group.inputs for array in _home(places[n]) if array}
     for n in group.outputs:
         parameters[places[n].array] = "readwrite" if places[n].array in parameters else "write"
     parameters |= {tape: "read", constants: "read"}
@@ -77,10 +89,10 @@ def lower_tape(group: TapeGroup, places: Mapping[Node, Place]) -> LoopNest:
     return count_work(LoopNest(name, tuple(parameters), tuple(parameters.values()), tuple(body)))
 
 
-def _counts(nodes: tuple[Node, ...], places: Mapping[Node, Place]) -> dict[Array, int]:
-    counts: dict[Array, int] = {}
+def _counts(nodes: tuple[Node, ...], places: Mapping[Node, Place]) -> dict[Home, int]:
+    counts: dict[Home, int] = {}
     for n in nodes:
-        counts[places[n].array] = counts.get(places[n].array, 0) + 1
+        counts[_home(places[n])] = counts.get(_home(places[n]), 0) + 1
     return counts
 
 
@@ -93,11 +105,16 @@ def _entry(tape: Array, at: Expr, name: str, high: int) -> tuple[Let, Expr]:
     return Let(name, Load(tape, at)), expr.dynamic(name, 0, high)
 
 
-def _load_inputs(tape: Array, row: int, array: Array, count: int, numbers: Array) -> Statement:
-    i = Var(f"load_{array.name}", count)
-    source, at_source = _entry(tape, _index(i) * 2 + row, "source", array.size - 1)
+def _load_inputs(tape: Array, row: int, home: Home, count: int, numbers: Array) -> Statement:
+    array, starts = home
+    i = Var(f"load_{array.name}" + "_slices" * (starts is not None), count)
+    source, at_source = _entry(tape, _index(i) * 2 + row, "source", FARTHEST)
     place, at_place = _entry(tape, _index(i) * 2 + row + 1, "place", numbers.size - 1)
-    return Loop(i, (source, place, Store(numbers, at_place, Load(array, at_source))))
+    lets = [source, place]
+    if starts is not None:
+        lets.append(Let("start", Load(starts, at_source)))
+        at_source = expr.dynamic("start", 0, FARTHEST)
+    return Loop(i, (*lets, Store(numbers, at_place, Load(array, at_source))))
 
 
 def _store_outputs(tape: Array, row: int, array: Array, count: int, numbers: Array) -> Statement:
