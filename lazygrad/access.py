@@ -1,7 +1,7 @@
 """Index pushing: at which index of each input a node reads, when one of its own elements is wanted.
 
-This is the one place that knows how indices travel through a graph; fusion asks it what a group would read, lowering
-follows it to build loops.
+This is the one place that knows how indices travel through a graph; fusion asks it what a group would read,
+lowering follows it to build loops.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ from lazygrad.graph import Node
 
 
 class Use(NamedTuple):
-    """An element of a node: its index, and the guards under which it is wanted (elsewhere its value is not read)."""
+    """An element of a node: its index, and the guards under which it is wanted (elsewhere its value is not
+    read)."""
 
     node: Node
-    index: tuple[Expr, ...]
+    index: tuple[Expr, ...]  # type: ignore[assignment]  # hides tuple.index, which nobody asks of a use
     guards: tuple[Guard, ...] = ()
 
 
@@ -28,7 +29,8 @@ def at(node: Node, variables: tuple[Expr, ...]) -> Use:
 
 
 def movement_uses(use: Use) -> list[Use]:
-    """What a movement node reads, one use per input, each with the guards under which the input has the element."""
+    """What a movement node reads, one use per input,
+    each with the guards under which the input has the element."""
     node, index, guards = use
     assert node.op.index is not None, node
     result = []
@@ -81,7 +83,8 @@ def domain_of(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def is_own_element(use: Use, domain: tuple[int, ...]) -> bool:
-    """Whether the loops over a domain visit each element of a node on their way, and this use is that element."""
+    """Whether the loops over a domain visit each element of a node on their way,
+    and this use is that element."""
     loops = {v for e in loop_variables(domain) for v in expr.variables(e)}
     found = []
     for size, index in zip(use.node.shape, use.index, strict=True):

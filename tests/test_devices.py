@@ -24,7 +24,8 @@ def place(tensor: lazygrad.Tensor) -> str:
 @pytest.mark.parametrize("source,target", PAIRS)
 def test_values_of_every_dtype_move_bit_for_bit(source: str, target: str) -> None:
     for d in dtypes.ALL:
-        values = [0.0, -0.0, 1.5, float("nan"), float("inf"), -3.0] if d.kind == "float" else [0, 1, d.max, d.min]
+        values = ([0.0, -0.0, 1.5, float("nan"), float("inf"), -3.0] if d.kind == "float"
+                  else [0, 1, d.max, d.min])
         x = lazygrad.tensor(values, dtype=d, device=source)
         moved = x.to(target)
         assert place(moved) == target and moved.dtype is d

@@ -315,8 +315,8 @@ def show_value(value: Value) -> str:
             text = f"{value.array.name}[{value.index}]"
             return f"({text} if {show_guards(value.guards)} else 0)" if value.guards else text
         case Select():
-            return (
-                f"({show_value(value.value)} if {show_guards(value.guards)} else {show_value(value.otherwise)})")
+            inside, otherwise = show_value(value.value), show_value(value.otherwise)
+            return f"({inside} if {show_guards(value.guards)} else {otherwise})"
         case Compute(op, args, dtype):
             if op in _INFIX:
                 return f"({show_value(args[0])} {_INFIX[op]} {show_value(args[1])})"

@@ -69,7 +69,8 @@ def open_chain(loop: Loop) -> Rows:
 
     Loops of one kind directly inside each other, as one; lets between them move to the innermost.
     """
-    variables, lets = [], []
+    variables: list[Var] = []
+    lets: list[Statement] = []
     while True:
         variables.append(loop.var)
         body = (*lets, *loop.body)
@@ -89,8 +90,8 @@ def power_of_two(n: int) -> int:
 
 
 def spread(rows: Rows, most_items: int) -> tuple[Statement, str]:
-    """for i, j: f(i, j)   ->   parallel group: item t: r = 256*group + t; if r < rows: f(r // J,
-    r % J)"""
+    """for i, j: f(i, j)   ->   parallel group: item t: r = 256*group + t;
+                               if r < rows: f(r // J, r % J)"""
     items = min(most_items, GROUP_ITEMS, power_of_two(rows.count))
     group, item = Var("group", ceil_div(rows.count, items)), Var("item", items)
     row = expr.var("group", group.extent) * items + expr.var("item", items)
@@ -250,8 +251,8 @@ class _Sharing:
         return value
 
     def loop(self, loop: Loop) -> list[Statement]:
-        """for k in K: f(k)   ->   for s in K/64: if 64*s + c < K:
-        f(64*s + c)        and the fold of a reduce"""
+        """for k in K: f(k)   ->   for s in K/64: if 64*s + c < K: f(64*s + c)
+        and the fold of a reduce"""
         chain, columns = open_chain(loop), self.team.columns
         self.steps += 1
         step = Var(f"step{self.steps}", ceil_div(chain.count, columns))

@@ -62,8 +62,8 @@ def rewrite_loop(body: Iterable[Statement], name: str, change: Callable[[Loop], 
 
 
 def split(nest: LoopNest, name: str, factor: int) -> LoopNest:
-    """    for i in 10: f(i)   ->   for i_o in 3: for i_i in 4: if 4*i_o + i_i < 10:
-    f(4*i_o + i_i)      (factor 4)"""
+    """    for i in 10: f(i)   ->   for i_o in 3: for i_i in 4:      (factor 4)
+                                 if 4*i_o + i_i < 10: f(4*i_o + i_i)"""
 
     def change(loop: Loop) -> Body:
         outer = Var(f"{name}_o", ceil_div(loop.var.extent, factor))
@@ -125,8 +125,8 @@ _MARKS = {"vector": "vectorize", "parallel": "parallelize", "item": "items"}
 
 def merge_loops(nest: LoopNest) -> LoopNest:
     """    for i: a += x[i]          for i:
-    for j: b *= x[j]   ->       t = x[i]; a += t; b *= t       (same extent,
-    neither needs the other's result)"""
+    for j: b *= x[j]   ->       t = x[i]; a += t; b *= t 
+    The loops have the same extent, and neither needs the other's result."""
     body, count = _merge_siblings(nest.body)
     return noted(nest, body, f"merge({count} loops)") if count else nest
 

@@ -22,9 +22,9 @@ def check_not_spent(order: Sequence[Node], roots: Sequence[History]) -> None:
     if freed or any(history.spent for history in roots):
         raise GradientError(
             "[backward] Trying to backward through the graph a second time (or directly access saved tensors "
-            "after they have already been freed). Saved intermediate values of the graph are freed when you call "
-            ".backward() or autograd.grad(). Specify retain_graph=True if you need to backward through the graph "
-            "a second time or if you need to access saved tensors after calling backward."
+            "after they have already been freed). Saved intermediate values of the graph are freed when you "
+            "call .backward() or autograd.grad(). Specify retain_graph=True if you need to backward through "
+            "the graph a second time or if you need to access saved tensors after calling backward."
         )
 
 
