@@ -125,7 +125,7 @@ _MARKS = {"vector": "vectorize", "parallel": "parallelize", "item": "items"}
 
 def merge_loops(nest: LoopNest) -> LoopNest:
     """    for i: a += x[i]          for i:
-    for j: b *= x[j]   ->       t = x[i]; a += t; b *= t 
+    for j: b *= x[j]   ->       t = x[i]; a += t; b *= t
     The loops have the same extent, and neither needs the other's result."""
     body, count = _merge_siblings(nest.body)
     return noted(nest, body, f"merge({count} loops)") if count else nest
