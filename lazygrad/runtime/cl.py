@@ -15,6 +15,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache as cache_results
 from itertools import zip_longest
 from typing import Any, NoReturn
@@ -333,10 +334,20 @@ class ClDevice(Device):
             if program is None:
                 self._check(source)
                 start = time.perf_counter()
-                built, from_cache = self._built(source)
-                program = ClProgram(source, built, self, from_cache, time.perf_counter() - start)
+                program = self._program(source, start)
                 self._programs[source] = program
             return program
+
+    def _program(self, source: Source, start: float) -> ClProgram:
+        try:
+            built, from_cache = self._built(source)
+            return ClProgram(source, built, self, from_cache, time.perf_counter() - start)
+        except self.opencl.LogicError:
+            # a driver that was killed while it wrote its own cache can hand out a program without kernels: another
+            # text of the same meaning has another entry there
+            again = replace(source, text=f"{source.text}\n// built again\n")
+            built, from_cache = self._built(again)
+            return ClProgram(source, built, self, from_cache, time.perf_counter() - start)
 
     def _check(self, source: Source) -> None:
         count, most = len(source.uses) + len(source.temporaries), self.target.max_parameters
