@@ -58,8 +58,8 @@ _kernels: dict[Hashable, Kernel] = {}
 class Memory:
     """Where the nodes of a plan live, in memories that go by any name.
 
-    `storages`: for every node its memory and byte offset in it; `sizes`: bytes of memories. `starts`: for nodes whose
-    offset is data, the number of the int64 in the memory SCALARS that tells their first element.
+    `storages`: for every node its memory and byte offset in it; `sizes`: bytes of memories. `starts`: for
+    nodes whose offset is data, the number of the int64 in the memory SCALARS that tells their first element.
     """
 
     storages: Mapping[Node, tuple[Hashable, int]]

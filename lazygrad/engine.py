@@ -102,7 +102,8 @@ class Plan:
     results: tuple[int, ...]
     blocks: tuple[int, ...]
     scalars: tuple[tuple[int, DType, int], ...]  # (number among sources, dtype, byte offset)
-    starts: tuple[tuple[int, int], ...]  # of slices: (number among sources, number of the int64 that tells the start)
+    # of slices: (number among sources, number of the int64 that tells the start)
+    starts: tuple[tuple[int, int], ...]
     scalar_bytes: int
     targets: tuple[tuple[Slot | int, int, DType, tuple[int, ...]], ...]
     donated: tuple[int, ...]  # sources whose memory the results take, by number
@@ -259,8 +260,8 @@ def make_plan(targets: Sequence[Node], sources: Sequence[Node], device: Device, 
     seconds = planned - start, time.perf_counter() - planned
     tell(Story(targets, simplified, schedule, [step.kernel for step in steps], reasons))
     return Plan(device, tuple(steps), schedule.slab, schedule.small, schedule.results, schedule.blocks,
-                tuple(scalars), tuple(starts), scalar_bytes, tuple(found), tuple(numbers[g] for g in gifts), seconds,
-                compiled)
+                tuple(scalars), tuple(starts), scalar_bytes, tuple(found), tuple(numbers[g] for g in gifts),
+                seconds, compiled)
 
 
 def tell_plan(targets: Sequence[Node], device: str) -> Story:
@@ -280,7 +281,8 @@ def _as_buffer(node: Node) -> Node:
 
 def _lay_out_scalars(sources: Sequence[Node]) -> tuple[
         list[tuple[int, DType, int]], list[tuple[int, int]], int]:
-    """Where each scalar stands in the one buffer that carries them to the device, the starts of slices first."""
+    """Where each scalar stands in the one buffer that carries them to the device,
+    the starts of slices first."""
     starts = [(number, place) for place, number in enumerate(i for i, n in enumerate(sources) if is_slice(n))]
     rows: list[tuple[int, DType, int]] = []
     offset = len(starts) * int64.itemsize
@@ -297,12 +299,13 @@ def is_slice(node: Node) -> bool:
 
 
 def with_slices(targets: Sequence[Node], donate: frozenset[Buffer]) -> Sequence[Node]:
-    """The targets with rows that are cut from a buffer read as a slice of its memory: where it begins is then data, so
-    that a loop over batches runs one plan."""
+    """The targets with rows that are cut from a buffer read as a slice of its memory:
+    where it begins is then data, so that a loop over batches runs one plan."""
     order = topological(targets, inputs_in_plan)
     replaced: dict[Node, Node] = {}
     for node in order:
-        if node.op.name == "shrink" and node.inputs[0].op.name == "buffer" and node.inputs[0].arg not in donate:
+        if (node.op.name == "shrink" and node.inputs[0].op.name == "buffer"
+            and node.inputs[0].arg not in donate):
             first = _first_of_run(node)
             if first is not None:
                 size = node.dtype.itemsize
@@ -312,7 +315,8 @@ def with_slices(targets: Sequence[Node], donate: frozenset[Buffer]) -> Sequence[
 
 
 def _first_of_run(node: Node) -> int | None:
-    """The offset of the first element of a shrink whose elements stand one after another in its input, else None."""
+    """The offset of the first element of a shrink whose elements stand one after another in its input,
+    else None."""
     shape, strides = node.inputs[0].shape, row_strides(node.inputs[0].shape)
     cut = [axis for axis, (n, (a, b)) in enumerate(zip(shape, node.arg, strict=True)) if b - a != n]
     if not cut or 0 in node.shape or any(b - a != 1 for a, b in node.arg[:cut[-1]]):
@@ -333,7 +337,8 @@ def _find_memory(schedule: Schedule, numbers: dict[Node, int], scalars: Sequence
                  starts: Sequence[tuple[int, int]], scalar_bytes: int) -> Memory:
     """Where every node that is stored lives, and how much of each memory the plan knows to be there."""
     storages: dict[Node, tuple[Hashable, int]] = {}
-    sizes: dict[Hashable, int] = {SCALARS: scalar_bytes, ("slab", 0): schedule.slab, ("small", 0): schedule.small}
+    sizes: dict[Hashable, int] = {SCALARS: scalar_bytes, ("slab", 0): schedule.slab,
+                                  ("small", 0): schedule.small}
     roots: dict[Buffer, Hashable] = {}
     offsets = {number: offset for number, _, offset in scalars}
     for node, number in numbers.items():
@@ -349,9 +354,11 @@ def _find_memory(schedule: Schedule, numbers: dict[Node, int], scalars: Sequence
             continue
         storages[node] = (slot.kind, slot.number), offset
         if slot.kind in ("result", "block"):
-            sizes[slot.kind, slot.number] = (schedule.results if slot.kind == "result" else schedule.blocks)[slot.number]
+            sizes[slot.kind,
+                  slot.number] = (schedule.results if slot.kind == "result" else schedule.blocks)[slot.number]
     first = dict(starts)
-    return Memory(storages, sizes, {node: first[number] for node, number in numbers.items() if number in first})
+    return Memory(storages, sizes,
+                  {node: first[number] for node, number in numbers.items() if number in first})
 
 
 def _compile_all(schedule: Schedule, memory: Memory, device: Device) -> tuple[list[Step], int]:

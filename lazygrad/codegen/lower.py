@@ -34,7 +34,6 @@ from lazygrad.expr import Expr, Var
 from lazygrad.graph import Literal, Node
 from lazygrad.ops import OPS
 
-
 FARTHEST = 1 << 40  # elements from the beginning of a storage
 
 

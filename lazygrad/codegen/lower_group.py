@@ -1,4 +1,5 @@
-"""The naive nest of a whole group: which loops its outputs need, in which order, and the roots with loops of their own."""
+"""The naive nest of a whole group: which loops its outputs need, in which order,
+and the roots with loops of their own."""
 
 from __future__ import annotations
 
@@ -7,7 +8,16 @@ from collections.abc import Callable, Mapping, Sequence
 from lazygrad import access, expr
 from lazygrad.access import Use
 from lazygrad.codegen.loopnest import (
-    Accumulate, Array, Compute, Constant, Load, LoopNest, Statement, Store, Value)
+    Accumulate,
+    Array,
+    Compute,
+    Constant,
+    Load,
+    LoopNest,
+    Statement,
+    Store,
+    Value,
+)
 from lazygrad.codegen.lower import Lowering, Place, as_dtype
 from lazygrad.codegen.lower_sort import argsort_phases
 from lazygrad.codegen.work import count_work
@@ -41,7 +51,8 @@ def lower(group: Group, places: Mapping[Node, Place]) -> LoopNest:
     return count_work(nest)
 
 
-def _domain(group: Group, inputs: Mapping[Node, Place], places: Mapping[Node, Place]) -> tuple[Statement, ...]:
+def _domain(group: Group, inputs: Mapping[Node, Place],
+            places: Mapping[Node, Place]) -> tuple[Statement, ...]:
     """Loops over the group's domain; each output is stored at the level that its element needs."""
     lowering = Lowering(inputs)
     order = loop_order(group.elements, group.domain, inputs)
@@ -55,7 +66,8 @@ def _domain(group: Group, inputs: Mapping[Node, Place], places: Mapping[Node, Pl
 
 
 def loop_order(wanted: Sequence[Use], domain: tuple[int, ...], inputs: Mapping[Node, object]) -> list[Var]:
-    """The domain's variables, those that the most reduces depend on outermost: a row's reduces run once per row."""
+    """The domain's variables, those that the most reduces depend on outermost:
+    a row's reduces run once per row."""
     own = [v for e in access.loop_variables(domain) for v in expr.variables(e) if isinstance(v, Var)]
     needed = dict.fromkeys(own, 0)
     for use in reduce_uses(wanted, inputs):
@@ -88,7 +100,8 @@ def reduce_uses(wanted: Sequence[Use], inputs: Mapping[Node, object]) -> list[Us
 
 
 def _unknown_place(use: Use, size: int) -> Expr:
-    """A stand-in for an index that is read when the kernel runs: it depends on what the index element depends on."""
+    """A stand-in for an index that is read when the kernel runs:
+    it depends on what the index element depends on."""
     total = expr.const(0)
     for v in access.variables_of(use):
         total = total + expr.Expr(((v, 1),))
@@ -122,14 +135,16 @@ def _scan(node: Node, inputs: Mapping[Node, Place], place: Place) -> tuple[State
         after = Compute(combine, (before, read[0]), kind)
     after_name = lowering.bind(after, len(lowering.scopes) - 1, "state_")
     index = expr.flatten(access.at(node, variables).index, node.shape) + place.offset
-    lowering.scopes[-1].body += [Store(state, expr.ZERO, after_name), Store(place.array, index, as_dtype(after_name, node.dtype))]
+    lowering.scopes[-1].body += [Store(state, expr.ZERO, after_name),
+                                 Store(place.array, index, as_dtype(after_name, node.dtype))]
     lowering.close(len(steps), "serial")
     lowering.close(len(lowering.scopes) - 1, "domain")
     return tuple(lowering.scopes[0].body)
 
 
 def _scatter(node: Node, inputs: Mapping[Node, Place], place: Place) -> tuple[Statement, ...]:
-    """First the base is copied to the output (unless it is there already), then each value is written in order."""
+    """First the base is copied to the output (unless it is there already),
+    then each value is written in order."""
     base, *indices, values = node.inputs
     axes, mode = node.arg
     phases = [] if base in inputs and inputs[base] == place else _copy(base, node, inputs, place)
@@ -146,7 +161,8 @@ def _scatter(node: Node, inputs: Mapping[Node, Place], place: Place) -> tuple[St
         lowering.value(use)
     named = {axis: lowering.place(use, node.shape[axis]) for axis, use in zip(axes, wanted, strict=True)}
     rest = iter(variables[lead:])
-    target = expr.flatten((named[a] if a in named else next(rest) for a in range(node.ndim)), node.shape) + place.offset
+    target = (expr.flatten((named[a] if a in named else next(rest) for a in range(node.ndim)),
+                           node.shape) + place.offset)
     value = lowering.value(access.at(values, variables))
     if mode == "set":
         write: Statement = Store(place.array, target, value)
@@ -159,7 +175,8 @@ def _scatter(node: Node, inputs: Mapping[Node, Place], place: Place) -> tuple[St
 
 
 def _own_places(indices: Sequence[Node], variables: Sequence[Expr]) -> set[int]:
-    """The axes of the index tensors along which no two writes can meet: some index is that axis's own counter."""
+    """The axes of the index tensors along which no two writes can meet:
+    some index is that axis's own counter."""
     own: set[int] = set()
     for node in indices:
         e = _counter(node, variables)
@@ -182,7 +199,8 @@ def _counter(node: Node, variables: Sequence[Expr]) -> Expr | None:
 
 def _copy(source: Node, node: Node, inputs: Mapping[Node, Place], place: Place) -> list[Statement]:
     variables = access.loop_variables(source.shape)
-    return list(_domain(Group((source,), tuple(inputs), access.domain_of(source.shape), (access.at(source, variables),)),
+    return list(_domain(Group((source,), tuple(inputs), access.domain_of(source.shape),
+                              (access.at(source, variables),)),
                         inputs, {source: place}))
 
 
@@ -198,7 +216,8 @@ def _cat(node: Node, inputs: Mapping[Node, Place], place: Place) -> tuple[Statem
         lowering.open(order)
         value = lowering.value(access.at(source, variables))
         index = tuple(v + offset if axis == node.arg else v for axis, v in enumerate(variables))
-        lowering.scopes[-1].body.append(Store(place.array, expr.flatten(index, node.shape) + place.offset, value))
+        lowering.scopes[-1].body.append(Store(place.array, expr.flatten(index, node.shape) + place.offset,
+                                              value))
         lowering.close(len(order), "domain")
         phases += lowering.scopes[0].body
     return tuple(phases)

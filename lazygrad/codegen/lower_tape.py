@@ -81,7 +81,8 @@ def lower_tape(group: TapeGroup, places: Mapping[Node, Place]) -> LoopNest:
     for (array, _), count in _counts(group.outputs, places).items():
         body.append(_store_outputs(tape, row, array, count, numbers))
         row += 2 * count
-    parameters: dict[Array, str] = {array: "read" for n in group.inputs for array in _home(places[n]) if array}
+    parameters: dict[Array, str] = {array: "read" for n in group.inputs
+                                    for array in _home(places[n]) if array}
     for n in group.outputs:
         parameters[places[n].array] = "readwrite" if places[n].array in parameters else "write"
     parameters |= {tape: "read", constants: "read"}
