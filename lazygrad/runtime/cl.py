@@ -343,8 +343,8 @@ class ClDevice(Device):
             built, from_cache = self._built(source)
             return ClProgram(source, built, self, from_cache, time.perf_counter() - start)
         except self.opencl.LogicError:
-            # a driver that was killed while it wrote its own cache can hand out a program without kernels: another
-            # text of the same meaning has another entry there
+            # a driver that was killed while it wrote its own cache can hand out a program without kernels:
+            # another text of the same meaning has another entry there
             again = replace(source, text=f"{source.text}\n// built again\n")
             built, from_cache = self._built(again)
             return ClProgram(source, built, self, from_cache, time.perf_counter() - start)
