@@ -67,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if limits:
         print("\n".join(limits.lines()))
     print(f"{options.rounds} rounds of {options.seconds:g} s, {options.threads} threads\n")
-    print(report.header("median, ms", frameworks, "ratio", "least-most"), flush=True)
+    print(report.header("median, ms", frameworks, *report.RATIOS), flush=True)
     results = []
     settings = Settings(frameworks, options.rounds, options.seconds, options.threads, options.limit)
     with Conductor(settings) as conductor:

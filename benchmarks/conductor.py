@@ -83,6 +83,15 @@ class Result:
         return (self.measurements[peer].ms or 0) / (mine.ms or 1)
 
     @property
+    def ratio_of_fastest(self) -> float | None:
+        """The same of the fastest calls, not of medians: far from `ratio` where the machine was busy."""
+        if self.ratio is None:
+            return None
+        fastest = {name: min(m.samples) for name, m in self._right().items()}
+        mine = fastest.pop("lazygrad")
+        return min(fastest.values()) / mine
+
+    @property
     def ratio_range(self) -> tuple[float, float] | None:
         """The smallest and the largest ratio of a round."""
         if self.ratio is None or self.best_peer is None:

@@ -12,6 +12,7 @@ from benchmarks.rows import GROUPS
 
 NAME_WIDTH = 48
 CELL_WIDTH = 14
+RATIOS = ("ratio", "of fastest", "least-most")
 DIGITS = ((0, 100.0), (1, 10.0), (2, 1.0), (3, 0.01), (4, 0.0))  # behind the point, from a value on
 
 
@@ -37,10 +38,10 @@ def header(title: str, frameworks: Sequence[str], *more: str) -> str:
 
 
 def result_lines(result: Result, frameworks: Sequence[str]) -> list[str]:
-    """A row: the median of each framework, the ratio and its range over rounds; then what went wrong."""
+    """A row: the median of each framework, the ratios of RATIOS; then what went wrong."""
     cells = [cell(result.measurements.get(name), lambda m: m.ms) for name in frameworks]
     ratio, spread = result.ratio, result.ratio_range
-    cells.append(f"{ratio:.2f}" if ratio else "")
+    cells += [f"{r:.2f}" if r else "" for r in (ratio, result.ratio_of_fastest)]
     cells.append(f"{spread[0]:.2f}-{spread[1]:.2f}" if spread else "")
     lines = [table_line(result.row.name, cells)]
     for name, m in result.measurements.items():
@@ -92,6 +93,7 @@ def as_json(results: Sequence[Result], frameworks: Sequence[str], limits: Limits
                 "name": r.row.name,
                 "group": r.row.group,
                 "ratio": r.ratio,
+                "ratio_of_fastest": r.ratio_of_fastest,
                 "ratio_range": r.ratio_range,
                 "best_peer": r.best_peer,
                 "frameworks": {

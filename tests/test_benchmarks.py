@@ -139,7 +139,8 @@ def test_the_ratio_is_the_best_peer_over_lazygrad():
     measurements = {"lazygrad": took(2.0, 4.0), "torch": took(6.0, 6.0), "jax": took(1.0, 1.0, error=7.0)}
     result = Result(rows.ROWS[0], measurements)
     assert result.best_peer == "torch" and result.ratio == 2 and result.ratio_range == (1.5, 3)
-    assert "2.00     1.50-3.00" in report.result_lines(result, list(measurements))[0]
+    assert result.ratio_of_fastest == 3
+    assert "2.00          3.00     1.50-3.00" in report.result_lines(result, list(measurements))[0]
     assert report.geometric_mean([2, 8]) == pytest.approx(4)
     numbers = {None: "", 0.00123: "0.0012", 0.123: "0.123", 1.234: "1.23", 56.78: "56.8", 1234.4: "1234"}
     assert {value: report.number(value) for value in numbers} == numbers
