@@ -69,3 +69,12 @@ def test_two_updates_in_one_kernel_swap_no_memory(name: str) -> None:
         expected = biases_after_a_step()
     with lazygrad.config.override(DEVICE=name):
         assert biases_after_a_step() == pytest.approx(expected, rel=1e-4)
+
+
+def test_a_plan_whose_source_was_a_slice(compiling_device: str) -> None:
+    """A plan made for a small result, a slice of memory, serves a value that has memory of its own."""
+    x = lazygrad.tensor([2.0], device=compiling_device)
+    first, _second = x * 3, x + 1
+    assert first.item() == 6
+    assert (first * 0.75).item() == 4.5
+    assert (lazygrad.tensor([8.0], device=compiling_device) * 0.75).item() == 6
