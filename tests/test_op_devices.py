@@ -103,9 +103,12 @@ def pairs(d: DType) -> tuple[np.ndarray, np.ndarray]:
     return np.resize(x, LENGTH), np.resize(y, LENGTH)
 
 
-def share(cases: Sequence[T], d: DType) -> Sequence[T]:
-    """A quarter of the cases, another one for each of four dtypes; all of them for float32."""
-    return cases if d is dtypes.float32 else cases[dtypes.ALL.index(d) % 4 :: 4]
+PARTS = {"CPU": 1, "CL": 4}  # an OpenCL kernel takes a tenth of a second to build
+
+
+def share(cases: Sequence[T], d: DType, parts: int) -> Sequence[T]:
+    """One of so many parts of the cases, another one for the next dtype; all of them for float32."""
+    return cases if d is dtypes.float32 else cases[dtypes.ALL.index(d) % parts :: parts]
 
 
 def elementwise_rows(d: DType) -> list[ops.Op]:
@@ -134,14 +137,15 @@ def test_elementwise_rows(compiling_device: str, d: DType) -> None:
     first, second = pairs(d)
     chosen = np.arange(LENGTH) % 3 == 0
     x, y, choice = values.put(first, d), values.put(second, d), values.put(chosen)
-    plain = {row.name: applied(row, without_huge_angles(row, x), y, choice) for row in elementwise_rows(d)}
+    plain = {row.name: applied(row, without_huge_angles(row, x), y, choice)
+             for row in share(elementwise_rows(d), d, PARTS[compiling_device])}
     values.check(plain, exact=None)
     table = values.put(first.reshape(23, 23), d)
     turned = ops.flip(ops.permute(values.put(second.reshape(23, 23), d), arg=(1, 0)), arg=(0,))
     halves = [ops.reshape(ops.window(t, arg=((1, 1, 2, 1),)), arg=(23, 12)) for t in (table, turned)]
     part = ops.reshape(ops.shrink(choice, arg=((1, 1 + 23 * 12),)), arg=(23, 12))
     values.check({f"moved {row.name}": applied(row, without_huge_angles(row, halves[0]), halves[1], part)
-                  for row in share(elementwise_rows(d), d)}, exact=None)
+                  for row in share(elementwise_rows(d), d, 4)}, exact=None)
 
 
 @pytest.mark.parametrize("d", dtypes.ALL, ids=lambda d: d.name)
@@ -150,7 +154,7 @@ def test_conversions(compiling_device: str, d: DType) -> None:
     far = [2.0**31, -(2.0**31), 2.0**63, -(2.0**63), 1.8e19, 300.7, -300.7, 65519.0, 65520.0, 1.0009765625, 1.00390625]
     given = np.concatenate([samples(d), far]) if d.kind == "float" else samples(d)
     x = values.put(given, d)
-    nodes = {f"cast to {t.name}": ops.cast(x, arg=t) for t in dtypes.ALL}
+    nodes = {f"cast to {t.name}": ops.cast(x, arg=t) for t in share(dtypes.ALL, d, PARTS[compiling_device])}
     if d.kind == "float":  # any NaN is as good as another
         x = ops.where(ops.eq(x, x), x, ops.like(1, x))
     same_size = [t for t in dtypes.ALL if t.itemsize == d.itemsize and (t is not bool_ or d is bool_)]
@@ -161,7 +165,8 @@ def test_conversions(compiling_device: str, d: DType) -> None:
 def test_elementwise_rows_on_odd_shapes(compiling_device: str, shape: tuple[int, ...]) -> None:
     values = DeviceValues(compiling_device)
     x, y, choice = (values.put(np.full(shape, v)) for v in (0.75, 0.5, True))
-    values.check({row.name: applied(row, x, y, choice) for row in elementwise_rows(dtypes.float64)})
+    rows = elementwise_rows(dtypes.float64)[len(shape) % 2 :: PARTS[compiling_device]]
+    values.check({row.name: applied(row, x, y, choice) for row in rows})
 
 
 def folded(row: ops.Op, x: Node, axis: int) -> Node:
@@ -182,12 +187,12 @@ def test_reduces_and_scans(compiling_device: str, d: DType) -> None:
         small = rng.integers(0, 2, shape) if d is bool_ else rng.integers(1, 3, shape)
         x = values.put(np.asarray(small).astype(d.numpy), d)
         turned = ops.flip(ops.permute(x, arg=tuple(reversed(range(x.ndim)))), arg=tuple(range(x.ndim)))
-        for row in (r for r in FOLDS if is_defined(r, d)):
+        for row in (r for r in share(FOLDS, d, PARTS[compiling_device]) if is_defined(r, d)):
             for axis in range(x.ndim):
                 nodes[f"{row.name} {shape} {axis}"] = folded(row, x, axis)
             if x.ndim == 3:
                 nodes[f"{row.name} turned {shape}"] = folded(row, turned, 0)
-    nodes |= {f"{row.name} all": row(x, arg=(0, 1, 2)) for row in share(FOLDS, d) if row.kind == "reduce"}
+    nodes |= {f"{row.name} all": row(x, arg=(0, 1, 2)) for row in share(FOLDS, d, 4) if row.kind == "reduce"}
     values.check(nodes, exact=d.kind != "float", scale=4)
 
 
@@ -211,7 +216,8 @@ def test_moving_and_indexing(compiling_device: str, d: DType) -> None:
     """The cases of movement and index rows keep every bit of every dtype, alone and after another movement."""
     values = DeviceValues(compiling_device)
     nodes = {}
-    for case in share([c for c in CASES if OPS[c.op].kind in ("movement", "index")], d):
+    for case in share([c for c in CASES if OPS[c.op].kind in ("movement", "index")], d,
+                      2 * PARTS[compiling_device]):
         kind = OPS[case.op].kind
         if d is bool_ and kind == "index" and "set" not in str(case):
             continue
@@ -250,15 +256,16 @@ def built(case: Case, values: DeviceValues, d: DType) -> tuple[list[Node], Node]
 @pytest.mark.parametrize("d", [dtypes.float16, dtypes.float32], ids=lambda d: d.name)
 @pytest.mark.parametrize("kind", KIND_OF_CASE)
 def test_gradients(compiling_device: str, kind: str, d: DType) -> None:
-    """First and second order of every case."""
+    """First order of every case, and second order on the CPU."""
     values = DeviceValues(compiling_device)
     nodes = {}
-    for case in (c for c in CASES if OPS[c.op].kind == kind and c.op != "cast"):
+    for case in share([c for c in CASES if OPS[c.op].kind == kind and c.op != "cast"], d,
+                      PARTS[compiling_device]):
         floats, output = built(case, values, d)
         weight = values.put(np.linspace(0.5, 1.5, max(output.size, 1))[: output.size].reshape(output.shape), d)
         first = gradient([output], [weight], floats)
         nodes |= {f"{case} by input {i}": g for i, g in enumerate(first) if g is not None}
-        if d is dtypes.float32:
+        if d is dtypes.float32 and compiling_device == "CPU":
             again = [g for f in first if f is not None for g in gradient([f], [ops.like(1, f)], floats)]
             nodes |= {f"{case} again {i}": g for i, g in enumerate(again) if g is not None}
     values.check(nodes, scale=40)
