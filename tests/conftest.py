@@ -1,8 +1,9 @@
 """Fixtures that every test file shares, and which devices a test runs on.
 
-A test that asks for `device` runs all its cases on NUMPY, the reference, and a sample of them, another one on each, on
-CPU and, where pyopencl finds a platform, on CL: compiling is what takes the time. `LAZYGRAD_TEST_DEVICES=CPU,CL` runs
-all cases on the devices that it lists. A test that asks for `compiling_device` runs all its cases on CPU and CL.
+A test that asks for `device` runs all its cases on NUMPY, the reference, and a sample of them, another one on
+each, on CPU and, where pyopencl finds a platform, on CL: compiling is what takes the time.
+`LAZYGRAD_TEST_DEVICES=CPU,CL` runs all cases on the devices that it lists. A test that asks for
+`compiling_device` runs all its cases on CPU and CL.
 """
 
 import os
@@ -41,7 +42,7 @@ def compiling_device(request: pytest.FixtureRequest) -> str:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Keep a sample of each test's cases on the devices that compile, unless devices were asked for by name."""
+    """Keep a sample of each test's cases on devices that compile, unless devices were asked for."""
     if LISTED or any("::" in argument for argument in config.args):
         return
     cases = defaultdict(list)
@@ -66,5 +67,9 @@ pytest_plugins = ["legal_graphs"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--refresh", action="store_true", help="rewrite the golden files instead of comparing with them")
-    parser.addoption("--random-examples", type=int, default=0, help="random programs for each test, drawn anew")
+    parser.addoption(
+        "--refresh", action="store_true", help="rewrite the golden files instead of comparing with them"
+    )
+    parser.addoption(
+        "--random-examples", type=int, default=0, help="random programs for each test, drawn anew"
+    )

@@ -1,5 +1,5 @@
-"""Every row of the op table on every compiling device beside the NumPy reference: all dtypes, special values, odd
-shapes, inputs that are moved, and gradients.
+"""Every row of the op table on every compiling device beside the NumPy reference: all dtypes, special values,
+odd shapes, inputs that are moved, and gradients.
 
 Cases of one kind are realized together, so that one kernel holds many rows.
 """
@@ -22,9 +22,34 @@ from lazygrad.interpret import interpret
 from lazygrad.ops import OPS
 
 T = TypeVar("T")
-EXACT = {"add", "sub", "mul", "div", "neg", "abs", "sign", "reciprocal", "maximum", "minimum", "sqrt", "floor",
-         "ceil", "trunc", "round", "where", "lt", "le", "eq", "ne", "remainder", "fmod", "floordiv",
-         "truncdiv", "cast", "bitcast"}
+EXACT = {
+    "add",
+    "sub",
+    "mul",
+    "div",
+    "neg",
+    "abs",
+    "sign",
+    "reciprocal",
+    "maximum",
+    "minimum",
+    "sqrt",
+    "floor",
+    "ceil",
+    "trunc",
+    "round",
+    "where",
+    "lt",
+    "le",
+    "eq",
+    "ne",
+    "remainder",
+    "fmod",
+    "floordiv",
+    "truncdiv",
+    "cast",
+    "bitcast",
+}
 SIGN_OF_ZERO_IS_FREE = {"maximum", "minimum", "max", "min", "cummax", "cummin"}
 RELATIVE = {"float16": 2e-3, "bfloat16": 1.6e-2, "float32": 4e-6, "float64": 1e-14}
 LEAST = {"float16": 1e-6, "bfloat16": 1e-38, "float32": 1e-38, "float64": 1e-307}
@@ -53,8 +78,8 @@ class DeviceValues(Values):
         return self.arrays[node.arg]
 
     def check(self, nodes: dict[str, Node], exact: bool | None = False, scale: float = 1.0) -> None:
-        """Realize all nodes at once and compare each, by its label, with the interpreter; `exact` None: where the
-        node's row is."""
+        """Realize all nodes at once and compare each, by its label, with the interpreter; `exact` None:
+        where the node's row is."""
         got = [engine.download(node) for node in engine.realize(list(nodes.values()), self.device)]
         want = interpret(list(nodes.values()), self.read)
         differences = {
@@ -74,7 +99,9 @@ def difference(node: Node, got: np.ndarray, want: np.ndarray, exact: bool, scale
         with np.errstate(all="ignore"):
             wide, near = want.astype(np.float64), got.astype(np.float64)
             allowed = 0.0 if exact else RELATIVE[node.dtype.name] * scale
-            close = np.abs(near - wide) <= allowed * np.abs(wide) + (0.0 if exact else LEAST[node.dtype.name] * scale)
+            close = np.abs(near - wide) <= allowed * np.abs(wide) + (
+                0.0 if exact else LEAST[node.dtype.name] * scale
+            )
         wrong = ~((wide == near) | (np.isnan(wide) & np.isnan(near)) | close)
         if exact and node.op.name not in SIGN_OF_ZERO_IS_FREE:
             wrong |= (wide == 0) & (near == 0) & (np.signbit(wide) != np.signbit(near))
@@ -82,7 +109,8 @@ def difference(node: Node, got: np.ndarray, want: np.ndarray, exact: bool, scale
         return ""
     places = np.argwhere(wrong)[:4]
     return f"{wrong.sum()} of {wrong.size} differ: " + ", ".join(
-        f"{tuple(p.tolist())} {got[tuple(p)]!r} is not {want[tuple(p)]!r}" for p in places)
+        f"{tuple(p.tolist())} {got[tuple(p)]!r} is not {want[tuple(p)]!r}" for p in places
+    )
 
 
 def samples(d: DType) -> np.ndarray:
@@ -90,7 +118,25 @@ def samples(d: DType) -> np.ndarray:
     if d is bool_:
         return np.array([False, True, True])
     if d.kind == "float":
-        plain = [0.0, -0.0, 1.0, -1.0, 0.5, -0.5, 1.5, 2.5, -2.5, 3.0, -7.25, 0.1, 0.99, 88.0, -104.0, 1e-3, 300.0]
+        plain = [
+            0.0,
+            -0.0,
+            1.0,
+            -1.0,
+            0.5,
+            -0.5,
+            1.5,
+            2.5,
+            -2.5,
+            3.0,
+            -7.25,
+            0.1,
+            0.99,
+            88.0,
+            -104.0,
+            1e-3,
+            300.0,
+        ]
         widest = {"float16": 65504.0, "bfloat16": 3.3e38, "float32": 3.4e38, "float64": 1.7e308}[d.name]
         return np.array([*plain, np.nan, np.inf, -np.inf, widest, -widest, 1e-7])
     edges = [d.min, d.min + 1, d.max, d.max - 1, d.max // 2, 0, 1, 2, 3, 5, 7, d.bits - 1, d.bits, 100]
@@ -137,21 +183,40 @@ def test_elementwise_rows(compiling_device: str, d: DType) -> None:
     first, second = pairs(d)
     chosen = np.arange(LENGTH) % 3 == 0
     x, y, choice = values.put(first, d), values.put(second, d), values.put(chosen)
-    plain = {row.name: applied(row, without_huge_angles(row, x), y, choice)
-             for row in share(elementwise_rows(d), d, PARTS[compiling_device])}
+    plain = {
+        row.name: applied(row, without_huge_angles(row, x), y, choice)
+        for row in share(elementwise_rows(d), d, PARTS[compiling_device])
+    }
     values.check(plain, exact=None)
     table = values.put(first.reshape(23, 23), d)
     turned = ops.flip(ops.permute(values.put(second.reshape(23, 23), d), arg=(1, 0)), arg=(0,))
     halves = [ops.reshape(ops.window(t, arg=((1, 1, 2, 1),)), arg=(23, 12)) for t in (table, turned)]
     part = ops.reshape(ops.shrink(choice, arg=((1, 1 + 23 * 12),)), arg=(23, 12))
-    values.check({f"moved {row.name}": applied(row, without_huge_angles(row, halves[0]), halves[1], part)
-                  for row in share(elementwise_rows(d), d, 4)}, exact=None)
+    values.check(
+        {
+            f"moved {row.name}": applied(row, without_huge_angles(row, halves[0]), halves[1], part)
+            for row in share(elementwise_rows(d), d, 4)
+        },
+        exact=None,
+    )
 
 
 @pytest.mark.parametrize("d", dtypes.ALL, ids=lambda d: d.name)
 def test_conversions(compiling_device: str, d: DType) -> None:
     values = DeviceValues(compiling_device)
-    far = [2.0**31, -(2.0**31), 2.0**63, -(2.0**63), 1.8e19, 300.7, -300.7, 65519.0, 65520.0, 1.0009765625, 1.00390625]
+    far = [
+        2.0**31,
+        -(2.0**31),
+        2.0**63,
+        -(2.0**63),
+        1.8e19,
+        300.7,
+        -300.7,
+        65519.0,
+        65520.0,
+        1.0009765625,
+        1.00390625,
+    ]
     given = np.concatenate([samples(d), far]) if d.kind == "float" else samples(d)
     x = values.put(given, d)
     nodes = {f"cast to {t.name}": ops.cast(x, arg=t) for t in share(dtypes.ALL, d, PARTS[compiling_device])}
@@ -207,23 +272,29 @@ def test_reduces_and_scans_of_special_values(compiling_device: str, d: DType) ->
         rows[k, (place + 5) % 19] = 2.0
     rows[-1, 3:5] = np.inf, -np.inf
     x = values.put(rows, d)
-    values.check({row.name: folded(row, x, 1) for row in FOLDS} | {
-        f"{row.name} across": folded(row, ops.permute(x, arg=(1, 0)), 0) for row in FOLDS}, scale=4)
+    values.check(
+        {row.name: folded(row, x, 1) for row in FOLDS}
+        | {f"{row.name} across": folded(row, ops.permute(x, arg=(1, 0)), 0) for row in FOLDS},
+        scale=4,
+    )
 
 
 @pytest.mark.parametrize("d", dtypes.ALL, ids=lambda d: d.name)
 def test_moving_and_indexing(compiling_device: str, d: DType) -> None:
-    """The cases of movement and index rows keep every bit of every dtype, alone and after another movement."""
+    """Movement and index rows keep every bit of every dtype, alone and after another movement."""
     values = DeviceValues(compiling_device)
     nodes = {}
-    for case in share([c for c in CASES if OPS[c.op].kind in ("movement", "index")], d,
-                      2 * PARTS[compiling_device]):
+    for case in share(
+        [c for c in CASES if OPS[c.op].kind in ("movement", "index")], d, 2 * PARTS[compiling_device]
+    ):
         kind = OPS[case.op].kind
         if d is bool_ and kind == "index" and "set" not in str(case):
             continue
         inputs = [values.put(np.resize(samples(d), shape), d) for shape in case.shapes]
         if kind == "index":  # sums of what is not special: their order is free
-            inputs = [values.put(np.resize(np.arange(1, 4), shape).astype(d.numpy), d) for shape in case.shapes]
+            inputs = [
+                values.put(np.resize(np.arange(1, 4), shape).astype(d.numpy), d) for shape in case.shapes
+            ]
         indices = [values.put(i) for i in case.indices]
         nodes[str(case)] = case.build(*inputs, *indices)
         if kind == "movement" and case.op != "cat":
@@ -237,7 +308,9 @@ def test_sorting(compiling_device: str, d: DType) -> None:
     values = DeviceValues(compiling_device)
     nodes = {}
     for shape in ((1,), (0,), (3, 1), (67,), (3, 19)):
-        x = values.put(np.random.default_rng(2).permutation(np.resize(samples(d), int(np.prod(shape)))).reshape(shape), d)
+        x = values.put(
+            np.random.default_rng(2).permutation(np.resize(samples(d), int(np.prod(shape)))).reshape(shape), d
+        )
         for axis, descending in itertools.product(range(x.ndim), (False, True)):
             nodes[f"{shape} {axis} {descending}"] = ops.argsort(x, arg=(axis, descending))
     values.check(nodes)
@@ -259,10 +332,13 @@ def test_gradients(compiling_device: str, kind: str, d: DType) -> None:
     """First order of every case, and second order on the CPU."""
     values = DeviceValues(compiling_device)
     nodes = {}
-    for case in share([c for c in CASES if OPS[c.op].kind == kind and c.op != "cast"], d,
-                      PARTS[compiling_device]):
+    for case in share(
+        [c for c in CASES if OPS[c.op].kind == kind and c.op != "cast"], d, PARTS[compiling_device]
+    ):
         floats, output = built(case, values, d)
-        weight = values.put(np.linspace(0.5, 1.5, max(output.size, 1))[: output.size].reshape(output.shape), d)
+        weight = values.put(
+            np.linspace(0.5, 1.5, max(output.size, 1))[: output.size].reshape(output.shape), d
+        )
         first = gradient([output], [weight], floats)
         nodes |= {f"{case} by input {i}": g for i, g in enumerate(first) if g is not None}
         if d is dtypes.float32 and compiling_device == "CPU":
@@ -278,7 +354,9 @@ def test_bodies_without_loops_stand_side_by_side(compiling_device: str) -> None:
     parts = [ops.exp(ops.mul(x, ops.like(i, x))) for i in range(6)]
     single = ops.reshape(ops.log(x), arg=())
     base = ops.expand(ops.sqrt(x), arg=(5,))
-    values.check({
-        "cat": ops.cat(*parts, arg=0),
-        "scatter": ops.scatter(base, ops.add(place, ops.like(1, place)), single, arg=((0,), "add")),
-    })
+    values.check(
+        {
+            "cat": ops.cat(*parts, arg=0),
+            "scatter": ops.scatter(base, ops.add(place, ops.like(1, place)), single, arg=((0,), "add")),
+        }
+    )
