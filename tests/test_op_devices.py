@@ -244,7 +244,7 @@ def is_defined(row: ops.Op, d: DType) -> bool:
 
 @pytest.mark.parametrize("d", dtypes.ALL, ids=lambda d: d.name)
 def test_reduces_and_scans(compiling_device: str, d: DType) -> None:
-    """Along every axis of shapes with 0 and 1, of odd lengths, plain and turned; values whose folds are exact."""
+    """Along every axis of shapes with 0 and 1, of odd lengths, plain and turned; folds are exact."""
     values = DeviceValues(compiling_device)
     rng = np.random.default_rng(3)
     nodes = {}
