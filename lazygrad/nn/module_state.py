@@ -8,6 +8,7 @@ from typing import Any
 
 import lazygrad
 from lazygrad.errors import ArgumentTypeError, ShapeError
+from lazygrad.nn.module_hooks import HookTable
 from lazygrad.nn.parameter import Parameter
 from lazygrad.tensors import Tensor
 
@@ -39,6 +40,10 @@ class StateMethods:
     _buffers: dict[str, Any]
     _modules: dict[str, Any]
     _non_persistent_buffers_set: set[str]
+    _state_dict_hooks: HookTable
+    _state_dict_pre_hooks: HookTable
+    _load_state_dict_pre_hooks: HookTable
+    _load_state_dict_post_hooks: HookTable
 
     def get_extra_state(self) -> Any:
         """What state_dict stores beside tensors; overridden together with set_extra_state."""
@@ -79,13 +84,13 @@ class StateMethods:
         local_metadata = {"version": self._version}
         if hasattr(destination, "_metadata"):
             destination._metadata[prefix[:-1]] = local_metadata
-        for hook in self._state_dict_pre_hooks.values():  # type: ignore[attr-defined]
+        for hook in self._state_dict_pre_hooks.values():
             hook(self, prefix, keep_vars)
         self._save_to_state_dict(destination, prefix, keep_vars)
         for name, module in self._modules.items():
             if module is not None:
                 module.state_dict(destination=destination, prefix=prefix + name + ".", keep_vars=keep_vars)
-        for hook in self._state_dict_hooks.values():  # type: ignore[attr-defined]
+        for hook in self._state_dict_hooks.values():
             result = hook(self, destination, prefix, local_metadata)
             if getattr(hook, "_from_public_api", False):
                 if result is not None:
@@ -106,7 +111,7 @@ class StateMethods:
     ) -> None:
         """Take this module's own entries (not its children's) out of `state_dict`; problems go into the
         lists."""
-        for hook in self._load_state_dict_pre_hooks.values():  # type: ignore[attr-defined]
+        for hook in self._load_state_dict_pre_hooks.values():
             hook(state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs)
         persistent = {k: v for k, v in self._buffers.items() if k not in self._non_persistent_buffers_set}
         local = {k: v for k, v in (*self._parameters.items(), *persistent.items()) if v is not None}
@@ -204,6 +209,6 @@ class StateMethods:
                 inner = prefix + name + "."
                 own = OrderedDict((k, v) for k, v in state_dict.items() if k.startswith(inner))
                 child._load_tree(own, inner, metadata, assign, found)
-        for hook in self._load_state_dict_post_hooks.values():  # type: ignore[attr-defined]
+        for hook in self._load_state_dict_post_hooks.values():
             assert hook(self, _IncompatibleKeys(found[0], found[1])) is None, \
                 "a load_state_dict post hook changes the lists of incompatible keys in place and returns None"

@@ -69,6 +69,10 @@ class Optimizer:
     _steps_taken: int
     _step_pre_hooks: OrderedDict
     _step_post_hooks: OrderedDict
+    _state_dict_pre_hooks: OrderedDict
+    _state_dict_post_hooks: OrderedDict
+    _load_state_dict_pre_hooks: OrderedDict
+    _load_state_dict_post_hooks: OrderedDict
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -127,19 +131,19 @@ class Optimizer:
 
     def register_state_dict_pre_hook(self, hook: Callable, prepend: bool = False) -> _Hook:
         """Run `hook(optimizer)` before state_dict."""
-        return _Hook(self._state_dict_pre_hooks, hook, prepend)  # type: ignore[attr-defined]
+        return _Hook(self._state_dict_pre_hooks, hook, prepend)
 
     def register_state_dict_post_hook(self, hook: Callable, prepend: bool = False) -> _Hook:
         """Run `hook(optimizer, state_dict)` after state_dict; it may return another one."""
-        return _Hook(self._state_dict_post_hooks, hook, prepend)  # type: ignore[attr-defined]
+        return _Hook(self._state_dict_post_hooks, hook, prepend)
 
     def register_load_state_dict_pre_hook(self, hook: Callable, prepend: bool = False) -> _Hook:
         """Run `hook(optimizer, state_dict)` before loading; it may return another one."""
-        return _Hook(self._load_state_dict_pre_hooks, hook, prepend)  # type: ignore[attr-defined]
+        return _Hook(self._load_state_dict_pre_hooks, hook, prepend)
 
     def register_load_state_dict_post_hook(self, hook: Callable, prepend: bool = False) -> _Hook:
         """Run `hook(optimizer)` after loading."""
-        return _Hook(self._load_state_dict_post_hooks, hook, prepend)  # type: ignore[attr-defined]
+        return _Hook(self._load_state_dict_post_hooks, hook, prepend)
 
     # Groups
 
@@ -206,7 +210,7 @@ class Optimizer:
 
     def state_dict(self) -> dict[str, Any]:
         """{"state": {number: state}, "param_groups": [...]}, parameters replaced by their numbers."""
-        for hook in self._state_dict_pre_hooks.values():  # type: ignore[attr-defined]
+        for hook in self._state_dict_pre_hooks.values():
             hook(self)
         numbers: dict[int, int] = {}
         for param in chain.from_iterable(group["params"] for group in self.param_groups):
@@ -217,7 +221,7 @@ class Optimizer:
             numbers[id(key)] if isinstance(key, Tensor) else key: value for key, value in self.state.items()
         }
         result: dict[str, Any] = {"state": state, "param_groups": groups}
-        for hook in self._state_dict_post_hooks.values():  # type: ignore[attr-defined]
+        for hook in self._state_dict_post_hooks.values():
             changed = hook(self, result)
             result = result if changed is None else changed
         return result
@@ -226,7 +230,7 @@ class Optimizer:
         """Take the settings and states of a state_dict; states get the device and (floats) dtype of their
         parameter."""
         state_dict = dict(state_dict)
-        for hook in self._load_state_dict_pre_hooks.values():  # type: ignore[attr-defined]
+        for hook in self._load_state_dict_pre_hooks.values():
             changed = hook(self, state_dict)
             state_dict = state_dict if changed is None else changed
         groups, saved = self.param_groups, deepcopy(state_dict["param_groups"])
@@ -246,7 +250,7 @@ class Optimizer:
             if "param_names" in group:
                 fresh["param_names"] = group["param_names"]
         self.__setstate__({"state": state, "param_groups": saved})
-        for hook in self._load_state_dict_post_hooks.values():  # type: ignore[attr-defined]
+        for hook in self._load_state_dict_post_hooks.values():
             hook(self)
 
 

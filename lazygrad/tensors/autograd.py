@@ -312,9 +312,9 @@ def _retains_grad(x: Tensor) -> bool:
     return node is not None and node.op.name == "leaf" and isinstance(node.arg, Mark) and node.arg.retain
 
 
-Tensor.retains_grad = property(_retains_grad, doc="Whether `.grad` is kept although this is no leaf.")  # type: ignore[attr-defined]
+Tensor.retains_grad = property(_retains_grad, doc="Whether `.grad` is kept although this is no leaf.")
 Tensor.grad_fn = property(
     lambda x: None if x.is_leaf else x.graph_node().op,
     doc="The row of the op table that made a differentiable result; None for leaves.",
 )
-Tensor.output_nr = 0  # type: ignore[attr-defined]
+Tensor.output_nr = 0

@@ -176,8 +176,8 @@ def data_ptr(x: Tensor) -> int:
     return id(x.cell) + x._offset * x._dtype.itemsize
 
 
-Tensor.itemsize = property(element_size)  # type: ignore[attr-defined]
-Tensor.nbytes = property(lambda x: numel(x) * element_size(x))  # type: ignore[attr-defined]
+Tensor.itemsize = property(element_size)
+Tensor.nbytes = property(lambda x: numel(x) * element_size(x))
 for _flag in (
     "is_sparse",
     "is_quantized",
@@ -189,7 +189,7 @@ for _flag in (
     "is_mkldnn",
 ):
     setattr(Tensor, _flag, False)
-Tensor.is_cpu = property(lambda x: x.cell.device == "CPU")  # type: ignore[attr-defined]
+Tensor.is_cpu = property(lambda x: x.cell.device == "CPU")
 
 
 # Copies and pickles

@@ -108,9 +108,18 @@ class Tensor:
         def __index__(self) -> int: ...
         def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray: ...
 
-        # attached by autograd.py
+        # properties that other files attach
         grad: Any
         grad_fn: Any
+        retains_grad: Any
+        output_nr: int
+        itemsize: Any
+        nbytes: Any
+        is_cpu: Any
+        T: Any
+        mT: Any
+        H: Any
+        mH: Any
 
     # What it is
 

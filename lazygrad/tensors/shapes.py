@@ -182,10 +182,10 @@ def _matrix_transpose(x: Tensor) -> Tensor:
     return transpose(x, -1, -2)
 
 
-Tensor.T = property(lambda x: permute(x, tuple(range(x.ndim))[::-1]), doc="All dimensions in reverse order.")  # type: ignore[attr-defined]
-Tensor.mT = property(_matrix_transpose, doc="The last two dimensions exchanged.")  # type: ignore[attr-defined]
-Tensor.H = Tensor.T  # type: ignore[attr-defined]
-Tensor.mH = Tensor.mT  # type: ignore[attr-defined]
+Tensor.T = property(lambda x: permute(x, tuple(range(x.ndim))[::-1]), doc="All dimensions in reverse order.")
+Tensor.mT = property(_matrix_transpose, doc="The last two dimensions exchanged.")
+Tensor.H = Tensor.T
+Tensor.mH = Tensor.mT
 
 
 @function("adjoint")

@@ -27,9 +27,9 @@ class ReduceLROnPlateau(LRScheduler):
             raise ArgumentError(f"[ReduceLROnPlateau] threshold mode {threshold_mode} is unknown!")
         groups = len(optimizer.param_groups)
         many = isinstance(min_lr, list | tuple)
-        if many and len(min_lr) != groups:  # type: ignore[arg-type]
-            raise ArgumentError(f"[ReduceLROnPlateau] expected {groups} min_lrs, got "
-                                f"{len(min_lr)}")  # type: ignore[arg-type]
+        self.min_lrs: list[Any] = list(min_lr) if isinstance(min_lr, list | tuple) else [min_lr] * groups
+        if len(self.min_lrs) != groups:
+            raise ArgumentError(f"[ReduceLROnPlateau] expected {groups} min_lrs, got {len(self.min_lrs)}")
         self.optimizer, self.mode, self.factor, self.patience = optimizer, mode, factor, patience
         self.threshold, self.threshold_mode, self.cooldown, self.eps = (
             threshold,
@@ -38,7 +38,6 @@ class ReduceLROnPlateau(LRScheduler):
             eps,
         )
         self.default_min_lr = None if many else min_lr
-        self.min_lrs: list[Any] = list(min_lr) if many else [min_lr] * groups  # type: ignore[arg-type]
         self.mode_worse = math.inf if mode == "min" else -math.inf
         self.last_epoch = 0
         self._last_lr = values_of(optimizer, "lr")
