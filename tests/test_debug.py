@@ -93,7 +93,7 @@ def test_level_4_source_with_a_legend(capfd, where):
     assert f"{language} of {NAME}, with\n" in text
     assert re.search(r"  \w+: read, 96 x float32: buffer \[6, 16\]\n", text)
     assert re.search(r"  \w+: write, \d+ x float32: exp \[6, 5\]", text)
-    assert re.search({"CPU": "define void @", "CL": r"__kernel\b.*\bvoid "}[where], text)
+    assert re.search({"CPU": "define void @", "CL": r"__kernel\b.*\s+void "}[where], text)
     assert "naive nest" not in text
 
 
