@@ -30,7 +30,7 @@ from lazygrad.helpers import ceil_div, product
 from lazygrad.source import Target
 
 BLOCK, DEPTH, REGISTER_ROWS, REGISTER_VECTORS = 64, 64, 4, 2
-MOST_LANES = 8  # PoCL reports 16 on processors for which its LLVM cannot compile float16 arithmetic
+VECTOR_BYTES = 32  # PoCL may report 64 where its LLVM cannot compile float16 and double8 arithmetic
 
 
 def is_processor(target: Target) -> bool:
@@ -63,7 +63,7 @@ def _e(v: Var) -> Expr:
 class _Blocking:
     def __init__(self, c: Contraction, target: Target):
         self.c, d = c, c.accumulator.dtype
-        self.lanes = min(MOST_LANES, max(2, target.vector_bytes // d.itemsize))
+        self.lanes = max(2, min(VECTOR_BYTES, target.vector_bytes) // d.itemsize)
         self.rows, self.columns = REGISTER_ROWS, REGISTER_VECTORS * self.lanes
         self.m = min(BLOCK, max(self.rows, power_of_two(c.m.count)))
         self.n = min(BLOCK, max(self.columns, power_of_two(c.n.count)))
