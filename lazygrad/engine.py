@@ -295,7 +295,7 @@ def _lay_out_scalars(sources: Sequence[Node]) -> tuple[
 
 def is_slice(node: Node) -> bool:
     """Whether a source is part of a larger buffer."""
-    return node.op.name in ("buffer", "saved") and node.arg.storage is not node.arg
+    return node.op.name in ("buffer", "saved") and not node.arg.is_whole
 
 
 def with_slices(targets: Sequence[Node], donate: frozenset[Buffer]) -> Sequence[Node]:

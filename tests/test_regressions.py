@@ -7,6 +7,7 @@ from conftest import COMPILING
 from random_programs import Program, Step, check_modes, check_pytorch
 
 import lazygrad
+from lazygrad import engine
 
 
 def leaf(*shape: int, dtype: str = "float32", kind: str = "plain", seed: int = 0, grad: bool = False) -> Step:
@@ -78,3 +79,20 @@ def test_a_plan_whose_source_was_a_slice(compiling_device: str) -> None:
     assert first.item() == 6
     assert (first * 0.75).item() == 4.5
     assert (lazygrad.tensor([8.0], device=compiling_device) * 0.75).item() == 6
+
+
+def test_a_training_step_has_one_plan() -> None:
+    """Memory that took a donated result was not donated again: steps alternated between plans."""
+    with lazygrad.config.override(DEVICE="CPU"):
+        layer = lazygrad.nn.Linear(24, 12)
+        optimizer = lazygrad.optim.Adam(layer.parameters(), lr=0.1)
+        x = lazygrad.randn(5, 24)
+        plans = []
+        for _ in range(6):
+            loss = layer(x).square().mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            loss.item()
+            plans.append(len(engine._plans))
+        assert plans[2:] == plans[2:3] * 4, plans

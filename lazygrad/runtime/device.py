@@ -46,6 +46,11 @@ class Buffer:
         """The root buffer, which owns the memory; a root is its own."""
         return self if self._root is None else self._root
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether this is all of its memory: a root, or another name for one."""
+        return self.nbytes == self.storage.nbytes
+
     def slice(self, offset: int, nbytes: int) -> Buffer:
         """`nbytes` of this buffer from byte `offset` on, sharing its memory."""
         assert 0 <= offset and 0 <= nbytes and offset + nbytes <= self.nbytes, (offset, nbytes, self.nbytes)

@@ -43,7 +43,7 @@ def donated_buffers(
 def _can_be_given(node: Node) -> bool:
     # of integers, what has been proven of the values in a buffer would outlive them; a slice of a slab is
     # small, and its slab lives on whatever becomes of it
-    return node.dtype.kind == "float" and node.arg.storage is node.arg
+    return node.dtype.kind == "float" and node.arg.is_whole
 
 
 def _memory(node: Node) -> tuple[Any, int]:
