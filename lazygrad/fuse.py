@@ -270,6 +270,8 @@ class Fusion:
             return f"the kernel would evaluate it at {len(uses)} places"
         if node.op.kind == "reduce":
             return self._refuse_reduce(cluster, node, uses)
+        if node.op.kind == "movement" and len(node.inputs) == 1:
+            return ""  # it computes nothing: whether its input is computed again is asked of that
         flops, _ = self.chains[node]
         again = evaluations(uses) / max(node.size, 1) - 1
         if again > 1 and flops * again > CHEAP * 4 and flops >= CHEAP:

@@ -191,15 +191,14 @@ def _forget(donated: frozenset[Any]) -> None:
 
 
 def _is_work(node: Node) -> bool:
-    return node.size > 0 and (node.op.kind != "source" or node.op.name == "iota")
+    return node.size > 0 and (node.op.kind != "source" or node.op.name in ("iota", "const"))
 
 
 def _data(node: Node, device: str) -> Node:
-    """The buffer of what needs no kernel: data, a constant, nothing at all."""
+    """The buffer of what needs no kernel: data, or nothing at all."""
     if node.op.name in ("buffer", "scalar"):
         return node
-    value = node.arg.value if node.op.name == "const" else 0
-    return upload(np.full(node.shape, value, node.dtype.numpy), node.dtype, device)
+    return upload(np.zeros(node.shape, node.dtype.numpy), node.dtype, device)
 
 
 def known_value(node: Node, device: str) -> Node | None:
