@@ -19,6 +19,7 @@ class Promised:
     """Stands for the memory of a value that an earlier program would have computed."""
 
     offset = 0
+    is_whole = True
 
     def __init__(self, nbytes: int):
         self.nbytes = nbytes
