@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import itertools
 
 import numpy as np
@@ -11,6 +12,8 @@ from conftest import COMPILING
 import lazygrad
 from lazygrad import dtypes, nn
 from lazygrad.dtypes import DType
+from lazygrad.errors import DeviceError
+from lazygrad.tensors.core import FUNCTIONS
 
 EVERYWHERE = ["NUMPY", *COMPILING]
 PAIRS = list(itertools.permutations(EVERYWHERE, 2))
@@ -108,6 +111,47 @@ def test_devices_do_not_mix(first: str, second: str) -> None:
         assert first.lower() in message and second.lower() in message, (name, message)
     assert place(a + lazygrad.tensor(2.0, device=first)) == first
     assert place(a * 2 + np.float32(1)) == first
+
+
+# what a function that takes a device is called with besides; a shape where nothing is said
+GIVEN = {
+    "arange": (3,), "linspace": (0, 1, 3), "eye": (2,), "full": ((2,), 1.0), "randint": (3, (2,)),
+    "randperm": (3,), "normal": (0.0, 1.0, (2,)), "tril_indices": (2, 2), "triu_indices": (2, 2),
+    "tensor": (1.5,), "as_tensor": (np.ones(2),), "asarray": ([1],), "scalar_tensor": (1,),
+}
+OF_A_TENSOR = {"full": ((2,), 1.0), "full_like": (1,), "randint_like": (0, 3), "tensor": ([1],), "to": ()}
+
+
+def takes_device(definition: object) -> bool:
+    return inspect.isfunction(definition) and "device" in inspect.signature(definition).parameters
+
+
+@pytest.mark.parametrize("name", sorted(n for n, f in FUNCTIONS.items() if takes_device(f)))
+def test_a_creator_refuses_a_device_that_is_not_there(name: str) -> None:
+    """At the call that names it; nothing is realized here."""
+    given = (lazygrad.ones(3), *OF_A_TENSOR.get(name, ())) if "_like" in name else GIVEN.get(name, (2, 3))
+    assert place(FUNCTIONS[name](*given, device="numpy")) == "NUMPY"
+    with pytest.raises(DeviceError, match=r"^\[device\] CL"):
+        FUNCTIONS[name](*given, device="cl:77")
+
+
+@pytest.mark.parametrize("name", sorted(n for n in dir(lazygrad.Tensor)
+                                        if n != "__new__" and takes_device(getattr(lazygrad.Tensor, n))))
+def test_a_tensor_refuses_a_device_that_is_not_there(name: str) -> None:
+    method = getattr(lazygrad.ones(3) + 1, name)
+    given = OF_A_TENSOR.get(name.removeprefix("new_"), (2, 3))
+    assert place(method(*given, device="numpy")) == "NUMPY"
+    with pytest.raises(DeviceError, match=r"^\[device\] CL"):
+        method(*given, device=lazygrad.device("cl:77"))
+
+
+def test_a_module_stays_where_it_is_if_the_device_is_not_there() -> None:
+    model = nn.Linear(3, 2)
+    for move in (lambda: model.to("cl:77"), lambda: model.to_empty(device="cl:77"),
+                 lambda: nn.Linear(3, 2, device="cl:77"), lambda: lazygrad.Tensor(2, 3, device="cl:77")):
+        with pytest.raises(DeviceError, match=r"^\[device\] CL"):
+            move()
+    assert {place(p) for p in model.parameters()} == {place(lazygrad.ones(1))}
 
 
 @pytest.mark.parametrize("name", COMPILING)

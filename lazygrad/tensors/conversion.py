@@ -12,7 +12,7 @@ from lazygrad.dtypes import DType
 from lazygrad.engine import upload
 from lazygrad.errors import ArgumentError, ArgumentTypeError, GradientError
 from lazygrad.tensors.core import Tensor, apply, from_node, function, method
-from lazygrad.tensors.devices import canonical_device, device
+from lazygrad.tensors.devices import device, usable_device
 from lazygrad.tensors.promotion import known_dtype
 from lazygrad.tensors.values import read
 
@@ -39,7 +39,7 @@ def to(
         elif arg is not None and not isinstance(arg, bool):
             raise ArgumentTypeError(f"[to] expected a dtype, a device or a Tensor, not {type(arg).__name__}")
     source = x.cell.device
-    target = source if device is None else canonical_device(device)
+    target = source if device is None else usable_device(device)
     if dtype is not None and not isinstance(dtype, DType):
         raise ArgumentTypeError(f"[to] dtype must be a lazygrad dtype, not {type(dtype).__name__}")
     result = x

@@ -27,7 +27,7 @@ from lazygrad.errors import DeviceError, GradientError, ShapeError
 from lazygrad.graph import Node
 from lazygrad.helpers import product, row_strides
 from lazygrad.tensors.cell import Cell, History, Token
-from lazygrad.tensors.devices import canonical_device, device
+from lazygrad.tensors.devices import device
 from lazygrad.tensors.modes import mode
 from lazygrad.tensors.views import Chain, Movement, read_through
 
@@ -478,11 +478,6 @@ def method(*names: str) -> Callable[..., Any]:
 def creator(*names: str) -> Callable[..., Any]:
     """Publish a definition as a function of the package only."""
     return _publish(names, False, True)
-
-
-def to_device_name(value: Any) -> str:
-    """The engine's name of a device argument; None is the default device."""
-    return canonical_device(value)
 
 
 def as_numpy_scalar(value: Any) -> Any:

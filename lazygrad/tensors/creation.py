@@ -17,7 +17,7 @@ from lazygrad.ops.elementwise import convert
 from lazygrad.tensors import promotion
 from lazygrad.tensors.axes import sizes_of
 from lazygrad.tensors.core import Size, Tensor, creator, from_node, method
-from lazygrad.tensors.devices import canonical_device
+from lazygrad.tensors.devices import usable_device
 from lazygrad.tensors.promotion import check_operand, converted, known_dtype, number_dtype, result_type
 
 
@@ -35,7 +35,7 @@ def tensor(
     Floats get the default float type, integers int64, bools bool; arrays keep their type. Raises
     ArgumentTypeError for other data, ArgumentError for lists of unequal lengths.
     """
-    where = canonical_device(device)
+    where = usable_device(device)
     checked_dtype("tensor", dtype)
     if isinstance(data, Tensor):
         made = from_node(converted(data.to(where).plain_node(), dtype or data._dtype), where)
@@ -141,7 +141,7 @@ def from_numpy(ndarray: np.ndarray) -> Tensor:
     """A tensor with the values of an array. Raises ArgumentTypeError for anything else."""
     if not isinstance(ndarray, np.ndarray):
         raise ArgumentTypeError(f"[from_numpy] expected np.ndarray (got {type(ndarray).__name__})")
-    where = canonical_device(None)
+    where = usable_device(None)
     return from_node(upload(ndarray, known_dtype("from_numpy", ndarray), where), where)
 
 
@@ -175,7 +175,7 @@ def _filled(
         raise ShapeError(
             f"[{name}] Trying to create tensor with negative dimension {min(size)}: {list(size)}"
         )
-    made = from_node(ops.const(value, checked_dtype(name, dtype), tuple(size)), canonical_device(device))
+    made = from_node(ops.const(value, checked_dtype(name, dtype), tuple(size)), usable_device(device))
     return made.requires_grad_() if requires_grad else made
 
 
@@ -335,7 +335,7 @@ def arange(
         if float in map(type, (start, end, step))
         else max(-((start - end) // step), 0)
     )
-    made = from_node(_progression(start, step, count, target), canonical_device(device))
+    made = from_node(_progression(start, step, count, target), usable_device(device))
     made = made if out is None else out.copy_(made)
     return made.requires_grad_() if requires_grad else made
 
@@ -376,7 +376,7 @@ def linspace(
     forward = _line(start, step, places, exact)
     backward = _line(end, -step, ops.sub(ops.like(steps - 1, places), places), exact)
     values = ops.where(ops.lt(places, ops.like(steps // 2 if steps > 1 else 1, places)), forward, backward)
-    made = from_node(converted(values, target), canonical_device(device))
+    made = from_node(converted(values, target), usable_device(device))
     return made.requires_grad_() if requires_grad else made
 
 
@@ -405,7 +405,7 @@ def eye(
     rows = ops.expand(ops.reshape(ops.iota(shape[0]), arg=(shape[0], 1)), arg=shape)
     columns = ops.expand(ops.reshape(ops.iota(shape[1]), arg=(1, shape[1])), arg=shape)
     node = ops.cast(ops.eq(rows, columns), arg=dtype or promotion.get_default_dtype())
-    made = from_node(node, canonical_device(device))
+    made = from_node(node, usable_device(device))
     return made.requires_grad_() if requires_grad else made
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from lazygrad import config
 from lazygrad.errors import ArgumentTypeError, DeviceError
+from lazygrad.runtime.registry import open_device
 
 KINDS = ("CPU", "CL", "NUMPY")
 
@@ -23,6 +24,14 @@ def canonical_device(value: Any) -> str:
     if kind not in KINDS or (number and not number.isdigit()):
         raise DeviceError(f"[device] unknown device {value!r}: there are cpu, cl, cl:1 ... and numpy")
     return f"{kind}:{int(number)}" if kind == "CL" and number and int(number) else kind
+
+
+def usable_device(value: Any) -> str:
+    """The name as `canonical_device` has it, of a device that this machine has. Raises DeviceError otherwise:
+    at the call that names it, not when something is computed there."""
+    name = canonical_device(value)
+    open_device(name)
+    return name
 
 
 class device:

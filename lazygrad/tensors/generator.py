@@ -16,7 +16,8 @@ import numpy as np
 from lazygrad import dtypes, engine, ops
 from lazygrad.errors import ArgumentError, ArgumentTypeError
 from lazygrad.graph import Node
-from lazygrad.tensors.core import Tensor, creator, from_node, to_device_name
+from lazygrad.tensors.core import Tensor, creator, from_node
+from lazygrad.tensors.devices import usable_device
 from lazygrad.tensors.values import read
 
 _DEFAULT_SEED = 67280421310721  # PyTorch's
@@ -27,7 +28,7 @@ class Generator:
     """A source of random numbers with its own seed and position; `device` is kept for PyTorch's signature."""
 
     def __init__(self, device: Any = None):
-        self.device = to_device_name(device).lower()
+        self.device = usable_device(device).lower()
         self._seed, self._offset = _DEFAULT_SEED, 0
 
     def manual_seed(self, seed: int) -> Generator:

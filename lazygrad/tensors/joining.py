@@ -16,7 +16,8 @@ from lazygrad.errors import ArgumentError, ArgumentTypeError, DTypeError, ShapeE
 from lazygrad.graph import Node
 from lazygrad.tensors.arithmetic import with_in_place
 from lazygrad.tensors.axes import axis_of, sizes_of
-from lazygrad.tensors.core import Tensor, apply, creator, from_node, function, method, to_device_name
+from lazygrad.tensors.core import Tensor, apply, creator, from_node, function, method
+from lazygrad.tensors.devices import usable_device
 from lazygrad.tensors.indexing import check_index, getitem, index_tensor
 from lazygrad.tensors.lookup import index_select
 from lazygrad.tensors.movement import atleast_1d, atleast_2d, atleast_3d, tensor_split
@@ -315,7 +316,7 @@ def _triangle_indices(name: str, lower: bool) -> None:
         pairs = [
             (i, j) for i in range(row) for j in range(col) if (j - i <= offset if lower else j - i >= offset)
         ]
-        found = index_tensor(list(zip(*pairs, strict=True)) if pairs else [[], []], to_device_name(device))
+        found = index_tensor(list(zip(*pairs, strict=True)) if pairs else [[], []], usable_device(device))
         return found if dtype is dtypes.int64 else found.to(dtype)
 
     indices.__name__ = name

@@ -18,7 +18,8 @@ from lazygrad.errors import ArgumentError, ArgumentTypeError, DTypeError, ShapeE
 from lazygrad.graph import Node, Shape
 from lazygrad.helpers import product
 from lazygrad.tensors.axes import sizes_of
-from lazygrad.tensors.core import Tensor, apply, creator, from_node, method, to_device_name
+from lazygrad.tensors.core import Tensor, apply, creator, from_node, method
+from lazygrad.tensors.devices import usable_device
 from lazygrad.tensors.generator import Generator, chosen
 from lazygrad.tensors.promotion import get_default_dtype
 from lazygrad.tensors.values import read
@@ -65,7 +66,7 @@ def _float_creator(name: str, make: Callable[[Generator | None, Shape, DType], N
         shape = _shape(name, size)
         dtype = dtype or (out._dtype if out is not None else get_default_dtype())
         _need_float(name, dtype)
-        made = from_node(make(generator, shape, dtype), to_device_name(device))
+        made = from_node(make(generator, shape, dtype), usable_device(device))
         made = made if out is None else out.copy_(made)
         return made.requires_grad_() if requires_grad else made
 
@@ -141,7 +142,7 @@ def randint(
         raise ArgumentTypeError(f"[randint] expected (low, high, size) or (high, size), got {args}")
     dtype = dtype or dtypes.int64
     node = _integers("randint", generator, _shape("randint", (size,)), int(low), int(high), dtype)
-    made = from_node(node, to_device_name(device))
+    made = from_node(node, usable_device(device))
     made = made if out is None else out.copy_(made)
     return made.requires_grad_() if requires_grad else made
 
@@ -172,7 +173,7 @@ def randperm(
     if n < 0:
         raise ShapeError(f"[randperm] n must be non-negative, got {n}")
     order = ops.argsort(_bits(generator, (n,)), arg=(0, False))
-    made = from_node(axes.cast(order, dtype), to_device_name(device))
+    made = from_node(axes.cast(order, dtype), usable_device(device))
     return made if out is None else out.copy_(made)
 
 
@@ -190,7 +191,7 @@ def normal(mean: Any = 0.0, std: Any = 1.0, size: Any = None, *, generator: Gene
         dtype = dtype or get_default_dtype()
         _need_float("normal", dtype)
         noise = _normal(generator, _shape("normal", (size,)), dtype)
-        made = from_node(_scaled(noise, std, mean), to_device_name(device))
+        made = from_node(_scaled(noise, std, mean), usable_device(device))
     else:
         shape = axes.broadcast_shape("normal", *(tuple(t._shape) for t in tensors))
         base = from_node(_normal(generator, shape, tensors[0]._dtype), tensors[0].cell.device)
