@@ -1,6 +1,7 @@
 """Convolution, pooling, padding and interpolation against PyTorch, with gradients; and against plain
 loops."""
 
+import inspect
 import itertools
 
 import numpy as np
@@ -26,6 +27,16 @@ def arrays(*shapes):
 def test_conv2d(stride, padding, dilation, groups, device):
     x, w, b = arrays((2, 4, 7, 9), (8, 4 // groups, 3, 2), (8,))
     compare(device, lambda t, x, w, b: f(t).conv2d(x, w, b, stride, padding, dilation, groups), x, w, b)
+
+
+@pytest.mark.parametrize("rank", [1, 2, 3])
+def test_convolutions_show_their_arguments(rank):
+    names = ["input", "weight", "bias", "stride", "padding"]
+    for name, rest in ((f"conv{rank}d", ["dilation", "groups"]),
+                       (f"conv_transpose{rank}d", ["output_padding", "groups", "dilation"])):
+        assert list(inspect.signature(getattr(lazy, name)).parameters) == names + rest
+        assert getattr(lazy, name).__name__ == name and "weight (C" in \
+            " ".join(getattr(lazy, name).__doc__.split())
 
 
 def test_conv2d_against_loops(device):

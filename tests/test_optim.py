@@ -1,6 +1,7 @@
 """Optimizers and schedules, beside PyTorch's where it is installed."""
 
 import copy
+import inspect
 import pickle
 import warnings
 
@@ -174,6 +175,23 @@ def test_groups_and_defaults() -> None:
     named = optim.SGD([("a", a), ("b", b)], lr=1.0)
     assert named.param_groups[0]["param_names"] == ["a", "b"]
     assert "Parameter Group 1" in repr(optimizer)
+
+
+@pytest.mark.parametrize("name", sorted({name for name, _ in OPTIMIZERS}))
+def test_every_argument_is_a_setting_of_the_groups(name: str) -> None:
+    make = getattr(optim, name)
+    arguments = set(inspect.signature(make).parameters) - {"params"}
+    optimizer = make([Parameter(lazygrad.ones(1))], lr=0.125, foreach=False)
+    fixed = {"decoupled_weight_decay"} if name == "AdamW" else set()
+    assert set(optimizer.param_groups[0]) - {"params"} == set(optimizer.defaults) == arguments | fixed
+    assert optimizer.defaults["lr"] == 0.125 and optimizer.defaults["foreach"] is False
+    try:
+        import torch
+    except ImportError:
+        return
+    theirs = getattr(torch.optim, name)([torch.ones(1)], lr=0.125, foreach=False)
+    assert optimizer.defaults == theirs.defaults
+    assert list(inspect.signature(make).parameters) == list(inspect.signature(type(theirs)).parameters)
 
 
 def test_zero_grad() -> None:

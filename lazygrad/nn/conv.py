@@ -10,7 +10,7 @@ from lazygrad.errors import ArgumentError, ShapeError
 from lazygrad.nn import functional as F
 from lazygrad.nn import init
 from lazygrad.nn.module import Module
-from lazygrad.nn.parameter import Parameter
+from lazygrad.nn.parameter import Parameter, parameter_if
 from lazygrad.nn.sizes import per_axis
 from lazygrad.tensors import Tensor
 
@@ -66,10 +66,7 @@ class _ConvNd(Module):
         self.weight = Parameter(
             lazygrad.empty(first, second // groups, *self.kernel_size, device=device, dtype=dtype)
         )
-        if bias:
-            self.bias = Parameter(lazygrad.empty(out_channels, device=device, dtype=dtype))
-        else:
-            self.register_parameter("bias", None)
+        self.register_parameter("bias", parameter_if(bias, (out_channels,), device, dtype))
         self.reset_parameters()
 
     def reset_parameters(self) -> None:

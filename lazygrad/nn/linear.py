@@ -10,7 +10,7 @@ from lazygrad.errors import ArgumentError
 from lazygrad.nn import functional as F
 from lazygrad.nn import init
 from lazygrad.nn.module import Module
-from lazygrad.nn.parameter import Parameter
+from lazygrad.nn.parameter import Parameter, parameter_if
 from lazygrad.tensors import Tensor
 
 
@@ -36,10 +36,7 @@ class Linear(Module):
         super().__init__()
         self.in_features, self.out_features = in_features, out_features
         self.weight = Parameter(lazygrad.empty(out_features, in_features, device=device, dtype=dtype))
-        if bias:
-            self.bias = Parameter(lazygrad.empty(out_features, device=device, dtype=dtype))
-        else:
-            self.register_parameter("bias", None)
+        self.register_parameter("bias", parameter_if(bias, (out_features,), device, dtype))
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -78,10 +75,7 @@ class Bilinear(Module):
         self.weight = Parameter(
             lazygrad.empty(out_features, in1_features, in2_features, device=device, dtype=dtype)
         )
-        if bias:
-            self.bias = Parameter(lazygrad.empty(out_features, device=device, dtype=dtype))
-        else:
-            self.register_parameter("bias", None)
+        self.register_parameter("bias", parameter_if(bias, (out_features,), device, dtype))
         self.reset_parameters()
 
     def reset_parameters(self) -> None:

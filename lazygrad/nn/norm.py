@@ -10,18 +10,27 @@ from lazygrad.errors import ArgumentError
 from lazygrad.nn import functional as F
 from lazygrad.nn import init
 from lazygrad.nn.module import Module
-from lazygrad.nn.parameter import Parameter
+from lazygrad.nn.parameter import parameter_if
 from lazygrad.tensors import Tensor
 
 
-def _reset_affine(module: Module) -> None:
-    if module.weight is not None:
-        init.ones_(module.weight)
-    if module.bias is not None:
-        init.zeros_(module.bias)
+class _Affine(Module):
+    """A module with a weight, 1 at first, and a bias, 0 at first; either may be absent."""
+
+    def _register_affine(self, shape: Sequence[int], weight: bool, bias: bool, device: Any,
+                         dtype: Any) -> None:
+        self.register_parameter("weight", parameter_if(weight, shape, device, dtype))
+        self.register_parameter("bias", parameter_if(weight and bias, shape, device, dtype))
+
+    def reset_parameters(self) -> None:
+        """Weight 1, bias 0."""
+        if self.weight is not None:
+            init.ones_(self.weight)
+        if self.bias is not None:
+            init.zeros_(self.bias)
 
 
-class _NormBase(Module):
+class _NormBase(_Affine):
     """What batch and instance norms share: affine parameters, running statistics, and the check of the
     input's axes."""
 
@@ -43,9 +52,7 @@ class _NormBase(Module):
         super().__init__()
         self.num_features, self.eps, self.momentum = num_features, eps, momentum
         self.affine, self.track_running_stats = affine, track_running_stats
-        for name, wanted in (("weight", affine), ("bias", affine and bias)):
-            self.register_parameter(name, Parameter(lazygrad.empty(num_features, device=device, dtype=dtype))
-                                    if wanted else None)
+        self._register_affine((num_features,), affine, bias, device, dtype)
         tracked = track_running_stats
         self.register_buffer("running_mean", lazygrad.zeros(num_features, device=device, dtype=dtype)
                              if tracked else None)
@@ -66,7 +73,7 @@ class _NormBase(Module):
     def reset_parameters(self) -> None:
         """Weight 1, bias 0, no running statistics."""
         self.reset_running_stats()
-        _reset_affine(self)
+        super().reset_parameters()
 
     def _check_input_dim(self, input: Tensor) -> None:
         if input.ndim not in self.ndims:
@@ -212,7 +219,7 @@ def _as_shape(normalized_shape: int | Sequence[int]) -> tuple[int, ...]:
     return (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
 
 
-class LayerNorm(Module):
+class LayerNorm(_Affine):
     """Normalization over the last axes, whose sizes are `normalized_shape`."""
 
     def __init__(
@@ -227,18 +234,8 @@ class LayerNorm(Module):
         super().__init__()
         self.normalized_shape, self.eps = _as_shape(normalized_shape), eps
         self.elementwise_affine = elementwise_affine
-        for name, wanted in (("weight", elementwise_affine), ("bias", elementwise_affine and bias)):
-            self.register_parameter(
-                name,
-                Parameter(lazygrad.empty(self.normalized_shape, device=device, dtype=dtype))
-                if wanted
-                else None,
-            )
+        self._register_affine(self.normalized_shape, elementwise_affine, bias, device, dtype)
         self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        """Weight 1, bias 0."""
-        _reset_affine(self)
 
     def forward(self, input: Tensor) -> Tensor:
         """The normalized input."""
@@ -263,12 +260,8 @@ class RMSNorm(Module):
         super().__init__()
         self.normalized_shape, self.eps = _as_shape(normalized_shape), eps
         self.elementwise_affine = elementwise_affine
-        self.register_parameter(
-            "weight",
-            Parameter(lazygrad.empty(self.normalized_shape, device=device, dtype=dtype))
-            if elementwise_affine
-            else None,
-        )
+        weight = parameter_if(elementwise_affine, self.normalized_shape, device, dtype)
+        self.register_parameter("weight", weight)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -284,7 +277,7 @@ class RMSNorm(Module):
         return f"{self.normalized_shape}, eps={self.eps}, elementwise_affine={self.elementwise_affine}"
 
 
-class GroupNorm(Module):
+class GroupNorm(_Affine):
     """Normalization of groups of channels of each sample."""
 
     def __init__(
@@ -304,14 +297,8 @@ class GroupNorm(Module):
                 f"[GroupNorm] num_channels ({num_channels}) must be divisible by num_groups ({num_groups})"
             )
         self.num_groups, self.num_channels, self.eps, self.affine = num_groups, num_channels, eps, affine
-        for name, wanted in (("weight", affine), ("bias", affine and bias)):
-            self.register_parameter(name, Parameter(lazygrad.empty(num_channels, device=device, dtype=dtype))
-                                    if wanted else None)
+        self._register_affine((num_channels,), affine, bias, device, dtype)
         self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        """Weight 1, bias 0."""
-        _reset_affine(self)
 
     def forward(self, input: Tensor) -> Tensor:
         """The normalized input."""

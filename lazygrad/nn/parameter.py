@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import lazygrad
@@ -23,6 +24,11 @@ class Parameter(Tensor):
 
     def __repr__(self) -> str:
         return "Parameter containing:\n" + super().__repr__()
+
+
+def parameter_if(wanted: bool, shape: Sequence[int], device: Any, dtype: Any) -> Parameter | None:
+    """A parameter of a shape whose values are still to be set, or None where it is not wanted."""
+    return Parameter(lazygrad.empty(shape, device=device, dtype=dtype)) if wanted else None
 
 
 class _BufferType(type(Tensor)):  # type: ignore[misc]

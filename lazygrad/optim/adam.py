@@ -8,12 +8,12 @@ import lazygrad
 from lazygrad.optim.optimizer import (
     Numbers,
     ParameterwiseOptimizer,
-    check_at_least_zero,
-    check_betas,
+    checked_settings,
     decayed,
     lerp,
     next_step,
     plain,
+    settings,
 )
 from lazygrad.tensors import Tensor
 
@@ -56,25 +56,7 @@ class Adam(ParameterwiseOptimizer):
         fused: bool | None = None,
         decoupled_weight_decay: bool = False,
     ) -> None:
-        check_at_least_zero(learning__rate=lr, epsilon__value=eps)
-        check_betas(betas)
-        check_at_least_zero(weight_decay__value=weight_decay)
-        super().__init__(
-            params,
-            {
-                "lr": lr,
-                "betas": betas,
-                "eps": eps,
-                "weight_decay": weight_decay,
-                "amsgrad": amsgrad,
-                "maximize": maximize,
-                "foreach": foreach,
-                "capturable": capturable,
-                "differentiable": differentiable,
-                "fused": fused,
-                "decoupled_weight_decay": decoupled_weight_decay,
-            },
-        )
+        super().__init__(params, checked_settings(locals()))
 
     def update(
         self, param: Tensor, grad: Tensor, state: dict[str, Any], group: dict[str, Any], number: Numbers
@@ -106,9 +88,7 @@ class AdamW(Adam):
                  weight_decay: float = 1e-2, amsgrad: bool = False, *, maximize: bool = False,
                  foreach: bool | None = None, capturable: bool = False, differentiable: bool = False,
                  fused: bool | None = None) -> None:
-        super().__init__(params, lr, betas, eps, weight_decay, amsgrad, foreach=foreach, maximize=maximize,
-                         capturable=capturable, differentiable=differentiable, fused=fused,
-                         decoupled_weight_decay=True)
+        super().__init__(params, **settings(locals()), decoupled_weight_decay=True)
 
 
 class NAdam(ParameterwiseOptimizer):
@@ -129,24 +109,7 @@ class NAdam(ParameterwiseOptimizer):
         capturable: bool = False,
         differentiable: bool = False,
     ) -> None:
-        check_at_least_zero(learning__rate=lr, epsilon__value=eps)
-        check_betas(betas)
-        check_at_least_zero(weight_decay__value=weight_decay, momentum_decay__value=momentum_decay)
-        super().__init__(
-            params,
-            {
-                "lr": lr,
-                "betas": betas,
-                "eps": eps,
-                "weight_decay": weight_decay,
-                "momentum_decay": momentum_decay,
-                "decoupled_weight_decay": decoupled_weight_decay,
-                "maximize": maximize,
-                "foreach": foreach,
-                "capturable": capturable,
-                "differentiable": differentiable,
-            },
-        )
+        super().__init__(params, checked_settings(locals()))
 
     def update(
         self, param: Tensor, grad: Tensor, state: dict[str, Any], group: dict[str, Any], number: Numbers
@@ -188,23 +151,7 @@ class RAdam(ParameterwiseOptimizer):
         capturable: bool = False,
         differentiable: bool = False,
     ) -> None:
-        check_at_least_zero(learning__rate=lr, epsilon__value=eps)
-        check_betas(betas)
-        check_at_least_zero(weight_decay__value=weight_decay)
-        super().__init__(
-            params,
-            {
-                "lr": lr,
-                "betas": betas,
-                "eps": eps,
-                "weight_decay": weight_decay,
-                "maximize": maximize,
-                "foreach": foreach,
-                "capturable": capturable,
-                "differentiable": differentiable,
-                "decoupled_weight_decay": decoupled_weight_decay,
-            },
-        )
+        super().__init__(params, checked_settings(locals()))
 
     def update(
         self, param: Tensor, grad: Tensor, state: dict[str, Any], group: dict[str, Any], number: Numbers
@@ -235,22 +182,7 @@ class Adamax(ParameterwiseOptimizer):
     def __init__(self, params: Any, lr: float | Tensor = 2e-3, betas: Betas = (0.9, 0.999), eps: float = 1e-8,
                  weight_decay: float = 0, foreach: bool | None = None, *, maximize: bool = False,
                  differentiable: bool = False, capturable: bool = False) -> None:
-        check_at_least_zero(learning__rate=lr, epsilon__value=eps)
-        check_betas(betas)
-        check_at_least_zero(weight_decay__value=weight_decay)
-        super().__init__(
-            params,
-            {
-                "lr": lr,
-                "betas": betas,
-                "eps": eps,
-                "weight_decay": weight_decay,
-                "foreach": foreach,
-                "maximize": maximize,
-                "differentiable": differentiable,
-                "capturable": capturable,
-            },
-        )
+        super().__init__(params, checked_settings(locals()))
 
     def update(
         self, param: Tensor, grad: Tensor, state: dict[str, Any], group: dict[str, Any], number: Numbers

@@ -346,15 +346,28 @@ def decayed(param: Tensor, grad: Tensor, group: dict[str, Any], number: Numbers)
     return grad + number(decay) * param if decay != 0 else grad
 
 
-def check_at_least_zero(**values: Any) -> None:
-    """Raises ValueError, in PyTorch's words, for a negative setting; names spell PyTorch's messages."""
-    for name, value in values.items():
-        if not plain(value) >= 0.0:
-            raise ArgumentError(f"[optimizer] Invalid {name.replace('__', ' ')}: {value}")
+# settings that may not be negative, in the words of PyTorch's messages
+_AT_LEAST_ZERO = {"lr": "learning rate", "eps": "epsilon value"} | {
+    name: f"{name} value"
+    for name in ("lr_decay", "momentum", "weight_decay", "momentum_decay", "alpha",
+                 "initial_accumulator_value")
+}
 
 
-def check_betas(betas: tuple[Any, ...]) -> None:
-    """Raises ValueError for a beta outside [0, 1)."""
-    for place, beta in enumerate(betas):
+def settings(arguments: dict[str, Any]) -> dict[str, Any]:
+    """What an optimizer was made with, all but its parameters: from the `locals()` of its constructor, taken
+    before it has others than its arguments."""
+    return {name: value for name, value in arguments.items() if name not in ("self", "params", "__class__")}
+
+
+def checked_settings(arguments: dict[str, Any]) -> dict[str, Any]:
+    """`settings` as the defaults of parameter groups. Raises ValueError, in PyTorch's words, for a negative
+    rate and for a beta outside [0, 1)."""
+    found = settings(arguments)
+    for name, value in found.items():
+        if name in _AT_LEAST_ZERO and not plain(value) >= 0.0:
+            raise ArgumentError(f"[optimizer] Invalid {_AT_LEAST_ZERO[name]}: {value}")
+    for place, beta in enumerate(found.get("betas", ())):
         if not 0.0 <= plain(beta) < 1.0:
             raise ArgumentError(f"[optimizer] Invalid beta parameter at index {place}: {beta}")
+    return found

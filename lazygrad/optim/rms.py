@@ -9,7 +9,7 @@ from lazygrad.errors import ArgumentError
 from lazygrad.optim.optimizer import (
     Numbers,
     ParameterwiseOptimizer,
-    check_at_least_zero,
+    checked_settings,
     decayed,
     lerp,
     next_step,
@@ -41,23 +41,7 @@ class RMSprop(ParameterwiseOptimizer):
         maximize: bool = False,
         differentiable: bool = False,
     ) -> None:
-        check_at_least_zero(learning__rate=lr, epsilon__value=eps, momentum__value=momentum,
-                            weight_decay__value=weight_decay, alpha__value=alpha)
-        super().__init__(
-            params,
-            {
-                "lr": lr,
-                "momentum": momentum,
-                "alpha": alpha,
-                "eps": eps,
-                "centered": centered,
-                "weight_decay": weight_decay,
-                "capturable": capturable,
-                "foreach": foreach,
-                "maximize": maximize,
-                "differentiable": differentiable,
-            },
-        )
+        super().__init__(params, checked_settings(locals()))
 
     def update(
         self, param: Tensor, grad: Tensor, state: dict[str, Any], group: dict[str, Any], number: Numbers
@@ -86,22 +70,7 @@ class Adagrad(ParameterwiseOptimizer):
     def __init__(self, params: Any, lr: float | Tensor = 1e-2, lr_decay: float = 0, weight_decay: float = 0,
                  initial_accumulator_value: float = 0, eps: float = 1e-10, foreach: bool | None = None, *,
                  maximize: bool = False, differentiable: bool = False, fused: bool | None = None) -> None:
-        check_at_least_zero(learning__rate=lr, lr_decay__value=lr_decay, weight_decay__value=weight_decay,
-                            initial_accumulator_value__value=initial_accumulator_value, epsilon__value=eps)
-        super().__init__(
-            params,
-            {
-                "lr": lr,
-                "lr_decay": lr_decay,
-                "eps": eps,
-                "weight_decay": weight_decay,
-                "initial_accumulator_value": initial_accumulator_value,
-                "foreach": foreach,
-                "maximize": maximize,
-                "differentiable": differentiable,
-                "fused": fused,
-            },
-        )
+        super().__init__(params, checked_settings(locals()))
         for group in self.param_groups:
             for param in group["params"]:
                 self.state[param]["step"] = lazygrad.tensor(0.0, dtype=lazygrad.float32, device="cpu")
@@ -127,23 +96,9 @@ class Adadelta(ParameterwiseOptimizer):
     def __init__(self, params: Any, lr: float | Tensor = 1.0, rho: float = 0.9, eps: float = 1e-6,
                  weight_decay: float = 0, foreach: bool | None = None, *, capturable: bool = False,
                  maximize: bool = False, differentiable: bool = False) -> None:
-        check_at_least_zero(learning__rate=lr)
         if not 0.0 <= rho <= 1.0:
             raise ArgumentError(f"[Adadelta] Invalid rho value: {rho}")
-        check_at_least_zero(epsilon__value=eps, weight_decay__value=weight_decay)
-        super().__init__(
-            params,
-            {
-                "lr": lr,
-                "rho": rho,
-                "eps": eps,
-                "weight_decay": weight_decay,
-                "maximize": maximize,
-                "capturable": capturable,
-                "foreach": foreach,
-                "differentiable": differentiable,
-            },
-        )
+        super().__init__(params, checked_settings(locals()))
 
     def update(
         self, param: Tensor, grad: Tensor, state: dict[str, Any], group: dict[str, Any], number: Numbers

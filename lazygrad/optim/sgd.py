@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from lazygrad.errors import ArgumentError
-from lazygrad.optim.optimizer import Numbers, ParameterwiseOptimizer, check_at_least_zero, decayed, plain
+from lazygrad.optim.optimizer import Numbers, ParameterwiseOptimizer, checked_settings, decayed, plain
 from lazygrad.tensors import Tensor
 
 
@@ -29,23 +29,9 @@ class SGD(ParameterwiseOptimizer):
         differentiable: bool = False,
         fused: bool | None = None,
     ) -> None:
-        check_at_least_zero(learning__rate=lr, momentum__value=momentum, weight_decay__value=weight_decay)
         if nesterov and (momentum <= 0 or dampening != 0):
             raise ArgumentError("[SGD] Nesterov momentum requires a momentum and zero dampening")
-        super().__init__(
-            params,
-            {
-                "lr": lr,
-                "momentum": momentum,
-                "dampening": dampening,
-                "weight_decay": weight_decay,
-                "nesterov": nesterov,
-                "maximize": maximize,
-                "foreach": foreach,
-                "differentiable": differentiable,
-                "fused": fused,
-            },
-        )
+        super().__init__(params, checked_settings(locals()))
 
     def update(
         self, param: Tensor, grad: Tensor, state: dict[str, Any], group: dict[str, Any], number: Numbers

@@ -5,8 +5,9 @@ Published as `lazygrad.conv2d` and so on; `nn.functional` takes them from here.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any, Concatenate, ParamSpec
 
 from lazygrad import ops
 from lazygrad.compositions import axes, windows
@@ -58,17 +59,36 @@ def _same_pads(op: str, weight: Tensor, stride: tuple[int, ...], dilation: tuple
     return tuple((total // 2, total - total // 2) for total in totals)
 
 
-def _convolve(
+P = ParamSpec("P")
+
+
+def _of_rank(rank: int, name: str, general: Callable[Concatenate[str, int, P], Tensor],
+             what: str) -> Callable[P, Tensor]:
+    """Publish `general` for one number of spatial axes, with a signature of its own."""
+
+    def ranked(*args: P.args, **options: P.kwargs) -> Tensor:
+        return general(name, rank, *args, **options)
+
+    shown = inspect.signature(general)
+    own = list(shown.parameters.values())[2:]
+    ranked.__signature__ = shown.replace(parameters=own)  # type: ignore[attr-defined]
+    ranked.__name__ = ranked.__qualname__ = name
+    ranked.__doc__ = what
+    return creator(name)(ranked)
+
+
+def convolve(
     op: str,
     rank: int,
     input: Tensor,
     weight: Tensor,
-    bias: Tensor | None,
-    stride: Any,
-    padding: Any,
-    dilation: Any,
-    groups: int,
+    bias: Tensor | None = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
 ) -> Tensor:
+    """Convolution over `rank` spatial axes; conv1d, conv2d and conv3d say what is what."""
     _check_weight(op, weight, rank)
     is_batched = batched(op, input, rank)
     steps = spread_sizes(op, "stride", stride, rank)
@@ -89,64 +109,28 @@ def _convolve(
     return apply(op, build, input, weight, *([] if bias is None else [bias]))
 
 
-@creator("conv1d")
-def conv1d(
-    input: Tensor,
-    weight: Tensor,
-    bias: Tensor | None = None,
-    stride: Any = 1,
-    padding: Any = 0,
-    dilation: Any = 1,
-    groups: int = 1,
-) -> Tensor:
-    """input (N, Ci, L) or (Ci, L) with weight (Co, Ci/groups, k) and bias (Co): (N, Co, Lo). Padding may be
-    "same" or "valid". Raises ShapeError where channels differ or the kernel is larger than the padded
-    input."""
-    return _convolve("conv1d", 1, input, weight, bias, stride, padding, dilation, groups)
+conv1d = _of_rank(1, "conv1d", convolve, """input (N, Ci, L) or (Ci, L) with weight (Co, Ci/groups, k) and
+bias (Co): (N, Co, Lo). Padding may be "same" or "valid". Raises ShapeError where channels differ or the
+kernel is larger than the padded input.""")
+conv2d = _of_rank(2, "conv2d", convolve, """input (N, Ci, H, W) or (Ci, H, W) with weight
+(Co, Ci/groups, kh, kw) and bias (Co): (N, Co, Ho, Wo). See conv1d.""")
+conv3d = _of_rank(3, "conv3d", convolve, """input (N, Ci, D, H, W) or (Ci, D, H, W) with weight
+(Co, Ci/groups, kd, kh, kw) and bias (Co). See conv1d.""")
 
 
-@creator("conv2d")
-def conv2d(
-    input: Tensor,
-    weight: Tensor,
-    bias: Tensor | None = None,
-    stride: Any = 1,
-    padding: Any = 0,
-    dilation: Any = 1,
-    groups: int = 1,
-) -> Tensor:
-    """input (N, Ci, H, W) or (Ci, H, W) with weight (Co, Ci/groups, kh, kw) and bias (Co): (N, Co, Ho, Wo).
-    See conv1d."""
-    return _convolve("conv2d", 2, input, weight, bias, stride, padding, dilation, groups)
-
-
-@creator("conv3d")
-def conv3d(
-    input: Tensor,
-    weight: Tensor,
-    bias: Tensor | None = None,
-    stride: Any = 1,
-    padding: Any = 0,
-    dilation: Any = 1,
-    groups: int = 1,
-) -> Tensor:
-    """input (N, Ci, D, H, W) or (Ci, D, H, W) with weight (Co, Ci/groups, kd, kh, kw) and bias (Co). See
-    conv1d."""
-    return _convolve("conv3d", 3, input, weight, bias, stride, padding, dilation, groups)
-
-
-def _convolve_transposed(
+def convolve_transposed(
     op: str,
     rank: int,
     input: Tensor,
     weight: Tensor,
-    bias: Tensor | None,
-    stride: Any,
-    padding: Any,
-    output_padding: Any,
-    groups: int,
-    dilation: Any,
+    bias: Tensor | None = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    output_padding: Any = 0,
+    groups: int = 1,
+    dilation: Any = 1,
 ) -> Tensor:
+    """Transposed convolution over `rank` spatial axes; conv_transpose1d and so on say what is what."""
     _check_weight(op, weight, rank)
     is_batched = batched(op, input, rank)
     steps = spread_sizes(op, "stride", stride, rank)
@@ -164,32 +148,12 @@ def _convolve_transposed(
     return apply(op, build, input, weight, *([] if bias is None else [bias]))
 
 
-@creator("conv_transpose1d")
-def conv_transpose1d(input: Tensor, weight: Tensor, bias: Tensor | None = None, stride: Any = 1,
-                     padding: Any = 0, output_padding: Any = 0, groups: int = 1, dilation: Any = 1) -> Tensor:
-    """The transpose of conv1d: input (N, Ci, L) with weight (Ci, Co/groups, k) and bias (Co): (N, Co, Lo)."""
-    return _convolve_transposed(
-        "conv_transpose1d", 1, input, weight, bias, stride, padding, output_padding, groups, dilation
-    )
-
-
-@creator("conv_transpose2d")
-def conv_transpose2d(input: Tensor, weight: Tensor, bias: Tensor | None = None, stride: Any = 1,
-                     padding: Any = 0, output_padding: Any = 0, groups: int = 1, dilation: Any = 1) -> Tensor:
-    """The transpose of conv2d: input (N, Ci, H, W) with weight (Ci, Co/groups, kh, kw) and bias (Co)."""
-    return _convolve_transposed(
-        "conv_transpose2d", 2, input, weight, bias, stride, padding, output_padding, groups, dilation
-    )
-
-
-@creator("conv_transpose3d")
-def conv_transpose3d(input: Tensor, weight: Tensor, bias: Tensor | None = None, stride: Any = 1,
-                     padding: Any = 0, output_padding: Any = 0, groups: int = 1, dilation: Any = 1) -> Tensor:
-    """The transpose of conv3d: input (N, Ci, D, H, W) with weight (Ci, Co/groups, kd, kh, kw) and bias
-    (Co)."""
-    return _convolve_transposed(
-        "conv_transpose3d", 3, input, weight, bias, stride, padding, output_padding, groups, dilation
-    )
+conv_transpose1d = _of_rank(1, "conv_transpose1d", convolve_transposed, """The transpose of conv1d: input
+(N, Ci, L) with weight (Ci, Co/groups, k) and bias (Co): (N, Co, Lo).""")
+conv_transpose2d = _of_rank(2, "conv_transpose2d", convolve_transposed, """The transpose of conv2d: input
+(N, Ci, H, W) with weight (Ci, Co/groups, kh, kw) and bias (Co).""")
+conv_transpose3d = _of_rank(3, "conv_transpose3d", convolve_transposed, """The transpose of conv3d: input
+(N, Ci, D, H, W) with weight (Ci, Co/groups, kd, kh, kw) and bias (Co).""")
 
 
 # Windows as columns

@@ -322,60 +322,34 @@ def _variance(name: str, x: Tensor, axes: tuple[int, ...], correction: float, ke
     return div(total, float(freedom)).to(x._dtype)
 
 
-@function("var")
-def var(
-    input: Tensor,
-    dim: Any = None,
-    unbiased: bool | None = None,
-    keepdim: bool = False,
-    *,
-    correction: Any = None,
-) -> Tensor:
-    """The variance over dimensions, divided by count - correction (1 by default)."""
-    axes, correction = _moment_arguments("var", input, dim, unbiased, correction)
-    return _variance("var", input, axes, correction, keepdim)
+def _moment(
+    name: str, finish: Callable[[Tensor, Callable[[], Tensor]], Any], what: str
+) -> Callable[..., Any]:
+    """Publish what `finish` makes of the variance and, on demand, of the mean."""
+
+    def moment(
+        input: Tensor,
+        dim: Any = None,
+        unbiased: bool | None = None,
+        keepdim: bool = False,
+        *,
+        correction: Any = None,
+    ) -> Any:
+        axes, freedom = _moment_arguments(name, input, dim, unbiased, correction)
+        variance = _variance(name, input, axes, freedom, keepdim)
+        return finish(variance, lambda: mean(input, axes, keepdim))
+
+    moment.__name__ = moment.__qualname__ = name
+    moment.__doc__ = what
+    return function(name)(moment)
 
 
-@function("std")
-def std(
-    input: Tensor,
-    dim: Any = None,
-    unbiased: bool | None = None,
-    keepdim: bool = False,
-    *,
-    correction: Any = None,
-) -> Tensor:
-    """The square root of the variance."""
-    axes, correction = _moment_arguments("std", input, dim, unbiased, correction)
-    return _variance("std", input, axes, correction, keepdim).sqrt()
-
-
-@function("var_mean")
-def var_mean(
-    input: Tensor,
-    dim: Any = None,
-    unbiased: bool | None = None,
-    keepdim: bool = False,
-    *,
-    correction: Any = None,
-) -> tuple[Tensor, Tensor]:
-    """The variance and the mean."""
-    axes, correction = _moment_arguments("var_mean", input, dim, unbiased, correction)
-    return _variance("var_mean", input, axes, correction, keepdim), mean(input, axes, keepdim)
-
-
-@function("std_mean")
-def std_mean(
-    input: Tensor,
-    dim: Any = None,
-    unbiased: bool | None = None,
-    keepdim: bool = False,
-    *,
-    correction: Any = None,
-) -> tuple[Tensor, Tensor]:
-    """The standard deviation and the mean."""
-    variance, average = var_mean(input, dim, unbiased, keepdim, correction=correction)
-    return variance.sqrt(), average
+var = _moment("var", lambda variance, _: variance,
+              "The variance over dimensions, divided by count - correction (1 by default).")
+std = _moment("std", lambda variance, _: variance.sqrt(), "The square root of the variance.")
+var_mean = _moment("var_mean", lambda variance, average: (variance, average()), "The variance and the mean.")
+std_mean = _moment("std_mean", lambda variance, average: (variance.sqrt(), average()),
+                   "The standard deviation and the mean.")
 
 
 # Norms
