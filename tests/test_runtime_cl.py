@@ -159,7 +159,15 @@ def entries(folder):
     return [path for path in folder.rglob("*") if path.is_file()]
 
 
-def test_binaries_are_cached_and_damaged_ones_rebuilt(device, own_cache):
+def test_a_driver_with_a_cache_of_its_own_is_asked_for_no_binary(own_cache, monkeypatch):
+    raw = cl.find_devices()[0]
+    monkeypatch.setattr(cl, "keeps_own_binaries", lambda raw: True)
+    assert not cl.ClDevice("CL", raw).load(saxpy(50)).from_cache and not entries(own_cache)
+
+
+def test_binaries_are_cached_and_damaged_ones_rebuilt(own_cache, monkeypatch):
+    monkeypatch.setattr(cl, "keeps_own_binaries", lambda raw: False)
+    device = cl.ClDevice("CL", cl.find_devices()[0])
     assert not device.load(saxpy(100)).from_cache
     (entry,) = entries(own_cache)
     again = cl.ClDevice("CL", device.raw)

@@ -26,7 +26,13 @@ from lazygrad import config
 from lazygrad.errors import DeviceError, DTypeError, OutOfMemoryError
 from lazygrad.helpers import round_up
 from lazygrad.runtime import cache
-from lazygrad.runtime.cl_platform import describe, find_devices, import_pyopencl, target_of
+from lazygrad.runtime.cl_platform import (
+    describe,
+    find_devices,
+    import_pyopencl,
+    keeps_own_binaries,
+    target_of,
+)
 from lazygrad.runtime.device import (
     Buffer,
     Device,
@@ -237,6 +243,7 @@ class ClDevice(Device):
             raise DeviceError(f"[device] {name}: {raw.name} cannot be opened: {error}") from error
         self.memory = ClMemory(name, self.context, raw, self.stats)
         self._target = target_of(raw)
+        self._caches = not keeps_own_binaries(raw)
         self._options = self._build_options()
         self._programs: dict[Source, ClProgram] = {}
         self._timing_queue: Any = None
@@ -323,7 +330,7 @@ class ClDevice(Device):
     # programs
 
     def load(self, source: Source) -> ClProgram:
-        """Build a kernel or take its binary from the disk.
+        """Build a kernel, or take its binary from our cache unless the driver keeps one of its own.
 
         Raises DeviceError for too many buffers, too large work-groups or a failed build, DTypeError for a
         dtype that the device has not.
@@ -377,7 +384,7 @@ class ClDevice(Device):
             raw.platform.version,
         )
         key = cache.digest(source.text, self._options, *device)
-        binary = cache.read("opencl", key)
+        binary = cache.read("opencl", key) if self._caches else None
         if binary is not None:
             try:
                 program = low._Program(self.context, [raw], [binary])
@@ -391,7 +398,7 @@ class ClDevice(Device):
         except self.opencl.Error as error:
             log = program.get_build_info(raw, self.opencl.program_build_info.LOG)
             raise DeviceError(build_message(self.name, source, log or str(error))) from error
-        if config.get("CACHE_DIR") is not None:
+        if self._caches and config.get("CACHE_DIR") is not None:
             cache.write("opencl", key, bytes(program.get_info(self.opencl.program_info.BINARIES)[0]))
         return program, False
 

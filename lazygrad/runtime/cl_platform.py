@@ -73,6 +73,12 @@ def describe(device: Any) -> str:
     )
 
 
+def keeps_own_binaries(device: Any) -> bool:
+    """Whether the driver finds on disk, by itself, what it has built before, and is slow to give a binary."""
+    # PoCL compiles a kernel when it is first launched, and to give its binary compiles it once more
+    return device.platform.name == "Portable Computing Language"
+
+
 def target_of(device: Any) -> Target:
     """The facts of a pyopencl device that code generation depends on."""
     opencl = import_pyopencl()
