@@ -99,6 +99,22 @@ def is_own_element(use: Use, domain: tuple[int, ...]) -> bool:
     return plain and not use.guards
 
 
+def row_depth(use: Use, loops: tuple[Expr, ...]) -> int | None:
+    """How many of the loops, from the outermost, a use goes along with axis by axis, where all its other axes
+    run along whole loops of their own: an iteration of those loops reads a row of its own. Else None."""
+    axes = [(e, size) for e, size in zip(use.index, use.node.shape, strict=True) if size != 1]
+    depth = 0
+    while depth < min(len(axes), len(loops)) and axes[depth][0] == loops[depth]:
+        depth += 1
+    taken = {v for e in loops for v in expr.variables(e)}
+    for e, size in axes[depth:]:
+        v = e.terms[0][0] if len(e.terms) == 1 and not e.constant and e.terms[0][1] == 1 else None
+        if not isinstance(v, Var) or v in taken or v.extent != size:
+            return None
+        taken.add(v)
+    return None if use.guards else depth
+
+
 def reduce_variables(node: Node, prefix: str) -> dict[int, Expr]:
     """A loop variable for each folded axis of a reduce."""
     return {axis: expr.var(f"{prefix}{axis}", node.inputs[0].shape[axis]) for axis in node.arg}

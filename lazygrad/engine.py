@@ -17,14 +17,15 @@ from lazygrad import config, ops, report
 from lazygrad.backend import SCALARS, Kernel, Memory, compile_group, tables_of
 from lazygrad.dtypes import DType, from_storage, int64, to_storage
 from lazygrad.errors import OutOfMemoryError
-from lazygrad.fuse import fuse, inputs_in_plan
+from lazygrad.fuse import fuse
 from lazygrad.graph import Node, intern, topological
+from lazygrad.group import inputs_in_plan, nbytes
 from lazygrad.helpers import product, round_up, row_strides
 from lazygrad.interpret import interpret
 from lazygrad.report import Story
 from lazygrad.runtime.device import Buffer, Device
 from lazygrad.runtime.registry import open_device
-from lazygrad.schedule import ALIGN, Schedule, Slot, nbytes, order_groups, plan_memory
+from lazygrad.schedule import ALIGN, Schedule, Slot, order_groups, plan_memory
 from lazygrad.simplify import simplify
 
 _ANONYMOUS = frozenset(("buffer", "saved", "scalar", "leaf"))  # nodes whose arg is no part of a plan
@@ -238,7 +239,7 @@ def make_plan(targets: Sequence[Node], sources: Sequence[Node], device: Device, 
     lifted, numbers = _with_data(targets, sources)
     simplified, _ = simplify(lifted)
     todo = [t for t in dict.fromkeys(simplified) if t not in numbers or t.op.name == "scalar"]
-    groups, reasons = fuse(todo, device.target.max_parameters)
+    groups, reasons = fuse(todo, device.target)
     donated = [n for n in numbers if n.op.name == "buffer" and n.arg in donate and n not in simplified]
     schedule = plan_memory(order_groups(groups), todo, donated)
     planned = time.perf_counter()

@@ -9,207 +9,46 @@ node that is cheap to compute again may stand in several clusters.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Sequence
 from functools import partial
 from itertools import combinations
 
 from lazygrad import access, expr
 from lazygrad.access import Use
-from lazygrad.expr import Dynamic, Expr, Var
+from lazygrad.cluster import FREE, Cluster, evaluations, head_uses, nested, reaches, waits
+from lazygrad.expr import Dynamic, Var
+from lazygrad.fusion_cost import Prices, weight
 from lazygrad.graph import Node, Shape, consumers, topological
-from lazygrad.group import Group
+from lazygrad.group import IN_MEMORY, Group, inputs_in_plan, is_contraction, is_special
 from lazygrad.helpers import product
+from lazygrad.source import Target
 from lazygrad.tape import make_tape
 
 MAX_NODES = 800  # per kernel: compile time grows faster than linearly beyond
 MAX_MERGED = 16  # kernels that are tried for merging at once
 MAX_USES = 4  # different elements of one node that a kernel may evaluate at each point
 PARALLEL_WORK = 1 << 15  # elements above which a kernel must have parallel iterations
-CHEAP = 8  # arithmetic operations that cost less than storing and loading a float
-
-_WEIGHTS = {"exp": 16, "exp2": 16, "expm1": 20, "log": 16, "log2": 16, "log10": 16, "log1p": 20, "sin": 20,
-            "cos": 20, "tan": 24, "asin": 24, "acos": 24, "atan": 24, "sinh": 24, "cosh": 24, "tanh": 20,
-            "asinh": 30, "acosh": 30, "atanh": 30, "erf": 24, "erfc": 30, "pow": 40, "atan2": 30,
-            "threefry": 100, "div": 4, "sqrt": 4, "rsqrt": 6, "reciprocal": 4, "floordiv": 8, "remainder": 8,
-            "fmod": 8, "truncdiv": 8}
-IN_MEMORY = frozenset(("buffer", "saved", "scalar"))
-_FREE = frozenset(("const", "iota"))
-_SPECIAL = frozenset(("scan", "sort"))
-
-
-def is_special(node: Node) -> bool:
-    """Whether a node is lowered by loops of its own,
-    so that it must be stored and heads its cluster alone."""
-    return (node.op.kind in _SPECIAL or node.op.name == "scatter"
-            or (node.op.name == "cat" and len(node.inputs) > 4))
-
-
-def is_contraction(node: Node) -> bool:
-    """Whether a node is a sum of products in which each factor is used for many results."""
-    if node.op.name != "sum":
-        return False
-    source = node.inputs[0]
-    while source.op.name in ("cast", "spread", "permute", "reshape"):
-        source = source.inputs[0]
-    if source.op.name != "mul" or node.dtype.kind != "float":
-        return False
-    folded = product(node.inputs[0].shape[axis] for axis in node.arg)
-    return folded > 1 and all(_repeats(i) for i in source.inputs)
-
-
-def _repeats(factor: Node) -> bool:
-    """Whether a factor of a product is read several times: it comes through an expand,
-    a window or a spread."""
-    stack = [factor]
-    for _ in range(16):
-        if not stack:
-            return False
-        node = stack.pop()
-        if node.op.name in ("expand", "window", "spread"):
-            return True
-        if node.op.kind == "movement" or node.op.name == "cast":
-            stack.extend(node.inputs[:1])
-    return False
-
-
-def weight(node: Node) -> int:
-    """Arithmetic operations of one element of a node, its inputs not counted."""
-    if node.op.kind == "reduce":
-        return product(node.inputs[0].shape[axis] for axis in node.arg)
-    return _WEIGHTS.get(node.op.name, 1) if node.op.kind == "elementwise" else 0
-
-
-@dataclass(eq=False)
-class Cluster:
-    """A kernel in the making: its outputs, and every element of its nodes that it evaluates."""
-
-    outputs: list[Node]
-    domain: Shape
-    uses: dict[Node, tuple[Use, ...]] = field(default_factory=dict)
-    reduces: list[Node] = field(default_factory=list)
-    contraction: Node | None = None
-    special: bool = False
-    heads: dict[Node, tuple[Use, ...]] = field(default_factory=dict)  # what a special node's own loops read
-    frontier: set[Node] = field(default_factory=set)  # nodes that are read but not (yet) part of the kernel
-    readers: set[Cluster] = field(default_factory=set)  # clusters that read an output of this one
-    sources: set[Cluster] = field(default_factory=set)  # clusters whose outputs this one reads
-
-    def feeds(self, readers: Iterable[Cluster]) -> None:
-        """Outputs of this cluster are read by others."""
-        for reader in readers:
-            self.readers.add(reader)
-            reader.sources.add(self)
-
-    def wanted(self, node: Node, users: Iterable[Node]) -> tuple[Use, ...]:
-        """The elements of a node that the cluster's nodes read."""
-        found: dict[Use, None] = dict.fromkeys(self.heads.get(node, ()))
-        for user in users:
-            for use in self.uses.get(user, ()):
-                for read in pushed(use):
-                    if read.node is node:
-                        found[read] = None
-        return tuple(found)
-
-    def add(self, node: Node, uses: tuple[Use, ...]) -> None:
-        self.uses[node] = uses
-        self.frontier.discard(node)
-        self.frontier.update(i for i in node.inputs if i not in self.uses and i.op.name not in _FREE)
-        if node.op.kind == "reduce":
-            self.reduces.append(node)
-            if is_contraction(node):
-                self.contraction = node
-
-    def parameters(self) -> int:
-        return len(self.outputs) + sum(n.op.name != "scalar" for n in self.frontier)
-
-
-
-def pushed(use: Use) -> list[Use]:
-    """The elements that one element of a node reads."""
-    node = use.node
-    if node.op.kind == "source":
-        return []
-    if node.op.kind == "movement":
-        return [u for u in access.movement_uses(use) if not any(g.never for g in u.guards)]
-    if node.op.kind == "reduce":
-        # the same element of the same reduce has the same loops, other reduces have others
-        tag = f"{id(node):x}_" + "_".join(str(i) for i in use.index)
-        return [access.reduce_use(use, access.reduce_variables(node, tag))]
-    if node.op.name == "gather":
-        return access.gather_uses(use, _some_place)
-    return access.elementwise_uses(use)
-
-
-def _some_place(use: Use, size: int) -> Expr:
-    """An index that is read from a tensor; a moved counter stays the expression that it is."""
-    counter = _counter(use)
-    names = ",".join(sorted(v.name for v in access.variables_of(use)))
-    return counter if counter is not None else expr.dynamic(f"{id(use.node):x}[{names}]", 0, size - 1, use)
-
-
-def _counter(use: Use) -> Expr | None:
-    while use.node.op.kind == "movement":
-        uses = access.movement_uses(use)
-        if len(uses) != 1:
-            return None
-        use = uses[0]
-    return use.index[0] if use.node.op.name == "iota" else None
-
-
-def head_uses(node: Node) -> dict[Node, tuple[Use, ...]]:
-    """The elements that a special node's loops read of each input."""
-    if node.op.name == "scatter":
-        *indices, values = node.inputs[1:]
-        variables = access.loop_variables(values.shape)
-        result: dict[Node, tuple[Use, ...]] = {i: (access.at(i, variables[:i.ndim]),) for i in indices}
-        result[values] = (access.at(values, variables),)
-        result[node.inputs[0]] = (access.at(node.inputs[0], access.loop_variables(node.shape, "b")),)
-        return result
-    if node.op.name == "cat":
-        result = {}
-        for number, i in enumerate(node.inputs):
-            result[i] = (*result.get(i, ()), access.at(i, access.loop_variables(i.shape, f"p{number}_")))
-        return result
-    return {i: (access.at(i, access.loop_variables(node.shape)),) for i in node.inputs}
+FEW_ROWS = 8  # too few for every core to have work
 
 
 class Fusion:
     """The state of one fusion: which cluster each node is in, and why the others were stored."""
 
-    def __init__(self, targets: Sequence[Node], max_parameters: int):
-        self.max_parameters = max_parameters
+    def __init__(self, targets: Sequence[Node], target: Target):
+        self.target = target
         self.targets = set(targets)
         self.order = topological(targets, inputs_in_plan)
         self.users = consumers(self.order, inputs_in_plan)
-        self.chains = self._chain_costs()
+        self.prices = Prices(self.order, self.users, self.targets, target)
         self.homes: dict[Node, list[Cluster]] = {}  # the clusters that evaluate a node
         self.stored: dict[Node, Cluster] = {}
         self.reasons: dict[Node, str] = {}
-
-    def _chain_costs(self) -> dict[Node, tuple[int, int]]:
-        """For each node, the operations and the loads of computing one element from what is in memory."""
-        costs: dict[Node, tuple[int, int]] = {}
-        self.own: dict[Node, tuple[int, int]] = {}
-        for node in self.order:
-            if node.op.name in IN_MEMORY:
-                costs[node] = (0, 1)
-                continue
-            inputs = [costs[i] for i in inputs_in_plan(node)]
-            scale = weight(node) if node.op.kind == "reduce" else 1
-            flops = scale * sum(f for f, _ in inputs) + weight(node)
-            loads = scale * sum(b for _, b in inputs)
-            if len(self.users[node]) > 1 and flops > CHEAP or node in self.targets or is_special(node):
-                self.own[node] = min(flops, 1 << 40), min(loads, 1 << 40)
-                flops, loads = 0, 1  # users will most likely find it stored
-            costs[node] = min(flops, 1 << 40), min(loads, 1 << 40)
-        return {**costs, **self.own}
 
     def run(self) -> list[Cluster]:
         for node in reversed(self.order):
             sorted_by = any(user.op.kind == "sort" for user in self.users[node])  # a sort reads memory
             if (node.op.name in IN_MEMORY
-                or (node.op.name in _FREE and node not in self.targets and not sorted_by)):
+                or (node.op.name in FREE and node not in self.targets and not sorted_by)):
                 continue
             self.visit(node)
         return list(dict.fromkeys(self.stored.values()))
@@ -227,13 +66,9 @@ class Fusion:
             uses = cluster.wanted(node, self.users[node])
             reason = self.refuse(cluster, node, uses, must)
             if not reason:
-                cluster.add(node, uses)
-                self.homes[node] = [cluster]
-                if must:
-                    cluster.outputs.append(node)
-                    self.stored[node] = cluster
+                self.join(cluster, node, uses, must)
                 return
-        elif not must and self.is_cheap(node) and self.duplicate(node, homes):
+        elif not must and self.duplicate(node, homes):
             return
         if not self.store_inside(node, homes, reason):
             self.store(node, homes, reason)
@@ -242,14 +77,13 @@ class Fusion:
         """Store the node from a kernel that computes it for its own use;
         its other users read it from there."""
         for home in homes:
+            if home.contraction is not None and self.prices.ends_reduction(node):
+                continue  # the reduction would be stored as well: better where that is computed
             others = [c for c in homes if c is not home]
             uses = home.wanted(node, self.users[node])
             if (others and not self.refuse(home, node, uses, True)
-                and not any(_waits(home, c) for c in others)):
-                home.add(node, uses)
-                home.outputs.append(node)
-                self.homes[node] = [home]
-                self.stored[node] = home
+                and not any(waits(home, c) for c in others)):
+                self.join(home, node, uses, stored=True)
                 self.reasons[node] = reason
                 home.feeds(others)
                 return True
@@ -257,26 +91,64 @@ class Fusion:
 
     # Joining
 
+    def join(self, cluster: Cluster, node: Node, uses: tuple[Use, ...], stored: bool) -> None:
+        """The node becomes part of a cluster; where it is `stored` too, the loops reach all its elements."""
+        if stored:
+            if not any(access.is_own_element(u, cluster.domain) for u in uses):
+                cluster.domain = access.domain_of(node.shape)
+                uses = (*uses, access.at(node, access.loop_variables(node.shape)))
+            cluster.outputs.append(node)
+            self.stored[node] = cluster
+        cluster.add(node, uses)
+        self.homes[node] = [cluster]
+
+    def can_store(self, cluster: Cluster, node: Node, uses: tuple[Use, ...]) -> bool:
+        """Whether a cluster that reads the uses of a node may store it: its loops visit the elements one by
+        one, or can be deepened from the rows to the elements."""
+        if cluster.special:
+            return False
+        if any(access.is_own_element(u, cluster.domain) for u in uses):
+            return True
+        return (cluster.contraction is None and cluster.reads_by_row(uses)
+                and self.can_deepen(cluster, access.domain_of(node.shape)))
+
+    def can_deepen(self, cluster: Cluster, domain: Shape) -> bool:
+        """Whether a cluster's loops over rows may go on along the rows: the rows are enough for every core,
+        and what the first pass over a row computes is still in a cache at the second."""
+        rows, inside = product(cluster.domain), domain[len(cluster.domain):]
+        widest = max((n.dtype.itemsize for n in cluster.outputs), default=8)
+        return (cluster.domain == domain[:len(cluster.domain)]
+                and (rows >= FEW_ROWS or product(domain) <= PARALLEL_WORK)
+                and product(inside) * widest <= self.target.l2_bytes // 2)
+
     def refuse(self, cluster: Cluster, node: Node, uses: tuple[Use, ...], must: bool) -> str:
         """Why a node may not join a cluster, or an empty string."""
         grown = cluster.parameters() + sum(i not in cluster.frontier for i in node.inputs)
         if len(cluster.uses) >= MAX_NODES:
             return f"the kernel has {MAX_NODES} nodes already"
-        if grown > self.max_parameters:
-            return f"the kernel would take more than {self.max_parameters} buffers"
-        if must and (cluster.special or len(uses) != 1 or not access.is_own_element(uses[0], cluster.domain)):
+        if grown > self.target.max_parameters:
+            return f"the kernel would take more than {self.target.max_parameters} buffers"
+        if must and not self.can_store(cluster, node, uses):
             return "it is an output, and the kernel does not visit its elements one by one"
-        if len(uses) > MAX_USES and self.chains[node] > (0, 1):
+        if len(uses) > MAX_USES and self.prices.prices[node].reads != frozenset((node,)):
             return f"the kernel would evaluate it at {len(uses)} places"
         if node.op.kind == "reduce":
             return self._refuse_reduce(cluster, node, uses)
         if node.op.kind == "movement" and len(node.inputs) == 1:
             return ""  # it computes nothing: whether its input is computed again is asked of that
-        flops, _ = self.chains[node]
-        again = evaluations(uses) / max(node.size, 1) - 1
-        if again > 1 and flops * again > CHEAP * 4 and flops >= CHEAP:
-            return f"it would be computed {again + 1:.0f} times over"
-        return ""
+        if len(uses) > 1 and self.prices.ends_reduction(node):
+            return "it is the last step of a reduction that must be stored otherwise"
+        return self.prices.too_often(node, self.evaluations(cluster, node, uses))
+
+    def evaluations(self, cluster: Cluster, node: Node, uses: tuple[Use, ...]) -> int:
+        """How many elements of a node a cluster computes. The second pass over a row finds what the first one
+        has computed, where a row stays in a cache."""
+        loops = access.loop_variables(cluster.domain)
+        depths = {u: access.row_depth(u, loops) for u in uses}
+        rows = [d for d in depths.values() if d is not None]
+        row = product(access.domain_of(node.shape)[min(rows, default=0):]) * node.dtype.itemsize
+        kept = [u for u in uses if depths[u] is not None][1:] if row <= self.target.l2_bytes // 2 else []
+        return evaluations(u for u in uses if u not in kept)
 
     def _refuse_reduce(self, cluster: Cluster, node: Node, uses: tuple[Use, ...]) -> str:
         folded = weight(node)
@@ -298,11 +170,11 @@ class Fusion:
             return ""
         if cluster.contraction is not None:
             return "the kernel is a contraction already"
-        if not all(_nested(variables & domain, access.variables_of(u) & domain)
+        if not all(nested(variables & domain, access.variables_of(u) & domain)
                    for other in cluster.reduces for u in cluster.uses[other]):
             return "the kernel reduces along other axes already"
         rows = product(v.extent for v in variables if isinstance(v, Var))
-        if rows < 8 and rows * folded > PARALLEL_WORK and (variables & domain) != domain:
+        if rows < FEW_ROWS and rows * folded > PARALLEL_WORK and (variables & domain) != domain:
             return "too few rows to keep every core busy"
         return ""
 
@@ -313,7 +185,7 @@ class Fusion:
         if len(homes) > MAX_MERGED:
             return None, f"it has users in {len(homes)} kernels"
         for a, b in combinations(homes, 2):
-            reason = self.refuse_merge(a, b)
+            reason = self.refuse_merge(a, b, node)
             if reason:
                 return None, reason
         first, *others = homes
@@ -321,29 +193,35 @@ class Fusion:
             self.merge(first, other)
         return first, ""
 
-    def refuse_merge(self, a: Cluster, b: Cluster) -> str:
+    def refuse_merge(self, a: Cluster, b: Cluster, node: Node) -> str:
+        """Why two clusters that read a node may not become one, or an empty string."""
         if a.special or b.special:
             return "its users are different kernels, one with loops of its own"
-        if a.domain != b.domain:
-            return f"its users loop over {list(a.domain)} and {list(b.domain)}"
+        low, high = sorted((a, b), key=lambda c: len(c.domain))
+        if low.domain != high.domain:
+            reads = [c.wanted(node, self.users[node]) for c in (low, high)]
+            if (a.contraction or b.contraction or not self.can_deepen(low, high.domain)
+                or not all(low.reads_by_row(uses) for uses in reads)):
+                return f"its users loop over {list(a.domain)} and {list(b.domain)}"
         if a.contraction is not None and b.contraction is not None:
             return "its users are two contractions"
         if (a.contraction and b.reduces) or (b.contraction and a.reduces):
             return "its users are a contraction and another reduction"
         if len(a.uses) + len(b.uses) > MAX_NODES:
             return f"its users together would have more than {MAX_NODES} nodes"
-        if a.parameters() + b.parameters() > self.max_parameters:
-            return f"its users together would take more than {self.max_parameters} buffers"
-        domain = {v for e in access.loop_variables(a.domain) for v in expr.variables(e)}
+        if a.parameters() + b.parameters() > self.target.max_parameters:
+            return f"its users together would take more than {self.target.max_parameters} buffers"
+        domain = {v for e in access.loop_variables(high.domain) for v in expr.variables(e)}
         rows = [access.variables_of(u) & domain for c in (a, b) for n in c.reduces for u in c.uses[n]]
-        if not all(_nested(x, y) for x in rows for y in rows):
+        if not all(nested(x, y) for x in rows for y in rows):
             return "its users reduce along different axes"
-        if _reaches(a, b) or _reaches(b, a):
+        if reaches(a, b) or reaches(b, a):
             return "one of its users waits for another through a third kernel"
         return ""
 
     def merge(self, a: Cluster, b: Cluster) -> None:
         """Make b part of a."""
+        a.domain = max(a.domain, b.domain, key=len)
         for node, uses in b.uses.items():
             a.uses[node] = tuple(dict.fromkeys((*a.uses.get(node, ()), *uses)))
             self.homes[node] = list(dict.fromkeys(a if c is b else c for c in self.homes[node]))
@@ -362,16 +240,13 @@ class Fusion:
         a.readers.discard(b)
         a.sources.discard(b)
 
-    def is_cheap(self, node: Node) -> bool:
-        """Whether computing a node again costs less than storing and loading it."""
-        if node.op.kind == "movement" and len(node.inputs) == 1 and node.size >= node.inputs[0].size:
-            return True  # its input has no more elements: storing that costs less
-        flops, loads = self.chains[node]
-        return flops <= CHEAP and loads <= 2
-
     def duplicate(self, node: Node, homes: list[Cluster]) -> bool:
-        """Let every user compute the node itself, where all of them may."""
+        """Let every user compute the node itself, where all may and that costs less than storing it."""
         wanted = [(c, c.wanted(node, self.users[node])) for c in homes]
+        computed = sum(self.evaluations(c, node, uses) for c, uses in wanted)
+        launch = not any(self.can_store(c, node, uses) for c, uses in wanted)
+        if not self.prices.worth_repeating(node, len(homes), computed, launch):
+            return False
         if any(self.refuse(c, node, uses, False) for c, uses in wanted):
             return False
         for c, uses in wanted:
@@ -389,61 +264,18 @@ class Fusion:
         if cluster.special:
             cluster.uses[node] = ()
             cluster.heads = head_uses(node)
-            cluster.frontier.update(i for i in node.inputs if i.op.name not in _FREE)
+            cluster.frontier.update(i for i in node.inputs if i.op.name not in FREE)
         else:
             cluster.add(node, (access.at(node, access.loop_variables(node.shape)),))
 
 
-def inputs_in_plan(node: Node) -> tuple[Node, ...]:
-    """The inputs that a plan must compute: what is in memory has none."""
-    return () if node.op.name in IN_MEMORY else node.inputs
-
-
-def evaluations(uses: Iterable[Use]) -> int:
-    """How many elements the uses name, over all iterations of the loops that they depend on."""
-    total = 0
-    for use in uses:
-        variables: set[Var] = set()
-        for v in access.variables_of(use):
-            inner = (access.variables_of(v.value) if isinstance(v, Dynamic) and isinstance(v.value, Use)
-                     else (v,))
-            variables.update(w for w in inner if isinstance(w, Var))
-        total += product(v.extent for v in variables)
-    return total
-
-
-def _nested(a: frozenset, b: frozenset) -> bool:
-    return a <= b or b <= a
-
-
-def _waits(a: Cluster, b: Cluster) -> bool:
-    """Whether a must wait for b, directly or through others."""
-    return a in b.readers or _reaches(b, a)
-
-
-def _reaches(a: Cluster, b: Cluster) -> bool:
-    """Whether b must wait for a through another cluster."""
-    stack = [c for c in a.readers if c is not b]
-    seen: set[Cluster] = set()
-    while stack:
-        c = stack.pop()
-        if c is b:
-            return True
-        if c not in seen:
-            seen.add(c)
-            stack.extend(c.readers)
-    return False
-
-
-def fuse(targets: Sequence[Node], max_parameters: int) -> tuple[list[Group], dict[Node, str]]:
-    """The kernels that compute the targets, in no particular order, and why each stored node was stored.
-
-    `max_parameters` is how many buffers one kernel may take.
-    """
+def fuse(targets: Sequence[Node], target: Target) -> tuple[list[Group], dict[Node, str]]:
+    """The kernels that compute the targets on a device, in no particular order, and why each stored node was
+    stored."""
     if is_scalar_graph(targets):
         tape = make_tape(topological(targets, inputs_in_plan), targets, IN_MEMORY)
         return [tape] if tape is not None else scalar_groups(targets), {}
-    fusion = Fusion(targets, max_parameters)
+    fusion = Fusion(targets, target)
     clusters = fusion.run()
     stored = set(fusion.stored)
     groups = []
@@ -453,7 +285,7 @@ def fuse(targets: Sequence[Node], max_parameters: int) -> tuple[list[Group], dic
         inputs = [n for n in inside if n.op.name in IN_MEMORY or (n in stored and n not in cluster.outputs)]
         users = consumers(inside, inner_inputs)
         own = frozenset(u for n in inputs for u in _own_read(cluster, n, users[n]))
-        elements = tuple(Use(n, ()) if cluster.special else cluster.uses[n][0] for n in cluster.outputs)
+        elements = tuple(cluster.own_element(n) or Use(n, ()) for n in cluster.outputs)
         groups.append(Group(tuple(cluster.outputs), tuple(inputs), cluster.domain, elements, own))
     return groups, fusion.reasons
 
@@ -474,7 +306,7 @@ def scalar_groups(targets: Sequence[Node]) -> list[Group]:
     wanted = set(targets)
     piece = {node: i // MAX_NODES for i, node in enumerate(order)}
     stored = {n for n in order if n in wanted
-              or (n.op.name not in _FREE and any(piece[u] != piece[n] for u in users[n]))}
+              or (n.op.name not in FREE and any(piece[u] != piece[n] for u in users[n]))}
     groups = []
     for number in range(piece[order[-1]] + 1):
         mine = order[number * MAX_NODES:(number + 1) * MAX_NODES]

@@ -10,6 +10,9 @@ from lazygrad.expr import Size
 from lazygrad.graph import Node, topological
 from lazygrad.helpers import product
 
+IN_MEMORY = frozenset(("buffer", "saved", "scalar"))
+_SPECIAL = frozenset(("scan", "sort"))
+
 
 @dataclass(frozen=True)
 class Group:
@@ -52,6 +55,51 @@ def group_key(group: Group, places: Mapping[Node, tuple[int, int]]) -> Hashable:
     return tuple(rows), stored, group.domain
 
 
+def inputs_in_plan(node: Node) -> tuple[Node, ...]:
+    """The inputs that a plan must compute: what is in memory has none."""
+    return () if node.op.name in IN_MEMORY else node.inputs
+
+
+def nbytes(node: Node) -> int:
+    """The bytes of a node's elements."""
+    return node.size * node.dtype.itemsize
+
+
+def is_special(node: Node) -> bool:
+    """Whether a node is lowered by loops of its own,
+    so that it must be stored and heads its kernel alone."""
+    return (node.op.kind in _SPECIAL or node.op.name == "scatter"
+            or (node.op.name == "cat" and len(node.inputs) > 4))
+
+
+def is_contraction(node: Node) -> bool:
+    """Whether a node is a sum of products in which each factor is used for many results."""
+    if node.op.name != "sum":
+        return False
+    source = node.inputs[0]
+    while source.op.name in ("cast", "spread", "permute", "reshape"):
+        source = source.inputs[0]
+    if source.op.name != "mul" or node.dtype.kind != "float":
+        return False
+    folded = product(node.inputs[0].shape[axis] for axis in node.arg)
+    return folded > 1 and all(_repeats(i) for i in source.inputs)
+
+
+def _repeats(factor: Node) -> bool:
+    """Whether a factor of a product is read several times: it comes through an expand,
+    a window or a spread."""
+    stack = [factor]
+    for _ in range(16):
+        if not stack:
+            return False
+        node = stack.pop()
+        if node.op.name in ("expand", "window", "spread"):
+            return True
+        if node.op.kind == "movement" or node.op.name == "cast":
+            stack.extend(node.inputs[:1])
+    return False
+
+
 def name_of(group: Group) -> str:
     """A name that tells what a kernel computes: its operations in order and the size of its work."""
     words: list[str] = []
@@ -61,7 +109,7 @@ def name_of(group: Group) -> str:
         word = _word(node)
         if word and (not words or words[-1] != word):
             words.append(word)
-        if node.op.name == "sum" and _is_contraction(node):
+        if is_contraction(node):
             words = [w for w in words[:-1] if w != "mul"] + ["matmul"]
             sizes = "x".join(str(n) for n in (*group.outputs[0].shape, _folded(node)) if n != 1) or "1"
         elif node.op.kind == "reduce":
@@ -83,16 +131,3 @@ def _word(node: Node) -> str:
 
 def _folded(node: Node) -> int:
     return product(node.inputs[0].shape[axis] for axis in node.arg)
-
-
-def _is_contraction(node: Node) -> bool:
-    source = node.inputs[0]
-    while source.op.name in ("cast", "spread", "permute", "reshape"):
-        source = source.inputs[0]
-    return source.op.name == "mul" and all(_moved(i) for i in source.inputs)
-
-
-def _moved(node: Node) -> bool:
-    while node.op.name == "cast":
-        node = node.inputs[0]
-    return node.op.kind == "movement"

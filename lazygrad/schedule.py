@@ -12,9 +12,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from lazygrad.access import Use
-from lazygrad.fuse import IN_MEMORY
 from lazygrad.graph import Node
-from lazygrad.group import Group
+from lazygrad.group import IN_MEMORY, Group, nbytes
 from lazygrad.helpers import round_up
 
 SMALL = 256  # bytes; targets up to this size share a slab
@@ -45,11 +44,6 @@ class Schedule:
     blocks: tuple[int, ...]
     slab: int
     small: int
-
-
-def nbytes(node: Node) -> int:
-    """The bytes of a node's elements."""
-    return node.size * node.dtype.itemsize
 
 
 def _is_small(node: Node) -> bool:

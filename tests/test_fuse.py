@@ -6,9 +6,11 @@ import pytest
 from graphs import contraction, softmax
 
 from lazygrad import dtypes, ops
-from lazygrad.fuse import IN_MEMORY, fuse
+from lazygrad.fuse import fuse
 from lazygrad.graph import topological
-from lazygrad.schedule import nbytes, order_groups, plan_memory
+from lazygrad.group import IN_MEMORY, nbytes
+from lazygrad.schedule import order_groups, plan_memory
+from lazygrad.source import Target
 
 
 def source(name, *shape, dtype=dtypes.float32):
@@ -16,7 +18,7 @@ def source(name, *shape, dtype=dtypes.float32):
 
 
 def groups_of(*targets, limit=1000):
-    groups, reasons = fuse(targets, limit)
+    groups, reasons = fuse(targets, Target("CPU", "llvm", vector_bytes=64, max_parameters=limit))
     return order_groups(groups), reasons
 
 
@@ -54,6 +56,35 @@ def test_a_broadcast_is_not_stored():
 def test_what_a_sort_reads_is_stored():
     groups, _ = groups_of(ops.argsort(ops.exp(X), arg=(1, False)))
     assert [g.outputs[0].op.name for g in groups] == ["exp", "argsort"]
+
+
+def test_few_long_rows_do_not_hold_back_what_is_stored_in_full():
+    # one kernel would have two rows to share among the cores
+    x = source("long", 2, 1 << 16)
+    powers = ops.exp(x)
+    assert len(groups_of(powers, ops.sum_(powers, arg=(1,)))[0]) == 2
+
+
+def test_storing_is_weighed_against_computing_again():
+    columns = ops.buffer("wide", dtypes.float32, (512, 1024))
+
+    def stored_with(between):
+        # users along rows and along columns cannot be one kernel
+        targets = [ops.sum_(between, arg=(0,)), ops.sum_(between, arg=(1,))]
+        return sum(between in g.outputs for g in groups_of(*targets)[0])
+
+    assert stored_with(ops.neg(columns)) == 0  # a negation costs less than two megabytes written and read
+    dear = columns
+    for _ in range(4):
+        dear = ops.exp(ops.neg(dear))
+    assert stored_with(dear) == 1
+
+
+def test_the_end_of_a_contraction_is_stored_by_it():
+    product = contraction(source("p", 64, 32), source("q", 32, 48))
+    shifted = ops.add(product, source("bias", 64, 48))
+    groups, _ = groups_of(softmax(shifted, 1))
+    assert [shifted in g.outputs for g in groups] == [True, False]
 
 
 def test_several_outputs_share_a_kernel():

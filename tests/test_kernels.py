@@ -66,6 +66,46 @@ def test_one_kernel(name, kernels):
     assert len(kernels) == 1, [nest.name for nest in kernels]
 
 
+ONE_KERNEL_FOR_ALL = {
+    "powers and their row sums": lambda e: (e, e.sum(1)),
+    "row sums and extremes": lambda e: (e.sum(1).sqrt(), e / e.max(1, keepdim=True)[0]),
+    "a value, and rows standardised by it": lambda e: (e - e.mean(1, keepdim=True), e.var(1)),
+    "a value and the sum of all, in small": lambda e: (e, e.sum()),
+}
+
+
+@pytest.mark.parametrize("name", ONE_KERNEL_FOR_ALL)
+def test_what_is_stored_in_full_and_folded_along_rows_is_one_kernel(name, kernels):
+    x = data(64, 50)
+    results = ONE_KERNEL_FOR_ALL[name](x.exp())
+    kernels.clear()
+    results[0].realize()
+    assert len(kernels) == 1, [nest.name for nest in kernels]
+    with lazygrad.config.override(DEVICE="NUMPY"):
+        expected = ONE_KERNEL_FOR_ALL[name](lazygrad.tensor(x.numpy()).exp())
+    for result, value in zip(results, expected, strict=True):
+        np.testing.assert_allclose(result.numpy(), value.numpy(), rtol=2e-5, atol=1e-6)
+
+
+def test_a_layer_norm_that_trains_is_one_kernel_forward(kernels):
+    x = data(32, 40).requires_grad_()
+    norm = nn.LayerNorm(40)
+    for parameter in norm.parameters():
+        parameter.realize()
+    y = norm(x)
+    kernels.clear()
+    y.realize()
+    assert len(kernels) == 1, [nest.name for nest in kernels]
+
+
+def test_attention_is_three_kernels(kernels):
+    q, k, v = data(2, 3, 32, 16), data(2, 3, 32, 16), data(2, 3, 32, 16)
+    y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+    kernels.clear()
+    y.realize()
+    assert len(kernels) == 3, [nest.name for nest in kernels]
+
+
 def test_adam_takes_no_kernel_of_its_own_per_parameter(kernels):
     model = nn.Sequential(nn.Linear(20, 30), nn.ReLU(), nn.Linear(30, 5))
     optimizer = optim.Adam(model.parameters(), lr=1e-3)

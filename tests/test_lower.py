@@ -12,6 +12,7 @@ from lazygrad.codegen.lower_group import lower
 from lazygrad.fuse import fuse
 from lazygrad.gradient import gradient
 from lazygrad.simplify import simplify
+from lazygrad.source import Target
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -50,7 +51,7 @@ GRAPHS = {
 @pytest.mark.parametrize("name", GRAPHS)
 def test_naive_nest(name, request):
     targets, _ = simplify(GRAPHS[name]())
-    groups, _ = fuse(targets, 1000)
+    groups, _ = fuse(targets, Target("CPU", "llvm"))
     text = "\n\n".join(show(lower(group, place_group(group))) for group in reversed(groups)) + "\n"
     path = GOLDEN / f"{name}.txt"
     if request.config.getoption("--refresh"):

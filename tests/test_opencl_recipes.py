@@ -17,9 +17,8 @@ from lazygrad.codegen.lower_group import lower
 from lazygrad.codegen.opencl import render
 from lazygrad.codegen.opencl_recipe import optimize
 from lazygrad.dtypes import DType, float16, float32, int32, int64
-from lazygrad.fuse import is_special
 from lazygrad.graph import Node
-from lazygrad.group import Group
+from lazygrad.group import Group, is_special
 from lazygrad.interpret import interpret
 from lazygrad.source import Target
 

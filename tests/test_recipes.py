@@ -20,6 +20,7 @@ from lazygrad.interpret import interpret
 from lazygrad.runtime.cpu import cpu_device
 from lazygrad.schedule import order_groups
 from lazygrad.simplify import simplify
+from lazygrad.source import Target
 
 
 def leaf(name: str, *shape: int, dtype: DType = float32) -> Node:
@@ -27,7 +28,7 @@ def leaf(name: str, *shape: int, dtype: DType = float32) -> Node:
 
 
 def naive_nests(node: Node) -> list[tuple[Group, LoopNest]]:
-    groups, _ = fuse([node], 1000)
+    groups, _ = fuse([node], Target("CPU", "llvm"))
     result = []
     for group in order_groups(groups):
         places = {

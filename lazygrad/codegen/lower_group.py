@@ -22,9 +22,8 @@ from lazygrad.codegen.lower import Lowering, Place, as_dtype
 from lazygrad.codegen.lower_sort import argsort_phases
 from lazygrad.codegen.work import count_work
 from lazygrad.expr import Expr, Var
-from lazygrad.fuse import is_special
 from lazygrad.graph import Node
-from lazygrad.group import Group, name_of
+from lazygrad.group import Group, is_special, name_of
 from lazygrad.ops import OPS
 from lazygrad.ops.movement import cat_offsets
 

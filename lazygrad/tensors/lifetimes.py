@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from lazygrad.graph import Node, topological
+from lazygrad.group import is_contraction
 from lazygrad.tensors.cell import Cell, live_cells, pending_cells, tracked_histories
 
 Inputs = Callable[[Node], Sequence[Node]]
@@ -66,11 +67,4 @@ def kept_for_gradients(cells: Sequence[Cell], inputs: Inputs) -> list[Node]:
         h for h in list(tracked_histories) if h.cell in now and not h.spent and h.version == h.cell.version
     ]
     roots = [h.node for h in sorted(walked, key=lambda h: h.cell.serial) if h.node is not None]
-    return [n for n in topological(roots, inputs) if _is_contraction(n)] if roots else []
-
-
-def _is_contraction(node: Node) -> bool:
-    if node.op.name != "sum" or node.inputs[0].op.name != "mul":
-        return False
-    x, y = node.inputs[0].inputs
-    return x is not y and node.dtype.kind == "float" and x.op.name != "const" and y.op.name != "const"
+    return [n for n in topological(roots, inputs) if is_contraction(n)] if roots else []

@@ -450,7 +450,8 @@ def _along(name: str, build: Callable[[Node, tuple[int, ...]], Node]) -> Callabl
 
 def _softmax(x: Node, axes: tuple[int, ...]) -> Node:
     powers = ops.exp(ops.sub(x, ops.expand(_greatest(x, axes), arg=x.shape)))
-    return ops.div(powers, ops.expand(ops.sum_(powers, arg=axes), arg=x.shape))
+    # one division a row: gradients then need the powers and this, and no third value of every element
+    return ops.mul(powers, ops.expand(ops.reciprocal(ops.sum_(powers, arg=axes)), arg=x.shape))
 
 
 def _log_softmax(x: Node, axes: tuple[int, ...]) -> Node:
