@@ -13,6 +13,7 @@ from lazygrad.errors import ArgumentError, ArgumentTypeError, DTypeError, ShapeE
 from lazygrad.graph import Node
 from lazygrad.tensors import promotion
 from lazygrad.tensors.core import FUNCTIONS, Tensor, function, method
+from lazygrad.tensors.grad_fn import as_operation
 from lazygrad.tensors.promotion import NUMBERS, check_castable, check_operand, elementwise, result_type
 
 Binary = Callable[..., Tensor]
@@ -102,7 +103,8 @@ def sub(input: Any, other: Any, *, alpha: Any = 1, out: Tensor | None = None) ->
     x, y = check_operand("sub", input), check_operand("sub", other)
     _no_bool("sub", "-", x, y)
     y = _scaled("sub", y, alpha, x)
-    return _into(out, elementwise("sub", ops.sub, (x, y)))
+    result = elementwise("sub", ops.sub, (x, y))
+    return _into(out, result if isinstance(x, Tensor) else as_operation(result, "RsubBackward1", y))
 
 
 @function("rsub")
@@ -217,7 +219,8 @@ def pow(input: Any, exponent: Any) -> Tensor:
                 return special(x)
     if dtype.kind == "bool":
         return elementwise("pow", lambda a, b: ops.bitor(a, ops.bitnot(b)), (x, y))
-    return elementwise("pow", ops.pow_, (x, y))
+    name = "pow" if not isinstance(y, Tensor) else "PowBackward1" if isinstance(x, Tensor) else "PowBackward2"
+    return as_operation(elementwise("pow", ops.pow_, (x, y)), name, x, y)
 
 
 # Comparison

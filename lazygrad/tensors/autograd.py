@@ -12,6 +12,7 @@ from lazygrad.graph import Node, topological
 from lazygrad.tensors.cell import Mark, Token
 from lazygrad.tensors.core import Tensor, from_node, method
 from lazygrad.tensors.flow import check_not_spent, flow, free
+from lazygrad.tensors.grad_fn import GradFn, made_by
 from lazygrad.tensors.modes import no_grad, set_grad_enabled
 
 
@@ -313,8 +314,16 @@ def _retains_grad(x: Tensor) -> bool:
 
 
 Tensor.retains_grad = property(_retains_grad, doc="Whether `.grad` is kept although this is no leaf.")
-Tensor.grad_fn = property(
-    lambda x: None if x.is_leaf else x.graph_node().op,
-    doc="The row of the op table that made a differentiable result; None for leaves.",
-)
+
+
+def _grad_fn(x: Tensor) -> GradFn | None:
+    if x.is_leaf:
+        return None
+    if x._made_by is None:  # a view of what became differentiable later, or the result of a backward pass
+        base = x._base
+        x._made_by = made_by(x.graph_node().op.name, ()) if base is None else made_by("as_strided", [base])
+    return x._made_by
+
+
+Tensor.grad_fn = property(_grad_fn, doc="The operation that made a differentiable result; None for leaves.")
 Tensor.output_nr = 0

@@ -176,7 +176,7 @@ def unfold(input: Tensor, kernel_size: Any, dilation: Any = 1, padding: Any = 0,
         n, c, kh, kw, h, w = columns.shape
         return axes.reshape(columns, (n, c * kh * kw, h * w))
 
-    return apply(op, lambda x: with_batch(is_batched, x, build), input)
+    return apply("Im2ColBackward0", lambda x: with_batch(is_batched, x, build), input)
 
 
 @creator("fold")

@@ -28,6 +28,7 @@ from lazygrad.graph import Node
 from lazygrad.helpers import product, row_strides
 from lazygrad.tensors.cell import Cell, History, Token
 from lazygrad.tensors.devices import device
+from lazygrad.tensors.grad_fn import GradFn, made_by
 from lazygrad.tensors.modes import mode
 from lazygrad.tensors.views import Chain, Movement, read_through
 
@@ -77,6 +78,7 @@ class Tensor:
     _hooks: dict[int, Any] | None  # of a leaf: called with its gradient
     _after_grad: dict[int, Any] | None  # of a leaf: called after its gradient was added to
     _base: Tensor | None  # of a view: the tensor it was made from
+    _made_by: GradFn | None  # of a differentiable result: the operation that made it
 
     if TYPE_CHECKING:
 
@@ -223,7 +225,7 @@ class Tensor:
             self._chain = ()
         else:
             self._history, self._chain = History(history.cell), chain
-        self._graph_root = None
+        self._graph_root = self._made_by = None
 
     # Nodes
 
@@ -282,8 +284,20 @@ class Tensor:
             )
         if replaces and tracked and self.requires_grad and node.size == history.root().size:
             node = ops.where(ops.const(True, bool_, node.shape), node, self.graph_node())
+        made = self._made_by_write(value, name, replaces) if tracked else None
         history.write(self._chain, node, tracked)
+        if made is not None:
+            self._made_by = made
         return self
+
+    def _made_by_write(self, value: Node | Tensor, name: str, replaces: bool) -> GradFn:
+        """What a recorded write makes this tensor; a base counts as made by copying into slices of it."""
+        sources = [value] if isinstance(value, Tensor) else []
+        if self._base is not None and self._chain:
+            self._base._made_by = made_by("CopySlices", [self._base, *sources])
+            return made_by("as_strided", [self._base])
+        made = value._made_by if isinstance(value, Tensor) and not replaces else None
+        return made or made_by(name, [self, *sources])
 
     def _is_expanded(self) -> bool:
         return any(s == 0 and n > 1 for s, n in zip(self._strides or (), self._shape, strict=False))
@@ -357,7 +371,7 @@ def _assemble(
     made._shape = shape if type(shape) is Size else Size(shape)
     made._dtype, made._strides, made._offset = dtype, strides, offset
     made._plain = made._plain_base = made._graph = made._graph_root = None
-    made._grad = made._base = made._hooks = made._after_grad = None
+    made._grad = made._base = made._hooks = made._after_grad = made._made_by = None
     return made
 
 
@@ -381,7 +395,11 @@ def apply(name: str, build: Callable[..., Node], *tensors: Tensor) -> Tensor:
     else:
         nodes = [t.plain_node() for t in tensors]
     node = build(*nodes)
-    return from_node(node, where, tracked and node.dtype.kind == "float", tracked)
+    differentiable = tracked and node.dtype.kind == "float"
+    made = from_node(node, where, differentiable, tracked)
+    if differentiable:
+        made._made_by = made_by(name, tensors)
+    return made
 
 
 def common_device(name: str, tensors: Sequence[Tensor]) -> str:
@@ -410,12 +428,13 @@ def view_of(
     shape: Sequence[int],
     strides: Sequence[int] | None,
     offset: int | None = None,
+    name: str = "alias",
 ) -> Tensor:
     """A view of `tensor`: its elements through one movement or a list of them (see views.py), in place of a
     copy.
 
     `strides` and `offset` say how PyTorch's storage would be walked; strides None means row-major without
-    gaps.
+    gaps. `name` is the operation's for `grad_fn`.
     """
     movements = (
         (movement,) if isinstance(movement, tuple) and isinstance(movement[0], str) else tuple(movement)
@@ -435,6 +454,8 @@ def view_of(
         tensor._offset if offset is None else offset,
     )
     made._base = tensor if tensor._base is None else tensor._base
+    if history.requires_grad:
+        made._made_by = made_by(name, (tensor,))
     return made
 
 

@@ -14,6 +14,7 @@ from lazygrad.tensors import promotion
 from lazygrad.tensors.arithmetic import add, div, mul, require_tensor, sub, truth, with_in_place
 from lazygrad.tensors.arithmetic import pow as power
 from lazygrad.tensors.core import Tensor, apply, function, method
+from lazygrad.tensors.grad_fn import one_operation
 from lazygrad.tensors.promotion import (
     broadcast,
     check_operand,
@@ -417,12 +418,14 @@ def lerp(input: Tensor, end: Tensor, weight: Any) -> Tensor:
 
 
 @with_in_place("addcmul")
+@one_operation("addcmul")
 def addcmul(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) -> Tensor:
     """input + value * tensor1 * tensor2."""
     return add(input, mul(mul(tensor1, tensor2), value) if value != 1 else mul(tensor1, tensor2))
 
 
 @with_in_place("addcdiv")
+@one_operation("addcdiv")
 def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) -> Tensor:
     """input + value * tensor1 / tensor2. Raises DTypeError for integers."""
     if result_type(tensor1, tensor2).kind != "float":

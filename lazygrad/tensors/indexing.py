@@ -25,6 +25,7 @@ from lazygrad.graph import Node
 from lazygrad.helpers import product
 from lazygrad.tensors.arithmetic import ne
 from lazygrad.tensors.core import Tensor, apply, from_node, function, method, view_of
+from lazygrad.tensors.grad_fn import one_operation
 from lazygrad.tensors.movement import selected, sliced
 from lazygrad.tensors.promotion import check_operand
 from lazygrad.tensors.realization import realize_cells
@@ -411,6 +412,7 @@ def _coordinate(flat: Node, shape: Sequence[int], axis: int) -> Node:
 
 
 @function("masked_select")
+@one_operation("masked_select")
 def masked_select(input: Tensor, mask: Tensor) -> Tensor:
     """The elements of input, broadcast with the mask, where the mask holds: (count,). Realizes the mask."""
     if mask._dtype is not dtypes.bool_:

@@ -18,6 +18,7 @@ from lazygrad.tensors.arithmetic import with_in_place
 from lazygrad.tensors.axes import axis_of, sizes_of
 from lazygrad.tensors.core import Tensor, apply, creator, from_node, function, method
 from lazygrad.tensors.devices import usable_device
+from lazygrad.tensors.grad_fn import as_operation
 from lazygrad.tensors.indexing import check_index, getitem, index_tensor
 from lazygrad.tensors.lookup import index_select
 from lazygrad.tensors.movement import atleast_1d, atleast_2d, atleast_3d, tensor_split
@@ -88,7 +89,8 @@ def stack(tensors: Any, dim: int = 0, *, out: Tensor | None = None) -> Tensor:
         if t._shape != given[0]._shape:
             raise ShapeError("[stack] stack expects each tensor to be equal size, but got "
                              f"{list(given[0]._shape)} at entry 0 and {list(t._shape)} at entry {i}")
-    return _store_out("stack", out, cat([unsqueeze(t, along) for t in given], along))
+    result = as_operation(cat([unsqueeze(t, along) for t in given], along), "stack", *given)
+    return _store_out("stack", out, result)
 
 
 def _stacker(

@@ -12,6 +12,7 @@ from lazygrad.graph import Node
 from lazygrad.tensors.arithmetic import add, in_place, mul, require_tensor, store, sub
 from lazygrad.tensors.axes import axis_of
 from lazygrad.tensors.core import Tensor, apply, creator, function, method
+from lazygrad.tensors.grad_fn import as_operation, one_operation
 from lazygrad.tensors.promotion import result_type
 
 
@@ -25,6 +26,10 @@ def _out(out: Tensor | None, result: Tensor) -> Tensor:
     return result if out is None else store("out", out, result)
 
 
+# what PyTorch computes a product of these numbers of dimensions by; others it reshapes to and fro
+_PRODUCTS = {(1, 1): "dot", (2, 1): "mv", (2, 2): "mm"}
+
+
 @function("matmul")
 def matmul(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The matrix product of the last two dimensions, others broadcast; 1-d tensors are vectors.
@@ -32,7 +37,8 @@ def matmul(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor
     Raises ShapeError where inner sizes differ, DTypeError for different types.
     """
     x, y = require_tensor("matmul", input), require_tensor("matmul", other)
-    return _out(out, apply("matmul", contraction.matmul, x, y))
+    name = _PRODUCTS.get((x.ndim, y.ndim), "UnsafeViewBackward0")
+    return _out(out, as_operation(apply("matmul", contraction.matmul, x, y), name, x, y))
 
 
 @method("__matmul__")
@@ -191,7 +197,10 @@ def tensordot(a: Tensor, b: Tensor, dims: Any = 2) -> Tensor:
 @creator("linear")
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """input (..., in) times weight (out, in) transposed, plus bias (out): (..., out)."""
-    return apply("linear", contraction.linear, input, weight, *([] if bias is None else [bias]))
+    given = [input, weight] if bias is None else [input, weight, bias]
+    flat = "mm" if bias is None else "addmm"
+    name = flat if input.ndim == 2 else "UnsafeViewBackward0" if bias is None else "view"
+    return as_operation(apply("linear", contraction.linear, *given), name, *given)
 
 
 @creator("bilinear")
@@ -201,6 +210,7 @@ def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None
 
 
 @function("trace")
+@one_operation("trace")
 def trace(input: Tensor) -> Tensor:
     """The sum of a matrix's diagonal; integers sum in int64."""
     _ranks("trace", (2,), input)

@@ -9,6 +9,7 @@ from lazygrad import ops
 from lazygrad.errors import AxisError, OutOfBoundsError, ShapeError
 from lazygrad.tensors.axes import axes_of, axis_of, sizes_of
 from lazygrad.tensors.core import Tensor, apply, function, method, storage_of, view_of
+from lazygrad.tensors.grad_fn import as_operation
 from lazygrad.tensors.shapes import reshape, unsqueeze
 
 
@@ -24,7 +25,7 @@ def sliced(x: Tensor, axis: int, begin: int, end: int, step: int = 1) -> Tensor:
         chain.append(("steps", (axis, step)))
     shape[axis] = -(-(end - begin) // step)
     strides[axis] *= step
-    return view_of(x, chain, shape, strides, offset)
+    return view_of(x, chain, shape, strides, offset, "slice")
 
 
 def selected(x: Tensor, axis: int, index: int) -> Tensor:
@@ -38,6 +39,7 @@ def selected(x: Tensor, axis: int, index: int) -> Tensor:
         shape,
         [s for i, s in enumerate(strides) if i != axis],
         x._offset + index * strides[axis],
+        "select",
     )
 
 
@@ -98,7 +100,8 @@ def split(tensor: Tensor, split_size_or_sections: Any, dim: int = 0) -> tuple[Te
     for n in parts:
         pieces.append(sliced(tensor, axis, begin, begin + n))
         begin += n
-    return tuple(pieces)
+    name = "split" if isinstance(split_size_or_sections, int) else "split_with_sizes"
+    return as_operation(tuple(pieces), name, tensor)
 
 
 @function("split_with_sizes")
@@ -144,7 +147,7 @@ def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
     if not input.ndim:
         raise AxisError("[unbind] Dimension specified as 0 but tensor has no dimensions")
     axis = axis_of("unbind", dim, input.ndim)
-    return tuple(selected(input, axis, i) for i in range(input._shape[axis]))
+    return as_operation(tuple(selected(input, axis, i) for i in range(input._shape[axis])), "unbind", input)
 
 
 # Other walks over the storage
@@ -168,7 +171,8 @@ def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Te
     if count > 1:
         chain.append(("steps", (len(lead), count + 1)))
     walked = [*(strides[i] for i in order[:-2]), strides[a] + strides[b]]
-    return view_of(input, chain, (*lead, count), walked, input._offset + top * strides[a] + left * strides[b])
+    offset = input._offset + top * strides[a] + left * strides[b]
+    return view_of(input, chain, (*lead, count), walked, offset, "diagonal")
 
 
 @method("unfold")
@@ -191,8 +195,8 @@ def unfold(x: Tensor, dimension: int, size: int, step: int) -> Tensor:
     walked = [*strides, strides[axis]]
     walked[axis] *= step
     if 0 in shape:
-        return view_of(x, ("strided", (shape, tuple(walked), 0)), shape, walked)
-    return view_of(x, ("window", ((axis, size, step, 1),)), shape, walked)
+        return view_of(x, ("strided", (shape, tuple(walked), 0)), shape, walked, name="unfold")
+    return view_of(x, ("window", ((axis, size, step, 1),)), shape, walked, name="unfold")
 
 
 @function("as_strided")
@@ -208,7 +212,8 @@ def as_strided(input: Tensor, size: Any, stride: Any, storage_offset: int | None
             f"offset {offset} are "
             f"out of bounds for storage of {base._shape[0]} elements"
         )
-    return view_of(base, ("strided", (shape, strides, offset)), shape, strides, offset)
+    view = view_of(base, ("strided", (shape, strides, offset)), shape, strides, offset)
+    return as_operation(view, "as_strided", input)
 
 
 @function("atleast_1d")

@@ -126,7 +126,9 @@ def _suffixes(x: Tensor) -> list[str]:
         suffixes.append(f"size={tuple(x._shape)}")
     if x._dtype not in inferred or (empty and x._dtype is not promotion.get_default_dtype()):
         suffixes.append(f"dtype={x._dtype!r}")
-    if x.requires_grad:
+    if x.grad_fn is not None:
+        suffixes.append(f"grad_fn=<{x.grad_fn.name()}>")
+    elif x.requires_grad:
         suffixes.append("requires_grad=True")
     return suffixes
 

@@ -16,6 +16,7 @@ from lazygrad.tensors.arithmetic import div, mul, sub, truth
 from lazygrad.tensors.axes import axes_of, axis_of
 from lazygrad.tensors.core import Tensor, apply, function
 from lazygrad.tensors.elementwise import maximum, minimum
+from lazygrad.tensors.grad_fn import as_operation, one_operation
 from lazygrad.tensors.promotion import converted, pytorch_name
 
 
@@ -74,11 +75,14 @@ def sum_(
     out: Tensor | None = None,
 ) -> Tensor:
     """The sum over dimensions, all by default; bool and integers give int64."""
-    axes = axes_of("sum", dim if axis is None else axis, input.ndim)
-    return _stored(fold("sum", ops.sum_, input, axes, keepdim, _sum_dtype(input, dtype)), out)
+    dim = dim if axis is None else axis
+    axes = axes_of("sum", dim, input.ndim)
+    result = fold("sum", ops.sum_, input, axes, keepdim, _sum_dtype(input, dtype))
+    return _stored(result if dim is None else as_operation(result, "SumBackward1", input), out)
 
 
 @function("nansum")
+@one_operation("nansum")
 def nansum(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: DType | None = None) -> Tensor:
     """The sum with NaN counted as 0."""
     x = input.masked_fill(input.isnan(), 0) if input._dtype.kind == "float" else input
@@ -99,11 +103,13 @@ def mean(
     given."""
     target = dtype or input._dtype
     _require_float("mean", target)
-    axes = axes_of("mean", dim if axis is None else axis, input.ndim)
+    dim = dim if axis is None else axis
+    axes = axes_of("mean", dim, input.ndim)
     count = product(input._shape[a] for a in axes)
     wide = target.accumulator
     total = fold("mean", ops.sum_, input, axes, keepdim, wide)
-    return _stored(div(total, float(count)).to(target), out)
+    result = div(total, float(count)).to(target)
+    return _stored(as_operation(result, "MeanBackward0" if dim is None else "MeanBackward1", input), out)
 
 
 def _require_float(name: str, dtype: DType) -> None:
@@ -133,7 +139,8 @@ def prod(
         if dim is None
         else axes_of("prod", axis_of("prod", dim, input.ndim), input.ndim)
     )
-    return fold("prod", ops.prod, input, axes, keepdim, _sum_dtype(input, dtype))
+    result = fold("prod", ops.prod, input, axes, keepdim, _sum_dtype(input, dtype))
+    return result if dim is None else as_operation(result, "ProdBackward1", input)
 
 
 # Truth
@@ -199,6 +206,7 @@ amax, amin = _even("amax", ops.max_), _even("amin", ops.min_)
 
 
 @function("aminmax")
+@one_operation("aminmax")
 def aminmax(input: Tensor, *, dim: int | None = None, keepdim: bool = False) -> tuple[Tensor, Tensor]:
     """The least and the greatest element, of all or along one dimension."""
     if dim is not None:
@@ -236,7 +244,7 @@ def _extreme(name: str, row: Callable[..., Node], pair: Callable[..., Tensor]) -
         if dim is None:
             axes = tuple(range(input.ndim))
             _check_not_empty(name, input, axes)
-            return fold(name, row, input, axes, False)
+            return as_operation(fold(name, row, input, axes, False), f"{name.capitalize()}Backward1", input)
         place = axis_of(name, dim, input.ndim)
         if not input.ndim:
             return Extreme(input.clone(), apply(name, lambda x: ops.const(0, dtypes.int64), input))
@@ -337,7 +345,7 @@ def _moment(
     ) -> Any:
         axes, freedom = _moment_arguments(name, input, dim, unbiased, correction)
         variance = _variance(name, input, axes, freedom, keepdim)
-        return finish(variance, lambda: mean(input, axes, keepdim))
+        return as_operation(finish(variance, lambda: mean(input, axes, keepdim)), name, input)
 
     moment.__name__ = moment.__qualname__ = name
     moment.__doc__ = what
@@ -356,6 +364,7 @@ std_mean = _moment("std_mean", lambda variance, average: (variance.sqrt(), avera
 
 
 @function("norm")
+@one_operation("norm")
 def norm(
     input: Tensor, p: Any = "fro", dim: Any = None, keepdim: bool = False, dtype: DType | None = None
 ) -> Tensor:

@@ -151,7 +151,8 @@ def interpolate(
             axes.require_float(op, x)
         return resampling.resample(x, mode, out, scales, bool(align_corners), antialias)
 
-    return apply(op, build, input)
+    name = "".join(word.capitalize() for word in mode.split("-"))
+    return apply(f"Upsample{name}{rank}DBackward0", build, input)
 
 
 def _target(op: str, plane: tuple[int, ...], size: Any, scale_factor: Any,

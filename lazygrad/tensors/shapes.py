@@ -20,6 +20,7 @@ from lazygrad.tensors.core import (
     row_strides_of,
     view_of,
 )
+from lazygrad.tensors.grad_fn import as_operation
 from lazygrad.tensors.promotion import broadcast
 
 
@@ -80,9 +81,9 @@ def view_strides(old: Sequence[int], strides: Sequence[int], new: Sequence[int])
 def reshaped_view(x: Tensor, shape: tuple[int, ...]) -> Tensor | None:
     """x in another shape as a view, None where PyTorch would have to copy."""
     if x._strides is None:
-        return view_of(x, ("reshape", shape), shape, None)
+        return view_of(x, ("reshape", shape), shape, None, name="view")
     strides = view_strides(x._shape, x._strides, shape)
-    return None if strides is None else view_of(x, ("reshape", shape), shape, strides)
+    return None if strides is None else view_of(x, ("reshape", shape), shape, strides, name="view")
 
 
 @method("view")
@@ -153,7 +154,9 @@ def permute(input: Tensor, *dims: Any) -> Tensor:
     if len(set(axes)) != len(axes):
         raise ShapeError(f"[permute] duplicate dims are not allowed: {order}")
     strides = input.stride()
-    return view_of(input, ("permute", axes), [input._shape[a] for a in axes], [strides[a] for a in axes])
+    return view_of(
+        input, ("permute", axes), [input._shape[a] for a in axes], [strides[a] for a in axes], name="permute"
+    )
 
 
 @function("transpose", "swapaxes", "swapdims")
@@ -163,7 +166,7 @@ def transpose(input: Tensor, dim0: int, dim1: int) -> Tensor:
     order = list(range(input.ndim))
     if order:
         order[a], order[b] = order[b], order[a]
-    return permute(input, order)
+    return as_operation(permute(input, order), "transpose", input)
 
 
 @function("t")
@@ -171,7 +174,7 @@ def t(input: Tensor) -> Tensor:
     """A matrix transposed. Raises ShapeError beyond two dimensions."""
     if input.ndim > 2:
         raise ShapeError(f"[t] t() expects a tensor with <= 2 dimensions, but self is {input.ndim}D")
-    return permute(input, tuple(range(input.ndim))[::-1])
+    return as_operation(permute(input, tuple(range(input.ndim))[::-1]), "t", input)
 
 
 def _matrix_transpose(x: Tensor) -> Tensor:
@@ -214,10 +217,10 @@ def movedim(input: Tensor, source: Any, destination: Any) -> Tensor:
     return permute(input, [places[i] if i in places else next(rest) for i in range(input.ndim)])
 
 
-def _with_sizes(x: Tensor, kept: Sequence[tuple[int, int]]) -> Tensor:
+def _with_sizes(name: str, x: Tensor, kept: Sequence[tuple[int, int]]) -> Tensor:
     """A view with other dimensions of size 1: `kept` lists (size, stride) of the result."""
     shape = tuple(n for n, _ in kept)
-    return view_of(x, ("reshape", shape), shape, [s for _, s in kept])
+    return view_of(x, ("reshape", shape), shape, [s for _, s in kept], name=name)
 
 
 @function("squeeze")
@@ -225,6 +228,7 @@ def squeeze(input: Tensor, dim: Any = None) -> Tensor:
     """Without its dimensions of size 1, or without those of `dim` that have size 1: a view."""
     axes = axes_of("squeeze", dim, input.ndim)
     return _with_sizes(
+        "squeeze" if dim is None else "SqueezeBackward1",
         input,
         [
             (n, s)
@@ -240,7 +244,7 @@ def unsqueeze(input: Tensor, dim: int) -> Tensor:
     axis = axis_of("unsqueeze", dim, input.ndim + 1)
     sizes = list(zip(input._shape, input.stride(), strict=True))
     stride = sizes[axis][0] * sizes[axis][1] if axis < len(sizes) else 1
-    return _with_sizes(input, [*sizes[:axis], (1, stride), *sizes[axis:]])
+    return _with_sizes("unsqueeze", input, [*sizes[:axis], (1, stride), *sizes[axis:]])
 
 
 @method("expand")
@@ -279,7 +283,7 @@ def expand(x: Tensor, *sizes: Any) -> Tensor:
     chain = [("reshape", old)] if new else []
     if tuple(shape) != old:
         chain.append(("expand", tuple(shape)))
-    return view_of(x, chain, shape, walked)
+    return view_of(x, chain, shape, walked, name="expand")
 
 
 @method("expand_as")

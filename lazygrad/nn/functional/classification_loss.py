@@ -12,6 +12,7 @@ from lazygrad.errors import ArgumentError, ShapeError
 from lazygrad.nn.functional.activation import logsigmoid
 from lazygrad.nn.functional.norm import wide
 from lazygrad.tensors import Tensor
+from lazygrad.tensors.grad_fn import one_operation
 
 
 def chosen_reduction(reduction: str, size_average: bool | None, reduce: bool | None) -> str:
@@ -76,6 +77,7 @@ def _check_weight(name: str, weight: Tensor | None, classes: int) -> None:
         )
 
 
+@one_operation("nll_loss")
 def nll_loss(input: Tensor, target: Tensor, weight: Tensor | None = None, size_average: bool | None = None,
              ignore_index: int = -100, reduce: bool | None = None, reduction: str = "mean") -> Tensor:
     """Minus the entry of `input` (log probabilities, (C,) or (N, C, ...)) at each target class ((), (N,
@@ -90,6 +92,7 @@ def nll_loss(input: Tensor, target: Tensor, weight: Tensor | None = None, size_a
     return _over_targets(-_picked(input, safe, axis), target, weight, ignore_index, reduction)
 
 
+@one_operation("nll_loss")
 def cross_entropy(
     input: Tensor,
     target: Tensor,
@@ -166,6 +169,7 @@ def _soft_cross_entropy(
     return (total / count if reduction == "mean" else total).to(input.dtype)
 
 
+@one_operation("binary_cross_entropy")
 def binary_cross_entropy(
     input: Tensor,
     target: Tensor,
@@ -191,6 +195,7 @@ def _bounded_log(x: Tensor) -> Tensor:
     return lazygrad.where(zero, -100.0, lazygrad.where(zero, 1.0, x).log().clamp(min=-100.0))
 
 
+@one_operation("binary_cross_entropy_with_logits")
 def binary_cross_entropy_with_logits(input: Tensor, target: Tensor, weight: Tensor | None = None,
                                      size_average: bool | None = None, reduce: bool | None = None,
                                      reduction: str = "mean", pos_weight: Tensor | None = None) -> Tensor:

@@ -12,6 +12,7 @@ from lazygrad.errors import ArgumentError, ShapeError
 from lazygrad.nn.functional.activation import logsigmoid
 from lazygrad.nn.functional.classification_loss import chosen_reduction, reduced
 from lazygrad.tensors import Tensor
+from lazygrad.tensors.grad_fn import one_operation
 
 # what PyTorch adds to squared norms in cosine_embedding_loss
 _COSINE_EPSILON = 1e-12
@@ -59,6 +60,7 @@ def multilabel_soft_margin_loss(input: Tensor, target: Tensor, weight: Tensor | 
     return reduced((loss if weight is None else loss * weight).mean(-1), reduction)
 
 
+@one_operation("multi_margin_loss")
 def multi_margin_loss(
     input: Tensor,
     target: Tensor,
@@ -82,6 +84,7 @@ def multi_margin_loss(
     return reduced(lazygrad.where(other, loss, 0.0).sum(-1) / classes, reduction)
 
 
+@one_operation("multilabel_margin_loss")
 def multilabel_margin_loss(
     input: Tensor,
     target: Tensor,

@@ -12,6 +12,7 @@ import numpy as np
 import lazygrad
 from lazygrad.errors import ArgumentError, ShapeError
 from lazygrad.tensors import Tensor
+from lazygrad.tensors.grad_fn import one_operation
 
 
 def wide(x: Tensor) -> Tensor:
@@ -51,6 +52,7 @@ def _check_channels(name: str, channels: int, **values: Tensor | None) -> None:
             raise ShapeError(f"[{name}] {what} should contain {channels} elements not {value.numel()}")
 
 
+@one_operation("native_batch_norm")
 def batch_norm(
     input: Tensor,
     running_mean: Tensor | None,
@@ -137,6 +139,7 @@ def _normalized_axes(name: str, input: Tensor, normalized_shape: Sequence[int], 
     return list(range(input.ndim - len(shape), input.ndim))
 
 
+@one_operation("native_layer_norm")
 def layer_norm(input: Tensor, normalized_shape: Sequence[int], weight: Tensor | None = None,
                bias: Tensor | None = None, eps: float = 1e-5) -> Tensor:
     """Normalize over the last axes, whose sizes are `normalized_shape`."""
@@ -154,6 +157,7 @@ def rms_norm(input: Tensor, normalized_shape: Sequence[int], weight: Tensor | No
     return _affine(x * ((x * x).mean(axes, keepdim=True) + eps).rsqrt(), weight, None).to(input.dtype)
 
 
+@one_operation("native_group_norm")
 def group_norm(input: Tensor, num_groups: int, weight: Tensor | None = None, bias: Tensor | None = None,
                eps: float = 1e-5) -> Tensor:
     """Normalize each of `num_groups` groups of channels of each sample of a (N, C, ...) tensor."""

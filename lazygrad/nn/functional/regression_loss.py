@@ -12,6 +12,7 @@ import lazygrad
 from lazygrad.errors import ArgumentError
 from lazygrad.nn.functional.classification_loss import chosen_reduction, reduced
 from lazygrad.tensors import Tensor
+from lazygrad.tensors.grad_fn import one_operation
 
 
 def _warn_of_broadcast(input: Tensor, target: Tensor) -> None:
@@ -24,6 +25,7 @@ def _warn_of_broadcast(input: Tensor, target: Tensor) -> None:
         )
 
 
+@one_operation("mse_loss")
 def mse_loss(input: Tensor, target: Tensor, size_average: bool | None = None, reduce: bool | None = None,
              reduction: str = "mean", weight: Tensor | None = None) -> Tensor:
     """(input - target) ** 2; with `weight`, the mean is a weighted one."""
@@ -48,6 +50,7 @@ def l1_loss(input: Tensor, target: Tensor, size_average: bool | None = None, red
     return _weighted((input - target).abs(), weight, reduction)
 
 
+@one_operation("SmoothL1LossBackward0")
 def smooth_l1_loss(
     input: Tensor,
     target: Tensor,
@@ -70,6 +73,7 @@ def smooth_l1_loss(
     )
 
 
+@one_operation("huber_loss")
 def huber_loss(input: Tensor, target: Tensor, reduction: str = "mean", delta: float = 1.0,
                weight: Tensor | None = None) -> Tensor:
     """d * d / 2 where d = |input - target| is below delta, else delta * (d - delta / 2)."""

@@ -1,0 +1,124 @@
+"""`grad_fn`: which operation made a differentiable tensor, under PyTorch's names, and from what.
+
+It is a record to look at: gradients are computed from nodes (`gradient.py`), which know nothing of it. A
+record refers to the records of its inputs and, weakly, to leaves; never to values, so it keeps none alive.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Callable, Sequence
+from typing import Any, ParamSpec
+from weakref import WeakKeyDictionary, ref
+
+from lazygrad.tensors.cell import Token
+from lazygrad.tensors.modes import mode
+
+P = ParamSpec("P")
+
+# where PyTorch's name is not the operation's in camel case with "Backward0"
+_NAMES = {
+    "clamp": "ClampBackward1",
+    "contiguous": "CloneBackward0",
+    "copy_": "CopyBackwards",
+    "fill_": "FillBackward2",
+    "fold": "Col2ImBackward0",
+    "norm": "LinalgVectorNormBackward0",
+    "pad": "ConstantPadNdBackward0",
+    "reshape": "UnsafeViewBackward0",
+    "setitem": "IndexPutBackward0",
+    "to": "ToCopyBackward0",
+}
+_NAMES |= {
+    f"{name}{rank}d": "ConvolutionBackward0" for name in ("conv", "conv_transpose") for rank in (1, 2, 3)
+}
+_NAMES |= {f"max_pool{rank}d": f"MaxPool{rank}DWithIndicesBackward0" for rank in (2, 3)}
+
+
+class GradFn:
+    """The operation that made a tensor. The class is named as PyTorch names it: `MulBackward0`."""
+
+    __slots__ = ("__weakref__", "_sources")
+
+    def __init__(self, sources: tuple[GradFn | Token | None, ...]):
+        self._sources = sources
+
+    def name(self) -> str:
+        """PyTorch's name of the operation."""
+        return type(self).__name__
+
+    @property
+    def next_functions(self) -> tuple[tuple[GradFn | None, int], ...]:
+        """For each tensor that it was computed from the operation that made it, `AccumulateGrad` for a leaf
+        that requires a gradient, None for one that gradients do not reach; and 0."""
+        return tuple((_of_leaf(s) if isinstance(s, Token) else s, 0) for s in self._sources)
+
+    def __repr__(self) -> str:
+        return f"<{self.name()} object at {id(self):#x}>"
+
+
+class AccumulateGrad(GradFn):
+    """Where the gradient of a leaf arrives; `variable` is the leaf, None once it is gone."""
+
+    __slots__ = ("_leaf",)
+
+    def __init__(self, leaf: Any):
+        super().__init__(())
+        self._leaf: Callable[[], Any] = ref(leaf)
+
+    @property
+    def variable(self) -> Any:
+        return self._leaf()
+
+
+_leaves: WeakKeyDictionary[Token, AccumulateGrad] = WeakKeyDictionary()
+_classes: dict[str, type[GradFn]] = {}
+
+
+def _of_leaf(token: Token) -> AccumulateGrad | None:
+    leaf = token.tensor()
+    if leaf is not None and token not in _leaves:
+        _leaves[token] = AccumulateGrad(leaf)
+    return _leaves.get(token)
+
+
+def _class_of(operation: str) -> type[GradFn]:
+    name = _NAMES.get(operation, operation)
+    if "Backward" not in name and name != "CopySlices":
+        name = re.sub(r"(?:^|_+|(?<=\d))([a-z])", lambda found: found[1].upper(), name.strip("_"))
+        name += "Backward0"
+    made = _classes[operation] = type(name, (GradFn,), {"__slots__": (), "__doc__": f"`{operation}`."})
+    return made
+
+
+def made_by(operation: str, tensors: Sequence[Any]) -> GradFn:
+    """The record of an operation: its name, ours ("mul") or PyTorch's ("MulBackward0"), and its inputs."""
+    kind = _classes.get(operation) or _class_of(operation)
+    sources: list[GradFn | Token | None] = []
+    for t in tensors:
+        history = t._history
+        sources.append((t._made_by or history.token) if history.requires_grad else None)
+    return kind(tuple(sources))
+
+
+def one_operation(operation: str) -> Callable[[Callable[P, Any]], Callable[P, Any]]:
+    """A function made of other operations whose result counts as made by one."""
+
+    def decorate(definition: Callable[P, Any]) -> Callable[P, Any]:
+        @functools.wraps(definition)
+        def run(*args: P.args, **options: P.kwargs) -> Any:
+            return as_operation(definition(*args, **options), operation, *args, *options.values())
+
+        return run
+
+    return decorate
+
+
+def as_operation(result: Any, operation: str, *inputs: Any) -> Any:
+    """`result` as made by one operation from those of the inputs that are tensors."""
+    made: Any
+    for made in result if isinstance(result, tuple) else (result,):
+        if made._history.requires_grad and mode.enabled and not any(made is i for i in inputs):
+            made._made_by = made_by(operation, [i for i in inputs if hasattr(i, "_made_by")])
+    return result
