@@ -1,34 +1,42 @@
-"""Recipes for CPUs: which transforms make a naive nest fast. Contractions go to `contraction`, all else is
-here.
+"""Recipes for CPUs: which transforms make a naive nest fast. Contractions go to `contraction`, scans to
+`scan_recipe`, all else is here.
 
 A nest is brought into plain form (divisions split away, loops over one row merged, contiguous loops
-coalesced); then
-each top-level loop is a *phase* of its own. Its directly nested domain loops are the *chain*, what the
-innermost holds
-the *core*. Either a chain loop runs in vector lanes, with one accumulator a lane, or the loops within the
-core do; the
-cheaper by `loop_cost` is taken. The rest of the chain is shared among workers.
+coalesced); then each top-level loop is a phase of its own, see `cpu_phase`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 
 from lazygrad.codegen.contraction import contract
-from lazygrad.codegen.loop_cost import Vectors, cost, lanes_of, stride, values_in, varying_names, vector_cost
-from lazygrad.codegen.loopnest import If, Load, Loop, LoopNest, Statement, Store, statement_values, walk
-from lazygrad.codegen.transform import (
-    collapse,
-    find_loop,
-    interchange,
-    mark,
-    merge_loops,
-    split,
-    split_divisions,
+from lazygrad.codegen.cpu_phase import (
+    CHUNKS,
+    WORTH_HANDING,
+    WORTH_SHARING,
+    Phase,
+    chain_cost,
+    each_phase,
+    inner_cost,
+    innermost,
+    mark_inner,
+    phase_of,
+    product_of,
+    run_in_lanes,
+    runs_along,
+    share,
+    sink,
+    spread,
+    total_cycles,
+    traffic,
+    workers_wanted,
 )
+from lazygrad.codegen.loop_cost import lanes_of
+from lazygrad.codegen.loopnest import Load, Loop, LoopNest, Statement, Store, statement_values
+from lazygrad.codegen.scan_recipe import scan, scan_in_blocks
+from lazygrad.codegen.transform import find_loop, mark, merge_loops, split, split_divisions
 from lazygrad.codegen.transform_cpu import (
-    FREE,
     accumulators,
     chunk_reduction,
     chunk_rows,
@@ -40,21 +48,13 @@ from lazygrad.codegen.transform_cpu import (
     transpose_tiles,
 )
 from lazygrad.codegen.transform_guards import solve_guards, use_guards
-from lazygrad.codegen.transform_rows import keep_rows
-from lazygrad.expr import Var
-from lazygrad.helpers import ceil_div, product, round_up
+from lazygrad.codegen.transform_scan import find_scan
+from lazygrad.helpers import ceil_div, round_up
 from lazygrad.source import Target
 
-CYCLES_PER_BYTE = 0.25  # of memory traffic, for one core
-WORTH_SHARING = 40_000.0  # cycles of a phase below which one worker does it all
-WORTH_HANDING = 20_000.0  # cycles of a chunk that a worker takes at once
-CHUNKS = 8  # per worker: enough for an even end
-BLOCK_BYTES = 16 << 10  # of an array, in one block of a long vector loop
 STREAMED = 4  # rows that are added together before the sums go back to memory
-SMALL = 40.0  # instructions in all turns of a loop that is written out
 LEAST_TILE = 4
 TILES_TOGETHER = 8  # along each side of a square of transposed tiles
-BUSY = 12.0  # instructions in a turn that keep the processor busy without several vectors together
 
 
 def optimize(nest: LoopNest, target: Target) -> LoopNest:
@@ -65,6 +65,8 @@ def optimize(nest: LoopNest, target: Target) -> LoopNest:
         return contracted
     nest = coalesce(merge_loops(split_divisions(solve_guards(nest))))
     nest = share_reductions(nest, target)
+    if find_scan(nest.body) is not None:
+        nest = scan_in_blocks(nest, Phase((), nest.body), target) or nest
     return each_phase(
         nest, lambda part: optimize_phase(part, target) if isinstance(part.body[0], Loop) else part
     )
@@ -112,234 +114,18 @@ def after(nest: LoopNest, kind: type) -> Sequence[Statement]:
 # One phase
 
 
-@dataclass(frozen=True)
-class Phase:
-    """A top-level loop nest: the directly nested domain loops, and the body of the innermost."""
-
-    chain: tuple[Loop, ...]
-    core: tuple[Statement, ...]
-
-    @property
-    def is_straight(self) -> bool:
-        return not any(isinstance(s, Loop) for s in walk(self.core))
-
-
-def phase_of(nest: LoopNest) -> Phase:
-    """The chain and the core of a nest of one top-level statement."""
-    chain: list[Loop] = []
-    body = nest.body
-    while len(body) == 1 and isinstance(body[0], Loop) and body[0].kind == "domain":
-        chain.append(body[0])
-        body = body[0].body
-    return Phase(tuple(chain), body)
-
-
 def optimize_phase(nest: LoopNest, target: Target) -> LoopNest:
     """One top-level loop with its vector loops marked and its outer loops shared."""
     phase = phase_of(nest)
     if not phase.chain:
         return mark_inner(nest, target)
-    other = transpose(nest, phase, target) or chunk(nest, phase, target)
+    blocked = scan_in_blocks(nest, phase, target)
+    if blocked is not None:
+        return each_phase(blocked, lambda part: optimize_phase(part, target))
+    other = scan(nest, phase, target) or transpose(nest, phase, target) or chunk(nest, phase, target)
     if other is not None:
         return other
     return run_in_lanes(nest, phase, target)
-
-
-def run_in_lanes(nest: LoopNest, phase: Phase, target: Target) -> LoopNest:
-    """The cheapest loops in lanes, the outer ones shared."""
-    best, least = None, inner_cost(phase, target)
-    for loop in phase.chain:
-        price = chain_cost(phase, loop, target)
-        if price < least or price == least and best is not None:  # of equals the innermost
-            best, least = loop.var, price
-    if best is None:
-        nest = keep_rows(nest, phase.chain[-1].var.name, target.l2_bytes // 2)
-        return share(mark_inner(nest, target), target, None)
-    nest = unroll_small(innermost(nest, phase, best))
-    return share(nest, target, best)
-
-
-def inner_cost(phase: Phase, target: Target) -> float:
-    """Cycles if the loops within the core run in lanes; without such loops, everything runs one by one."""
-    return product_of(phase.chain) * body_cost(phase.core, target)
-
-
-def body_cost(body: Sequence[Statement], target: Target) -> float:
-    """Cycles of statements, each free loop of straight code in lanes where that is cheaper."""
-    total = 0.0
-    for s in body:
-        if isinstance(s, Loop):
-            best = best_inner(s, target)
-            scalar = s.var.extent * (body_cost(s.body, target) + 1.0)
-            total += min(vector_cost(s, lanes_of(s.body, target.vector_bytes)), scalar) if best else scalar
-        elif isinstance(s, If):
-            total += body_cost(s.body, target)
-        else:
-            total += cost((s,), None)
-    return total
-
-
-def best_inner(loop: Loop, target: Target) -> bool:
-    """Whether a loop can run in lanes itself: free, and with straight code inside."""
-    straight = not any(isinstance(s, Loop) and s.kind != "unroll" for s in walk(loop.body))
-    return loop.kind in ("domain", "reduce") and straight
-
-
-def chain_cost(phase: Phase, loop: Loop, target: Target) -> float:
-    """Cycles if a loop of the chain runs in lanes."""
-    lanes = lanes_of(phase.core, target.vector_bytes)
-    vectors = Vectors(loop.var, lanes, varying_names(phase.core, loop.var))
-    others = product_of([other for other in phase.chain if other is not loop])
-    return others * ceil_div(loop.var.extent, lanes) * cost(phase.core, vectors)
-
-
-def product_of(loops: Sequence[Loop]) -> int:
-    """Turns of all the loops together."""
-    return product(loop.var.extent for loop in loops)
-
-
-def innermost(nest: LoopNest, phase: Phase, var: Var) -> LoopNest:
-    """The nest with a loop of the chain moved to its end."""
-    names = [loop.var.name for loop in phase.chain]
-    for inner in names[names.index(var.name) + 1 :]:
-        nest = interchange(nest, var.name, inner)
-    return nest
-
-
-def sink(nest: LoopNest, name: str) -> LoopNest:
-    """A loop moved inside all loops that are nested directly in it."""
-    while True:
-        body = find_loop(nest.body, name).body
-        if len(body) != 1 or not isinstance(body[0], Loop):
-            return nest
-        nest = interchange(nest, name, body[0].var.name)
-
-
-def unroll_small(nest: LoopNest) -> LoopNest:
-    """Short loops inside the chain written out: their indices become constants, neighbours share loads."""
-    for s in list(walk(phase_of(nest).core)):
-        if isinstance(s, Loop) and s.kind in FREE and written_out(s) <= SMALL:
-            nest = mark(nest, s.var.name, "unroll")
-    return nest
-
-
-def written_out(loop: Loop) -> float:
-    """Instructions of all turns of a loop and its inner loops; no end if one of those must stay a loop."""
-    inner = sum(written_out(s) for s in loop.body if isinstance(s, Loop))
-    fixed = any(isinstance(s, Loop) and s.kind not in (*FREE, "unroll") for s in walk(loop.body))
-    straight = values_in([s for s in loop.body if not isinstance(s, Loop)])
-    return float("inf") if fixed else loop.var.extent * (inner + straight)
-
-
-def mark_inner(nest: LoopNest, target: Target) -> LoopNest:
-    """Every free loop with straight code inside, in lanes."""
-    for s in list(walk(nest.body)):
-        if isinstance(s, Loop) and best_inner(s, target) and s.var.extent > 1:
-            nest = vectorize(nest, s, target)
-    return nest
-
-
-def vectorize(nest: LoopNest, loop: Loop, target: Target) -> LoopNest:
-    """A loop in lanes, with as many vectors together as suit it."""
-    lanes = lanes_of(loop.body, target.vector_bytes)
-    return mark(nest, loop.var.name, "vector", lanes, together(loop.body, loop.var.extent, lanes))
-
-
-def together(body: Sequence[Statement], extent: int, lanes: int) -> int:
-    """How many vectors a turn takes: several, until it holds enough independent instructions."""
-    work = values_in(body)
-    most = 4 if work <= BUSY else 2 if work <= 4 * BUSY else 1
-    return max(1, min(most, extent // lanes))
-
-
-# Sharing among workers
-
-
-def total_cycles(loop: Loop, target: Target) -> float:
-    """About how long a loop takes one core."""
-    lanes = lanes_of(loop.body, target.vector_bytes)
-    arithmetic = loop.var.extent * cost(loop.body, None) / lanes
-    return max(arithmetic, CYCLES_PER_BYTE * traffic(loop))
-
-
-def traffic(loop: Loop) -> float:
-    """Bytes that a loop touches, each access counted by its own turns."""
-    total, stack = 0.0, [(loop, loop.var.extent)]
-    while stack:
-        outer, turns = stack.pop()
-        for s in outer.body:
-            if isinstance(s, Loop):
-                stack.append((s, turns * s.var.extent))
-                continue
-            for inner in walk((s,)):
-                arrays = [v.array for v in statement_values(inner) if isinstance(v, Load)]
-                arrays += [inner.array] if isinstance(inner, Store) else []
-                total += sum(turns * a.dtype.itemsize for a in arrays if a.space == "parameter")
-    return total
-
-
-def share(nest: LoopNest, target: Target, vector: Var | None) -> LoopNest:
-    """Outer chain loops to the workers; a vector loop, the innermost of the chain, in blocks where the
-    others are few."""
-    phase = phase_of(nest)
-    if vector is not None:
-        loop = phase.chain[-1]
-        size = block_size(loop, phase, product_of(phase.chain[:-1]), workers_wanted(phase, target), target)
-        if size < loop.var.extent:
-            nest = divide(nest, vector.name, size)
-    return each_phase(nest, lambda part: share_part(part, target, vector is not None))
-
-
-def each_phase(nest: LoopNest, change: Callable[[LoopNest], LoopNest]) -> LoopNest:
-    """The nest with every top-level statement changed on its own (names of loops may come twice)."""
-    parts = [change(replace(nest, body=(s,), recipe=())) for s in nest.body]
-    words = dict.fromkeys(word for part in parts for word in part.recipe)
-    return replace(nest, body=tuple(s for part in parts for s in part.body), recipe=(*nest.recipe, *words))
-
-
-def share_part(nest: LoopNest, target: Target, vector: bool) -> LoopNest:
-    """One phase with its vector loop marked and its other chain loops shared."""
-    phase = phase_of(nest)
-    if not phase.chain:
-        return nest
-    outer = [loop.var for loop in (phase.chain[:-1] if vector else phase.chain)]
-    wanted, cycles = workers_wanted(phase, target), total_cycles(phase.chain[0], target)
-    if vector and phase.chain[-1].var.extent > 1:
-        nest = vectorize(nest, phase.chain[-1], target)
-    return spread(nest, outer, wanted, cycles) if wanted > 1 and outer else nest
-
-
-def workers_wanted(phase: Phase, target: Target) -> int:
-    """Into how many chunks a phase is worth cutting; 1: it stays on one thread."""
-    cycles = total_cycles(phase.chain[0], target)
-    if target.threads == 1 or cycles < WORTH_SHARING:
-        return 1
-    return min(CHUNKS * target.threads, int(cycles / WORTH_HANDING))
-
-
-def block_size(loop: Loop, phase: Phase, others: int, wanted: int, target: Target) -> int:
-    """Turns of a vector loop in one block: few enough for the workers, and for accumulators to stay in
-    registers."""
-    lanes = lanes_of(phase.core, target.vector_bytes)
-    vectors = lanes * together(loop.body, loop.var.extent, lanes)
-    blocks = ceil_div(wanted, others)
-    if phase.is_straight:
-        size = round_up(ceil_div(loop.var.extent, blocks), vectors) if blocks > 1 else loop.var.extent
-        return min(size, loop.var.extent)
-    return min(max(vectors, lanes), loop.var.extent)
-
-
-def spread(nest: LoopNest, outer: Sequence[Var], wanted: int, cycles: float) -> LoopNest:
-    """The outermost loops collapsed until they are enough for the workers, and made parallel."""
-    first, *rest = [v for v in outer if v.extent > 1] or list(outer)
-    count, name = first.extent, first.name
-    for var in rest:
-        if count >= 4 * wanted:
-            break
-        nest = collapse(nest, name, var.name)
-        name, count = f"{name}_{var.name}", count * var.extent
-    grain = max(1, min(int(count * WORTH_HANDING / cycles), ceil_div(count, wanted)))
-    return mark(nest, name, "parallel", grain=grain)
 
 
 # Reductions with few loops around them, or with long rows around them
@@ -381,15 +167,6 @@ def chunk(nest: LoopNest, phase: Phase, target: Target) -> LoopNest | None:
         replace(nest, body=tuple(others), recipe=()), lambda part: run_in_lanes(part, phase_of(part), target)
     )
     return replace(head, body=(*head.body, *tail.body), recipe=(*head.recipe, *tail.recipe))
-
-
-def runs_along(loop: Loop, chain: Loop, lanes: int) -> bool:
-    """Whether a reduce loop holds straight code whose loads are contiguous along a chain loop, or
-    constant."""
-    vectors = Vectors(chain.var, lanes, varying_names(loop.body, chain.var))
-    loads = [v for s in walk(loop.body) for v in statement_values(s) if isinstance(v, Load)]
-    straight = not any(isinstance(s, Loop) for s in walk(loop.body))
-    return straight and all(stride(v.index, vectors) in (0, 1) for v in loads)
 
 
 # Transposes
