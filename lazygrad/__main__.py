@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import sys
 from collections.abc import Callable, Sequence
@@ -103,5 +104,17 @@ def main(arguments: Sequence[str]) -> int:
     return COMMANDS[name](rest)
 
 
+def run(arguments: Sequence[str]) -> int:
+    """`main` in a pipe whose reader may have seen enough (`| head -1`): the rest is not printed, status 1."""
+    try:
+        status = main(arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # what is still buffered goes nowhere, else Python would fail to write it at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return status
+
+
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(run(sys.argv[1:]))

@@ -249,6 +249,14 @@ def test_module_prints_devices_settings_and_levels():
     assert all(f"  {row.name} " in done.stdout for row in config.ROWS)
 
 
+def test_module_in_a_pipe_that_closes_early():
+    command = [sys.executable, "-m", "lazygrad"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT) as process:
+        process.stdout.close()  # before anything was printed: the first flush finds no reader
+        assert process.stderr.read() == b""
+    assert process.returncode == 1
+
+
 def test_module_refuses_what_it_does_not_know():
     done = run_module("walk")
     assert (

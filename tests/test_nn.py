@@ -214,6 +214,31 @@ def test_loading_copies_and_reports() -> None:
         net.load_state_dict([1])
 
 
+def _complaints(library) -> list[str]:
+    """What loading wrong state dicts says."""
+
+    def net(width: int):
+        layers = library.nn
+        return layers.Sequential(layers.Linear(2, width), layers.Sequential(layers.BatchNorm1d(width)))
+
+    state = net(3).state_dict()
+    fewer = {k: v for k, v in state.items() if k not in ("0.weight", "1.0.bias")}
+    more = {**state, "0.extra": library.ones(1), "other": library.ones(1)}
+    cases = [(3, fewer), (3, more), (3, {**fewer, "other": library.ones(1)}), (4, state), (4, fewer), (3, {}),
+             (3, {**state, "0.bias": [1, 2, 3]}), (3, {**state, "0.bias": library.ones(3, 1)})]
+    said = []
+    for width, wrong in cases:
+        with pytest.raises(RuntimeError) as caught:
+            net(width).load_state_dict(wrong)
+        said.append(str(caught.value).replace("lazygrad.", "torch."))
+    return said
+
+
+def test_loading_complains_in_the_words_of_torch() -> None:
+    torch = pytest.importorskip("torch")
+    assert _complaints(lazygrad) == _complaints(torch)
+
+
 def test_loading_by_assignment_keeps_requires_grad() -> None:
     net = nn.Linear(2, 2)
     net.bias.requires_grad_(False)
