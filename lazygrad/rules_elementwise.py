@@ -12,6 +12,7 @@ from lazygrad import ops
 from lazygrad.dtypes import DType
 from lazygrad.graph import Literal, Node, Scalar, Shape
 from lazygrad.interpret import run_node
+from lazygrad.ops.elementwise import signed_between
 
 # Questions that rules ask
 
@@ -202,6 +203,9 @@ def cast_of_cast(node: Node) -> Node | None:
     narrow = node.dtype.kind == "float" and node.dtype.itemsize == 2
     if narrow and x.dtype.is_integer and not holds_exactly(x.dtype, node.dtype):
         return None  # an integer may be rounded twice on its way to a 16-bit float
+    from_float = inner.dtype.kind == "float" and x.dtype.is_integer and node.dtype.is_integer
+    if from_float and not holds_exactly(x.dtype, signed_between(node.dtype)):
+        return None  # the integer wraps, the float is out of range
     return ops.cast(x, arg=node.dtype)
 
 

@@ -201,6 +201,14 @@ def test_elementwise_rows(compiling_device: str, d: DType) -> None:
     )
 
 
+@pytest.mark.parametrize("d", dtypes.FLOATS, ids=lambda d: d.name)
+def test_tanh_ends_at_one(compiling_device: str, d: DType) -> None:
+    """Exactly, so that its derivative 1 - tanh(x) ** 2 ends at 0."""
+    values = DeviceValues(compiling_device)
+    x = values.put(np.array([20.0, -20.0, 45.5, -1e4, np.inf, -np.inf]), d)
+    values.check({"tanh": ops.tanh(x)}, exact=True)
+
+
 @pytest.mark.parametrize("d", dtypes.ALL, ids=lambda d: d.name)
 def test_conversions(compiling_device: str, d: DType) -> None:
     values = DeviceValues(compiling_device)

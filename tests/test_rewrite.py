@@ -13,6 +13,7 @@ from same_bits import bits_equal
 from lazygrad import dtypes, ops
 from lazygrad.graph import Node, topological
 from lazygrad.ops import OPS
+from lazygrad.ops.elementwise import signed_between
 from lazygrad.rewrite import Rule, rewrite
 from lazygrad.rules_elementwise import holds_exactly
 from lazygrad.rules_reduction import reduce_merging_rules
@@ -139,8 +140,17 @@ def _casts(v: Values) -> list[Node]:
             for c in dtypes.ALL
             if c is not b
             and (not a.is_integer or c.name not in ("float16", "bfloat16") or holds_exactly(a, c))
+            and not (a is dtypes.uint32 and b.kind == "float" and signed_between(c) is dtypes.int32)
         ]
     return result
+
+
+def test_a_large_integer_does_not_wrap_on_its_way_through_a_float():
+    values = Values()
+    x = values.put(np.array([0, 7, 70000, 2**31 + 300, 2**32 - 1]), dtypes.uint32)
+    node = ops.cast(ops.cast(x, arg=dtypes.float64), arg=dtypes.int16)
+    (simple,), _ = simplify([node])
+    assert bits_equal(*values.run([node, simple])) and values.run([simple])[0].tolist() == [0, 7, 4464, 0, 0]
 
 
 def _broadcast(v: Values, d) -> Node:

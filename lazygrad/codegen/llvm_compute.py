@@ -15,6 +15,7 @@ from lazygrad.codegen.llvm_values import Value, constant, memory_type, register_
 from lazygrad.codegen.vector_math import expand
 from lazygrad.dtypes import DType
 from lazygrad.ops import OPS
+from lazygrad.ops.elementwise import signed_between
 
 Expansion = Callable[..., Value]
 
@@ -37,8 +38,7 @@ def compute(b: Builder, op: str, args: Sequence[Value], arg_dtypes: Sequence[DTy
 
 
 def cast(b: Builder, x: Value, source: DType, to: DType) -> Value:
-    """x as another dtype. Floats become integers by way of int64: NaN and what is out of its range are its
-    least value."""
+    """x as another dtype, by the rules of `ops.elementwise.convert`."""
     if source.kind == "float" and to.is_integer:
         return _float_to_integer(b, x, to)
     return b.convert(x, source, to)
@@ -46,14 +46,16 @@ def cast(b: Builder, x: Value, source: DType, to: DType) -> Value:
 
 def _float_to_integer(b: Builder, x: Value, to: DType) -> Value:
     x = b.fpext(x, "float") if x.type == "half" else x
-    limit = 2.0**63
+    middle = signed_between(to)
+    limit = 2.0 ** (middle.bits - 1)
     # false for NaN; the select keeps fptosi defined
     inside = b.and_(b.fcmp("oge", x, -limit), b.fcmp("olt", x, limit))
-    whole = b.select(inside, b.fptosi(b.select(inside, x, 0), "i64"), -(1 << 63))
-    if to == dtypes.uint64:  # the upper half of its range is in range too
-        high = b.and_(b.fcmp("oge", x, limit), b.fcmp("olt", x, 2 * limit))
-        upper = b.fptosi(b.select(high, b.fsub(x, limit), 0), "i64")
-        whole = b.select(high, b.xor(upper, -(1 << 63)), whole)
+    whole = b.select(inside, b.fptosi(b.select(inside, x, 0), register_type(middle)), middle.min)
+    if to == dtypes.uint64:
+        high = b.fcmp("oge", x, limit)
+        upper = b.and_(high, b.fcmp("olt", x, 2 * limit))
+        above = b.fptosi(b.select(upper, b.fsub(x, limit), 0), "i64")
+        whole = b.select(high, b.select(upper, b.xor(above, middle.min), 0), whole)
     return b.resize(whole, register_type(to))
 
 

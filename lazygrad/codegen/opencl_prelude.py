@@ -15,6 +15,7 @@ import numpy as np
 from lazygrad import dtypes
 from lazygrad.dtypes import DType
 from lazygrad.graph import Scalar
+from lazygrad.ops.elementwise import signed_between
 from lazygrad.ops.table import OPS
 
 C_TYPE = {
@@ -165,6 +166,9 @@ def _float(d: DType) -> Iterator[str]:
   return r != 0 && (r < 0) != (y < 0) ? r + y : r;
 }}"""
     yield f"{c} truncdiv_{t}({c} x, {c} y) {{ return trunc(x / y); }}"
+    # drivers may end one step below 1, and then 1 - tanh(x) ** 2 is not 0
+    one = literal(19.1 if d.itemsize == 8 else 9.1, d)
+    yield f"{c} tanh_{t}({c} x) {{ return fabs(x) > {one} ? copysign({literal(1, d)}, x) : tanh(x); }}"
     # PyTorch's rule: exact where x / y rounds up to an integer that it has not reached
     yield f"""{c} floordiv_{t}({c} x, {c} y) {{
   {c} r = fmod(x, y), quotient = x / y, q = (x - r) / y;
@@ -179,11 +183,13 @@ def _float(d: DType) -> Iterator[str]:
         yield multiply_add(f"multiply_add_{t}", c)
         yield f"{u} {t}_bits({c} x) {{ return as_{u}(x); }}"
         yield f"{c} {t}_value({u} bits) {{ return as_{c}(bits); }}"
-        # as x86 converts: NaN and what is out of range become the least value, then wrap
-        limit = "0x1p63" + ("" if d.itemsize == 8 else "f")
-        yield f"long {t}_to_long({c} x) {{ return x >= -{limit} && x < {limit} ? (long)x : LONG_MIN; }}"
+        suffix = "" if d.itemsize == 8 else "f"
+        for whole, bits in (("int", 31), ("long", 63)):
+            inside = f"x >= -0x1p{bits}{suffix} && x < 0x1p{bits}{suffix}"
+            yield f"{whole} {t}_to_{whole}({c} x) {{ return {inside} ? ({whole})x : {whole.upper()}_MIN; }}"
         yield f"""ulong {t}_to_ulong({c} x) {{
-  return x >= {limit} && x < 2 * {limit} ? (ulong)x : (ulong){t}_to_long(x);
+  if (!(x >= 0x1p63{suffix})) return (ulong){t}_to_long(x);
+  return x < 0x1p64{suffix} ? (ulong)x : 0;
 }}"""
 
 
@@ -294,9 +300,9 @@ def convert(text: str, source: DType, target: DType) -> str:
     c = C_TYPE[target.name]
     if target.is_integer and source.kind == "float":
         t = "float64" if source.itemsize == 8 else "float32"
-        if target is dtypes.uint64:
-            return f"{t}_to_ulong({text})"
-        return f"{t}_to_long({text})" if target is dtypes.int64 else f"({c}){t}_to_long({text})"
+        middle = C_TYPE["uint64" if target is dtypes.uint64 else signed_between(target).name]
+        whole = f"{t}_to_{middle}({text})"
+        return whole if middle == c else f"({c}){whole}"
     if target is dtypes.float16 and source is dtypes.float64:
         return f"round_float64_to_float16({text})"
     if is_short_float(target):

@@ -104,7 +104,7 @@ reciprocal: Op = _unary(
 
 def _integer_or_float(on_float: Callable[..., Any], on_integer: Callable[..., Any]) -> Callable[..., Any]:
     def numpy(node: Node, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        # as in PyTorch, a quotient of 16-bit floats is cut before it is rounded
+        # a quotient of 16-bit floats is cut before it is rounded, as in PyTorch for one number as divisor
         if node.dtype.kind == "float":
             wide = node.dtype.accumulator.numpy
             return np.asarray(on_float(x.astype(wide, copy=False), y.astype(wide, copy=False)))
@@ -211,7 +211,7 @@ def _power_gradient(g: Node, n: Node, x: Node, y: Node) -> tuple[Node, Node]:
     zero, one = like(0, g), like(1, g)
     no_sign = bitnot(bitor(lt(x, zero), lt(zero, x)))
     base = where(bitand(eq(y, zero), no_sign), one, x)
-    dx = mul(g, mul(y, pow_(base, sub(y, one))))
+    dx = where(eq(y, zero), zero, mul(g, mul(y, pow_(base, sub(y, one)))))
     dy = mul(g, mul(n, log(where(bitand(eq(x, zero), le(zero, y)), one, x))))
     return dx, dy
 
@@ -278,7 +278,7 @@ acos: Op = _unary("acos", np.arccos, lambda n, x: neg(rsqrt(_one_minus_square(x)
 atan: Op = _unary("atan", np.arctan, lambda n, x: reciprocal(_one_plus_square(x)))
 sinh: Op = _unary("sinh", np.sinh, lambda n, x: cosh(x))
 cosh: Op = _unary("cosh", np.cosh, lambda n, x: sinh(x))
-tanh: Op = _unary("tanh", np.tanh, lambda n, x: _one_minus_square(n))
+tanh: Op = _unary("tanh", np.tanh, lambda n, x: _one_minus_square(n), "tanh_{t}({0})")
 asinh: Op = _unary("asinh", np.arcsinh, lambda n, x: rsqrt(_one_plus_square(x)))
 acosh: Op = _unary("acosh", np.arccosh, lambda n, x: rsqrt(sub(mul(x, x), like(1, x))), domain=(1.1, 3.0))
 atanh: Op = _unary("atanh", np.arctanh, lambda n, x: reciprocal(_one_minus_square(x)), domain=(-0.9, 0.9))
@@ -369,21 +369,27 @@ where: Op = _row(
 # Conversion
 
 
+def signed_between(target: DType) -> DType:
+    """The signed type through which a float becomes an integer of type `target`, as x86 and PyTorch have it:
+    NaN and what is out of its range become its least value, then it wraps."""
+    return dtypes.int32 if target.name in ("int8", "int16", "int32", "uint16") else dtypes.int64
+
+
 def convert(values: np.ndarray, source: DType, target: DType) -> np.ndarray:
-    """`values` of `source` as `target`: floats round, floats to integers go through int64 as x86 does (NaN
-    and what is out of range become its least value) and then wrap, integers wrap."""
+    """`values` of `source` as `target`: floats round, floats to integers are cut and go through
+    `signed_between`, integers wrap. Floats from 2**63 on have a uint64 of their own, or become 0."""
     if target.kind == "bool":
         return values != 0
     if source.kind == "float" and target.is_integer:
-        limit = 2.0**63
-        wide = values.astype(np.float64)
+        wide, middle = values.astype(np.float64), signed_between(target)
+        limit = 2.0 ** (middle.bits - 1)
         inside = (wide >= -limit) & (wide < limit)
-        whole = np.where(inside, wide, 0.0).astype(np.int64)
-        if target is dtypes.uint64:  # the upper half of uint64 is in range too
-            high = (wide >= limit) & (wide < 2 * limit)
-            upper = np.where(high, wide - limit, 0.0).astype(np.uint64) + np.uint64(1 << 63)
-            return np.where(high, upper, np.where(inside, whole, np.int64(-(1 << 63))).astype(np.uint64))
-        return np.where(inside, whole, np.int64(-(1 << 63))).astype(target.numpy)
+        whole = np.where(inside, np.where(inside, wide, 0.0).astype(np.int64), np.int64(middle.min))
+        if target is dtypes.uint64:
+            upper = (wide >= limit) & (wide < 2 * limit)
+            high = np.where(upper, np.where(upper, wide, 0.0).astype(np.uint64), np.uint64(0))
+            return np.where(wide >= limit, high, whole.astype(np.uint64))
+        return whole.astype(target.numpy)
     return dtypes.round_to(values, target)
 
 

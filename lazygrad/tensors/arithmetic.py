@@ -199,8 +199,14 @@ _FLOAT_POWERS: dict[float, Callable[[Tensor], Tensor]] = {
     0.5: lambda x: FUNCTIONS["sqrt"](x),
     -0.5: lambda x: FUNCTIONS["rsqrt"](x),
     -1: lambda x: FUNCTIONS["reciprocal"](x),
-    -2: lambda x: FUNCTIONS["reciprocal"](mul(x, x)),
+    -2: lambda x: elementwise("pow", _inverse_square, (x,)),
 }
+
+
+def _inverse_square(x: Node) -> Node:
+    # the square of the inverse has a derivative at 0 and at infinity too
+    inverse = ops.reciprocal(x)
+    return ops.surrogate(ops.reciprocal(ops.mul(x, x)), ops.mul(inverse, inverse))
 
 
 @with_in_place("pow", "float_power")

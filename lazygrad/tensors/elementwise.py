@@ -71,7 +71,19 @@ def _relu(x: Node) -> Node:
 
 
 def _logit(x: Node) -> Node:
-    return ops.log(ops.div(x, ops.sub(ops.like(1, x), x)))
+    zero, one = ops.like(0, x), ops.like(1, x)
+    value = ops.log(ops.div(x, ops.sub(one, x)))
+    # the derivative is infinite at 0 and 1, and NaN beyond them
+    outside = ops.bitor(ops.lt(x, zero), ops.lt(one, x))
+    within = ops.mul(x, ops.where(outside, ops.like(math.nan, x), one))
+    return ops.surrogate(value, ops.sub(ops.log(within), ops.log1p(ops.neg(within))))
+
+
+def _sinc(x: Node) -> Node:
+    at_zero, one = ops.eq(x, ops.like(0, x)), ops.like(1, x)
+    # a safe number stands where 0 / 0 would be no derivative
+    angle = _scale(math.pi)(ops.where(at_zero, one, x))
+    return ops.where(at_zero, one, ops.div(ops.sin(angle), angle))
 
 
 for _row in (
@@ -111,12 +123,7 @@ unary("trunc", ops.trunc, "fix", dtype="whole")
 relu = unary("relu", _relu, dtype="number")
 unary("deg2rad", _scale(math.pi / 180))
 unary("rad2deg", _scale(180 / math.pi))
-unary(
-    "sinc",
-    lambda x: ops.where(
-        ops.eq(x, ops.like(0, x)), ops.like(1, x), ops.div(ops.sin(_scale(math.pi)(x)), _scale(math.pi)(x))
-    ),
-)
+unary("sinc", _sinc)
 
 
 @with_in_place("round")
@@ -353,12 +360,17 @@ def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
 
 
 def _at_least(x: Node, low: Node) -> Node:
-    # with a number as bound the whole gradient goes to x at the bound, and NaN stays
-    return ops.where(ops.lt(x, low), low, x)
+    return _bounded(x, low, ops.lt(x, low), ops.le(low, x))
 
 
 def _at_most(x: Node, high: Node) -> Node:
-    return ops.where(ops.lt(high, x), high, x)
+    return _bounded(x, high, ops.lt(high, x), ops.le(x, high))
+
+
+def _bounded(x: Node, bound: Node, beyond: Node, within: Node) -> Node:
+    # with a number as bound the whole gradient goes to x at the bound; NaN stays and has no gradient
+    value = ops.where(beyond, bound, x)
+    return ops.surrogate(value, ops.where(within, x, bound)) if x.dtype.kind == "float" else value
 
 
 @with_in_place("clamp_min")

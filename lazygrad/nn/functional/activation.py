@@ -11,8 +11,10 @@ import warnings
 from typing import Any
 
 import lazygrad
+from lazygrad import ops
 from lazygrad.errors import ShapeError
 from lazygrad.tensors import Tensor
+from lazygrad.tensors.core import apply
 
 _SELU_ALPHA = 1.6732632423543772848170429916717
 _SELU_SCALE = 1.0507009873554804934193349852946
@@ -20,6 +22,11 @@ _SELU_SCALE = 1.0507009873554804934193349852946
 
 def _finish(input: Tensor, result: Tensor, inplace: bool) -> Tensor:
     return input.copy_(result) if inplace else result
+
+
+def _derived_from(name: str, value: Tensor, other: Tensor) -> Tensor:
+    """The numbers of `value` with the derivative of `other`."""
+    return apply(name, ops.surrogate, value, other)
 
 
 def relu(input: Tensor, inplace: bool = False) -> Tensor:
@@ -33,10 +40,12 @@ def relu_(input: Tensor) -> Tensor:
 
 
 def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Tensor:
-    """x limited to [min_val, max_val]; the derivative at and outside the limits is 0."""
+    """x limited to [min_val, max_val]; the derivative at and outside the limits, and at NaN, is 0."""
     # not clamp, whose derivative at the limits is 1
-    inside = lazygrad.where(input <= min_val, min_val, input)
-    return _finish(input, lazygrad.where(input >= max_val, max_val, inside), inplace)
+    above = lazygrad.where(input <= min_val, min_val, input)
+    value = lazygrad.where(input >= max_val, max_val, above)
+    inside = lazygrad.where((input > min_val) & (input < max_val), input, 0.0)
+    return _finish(input, _derived_from("hardtanh", value, inside), inplace)
 
 
 def hardtanh_(input: Tensor, min_val: float = -1.0, max_val: float = 1.0) -> Tensor:
@@ -56,7 +65,10 @@ def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
 
 def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
     """x * hardsigmoid(x)."""
-    return _finish(input, input * hardtanh(input + 3.0, 0.0, 6.0) / 6.0, inplace)
+    value = input * hardtanh(input + 3.0, 0.0, 6.0) / 6.0
+    # up to -3 it is flat: no cotangent passes, not even NaN
+    flat_below = lazygrad.where(input <= -3.0, 0.0, value)
+    return _finish(input, _derived_from("hardswish", value, flat_below), inplace)
 
 
 def sigmoid(input: Tensor) -> Tensor:
@@ -116,11 +128,17 @@ def rrelu_(input: Tensor, lower: float = 1 / 8, upper: float = 1 / 3, training: 
     return rrelu(input, lower, upper, training, inplace=True)
 
 
+def _rise(name: str, x: Tensor) -> Tensor:
+    """exp(x) - 1 where x is not positive, else 0, with the derivative exp(x): 1 + (exp(x) - 1) has lost its
+    digits where x is far below 0."""
+    # zeros keep exp, and with it the gradient, finite on the branch that is not taken
+    low = lazygrad.where(x > 0, 0.0, x)
+    return _derived_from(name, low.expm1(), low.exp())
+
+
 def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     """x where positive, else alpha * (exp(x) - 1)."""
-    # the clamp keeps exp, and with it the gradient, finite on the branch that is not taken
-    negative = input.clamp(max=0).expm1() * alpha
-    return _finish(input, lazygrad.where(input > 0, input, negative), inplace)
+    return _finish(input, lazygrad.where(input > 0, input, _rise("elu", input) * alpha), inplace)
 
 
 def elu_(input: Tensor, alpha: float = 1.0) -> Tensor:
@@ -130,7 +148,7 @@ def elu_(input: Tensor, alpha: float = 1.0) -> Tensor:
 
 def selu(input: Tensor, inplace: bool = False) -> Tensor:
     """The self-normalizing ELU: scale * elu(x, alpha) with fixed numbers."""
-    negative = input.clamp(max=0).expm1() * (_SELU_SCALE * _SELU_ALPHA)
+    negative = _rise("selu", input) * (_SELU_SCALE * _SELU_ALPHA)
     return _finish(input, lazygrad.where(input > 0, input * _SELU_SCALE, negative), inplace)
 
 
@@ -143,7 +161,8 @@ def celu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     """x where positive, else alpha * (exp(x / alpha) - 1)."""
     if alpha == 0:
         raise ShapeError("[celu] ZeroDivisionError: alpha cannot be 0 for CELU")
-    negative = (input.clamp(max=0) * (1.0 / alpha)).expm1() * alpha
+    # the sign of x, not of x / alpha, tells the branch
+    negative = _rise("celu", lazygrad.where(input > 0, 0.0, input) * (1.0 / alpha)) * alpha
     return _finish(input, lazygrad.where(input > 0, input, negative), inplace)
 
 
@@ -170,8 +189,10 @@ def silu(input: Tensor, inplace: bool = False) -> Tensor:
 def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
     """log(1 + exp(beta * x)) / beta; x itself where beta * x is above `threshold`."""
     scaled = input * beta
-    linear = scaled > threshold
-    return lazygrad.where(linear, input, lazygrad.where(linear, 0.0, scaled).exp().log1p() / beta)
+    positive = scaled > 0  # the exponential of -|x| alone: that of x is beyond float16 before the threshold
+    rest = lazygrad.where(positive, -scaled, scaled).exp().log1p()
+    curved = (lazygrad.where(positive, scaled, 0.0) + rest) / beta
+    return lazygrad.where(scaled > threshold, input, curved)
 
 
 def mish(input: Tensor, inplace: bool = False) -> Tensor:
@@ -195,18 +216,24 @@ def tanhshrink(input: Tensor) -> Tensor:
     return input - input.tanh()
 
 
+def _beyond(input: Tensor, lambd: float) -> Tensor:
+    """x where |x| > lambd, else 0, which has no derivative at NaN either."""
+    return lazygrad.where((input > lambd) | (input < -lambd), input, 0.0)
+
+
 def hardshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
     """x, but 0 where |x| <= lambd."""
-    return lazygrad.where(input.abs() <= lambd, 0.0, input)
+    value = lazygrad.where(input.abs() <= lambd, 0.0, input)
+    return _derived_from("hardshrink", value, _beyond(input, lambd))
 
 
 def softshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
     """x moved towards 0 by lambd, 0 where |x| <= lambd."""
     if lambd < 0:
         raise ShapeError(f"[softshrink] lambda must be greater or equal to 0, but found to be {lambd}")
-    # x * 0 keeps NaN
-    below = lazygrad.where(input < -lambd, input + lambd, input * 0)
-    return lazygrad.where(input > lambd, input - lambd, below)
+    moved = lazygrad.where(input > lambd, input - lambd, input + lambd)
+    value = lazygrad.where(input.abs() <= lambd, 0.0, moved)
+    return _derived_from("softshrink", value, _beyond(input, lambd))
 
 
 def glu(input: Tensor, dim: int = -1) -> Tensor:
