@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from lazygrad.codegen.contraction import contract
+from lazygrad.codegen.contraction_kernel import contract
 from lazygrad.codegen.cpu_phase import (
     CHUNKS,
     WORTH_HANDING,

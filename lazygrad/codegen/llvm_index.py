@@ -158,7 +158,25 @@ class Indices:
         assert self.lanes is not None and isinstance(self.lanes.base, int)
         return expr.substitute(e, {self.lanes.var: expr.const(self.lanes.base + part * self.lanes.lanes)})
 
+    def runs(self, e: Expr) -> Runs | None:
+        """The runs of neighbours that the lanes of a part fall into, where e does not go on evenly."""
+        assert self.lanes is not None
+        return lane_runs(e, self.lanes.var, self.lanes.lanes, self._dynamic_varies)
+
     # ---- scalars
+
+    def at_lane(self, e: Expr, part: int, lane: Value) -> Value:
+        """e as i64 in one lane of a part, whose number is only known at run time."""
+        assert self.lanes is not None
+        moved = Var(f"{self.lanes.var.name}_at", self.lanes.var.extent)
+        first = self.scalar(Expr(((self.lanes.var, 1),)), part)
+        outer, lanes = self.open(), self.lanes
+        self.scope.variables[moved] = self.builder.add(first, lane, flags="nsw")
+        self.lanes = None
+        value = self.scalar(expr.substitute(e, {lanes.var: Expr(((moved, 1),))}))
+        self.lanes = lanes
+        self.close(outer)
+        return value
 
     def scalar(self, e: Expr, part: int = 0) -> Value:
         """e as i64, in lane 0 of a part."""
@@ -313,6 +331,52 @@ def lane_stride(e: Expr, var: Var, lanes: int, varies: object = None) -> int | N
                 return None
             total += factor * inner if isinstance(atom, Remainder) else 0
     return total
+
+
+@dataclass(frozen=True)
+class Runs:
+    """How lanes fall into runs of neighbours: a new run begins where `base` is a multiple of `period`;
+    there are at most `count`."""
+
+    base: Expr
+    period: int
+    count: int
+
+
+def lane_runs(e: Expr, var: Var, lanes: int, varies: object = None) -> Runs | None:
+    """The runs within which e grows by 1 from lane to lane; None if it does not go in such runs."""
+    breaks: list[tuple[Expr, int]] = []
+
+    def slope(e: Expr) -> int | None:
+        total = 0
+        for atom, factor in e.terms:
+            if isinstance(atom, Var):
+                total += factor if atom == var else 0
+            elif isinstance(atom, Dynamic):
+                if callable(varies) and varies(atom):
+                    return None
+            else:
+                inner = slope(atom.base)
+                if inner is None:
+                    return None
+                if inner and not _stays_within(atom, inner, var, lanes):
+                    if inner != 1 or lane_stride(atom.base, var, lanes, varies) is None:
+                        return None
+                    breaks.append((atom.base, atom.divisor))
+                total += factor * inner if isinstance(atom, Remainder) else 0
+        return total
+
+    if slope(e) != 1 or not breaks:
+        return None
+    base, period = min(breaks, key=lambda pair: pair[1])
+    for other, divisor in breaks:  # all of them must fall on multiples of the shortest
+        apart = other - base
+        if divisor % period or apart.constant % period or any(factor % period for _, factor in apart.terms):
+            return None
+    step = period  # of the base in lane 0
+    for atom, factor in base.terms:
+        step = gcd(step, factor * lanes if atom == var else factor)
+    return Runs(base, period, 1 + max(0, -(-(lanes - step + base.constant % step) // period)))
 
 
 def _stays_within(atom: Quotient | Remainder, stride: int, var: Var, lanes: int) -> bool:

@@ -20,6 +20,7 @@ from lazygrad.expr import Expr, Guard
 Guards = tuple[Guard, ...]
 MAX_SPREAD_STRIDE = 4  # up to here lanes are spread out and stored with a mask
 MAX_SHUFFLED_STRIDE = 8  # up to here whole runs of memory are loaded and their lanes picked
+MAX_RUNS = 5  # up to here lanes in several runs of neighbours take a load or store each
 
 
 class NeedsMemory(Exception):
@@ -188,10 +189,16 @@ class Memory:
                 b.load(pointer, array.dtype, lanes.lanes, mask and self._reverse(mask)), name
             )
         if stride is not None and 2 <= stride <= MAX_SHUFFLED_STRIDE:
-            return self._load_runs(array, index, stride, mask, part, name)
+            return self._load_spread(array, index, stride, mask, part, name)
+        runs = self._runs(array, index, part, mask) if stride is None else []
+        if runs:
+            whole = b.const(register_type(array.dtype), 0, lanes.lanes)
+            for pointer, here in runs:
+                whole = b.select(here, b.load(pointer, array.dtype, lanes.lanes, here, name=name), whole)
+            return whole
         return b.load(self.lane_addresses(array, index, part, guarded), array.dtype, mask=mask, name=name)
 
-    def _load_runs(
+    def _load_spread(
         self, array: Array, index: Expr, stride: int, mask: Value | None, part: int, name: str
     ) -> Value:
         """Every few elements: whole runs of memory are loaded, and the lanes picked from them."""
@@ -290,7 +297,37 @@ class Memory:
             apart = self._spread(x, b.const(x.type, 0, x.lanes), stride)
             b.store(apart, pointer, array.dtype, self._spread_mask(mask, stride))
         else:
-            b.store(x, self.lane_addresses(array, index, part, guarded), array.dtype, mask)
+            runs = self._runs(array, index, part, mask) if stride is None else []
+            for pointer, here in runs:
+                b.store(x, pointer, array.dtype, here)
+            if not runs:
+                b.store(x, self.lane_addresses(array, index, part, guarded), array.dtype, mask)
+
+    def _runs(self, array: Array, index: Expr, part: int, mask: Value | None) -> list[tuple[Value, Value]]:
+        """For each run of neighbours that the lanes fall into, the pointer that its lanes count from and
+        which lanes they are; empty if there are too many. A run that would begin beyond the last lane is
+        given that lane, which stands in the same place of the run before."""
+        b, lanes, runs = self.builder, self.indices.lanes, self.indices.runs(index)
+        assert lanes is not None
+        if runs is None or runs.count > MAX_RUNS:
+            return []
+        first = b.sub(b.const("i64", runs.period), self.indices.scalar(runs.base % runs.period, part))
+        starts = [b.const("i64", 0)]
+        for number in range(runs.count - 1):
+            start = b.add(first, number * runs.period) if number else first
+            starts.append(b.umin(start, lanes.lanes - 1))
+        numbers = b.lane_numbers("i32", lanes.lanes)
+        edges = [b.splat(b.resize(start, "i32"), lanes.lanes) for start in starts]
+        found = []
+        for number, start in enumerate(starts):
+            element = b.sub(self.indices.at_lane(index, part, start), start)
+            here = mask
+            for keep in (b.icmp("uge", numbers, edges[number]) if number else None,
+                         b.icmp("ult", numbers, edges[number + 1]) if number + 1 < len(edges) else None):
+                here = keep if here is None else here if keep is None else b.and_(here, keep)
+            assert here is not None
+            found.append((self.address(array, element, True), here))
+        return found
 
     # ---- control
 

@@ -1,0 +1,108 @@
+"""Sizes of tiled contractions, from the target's vectors, registers and caches; loops over blocks of k."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lazygrad import expr
+from lazygrad.codegen.contraction import Contraction, unflattened
+from lazygrad.expr import Atom, Expr, Guard, Var
+from lazygrad.helpers import ceil_div, product
+from lazygrad.source import Target
+
+
+@dataclass(frozen=True)
+class Depth:
+    """How k is cut into blocks, so that walking a block needs no division:
+
+        for block: for chunk of one variable: for every variable within it          (packing)
+        for block: for size                                                         (multiplying)
+
+    `outer`: variables of which a block holds one value; `cut`: the variable of which it holds `chunk`.
+    """
+
+    outer: tuple[Var, ...]
+    cut: Var
+    chunk: int
+    inner: tuple[Var, ...]
+
+    @property
+    def cuts(self) -> int:
+        """Blocks along the cut variable."""
+        return ceil_div(self.cut.extent, self.chunk)
+
+    @property
+    def blocks(self) -> int:
+        return product(v.extent for v in self.outer) * self.cuts
+
+    @property
+    def size(self) -> int:
+        """Turns of k in one block; the last block along `cut` may hold fewer that count."""
+        return self.chunk * product(v.extent for v in self.inner)
+
+    def walk(self, block: Expr, prefix: str) -> tuple[list[Var], dict[Atom, Expr], tuple[Guard, ...]]:
+        """Loops over one block, the value of every variable of k in them, and what must hold to be within
+        k."""
+        first = Var(f"{prefix}_{self.cut.name}", self.chunk)
+        loops = [first, *(Var(f"{prefix}_{v.name}", v.extent) for v in self.inner)]
+        at = block % self.cuts * self.chunk + index(first)
+        values: dict[Atom, Expr] = {v: index(w) for v, w in zip(self.inner, loops[1:], strict=True)}
+        values |= unflattened(block // self.cuts, self.outer) | {self.cut: at}
+        return loops, values, unless(at, self.cut.extent)
+
+
+def choose_depth(k: Sequence[Var], most: int) -> Depth:
+    """Blocks of at most about `most` turns, of nearly equal size."""
+    inner = 1
+    for number in range(len(k) - 1, -1, -1):
+        if inner * k[number].extent > most or number == 0:
+            chunk = max(1, min(k[number].extent, most // inner))
+            chunk = ceil_div(k[number].extent, ceil_div(k[number].extent, chunk))
+            return Depth(tuple(k[:number]), k[number], chunk, tuple(k[number + 1:]))
+        inner *= k[number].extent
+    raise AssertionError("a contraction folds some variable")
+
+
+@dataclass(frozen=True)
+class Tiles:
+    """Sizes of a tiling: register tile, tiles per task, blocks of k;
+    tasks share the row tiles in `row_parts`."""
+
+    rows: int
+    columns: int
+    lanes: int
+    column_tiles: int  # of one task
+    row_parts: int
+    depth: Depth
+
+
+def choose_tiles(found: Contraction, target: Target) -> Tiles:
+    """Sizes from the target's vectors, registers and caches."""
+    m, n, k = found.sizes
+    itemsize = found.accumulator.dtype.itemsize
+    lanes = max(target.vector_bytes // itemsize, 1)
+    vectors = 2 if n > lanes else 1
+    most = (target.registers - 4) // 2 if vectors == 2 else min(target.registers // 2, 16)
+    rows = min(range(1, most + 1), key=lambda r: (ceil_div(m, r) * (r + 1.5), -r))
+    columns = vectors * lanes
+    room = max(target.l2_bytes // 2 // itemsize, columns)
+    depth = choose_depth(found.k, k if k * columns <= room else max(room // columns // 2, 1))
+    tiles = ceil_div(n, columns)
+    outer = product(v.extent for v in found.outer)
+    wanted = max(4 * target.threads // max(outer, 1), 1)
+    column_tiles = max(1, min(tiles, room // (depth.size * columns), ceil_div(tiles, wanted)))
+    tasks = outer * ceil_div(tiles, column_tiles)
+    row_parts = 1 if tasks >= target.threads else min(ceil_div(target.threads, tasks), ceil_div(m, rows))
+    return Tiles(rows, columns, lanes, column_tiles, row_parts, depth)
+
+
+def index(v: Var) -> Expr:
+    """The expression of a loop variable."""
+    return expr.var(v.name, v.extent)
+
+
+def unless(e: Expr, end: int) -> tuple[Guard, ...]:
+    """The guard e < end, none where it always holds."""
+    guard = Guard(e, 0, end)
+    return () if guard.always else (guard,)

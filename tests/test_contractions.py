@@ -1,0 +1,114 @@
+"""Tiled contractions on the CPU: odd sizes, every dtype and layout, windows with guards and prologues, and
+what recipes say; the interpreter is the reference."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import lazygrad
+from lazygrad import config, dtypes, explain
+from lazygrad.codegen.llvm_index import Runs, lane_runs
+from lazygrad.expr import var
+from lazygrad.nn import functional as F
+
+TOLERANCE = {"float64": 1e-12, "float32": 2e-5, "float16": 2e-3, "bfloat16": 2e-2}
+
+
+def check(f: Callable[..., Any], *shapes: tuple[int, ...], dtype: str = "float32") -> None:
+    """f of random tensors on CPU, optimised and not, against the interpreter; gradients too where there are
+    any."""
+    rng = np.random.default_rng(0)
+    is_float = dtypes.BY_NAME[dtype].kind == "float"
+    arrays = [rng.standard_normal(s) if is_float else rng.integers(-3, 4, s) for s in shapes]
+
+    def outcome(device: str) -> list[np.ndarray]:
+        inputs = [lazygrad.tensor(a, dtype=getattr(lazygrad, dtype), device=device, requires_grad=is_float)
+                  for a in arrays]
+        y = f(*inputs)
+        found = [y]
+        if is_float:
+            weights = np.cos(np.arange(y.numel())).reshape(y.shape)
+            (y * lazygrad.tensor(weights, dtype=y.dtype, device=device)).sum().backward()
+            found += [x.grad for x in inputs]
+        return [z.detach().to(lazygrad.float64).numpy() for z in found]
+
+    want = outcome("NUMPY")
+    for noopt in (0, 1):
+        with config.override(NOOPT=noopt):
+            for got, right in zip(outcome("CPU"), want, strict=True):
+                scale = max(float(np.abs(right).max(initial=0)), 1.0)
+                assert np.abs(got - right).max(initial=0) <= TOLERANCE.get(dtype, 0) * scale
+
+
+@pytest.mark.parametrize("m, k, n", [(33, 17, 65), (2, 700, 2), (31, 100, 15), (7, 4100, 9), (16, 16, 16),
+                                     (100, 4, 100), (1, 300, 70), (70, 300, 1), (0, 3, 4), (5, 0, 6)])
+def test_layouts_and_odd_sizes(m: int, k: int, n: int) -> None:
+    check(lambda a, b: a @ b, (m, k), (k, n))
+    check(lambda a, b: a.t() @ b, (k, m), (k, n))
+    check(lambda a, b: (a @ b.t()).relu(), (m, k), (n, k))
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float16", "bfloat16", "int32", "int64"])
+def test_dtypes(dtype: str) -> None:
+    check(lambda a, b: a @ b, (37, 53), (53, 41), dtype=dtype)
+    check(lambda a, b: a @ b.transpose(1, 2), (3, 20, 40), (3, 33, 40), dtype=dtype)
+
+
+CONVOLUTIONS: list[tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]] = [
+    ((2, 3, 9, 11), (5, 3, 3, 3), {"padding": 1}),
+    ((3, 8, 8, 8), (24, 8, 3, 3), {"padding": 1}),
+    ((2, 3, 19, 23), (8, 3, 7, 7), {"stride": 2, "padding": 3}),
+    ((2, 8, 14, 13), (16, 8, 1, 1), {"stride": 2}),
+    ((2, 8, 16, 15), (6, 8, 3, 3), {"padding": 2, "dilation": 2, "stride": 3}),
+    ((2, 4, 10, 10), (6, 4, 2, 3), {"dilation": (3, 2), "padding": (1, 0)}),
+    ((2, 16, 10, 10), (32, 4, 3, 3), {"padding": 1, "groups": 4}),
+    ((4, 16, 4, 4), (16, 16, 3, 3), {"padding": 1}),
+    ((3, 8, 6, 6), (16, 8, 6, 6), {}),
+    ((20, 6, 1, 7), (17, 6, 1, 3), {"padding": (0, 1)}),
+]
+
+
+@pytest.mark.parametrize("x, weight, options", CONVOLUTIONS)
+def test_convolutions_and_their_gradients(x: tuple[int, ...], weight: tuple[int, ...],
+                                          options: dict[str, Any]) -> None:
+    check(lambda a, w: F.conv2d(a, w, **options), x, weight)
+
+
+def test_a_prologue_with_windows() -> None:
+    check(lambda x, w, v: F.conv2d(F.relu(F.conv2d(x, w, padding=1)), v, padding=1),
+          (2, 4, 10, 10), (8, 4, 3, 3), (8, 8, 3, 3))
+
+
+@pytest.mark.parametrize("shape", [(2, 8, 50), (2, 8, 33)])
+def test_transposed_convolutions(shape: tuple[int, ...]) -> None:
+    check(lambda x, w: F.conv_transpose1d(x, w, stride=2, padding=1), shape, (8, 6, 4))
+
+
+def test_infinities_beyond_the_end_of_k_do_not_spread() -> None:
+    """A prologue that makes an infinity of the zero that fills a panel must not reach a sum."""
+    rng = np.random.default_rng(0)
+    x, w = rng.uniform(1, 2, (20, 4099)), rng.uniform(1, 2, (4099, 40))
+    a, b = (lazygrad.tensor(v.astype("float32")) for v in (x, w))
+    np.testing.assert_allclose((1 / a @ b.log()).numpy(), (1 / x) @ np.log(w), rtol=1e-4)
+
+
+def test_windows_are_read_once_where_they_have_guards() -> None:
+    x, w = lazygrad.rand(2, 8, 20, 20).realize(), lazygrad.rand(16, 8, 3, 3).realize()
+    assert "stage(b)" in str(explain(F.conv2d(x, w, padding=1)))
+    assert "stage(b)" in str(explain(F.conv2d(x, w, stride=2)))
+    assert "stage" not in str(explain(F.conv2d(x, w)))
+
+
+def test_runs_of_lanes() -> None:
+    i, j = var("i", 10), var("j", 32)
+    n = i * 32 + j
+    index = n // 20 * 24 + n % 20
+    assert lane_runs(index, next(iter(j.terms))[0], 16) == Runs(n, 20, 2)
+    assert lane_runs(n // 8 * 24 + n % 8, next(iter(j.terms))[0], 16).count == 2
+    assert lane_runs(n // 5 * 24 + n % 5, next(iter(j.terms))[0], 16).count == 4
+    assert lane_runs(n // 20 * 24 + n % 20 * 2, next(iter(j.terms))[0], 16) is None
+    assert lane_runs(n // 20 * 24 + n % 7, next(iter(j.terms))[0], 16) is None
