@@ -122,7 +122,7 @@ def tables_of(group: Group, memory: Memory) -> list[np.ndarray]:
 def _compile(group: Group, memory: Memory, device: Device) -> Kernel:
     start = time.perf_counter()
     placed = memory.placed(group)
-    naive = lower_tape(group, placed) if isinstance(group, TapeGroup) else lower(group, placed)
+    naive = lower_tape(group, placed) if isinstance(group, TapeGroup) else lower(group, placed, device.target)
     backend = BACKENDS[device.target.language]
     nest = naive if config.get("NOOPT") else backend.optimize(naive, device.target)
     program = device.load(backend.render(nest, device.target))

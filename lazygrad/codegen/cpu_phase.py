@@ -11,7 +11,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from lazygrad.codegen.loop_cost import Vectors, cost, lanes_of, stride, values_in, varying_names, vector_cost
-from lazygrad.codegen.loopnest import If, Load, Loop, LoopNest, Statement, Store, statement_values, walk
+from lazygrad.codegen.loopnest import (
+    Accumulate,
+    If,
+    Load,
+    Loop,
+    LoopNest,
+    Statement,
+    Store,
+    statement_values,
+    walk,
+)
 from lazygrad.codegen.transform import collapse, find_loop, interchange, mark
 from lazygrad.codegen.transform_cpu import FREE, divide
 from lazygrad.codegen.transform_rows import keep_rows
@@ -56,7 +66,7 @@ def phase_of(nest: LoopNest) -> Phase:
 def run_in_lanes(nest: LoopNest, phase: Phase, target: Target) -> LoopNest:
     """The cheapest loops in lanes, the outer ones shared."""
     best, least = None, inner_cost(phase, target)
-    for loop in phase.chain:
+    for loop in () if has_scratch(phase.core) else phase.chain:  # a worker has one scratch for all lanes
         price = chain_cost(phase, loop, target)
         if price < least or price == least and best is not None:  # of equals the innermost
             best, least = loop.var, price
@@ -65,6 +75,11 @@ def run_in_lanes(nest: LoopNest, phase: Phase, target: Target) -> LoopNest:
         return share(mark_inner(nest, target), target, None)
     nest = unroll_small(innermost(nest, phase, best))
     return share(nest, target, best)
+
+
+def has_scratch(core: Sequence[Statement]) -> bool:
+    """Whether statements store into memory of the worker that runs them."""
+    return any(isinstance(s, Store | Accumulate) and s.array.space == "scratch" for s in walk(core))
 
 
 def inner_cost(phase: Phase, target: Target) -> float:
@@ -174,7 +189,8 @@ def runs_along(loop: Loop, chain: Loop, lanes: int) -> bool:
 
 def total_cycles(loop: Loop, target: Target) -> float:
     """About how long a loop takes one core."""
-    lanes = lanes_of(loop.body, target.vector_bytes)
+    one_by_one = any(isinstance(s, Loop) and s.kind == "serial" for s in walk(loop.body))
+    lanes = 1 if one_by_one else lanes_of(loop.body, target.vector_bytes)
     arithmetic = loop.var.extent * cost(loop.body, None) / lanes
     return max(arithmetic, CYCLES_PER_BYTE * traffic(loop))
 

@@ -4,6 +4,7 @@ and the roots with loops of their own."""
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 from lazygrad import access, expr
 from lazygrad.access import Use
@@ -26,15 +27,18 @@ from lazygrad.graph import Node
 from lazygrad.group import Group, is_special, name_of
 from lazygrad.ops import OPS
 from lazygrad.ops.movement import cat_offsets
+from lazygrad.source import Target
 
 _SCATTER_COMBINE = {"add": "add", "multiply": "mul", "maximum": "maximum", "minimum": "minimum"}
 
 
-def lower(group: Group, places: Mapping[Node, Place]) -> LoopNest:
-    """The naive nest of a group, whose inputs and outputs live at `places`."""
+def lower(group: Group, places: Mapping[Node, Place], target: Target | None = None) -> LoopNest:
+    """The naive nest of a group, whose inputs and outputs live at `places`; one that every device can run,
+    or one that suits a target."""
     inputs = {node: places[node] for node in group.inputs}
     first = group.outputs[0]
-    build = _SPECIAL.get(first.op.name) or _SPECIAL.get(first.op.kind)
+    special_builds = _SPECIAL | {"sort": partial(_sort, target=target)}
+    build = special_builds.get(first.op.name) or special_builds.get(first.op.kind)
     special = build is not None and not group.elements[0].index and is_special(first)
     body = build(first, inputs, places[first]) if build and special else _domain(group, inputs, places)
     parameters: dict[Array, str] = {}
@@ -222,10 +226,12 @@ def _cat(node: Node, inputs: Mapping[Node, Place], place: Place) -> tuple[Statem
     return tuple(phases)
 
 
-def _sort(node: Node, inputs: Mapping[Node, Place], place: Place) -> tuple[Statement, ...]:
+def _sort(
+    node: Node, inputs: Mapping[Node, Place], place: Place, target: Target | None
+) -> tuple[Statement, ...]:
     source = inputs[node.inputs[0]]
-    return argsort_phases(node, source, place)
+    return argsort_phases(node, source, place, target)
 
 
 _SPECIAL: dict[str, Callable[[Node, Mapping[Node, Place], Place], tuple[Statement, ...]]] = {
-    "scan": _scan, "sort": _sort, "scatter": _scatter, "cat": _cat}
+    "scan": _scan, "scatter": _scatter, "cat": _cat}

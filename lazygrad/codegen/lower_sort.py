@@ -25,20 +25,26 @@ from lazygrad.codegen.loopnest import (
     Value,
 )
 from lazygrad.codegen.lower import Lowering, Place
+from lazygrad.codegen.lower_radix import MOST, radix_phases
 from lazygrad.dtypes import DType, bool_, int64
 from lazygrad.expr import Expr, Guard, Var
 from lazygrad.graph import Node
+from lazygrad.source import Target
 
 BLOCK = 32
+SHORT = 7  # elements of a row up to which rows side by side are fastest
 _FAR = 1 << 60
 
 
-def argsort_phases(node: Node, source: Place, out: Place) -> tuple[Statement, ...]:
-    """The passes of an argsort of the array at `source`, which has the node's shape."""
+def argsort_phases(node: Node, source: Place, out: Place, target: Target | None) -> tuple[Statement, ...]:
+    """The passes of an argsort of the array at `source`, which has the node's shape; without a target those
+    that every device can run."""
     axis, _ = node.arg
     length = node.shape[axis]
     if length == 1:
         return _fill_zero(node, out)
+    if target is not None and target.language == "llvm" and SHORT < length < MOST:
+        return radix_phases(node, source, out, target.threads)
     widths = []
     width = BLOCK
     while width < length:
