@@ -77,7 +77,7 @@ def is_contraction(node: Node) -> bool:
     if node.op.name != "sum":
         return False
     source = node.inputs[0]
-    while source.op.name in ("cast", "spread", "permute", "reshape"):
+    while source.op.name in ("cast", "spread", "permute", "reshape", "shrink"):
         source = source.inputs[0]
     if source.op.name != "mul" or node.dtype.kind != "float":
         return False

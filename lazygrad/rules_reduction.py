@@ -129,6 +129,15 @@ def reduce_merging_rules(order: Sequence[Node], targets: Sequence[Node]) -> list
         """sum(spread(sum(x))) -> sum(spread(x)): the gradient of a convolution stays one contraction"""
         return None if _order_is_free(node) or node.op.name != "sum" else _sum_below(node, uses)
 
+    def shrink_sum(node: Node) -> Node | None:
+        """shrink(sum(x)) -> sum(shrink(x)), where nobody needs the rest of the sum"""
+        inner = node.inputs[0]
+        while inner.op.name == "reshape" and uses.get(inner, 0) == 1:
+            inner = inner.inputs[0]
+        if inner.op.name != "sum" or uses.get(inner, 0) != 1 or 0 in node.shape:
+            return None
+        return _shrunk(merge_spread(inner) or inner, node)
+
     def add_into_scatter(node: Node) -> Node | None:
         """scatter(0, i, v) + y -> scatter(y, i, v): what is added to zeros is added to y at once"""
         for one, other in (node.inputs, reversed(node.inputs)):
@@ -142,6 +151,7 @@ def reduce_merging_rules(order: Sequence[Node], targets: Sequence[Node]) -> list
         Rule("merge_reduces", ("max", "min", "sum", "prod"), merge_exactly, early=True),
         Rule("merge_float_sums", ("sum", "prod"), merge_sums, early=True, exact=False),
         Rule("merge_spread_sums", ("sum",), merge_spread, early=True, exact=False),
+        Rule("shrink_sum", ("shrink",), shrink_sum, early=True, exact=False),
         Rule("add_into_scatter", ("add",), add_into_scatter, early=True, exact=False),
     ]
 
@@ -183,6 +193,21 @@ def _sum_below(node: Node, uses: Mapping[Node, int]) -> Node | None:
         lifted = moved.op(lifted, arg=_LIFTS[moved.op.name](moved.arg, front))
     total = ops.sum_(lifted, arg=(*range(count), *(a + count for a in node.arg)))
     return ops.reshape(total, arg=node.shape)
+
+
+def _shrunk(total: Node, node: Node) -> Node | None:
+    """The part of a sum that a shrink keeps; the shrink may see it through a reshape that drops or adds axes
+    of size 1."""
+    if total.op.name == "reshape":
+        total = total.inputs[0]
+    kept = [a for a, n in enumerate(total.shape) if n != 1]
+    bounds = [part for part, n in zip(node.arg, node.inputs[0].shape, strict=True) if n != 1]
+    if [total.shape[a] for a in kept] != [n for n in node.inputs[0].shape if n != 1]:
+        return None
+    x = total.inputs[0]
+    wanted = dict(zip(kept, bounds, strict=True))
+    part = ops.shrink(x, arg=tuple(wanted.get(a, (0, n)) for a, n in enumerate(x.shape)))
+    return ops.reshape(ops.sum_(part, arg=total.arg), arg=node.shape)
 
 
 def _shifted(windows: tuple[tuple[int, ...], ...], front: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:

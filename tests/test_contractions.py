@@ -103,6 +103,14 @@ def test_windows_are_read_once_where_they_have_guards() -> None:
     assert "stage" not in str(explain(F.conv2d(x, w)))
 
 
+def test_the_gradient_of_a_padded_convolution_computes_no_padding() -> None:
+    x, w = lazygrad.rand(2, 8, 20, 20).realize(), lazygrad.rand(16, 8, 3, 3).realize()
+    x.requires_grad = True
+    F.conv2d(x, w, padding=1).sum().backward()
+    text = str(explain(x.grad))
+    assert "kernel 1 of 1" in text and "22x22" not in text
+
+
 def test_runs_of_lanes() -> None:
     i, j = var("i", 10), var("j", 32)
     n = i * 32 + j

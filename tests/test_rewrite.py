@@ -333,6 +333,13 @@ EXAMPLES = {
         _sum_of_spread(floats(v, (2, 5, 4, 3)), stride, dilation)
         for stride, dilation in ((1, 1), (2, 1), (1, 2))
     ],
+    "shrink_sum": lambda v: [
+        ops.shrink(ops.sum_(floats(v, (4, 5, 6)), arg=(1,)), arg=((1, 3), (0, 1), (2, 6))),
+        ops.shrink(ops.reshape(ops.sum_(floats(v, (4, 5, 1, 6)), arg=(1,)), arg=(1, 4, 6)),
+                   arg=((0, 1), (0, 4), (2, 5))),
+        *(ops.shrink(_sum_of_spread(floats(v, (2, 5, 4, 3)), stride, 1), arg=((1, 5), (0, 2), (0, 1)))
+          for stride in (1, 2)),
+    ],
     "add_into_scatter": lambda v: [
         ops.add(*pair)
         for scattered, y in [(ops.scatter(_c(0.0, F, (5, 4)), v.put(np.array([1, 3, 1])), floats(v, (3, 4)),
@@ -355,7 +362,7 @@ ALL_RULES = {rule.name: rule for rule in (*RULES, *reduce_merging_rules([], []))
 
 def test_every_rule_has_examples_and_a_picture():
     assert set(EXAMPLES) == set(ALL_RULES)
-    assert len(RULES) + 4 == len(ALL_RULES), "two rules of one name"
+    assert len(RULES) + 5 == len(ALL_RULES), "two rules of one name"
     assert all(rule.function.__doc__ for rule in RULES)
 
 
