@@ -14,6 +14,7 @@ from lazygrad.codegen.loop_cost import Vectors, cost, lanes_of, stride, values_i
 from lazygrad.codegen.loopnest import (
     Accumulate,
     If,
+    Let,
     Load,
     Loop,
     LoopNest,
@@ -35,6 +36,8 @@ WORTH_HANDING = 20_000.0  # cycles of a chunk that a worker takes at once
 CHUNKS = 8  # per worker: enough for an even end
 BLOCK_BYTES = 16 << 10  # of an array, in one block of a long vector loop
 SMALL = 40.0  # instructions in all turns of a loop that is written out
+STREAM = 6.0  # instructions in a turn of straight code that leave a core waiting for memory
+HALVED = 32  # bytes of a vector: memory streams faster into vectors of this size than into larger ones
 BUSY = 12.0  # instructions in a turn that keep the processor busy without several vectors together
 
 
@@ -165,13 +168,24 @@ def mark_inner(nest: LoopNest, target: Target) -> LoopNest:
 def vectorize(nest: LoopNest, loop: Loop, target: Target) -> LoopNest:
     """A loop in lanes, with as many vectors together as suit it."""
     lanes = lanes_of(loop.body, target.vector_bytes)
+    if streams(loop.body) and target.vector_bytes > HALVED and loop.var.extent >= lanes:
+        lanes //= 2
     return mark(nest, loop.var.name, "vector", lanes, together(loop.body, loop.var.extent, lanes))
 
 
+def streams(body: Sequence[Statement]) -> bool:
+    """Whether statements do little but read and write memory, in elements of 32 bits or more."""
+    held = [v.array for s in body for v in statement_values(s) if isinstance(v, Load)]
+    held += [s.array for s in body if isinstance(s, Store)]
+    straight = all(isinstance(s, Let | Store) for s in body)
+    return straight and values_in(body) <= STREAM and all(a.dtype.itemsize >= 4 for a in held)
+
+
 def together(body: Sequence[Statement], extent: int, lanes: int) -> int:
-    """How many vectors a turn takes: several, until it holds enough independent instructions."""
-    work = values_in(body)
-    most = 4 if work <= BUSY else 2 if work <= 4 * BUSY else 1
+    """How many vectors a turn takes: several, until it holds enough independent instructions. Turns of
+    straight code are independent anyway."""
+    work, straight = values_in(body), all(isinstance(s, Let | Store) for s in body)
+    most = 4 if work <= BUSY and not straight else 2 if work <= 4 * BUSY else 1
     return max(1, min(most, extent // lanes))
 
 
