@@ -17,6 +17,10 @@ class ArgumentError(LazygradError, ValueError):
     """An argument with a wrong value."""
 
 
+class RuntimeArgumentError(ArgumentError, RuntimeError):
+    """An argument with a wrong value, where PyTorch raises RuntimeError."""
+
+
 class ArgumentTypeError(LazygradError, TypeError):
     """An argument of a wrong Python type."""
 

@@ -25,6 +25,8 @@ class Parameter(Tensor):
     def __repr__(self) -> str:
         return "Parameter containing:\n" + super().__repr__()
 
+    __str__ = __repr__
+
 
 def parameter_if(wanted: bool, shape: Sequence[int], device: Any, dtype: Any) -> Parameter | None:
     """A parameter of a shape whose values are still to be set, or None where it is not wanted."""

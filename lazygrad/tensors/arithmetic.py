@@ -9,7 +9,7 @@ import numpy as np
 
 from lazygrad import dtypes, ops
 from lazygrad.dtypes import DType
-from lazygrad.errors import ArgumentError, ArgumentTypeError, DTypeError, ShapeError
+from lazygrad.errors import ArgumentTypeError, DTypeError, RuntimeArgumentError, ShapeError
 from lazygrad.graph import Node
 from lazygrad.tensors import promotion
 from lazygrad.tensors.core import FUNCTIONS, Tensor, function, method
@@ -39,6 +39,7 @@ def in_place(name: str, definition: Binary) -> Binary:
         return store(name, x, definition(x, *args, **kwargs))
 
     changed.__name__ = changed.__qualname__ = name
+    changed.__wrapped__ = definition  # type: ignore[attr-defined]  # whose signature help() shows
     changed.__doc__ = f"`{name.rstrip('_')}`, stored in the tensor itself. Raises GradientError for leaves."
     method(name)(changed)
     FUNCTIONS.setdefault(name, changed)
@@ -134,7 +135,7 @@ def div(input: Any, other: Any, *, rounding_mode: str | None = None, out: Tensor
             out, elementwise("div", ops.div, (x, y), dtype if dtype.kind == "float" else _default_float())
         )
     if rounding_mode not in _ROUNDED:
-        raise ArgumentError(
+        raise RuntimeArgumentError(
             f"[div] expected rounding_mode to be one of None, 'trunc', or 'floor' but found {rounding_mode!r}"
         )
     return _into(out, _integer_or_float("div", _ROUNDED[rounding_mode], x, y))

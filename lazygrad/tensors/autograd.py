@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from lazygrad import ops
-from lazygrad.errors import GradientError, ShapeError
+from lazygrad.errors import ArgumentTypeError, GradientError, ShapeError
 from lazygrad.gradient import differentiable_inputs
 from lazygrad.graph import Node, topological
 from lazygrad.tensors.cell import Mark, Token
@@ -208,11 +208,16 @@ def _get_grad(x: Tensor) -> Tensor | None:
 
 
 def _set_grad(x: Tensor, value: Tensor | None) -> None:
-    if value is not None and (not isinstance(value, Tensor) or value._shape != x._shape):
-        got = tuple(value._shape) if isinstance(value, Tensor) else type(value).__name__
-        raise GradientError(
-            f"[grad] assigned grad has data of a different size: {got} for a tensor of {tuple(x._shape)}"
-        )
+    if value is not None:
+        if not isinstance(value, Tensor):
+            raise ArgumentTypeError("[grad] assigned grad expected to be a Tensor or None but got grad of "
+                                    f"type {type(value).__name__}")
+        if value._shape != x._shape:
+            raise GradientError("[grad] assigned grad has data of a different size: "
+                                f"{tuple(value._shape)} for a tensor of {tuple(x._shape)}")
+        if value._dtype is not x._dtype:
+            raise GradientError(f"[grad] attempting to assign a gradient of {value._dtype!r} to a tensor of "
+                                f"{x._dtype!r}: convert it with .to()")
     x._grad = value
 
 

@@ -35,8 +35,10 @@ def axes_of(name: str, dim: Any, ndim: int) -> tuple[int, ...]:
     return tuple(sorted(a for a in axes if a < ndim))
 
 
-def sizes_of(name: str, sizes: Sequence[Any]) -> tuple[int, ...]:
-    """Sizes given one by one or as one sequence. Raises ArgumentTypeError where one is no integer."""
+def sizes_of(name: str, sizes: Sequence[Any], given: Any = None) -> tuple[int, ...]:
+    """Sizes given one by one or as one sequence, or as one sequence by name (`given`). Raises
+    ArgumentTypeError where one is no integer."""
+    sizes = sizes if given is None else (given,)
     if (
         len(sizes) == 1
         and isinstance(sizes[0], Sequence | Tensor)

@@ -11,15 +11,15 @@ from typing import Any, Concatenate, ParamSpec
 
 from lazygrad import ops
 from lazygrad.compositions import axes, windows
-from lazygrad.errors import ArgumentError, ArgumentTypeError, ShapeError
+from lazygrad.errors import ArgumentError, ArgumentTypeError, RuntimeArgumentError, ShapeError
 from lazygrad.graph import Node
 from lazygrad.helpers import product
 from lazygrad.tensors.core import Tensor, apply, creator
 
 
 def spread_sizes(op: str, what: str, value: Any, rank: int, least: int = 1) -> tuple[int, ...]:
-    """One integer for each spatial axis, from one for all or a sequence. Raises ArgumentError below
-    `least`."""
+    """One integer for each spatial axis, from one for all or a sequence. Raises RuntimeArgumentError
+    below `least`."""
     sizes = [value] if hasattr(value, "__index__") else list(value) if isinstance(value, Sequence) else None
     if sizes is None or not all(hasattr(s, "__index__") for s in sizes):
         raise ArgumentTypeError(f"[{op}] {what} must be an int or {rank} ints, got {value!r}")
@@ -28,7 +28,7 @@ def spread_sizes(op: str, what: str, value: Any, rank: int, least: int = 1) -> t
     if len(result) != rank:
         raise ShapeError(f"[{op}] {what} must be an int or {rank} ints, got {value!r}")
     if any(s < least for s in result):
-        raise ArgumentError(f"[{op}] {what} must be at least {least}, got {value!r}")
+        raise RuntimeArgumentError(f"[{op}] {what} must be at least {least}, got {value!r}")
     return result
 
 

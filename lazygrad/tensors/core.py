@@ -30,6 +30,7 @@ from lazygrad.tensors.cell import Cell, History, Token
 from lazygrad.tensors.devices import device
 from lazygrad.tensors.grad_fn import GradFn, made_by
 from lazygrad.tensors.modes import mode
+from lazygrad.tensors.numpy_names import with_numpy_names
 from lazygrad.tensors.views import Chain, Movement, read_through
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {}
@@ -475,11 +476,12 @@ def row_strides_of(shape: Sequence[int]) -> tuple[int, ...]:
 
 def _publish(names: Sequence[str], as_method: bool, as_function: bool) -> Callable[..., Any]:
     def decorate(definition: Callable[..., Any]) -> Callable[..., Any]:
+        published = with_numpy_names(definition)
         for name in (definition.__name__.rstrip("_") if not names else names[0], *names[1:]):
             if as_method:
-                setattr(Tensor, name, definition)
+                setattr(Tensor, name, published)
             if as_function:
-                FUNCTIONS[name] = definition
+                FUNCTIONS[name] = published
         return definition
 
     return decorate

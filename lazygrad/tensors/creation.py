@@ -128,12 +128,27 @@ def _inferred(name: str, leaves: list[Any]) -> DType:
     return best
 
 
-@creator("as_tensor", "asarray")
+@creator("as_tensor")
 def as_tensor(data: Any, dtype: DType | None = None, device: Any = None) -> Tensor:
     """`data` itself if it is a Tensor of that type and device already, else a new tensor."""
     if isinstance(data, Tensor):
         return data.to(device=device or data.device, dtype=dtype or data._dtype)
     return tensor(data, dtype=dtype, device=device)
+
+
+@creator("asarray")
+def asarray(
+    obj: Any,
+    *,
+    dtype: DType | None = None,
+    device: Any = None,
+    copy: bool | None = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """`as_tensor`, a copy where `copy` is True."""
+    made = as_tensor(obj, dtype, device)
+    made = made.clone() if copy and made is obj else made
+    return made.requires_grad_() if requires_grad else made
 
 
 @creator("from_numpy")
@@ -188,7 +203,8 @@ def checked_dtype(name: str, dtype: Any) -> Any:
 
 def _filler(name: str, value: int) -> None:
     def fill(
-        *size: Any,
+        *sizes: Any,
+        size: Any = None,
         out: Tensor | None = None,
         dtype: DType | None = None,
         layout: Any = None,
@@ -197,9 +213,8 @@ def _filler(name: str, value: int) -> None:
         pin_memory: bool = False,
         memory_format: Any = None,
     ) -> Tensor:
-        made = _filled(
-            name, sizes_of(name, size), value, dtype or promotion.get_default_dtype(), device, requires_grad
-        )
+        shape = sizes_of(name, sizes, size)
+        made = _filled(name, shape, value, dtype or promotion.get_default_dtype(), device, requires_grad)
         return made if out is None else out.copy_(made)
 
     def fill_like(
@@ -216,11 +231,15 @@ def _filler(name: str, value: int) -> None:
         )
 
     def new(
-        x: Tensor, *size: Any, dtype: DType | None = None, device: Any = None, requires_grad: bool = False
+        x: Tensor,
+        *sizes: Any,
+        size: Any = None,
+        dtype: DType | None = None,
+        device: Any = None,
+        requires_grad: bool = False,
     ) -> Tensor:
-        return _filled(
-            "new_" + name, sizes_of(name, size), value, dtype or x._dtype, device or x.device, requires_grad
-        )
+        shape = sizes_of(name, sizes, size)
+        return _filled("new_" + name, shape, value, dtype or x._dtype, device or x.device, requires_grad)
 
     fill.__doc__ = f"A tensor of a shape, filled as `{name}`; of the default float type where none is given."
     fill_like.__doc__ = f"`{name}` in the shape, type and device of another tensor."
@@ -309,7 +328,7 @@ def new_tensor(
 
 @creator("arange")
 def arange(
-    start: Any,
+    start: Any = 0,
     end: Any = None,
     step: Any = 1,
     *,
@@ -402,6 +421,8 @@ def eye(
 ) -> Tensor:
     """Ones on the diagonal of an n x m matrix (n x n by default)."""
     shape = (n, n if m is None else m)
+    if min(shape) < 0:
+        raise ShapeError(f"[eye] n and m must be greater or equal to 0, got {shape[0]} and {shape[1]}")
     rows = ops.expand(ops.reshape(ops.iota(shape[0]), arg=(shape[0], 1)), arg=shape)
     columns = ops.expand(ops.reshape(ops.iota(shape[1]), arg=(1, shape[1])), arg=shape)
     node = ops.cast(ops.eq(rows, columns), arg=dtype or promotion.get_default_dtype())

@@ -273,7 +273,13 @@ _binary("logaddexp", _log_add(1.0), True)
 _binary("logaddexp2", lambda x, y: _log_add(math.log(2))(x, y), True)
 _binary("xlogy", _xlogy, True)
 _binary("copysign", _copysign, True)
-_binary("heaviside", _heaviside, False)
+
+
+@with_in_place("heaviside")
+def heaviside(input: Tensor, values: Tensor) -> Tensor:
+    """0 below 0, 1 above it, and at 0 what `values` says."""
+    return elementwise("heaviside", _heaviside, (check_operand("heaviside", input),
+                                                 check_operand("heaviside", values)))
 
 
 # Choices and bounds

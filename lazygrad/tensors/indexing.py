@@ -141,8 +141,9 @@ def _items(x: Tensor, index: Any) -> list[Any]:
     """The items of an index, one for each dimension that it uses; ... becomes as many full slices as are
     missing."""
     if not isinstance(index, tuple):
-        is_tuple = isinstance(index, list) and any(
-            i is None or i is Ellipsis or isinstance(i, slice) for i in index
+        # a short list of anything but numbers stands for a tuple, as in PyTorch and old NumPy
+        is_tuple = isinstance(index, list) and len(index) < 32 and any(
+            i is None or i is Ellipsis or isinstance(i, slice | Tensor | Sequence) for i in index
         )
         index = tuple(index) if is_tuple else (index,)
     items = [_index_item(i, x.cell.device) for i in index]
@@ -256,6 +257,9 @@ def number_node(op: str, value: Any, dtype: DType) -> Node:
     if isinstance(value, int) and dtype.is_integer and not dtype.min <= value <= dtype.max:
         raise DTypeError(f"[{op}] value {value} cannot be converted to {dtype!r} without overflow: it holds "
                          f"{dtype.min} to {dtype.max}")
+    if isinstance(value, float) and dtype.is_integer and not dtype.min - 1 < value < dtype.max + 1:
+        raise DTypeError(f"[{op}] value {value} cannot be converted to {dtype!r} without overflow: it holds "
+                         f"{dtype.min} to {dtype.max}")
     if isinstance(value, float) and dtype.kind != "float":
         return ops.cast(ops.const(value, dtypes.float64), arg=dtype)
     return ops.const(value, dtype)
@@ -289,6 +293,7 @@ def setitem(x: Tensor, index: Any, value: Any) -> None:
     value = _as_value("setitem", value, x)
     view, advanced = _basic(x, index)
     if advanced:
+        _check_same_dtype("setitem", view, advanced, value)
         _put("setitem", view, advanced, value, "set")
     elif isinstance(value, Tensor):
         if value._history is view._history and value.plain_node() is view.plain_node():
@@ -298,6 +303,16 @@ def setitem(x: Tensor, index: Any, value: Any) -> None:
     else:
         number = number_node("setitem", value, view._dtype)
         view.write(_fitted("setitem", number, view._dtype, view._shape), "setitem", replaces=True)
+
+
+def _check_same_dtype(op: str, x: Tensor, advanced: dict[int, Tensor], value: Any) -> None:
+    """As in PyTorch, indices take tensors of x's own type only, except one number for all that a mask
+    picks."""
+    if isinstance(value, Tensor) and value._dtype is not x._dtype:
+        if value.ndim or any(index._dtype is not dtypes.bool_ for index in advanced.values()):
+            raise DTypeError(f"[{op}] Index put requires the source and destination dtypes match, got "
+                             f"{x._dtype!r} for the destination and {value._dtype!r} for the source: convert "
+                             "the value with .to(x.dtype)")
 
 
 def _put(op: str, x: Tensor, advanced: dict[int, Tensor], value: Any, mode: str) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 from lazygrad import dtypes, ops
 from lazygrad.compositions import axes
 from lazygrad.dtypes import DType
-from lazygrad.errors import ArgumentError, ArgumentTypeError, DTypeError, ShapeError
+from lazygrad.errors import ArgumentError, ArgumentTypeError, DTypeError, RuntimeArgumentError, ShapeError
 from lazygrad.graph import Node
 from lazygrad.tensors.arithmetic import with_in_place
 from lazygrad.tensors.axes import axis_of, sizes_of
@@ -21,7 +21,7 @@ from lazygrad.tensors.devices import usable_device
 from lazygrad.tensors.grad_fn import as_operation
 from lazygrad.tensors.indexing import check_index, getitem, index_tensor
 from lazygrad.tensors.lookup import index_select
-from lazygrad.tensors.movement import atleast_1d, atleast_2d, atleast_3d, tensor_split
+from lazygrad.tensors.movement import as_strided, atleast_1d, atleast_2d, atleast_3d, tensor_split
 from lazygrad.tensors.movement import diagonal as diagonal_view
 from lazygrad.tensors.shapes import unsqueeze
 from lazygrad.tensors.values import read
@@ -34,7 +34,7 @@ def _tensors(op: str, tensors: Any) -> list[Tensor]:
         raise ArgumentTypeError(f"[{op}] expected a tuple or list of tensors, not one Tensor")
     result = list(tensors)
     if not result:
-        raise ShapeError(f"[{op}] expected a non-empty list of Tensors")
+        raise RuntimeArgumentError(f"[{op}] expected a non-empty list of Tensors")
     for i, t in enumerate(result):
         if not isinstance(t, Tensor):
             raise ArgumentTypeError(f"[{op}] expected Tensor as element {i}, but got {type(t).__name__}")
@@ -46,11 +46,10 @@ def _store_out(op: str, out: Tensor | None, result: Tensor) -> Tensor:
 
 
 @creator("cat", "concat", "concatenate")
-def cat(tensors: Any, dim: int = 0, *, axis: int | None = None, out: Tensor | None = None) -> Tensor:
+def cat(tensors: Any, dim: int = 0, *, out: Tensor | None = None) -> Tensor:
     """Tensors one after the other along a dimension; types promote. Raises ShapeError where other sizes
     differ."""
     given = _tensors("cat", tensors)
-    dim = dim if axis is None else axis
     dtype = given[0]._dtype
     for t in given[1:]:
         dtype = dtype if t._dtype is dtype else dtypes.promote(dtype, t._dtype)
@@ -138,16 +137,16 @@ _axis_split("dsplit", 3, lambda ndim: 2)
 
 
 @function("tile")
-def tile(input: Tensor, *dims: Any) -> Tensor:
-    """The tensor laid out dims[i] times along each dimension; missing counts are 1."""
-    counts = sizes_of("tile", dims)
+def tile(input: Tensor, *counts: Any, dims: Any = None) -> Tensor:
+    """The tensor laid out counts[i] times along each dimension; missing counts are 1."""
+    counts = sizes_of("tile", counts, dims)
     return repeat(input, (1,) * (input.ndim - len(counts)) + counts)
 
 
 @method("repeat")
-def repeat(x: Tensor, *sizes: Any) -> Tensor:
-    """The tensor laid out sizes[i] times along each dimension; as many counts as dimensions, or more."""
-    counts = sizes_of("repeat", sizes)
+def repeat(x: Tensor, *counts: Any, repeats: Any = None) -> Tensor:
+    """The tensor laid out counts[i] times along each dimension; as many counts as dimensions, or more."""
+    counts = sizes_of("repeat", counts, repeats)
     if len(counts) < x.ndim:
         raise ShapeError(f"[repeat] Number of dimensions of repeat dims ({len(counts)}) can not be smaller "
                          f"than number of dimensions of tensor ({x.ndim})")
@@ -361,6 +360,20 @@ def diag(input: Tensor, diagonal: int = 0) -> Tensor:
     if input.ndim not in (1, 2):
         raise ShapeError(f"[diag] Supports 1D or 2D tensors. Got {input.ndim}D")
     return diag_embed(input, diagonal) if input.ndim == 1 else diagonal_view(input, diagonal).clone()
+
+
+@method("fill_diagonal_")
+def fill_diagonal_(x: Tensor, fill_value: Any, wrap: bool = False) -> Tensor:
+    """Every element whose indices are all equal becomes a value; `wrap`: a tall matrix's diagonal begins
+    again below. Raises ShapeError for less than two dimensions, or more of unequal sizes."""
+    if x.ndim < 2 or (x.ndim > 2 and len(set(x._shape)) > 1):
+        raise ShapeError(f"[fill_diagonal_] needs a matrix, or dimensions of equal length, got "
+                         f"{tuple(x._shape)}")
+    count, step = min(x._shape), sum(x.stride())
+    if wrap and x.ndim == 2 and x._shape[0] > x._shape[1]:
+        count = -(-x._shape[0] * x._shape[1] // (x._shape[1] + 1))
+    as_strided(x, (count,), (step,), x._offset).fill_(fill_value)
+    return x
 
 
 @function("diagflat")

@@ -9,7 +9,7 @@ from lazygrad import ops
 from lazygrad.compositions import axes, contraction
 from lazygrad.errors import ArgumentError, ArgumentTypeError, DTypeError, ShapeError
 from lazygrad.graph import Node
-from lazygrad.tensors.arithmetic import add, in_place, mul, require_tensor, store, sub
+from lazygrad.tensors.arithmetic import add, mul, require_tensor, store, sub, with_in_place
 from lazygrad.tensors.axes import axis_of
 from lazygrad.tensors.core import Tensor, apply, creator, function, method
 from lazygrad.tensors.grad_fn import as_operation, one_operation
@@ -56,23 +56,42 @@ def _matmul_in_place(x: Tensor, other: Tensor) -> Tensor:
     return store("matmul", x, matmul(x, other))
 
 
-def _product(name: str, ranks: tuple[int, int], doc: str) -> None:
-    def product(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
-        _ranks(name, ranks, input, other)
-        if name == "bmm" and input._shape[0] != other._shape[0]:
-            raise ShapeError(f"[bmm] {tuple(input._shape)} @ {tuple(other._shape)}: batch sizes differ, "
-                             f"{input._shape[0]} and {other._shape[0]}")
-        return _out(out, apply(name, lambda x, y: contraction.matmul(x, y, name), input, other))
-
-    product.__name__, product.__doc__ = name, doc
-    function(name)(product)
+def _product(name: str, x: Tensor, y: Tensor, ranks: tuple[int, int], out: Tensor | None) -> Tensor:
+    _ranks(name, ranks, x, y)
+    if name == "bmm" and x._shape[0] != y._shape[0]:
+        raise ShapeError(f"[bmm] {tuple(x._shape)} @ {tuple(y._shape)}: batch sizes differ, "
+                         f"{x._shape[0]} and {y._shape[0]}")
+    return _out(out, apply(name, lambda a, b: contraction.matmul(a, b, name), x, y))
 
 
-_product("mm", (2, 2), "The product of two matrices (n, k) and (k, m).")
-_product("bmm", (3, 3), "The products of matrices (b, n, k) and (b, k, m).")
-_product("mv", (2, 1), "The product of a matrix (n, k) and a vector (k).")
-_product("dot", (1, 1), "The sum of products of two vectors.")
-_product("vdot", (1, 1), "The sum of products of two vectors.")
+@function("mm")
+def mm(input: Tensor, mat2: Tensor, *, out: Tensor | None = None) -> Tensor:
+    """The product of two matrices (n, k) and (k, m)."""
+    return _product("mm", input, mat2, (2, 2), out)
+
+
+@function("bmm")
+def bmm(input: Tensor, mat2: Tensor, *, out: Tensor | None = None) -> Tensor:
+    """The products of matrices (b, n, k) and (b, k, m)."""
+    return _product("bmm", input, mat2, (3, 3), out)
+
+
+@function("mv")
+def mv(input: Tensor, vec: Tensor, *, out: Tensor | None = None) -> Tensor:
+    """The product of a matrix (n, k) and a vector (k)."""
+    return _product("mv", input, vec, (2, 1), out)
+
+
+@function("dot")
+def dot(input: Tensor, tensor: Tensor, *, out: Tensor | None = None) -> Tensor:
+    """The sum of products of two vectors."""
+    return _product("dot", input, tensor, (1, 1), out)
+
+
+@function("vdot")
+def vdot(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
+    """The sum of products of two vectors."""
+    return _product("vdot", input, other, (1, 1), out)
 
 
 @function("inner")
@@ -119,25 +138,36 @@ def _scaled_sum(op: str, x: Tensor, product: Tensor, beta: Any, alpha: Any) -> T
     return apply(op, build, x, product)
 
 
-def _added(name: str, ranks: tuple[int, int], batches_summed: bool = False) -> None:
-    def added(input: Tensor, first: Tensor, second: Tensor, *, beta: Any = 1, alpha: Any = 1,
-              out: Tensor | None = None) -> Tensor:
-        """beta * input + alpha * (first @ second)."""
-        _ranks(name, ranks, first, second)
-        product = matmul(first, second)
-        if batches_summed:
-            product = product.sum(0)
-        return _out(out, _scaled_sum(name, input, product, beta, alpha))
-
-    added.__name__ = name
-    function(name)(added)
-    in_place(name + "_", added)
+def _added(name: str, x: Tensor, product: Tensor, beta: Any, alpha: Any, out: Tensor | None) -> Tensor:
+    return _out(out, _scaled_sum(name, x, product, beta, alpha))
 
 
-_added("addmm", (2, 2))
-_added("addmv", (2, 1))
-_added("baddbmm", (3, 3))
-_added("addbmm", (3, 3), batches_summed=True)
+@with_in_place("addmm")
+def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Any = 1, alpha: Any = 1,
+          out: Tensor | None = None) -> Tensor:
+    """beta * input + alpha * (mat1 @ mat2)."""
+    return _added("addmm", input, _product("addmm", mat1, mat2, (2, 2), None), beta, alpha, out)
+
+
+@with_in_place("addmv")
+def addmv(input: Tensor, mat: Tensor, vec: Tensor, *, beta: Any = 1, alpha: Any = 1,
+          out: Tensor | None = None) -> Tensor:
+    """beta * input + alpha * (mat @ vec)."""
+    return _added("addmv", input, _product("addmv", mat, vec, (2, 1), None), beta, alpha, out)
+
+
+@with_in_place("baddbmm")
+def baddbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1,
+            out: Tensor | None = None) -> Tensor:
+    """beta * input + alpha * (batch1 @ batch2), matrix by matrix."""
+    return _added("baddbmm", input, _product("bmm", batch1, batch2, (3, 3), None), beta, alpha, out)
+
+
+@with_in_place("addbmm")
+def addbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1,
+           out: Tensor | None = None) -> Tensor:
+    """beta * input + alpha * the sum of all products of matrices batch1 @ batch2."""
+    return _added("addbmm", input, _product("bmm", batch1, batch2, (3, 3), None).sum(0), beta, alpha, out)
 
 
 @function("addr")

@@ -8,7 +8,7 @@ from typing import Any
 from lazygrad import ops
 from lazygrad.compositions import axes
 from lazygrad.compositions import indexing as places
-from lazygrad.errors import ArgumentError, ArgumentTypeError, DTypeError, ShapeError
+from lazygrad.errors import ArgumentError, ArgumentTypeError, DTypeError, OutOfBoundsError, ShapeError
 from lazygrad.graph import Node
 from lazygrad.tensors.arithmetic import in_place
 from lazygrad.tensors.axes import axis_of
@@ -156,7 +156,7 @@ def _check_row_index(op: str, x: Tensor, dim: Any, index: Tensor, negative: bool
     axis = axis_of(op, dim, x.ndim)
     _check_integer(op, index)
     if index.ndim > 1:
-        raise ShapeError(f"[{op}] Index is supposed to be a vector, but got dim: {index.ndim}")
+        raise OutOfBoundsError(f"[{op}] Index is supposed to be a vector, but got dim: {index.ndim}")
     check_index(op, index, x._shape[axis] if x.ndim else 1, axis, negative)
     return axis, index if index.ndim else index.reshape(1)
 

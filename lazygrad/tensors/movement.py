@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from lazygrad import ops
@@ -216,31 +216,36 @@ def as_strided(input: Tensor, size: Any, stride: Any, storage_offset: int | None
     return as_operation(view, "as_strided", input)
 
 
-@function("atleast_1d")
-def atleast_1d(input: Tensor) -> Tensor:
-    """With one dimension at least."""
-    return input if input.ndim else reshape(input, 1)
+def _one_or_all(name: str, what: str, grow: Callable[[Tensor], Tensor]) -> Callable[..., Any]:
+    """Publish `grow` for one tensor, or for several, listed or one by one: a tuple."""
+
+    def grown(*tensors: Any) -> Any:
+        if len(tensors) == 1 and isinstance(tensors[0], Tensor):
+            return grow(tensors[0])
+        given = tensors[0] if len(tensors) == 1 else tensors
+        return tuple(grow(t) for t in given)
+
+    grown.__name__ = grown.__qualname__ = name
+    grown.__doc__ = what
+    return function(name)(grown)
 
 
-@function("atleast_2d")
-def atleast_2d(input: Tensor) -> Tensor:
-    """With two dimensions at least, new ones in front."""
-    return input if input.ndim >= 2 else unsqueeze(atleast_1d(input), 0)
-
-
-@function("atleast_3d")
-def atleast_3d(input: Tensor) -> Tensor:
-    """With three dimensions at least, the third at the end."""
-    return input if input.ndim >= 3 else unsqueeze(atleast_2d(input), -1)
+atleast_1d = _one_or_all("atleast_1d", "With one dimension at least.",
+                         lambda x: x if x.ndim else reshape(x, 1))
+atleast_2d = _one_or_all("atleast_2d", "With two dimensions at least, new ones in front.",
+                         lambda x: x if x.ndim >= 2 else unsqueeze(atleast_1d(x), 0))
+atleast_3d = _one_or_all("atleast_3d", "With three dimensions at least, the third at the end.",
+                         lambda x: x if x.ndim >= 3 else unsqueeze(atleast_2d(x), -1))
 
 
 # Copies in another order
 
 
 @function("flip")
-def flip(input: Tensor, *dims: Any) -> Tensor:
+def flip(input: Tensor, *axes: Any, dims: Any = None) -> Tensor:
     """The elements in reverse order along dimensions: a copy."""
-    axes = axes_of("flip", sizes_of("flip", dims), input.ndim) if dims != ((),) and dims else ()
+    listed = sizes_of("flip", axes, dims)
+    axes = axes_of("flip", listed, input.ndim) if listed else ()
     return apply("flip", lambda x: ops.flip(x, arg=axes) if axes else x, input)
 
 

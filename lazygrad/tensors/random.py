@@ -14,7 +14,7 @@ from lazygrad.compositions import axes
 from lazygrad.compositions import randomness as draw
 from lazygrad.compositions.ordering import search
 from lazygrad.dtypes import DType
-from lazygrad.errors import ArgumentError, ArgumentTypeError, DTypeError, ShapeError
+from lazygrad.errors import ArgumentError, ArgumentTypeError, DTypeError, RuntimeArgumentError, ShapeError
 from lazygrad.graph import Node, Shape
 from lazygrad.helpers import product
 from lazygrad.tensors.axes import sizes_of
@@ -54,7 +54,8 @@ def _need_float(op: str, dtype: DType) -> None:
 
 def _float_creator(name: str, make: Callable[[Generator | None, Shape, DType], Node], doc: str) -> None:
     def create(
-        *size: Any,
+        *sizes: Any,
+        size: Any = None,
         generator: Generator | None = None,
         out: Tensor | None = None,
         dtype: DType | None = None,
@@ -63,7 +64,7 @@ def _float_creator(name: str, make: Callable[[Generator | None, Shape, DType], N
         requires_grad: bool = False,
         pin_memory: bool = False,
     ) -> Tensor:
-        shape = _shape(name, size)
+        shape = _shape(name, sizes if size is None else (size,))
         dtype = dtype or (out._dtype if out is not None else get_default_dtype())
         _need_float(name, dtype)
         made = from_node(make(generator, shape, dtype), usable_device(device))
@@ -105,8 +106,8 @@ _float_creator("randn", _normal, "Normal numbers with mean 0 and deviation 1 of 
 
 def _check_range(op: str, low: int, high: int) -> None:
     if low >= high:
-        raise ArgumentError(f"[{op}] random_ expects 'from' to be less than 'to', but got from={low} >= "
-                            f"to={high}")
+        raise RuntimeArgumentError(f"[{op}] random_ expects 'from' to be less than 'to', but got from={low} "
+                                   f">= to={high}")
 
 
 def _integers(op: str, generator: Generator | None, shape: Shape, low: int, high: int, dtype: DType) -> Node:

@@ -20,14 +20,20 @@ from lazygrad.tensors.grad_fn import as_operation, one_operation
 from lazygrad.tensors.promotion import converted, pytorch_name
 
 
-class Extreme(NamedTuple):
-    """Extreme values along a dimension and where they stand."""
+class Pair(NamedTuple):
+    """Values along a dimension and where they stand. Functions return subclasses of their own names."""
 
     values: Tensor
     indices: Tensor
 
     def __repr__(self) -> str:
-        return f"lazygrad.return_types.extreme(\nvalues={self.values!r},\nindices={self.indices!r})"
+        return (f"lazygrad.return_types.{type(self).__name__}(\nvalues={self.values!r},\n"
+                f"indices={self.indices!r})")
+
+
+def pair_type(name: str) -> type[Pair]:
+    """The type of what a function returns, under its name."""
+    return type(name, (Pair,), {"__slots__": (), "__doc__": f"What `{name}` returns: values and indices."})
 
 
 def reduced_shape(shape: tuple[int, ...], axes: tuple[int, ...], keepdim: bool) -> tuple[int, ...]:
@@ -71,11 +77,9 @@ def sum_(
     keepdim: bool = False,
     *,
     dtype: DType | None = None,
-    axis: Any = None,
     out: Tensor | None = None,
 ) -> Tensor:
     """The sum over dimensions, all by default; bool and integers give int64."""
-    dim = dim if axis is None else axis
     axes = axes_of("sum", dim, input.ndim)
     result = fold("sum", ops.sum_, input, axes, keepdim, _sum_dtype(input, dtype))
     return _stored(result if dim is None else as_operation(result, "SumBackward1", input), out)
@@ -96,14 +100,12 @@ def mean(
     keepdim: bool = False,
     *,
     dtype: DType | None = None,
-    axis: Any = None,
     out: Tensor | None = None,
 ) -> Tensor:
     """The mean over dimensions, all by default. Raises DTypeError for integers unless a float dtype is
     given."""
     target = dtype or input._dtype
     _require_float("mean", target)
-    dim = dim if axis is None else axis
     axes = axes_of("mean", dim, input.ndim)
     count = product(input._shape[a] for a in axes)
     wide = target.accumulator
@@ -147,8 +149,7 @@ def prod(
 
 
 def _truth(name: str, row: Callable[..., Node]) -> Callable[..., Tensor]:
-    def test(input: Tensor, dim: Any = None, keepdim: bool = False, *, axis: Any = None) -> Tensor:
-        dim = dim if axis is None else axis
+    def test(input: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
         target = dtypes.uint8 if input._dtype is dtypes.uint8 else dtypes.bool_
         result = fold(name, row, truth(input), axes_of(name, dim, input.ndim), keepdim)
         return result if target is dtypes.bool_ else result.to(target)
@@ -237,8 +238,9 @@ def _value_at(row: Callable[..., Node], x: Node, place: Node, axis: int) -> Node
 
 
 def _extreme(name: str, row: Callable[..., Node], pair: Callable[..., Tensor]) -> None:
-    def reduce(input: Tensor, dim: Any = None, keepdim: bool = False, *, axis: Any = None) -> Any:
-        dim = dim if axis is None else axis
+    result = pair_type(name)
+
+    def reduce(input: Tensor, dim: Any = None, keepdim: bool = False) -> Any:
         if isinstance(dim, Tensor):
             return pair(input, dim)
         if dim is None:
@@ -247,7 +249,7 @@ def _extreme(name: str, row: Callable[..., Node], pair: Callable[..., Tensor]) -
             return as_operation(fold(name, row, input, axes, False), f"{name.capitalize()}Backward1", input)
         place = axis_of(name, dim, input.ndim)
         if not input.ndim:
-            return Extreme(input.clone(), apply(name, lambda x: ops.const(0, dtypes.int64), input))
+            return result(input.clone(), apply(name, lambda x: ops.const(0, dtypes.int64), input))
         _check_not_empty(name, input, (place,))
         shape = reduced_shape(input._shape, (place,), keepdim)
         values = apply(
@@ -255,7 +257,7 @@ def _extreme(name: str, row: Callable[..., Node], pair: Callable[..., Tensor]) -
             lambda x: ops.reshape(_value_at(row, x, first_place(row, x, place), place), arg=shape),
             input,
         )
-        return Extreme(values, _place(name, row, input, place, keepdim))
+        return result(values, _place(name, row, input, place, keepdim))
 
     reduce.__name__ = reduce.__qualname__ = name
     reduce.__doc__ = (

@@ -16,7 +16,7 @@ from lazygrad.tensors.axes import axis_of
 from lazygrad.tensors.core import Tensor, apply, function
 from lazygrad.tensors.movement import narrow
 from lazygrad.tensors.promotion import converted
-from lazygrad.tensors.reduction import Extreme
+from lazygrad.tensors.reduction import Pair, pair_type
 
 
 def scan(name: str, build: Callable[[Node, int], Node], x: Tensor, dim: int) -> Tensor:
@@ -56,9 +56,11 @@ def _last_place(row: Callable[..., Node], n: Node, axis: int) -> Node:
 
 
 def _running_extreme(name: str, row: Callable[..., Node]) -> None:
-    def run(input: Tensor, dim: int) -> Extreme:
+    result = pair_type(name)
+
+    def run(input: Tensor, dim: int) -> Pair:
         values = scan(name, lambda n, axis: row(n, arg=axis), input, dim)
-        return Extreme(values, scan(name, lambda n, axis: _last_place(row, n, axis), input.detach(), dim))
+        return result(values, scan(name, lambda n, axis: _last_place(row, n, axis), input.detach(), dim))
 
     run.__name__ = run.__qualname__ = name
     run.__doc__ = f"The pair (values, indices) of the running {name[3:]}imum along a dimension."

@@ -3,12 +3,12 @@ would."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from lazygrad import ops
 from lazygrad.dtypes import DType
-from lazygrad.errors import DTypeError, ShapeError
+from lazygrad.errors import DTypeError, GradientError, ShapeError
 from lazygrad.helpers import product
 from lazygrad.tensors.axes import axes_of, axis_of, sizes_of
 from lazygrad.tensors.core import (
@@ -21,6 +21,7 @@ from lazygrad.tensors.core import (
     view_of,
 )
 from lazygrad.tensors.grad_fn import as_operation
+from lazygrad.tensors.modes import mode
 from lazygrad.tensors.promotion import broadcast
 
 
@@ -87,12 +88,12 @@ def reshaped_view(x: Tensor, shape: tuple[int, ...]) -> Tensor | None:
 
 
 @method("view")
-def view(x: Tensor, *shape: Any) -> Tensor:
+def view(x: Tensor, *shape: Any, size: Any = None) -> Tensor:
     """Another shape over the same storage, or another dtype of the same width. Raises ShapeError where only a
     copy could have the shape."""
     if len(shape) == 1 and isinstance(shape[0], DType):
         return _view_bits(x, shape[0])
-    sizes = _filled_in("view", x, sizes_of("view", shape))
+    sizes = _filled_in("view", x, sizes_of("view", shape, size))
     result = reshaped_view(x, sizes)
     if result is None:
         raise ShapeError(
@@ -120,11 +121,11 @@ def _view_bits(x: Tensor, dtype: DType) -> Tensor:
 
 
 @function("reshape")
-def reshape(input: Tensor, *shape: Any) -> Tensor:
+def reshape(input: Tensor, *sizes: Any, shape: Any = None) -> Tensor:
     """Another shape: a view where one exists, else a copy."""
-    sizes = _filled_in("reshape", input, sizes_of("reshape", shape))
-    result = reshaped_view(input, sizes)
-    return apply("reshape", lambda x: ops.reshape(x, arg=sizes), input) if result is None else result
+    full = _filled_in("reshape", input, sizes_of("reshape", sizes, shape))
+    result = reshaped_view(input, full)
+    return apply("reshape", lambda x: ops.reshape(x, arg=full), input) if result is None else result
 
 
 @method("view_as")
@@ -140,9 +141,9 @@ def reshape_as(x: Tensor, other: Tensor) -> Tensor:
 
 
 @function("permute")
-def permute(input: Tensor, *dims: Any) -> Tensor:
+def permute(input: Tensor, *order: Any, dims: Any = None) -> Tensor:
     """The dimensions in another order: a view."""
-    order = sizes_of("permute", dims)
+    order = sizes_of("permute", order, dims)
     if len(order) != input.ndim:
         raise ShapeError(
             "[permute] number of dimensions in the tensor input does not match the length of "
@@ -159,7 +160,7 @@ def permute(input: Tensor, *dims: Any) -> Tensor:
     )
 
 
-@function("transpose", "swapaxes", "swapdims")
+@function("transpose", "swapdims")
 def transpose(input: Tensor, dim0: int, dim1: int) -> Tensor:
     """Two dimensions exchanged: a view."""
     a, b = axis_of("transpose", dim0, input.ndim), axis_of("transpose", dim1, input.ndim)
@@ -167,6 +168,12 @@ def transpose(input: Tensor, dim0: int, dim1: int) -> Tensor:
     if order:
         order[a], order[b] = order[b], order[a]
     return as_operation(permute(input, order), "transpose", input)
+
+
+@function("swapaxes")
+def swapaxes(input: Tensor, axis0: int, axis1: int) -> Tensor:
+    """`transpose` under NumPy's name."""
+    return transpose(input, axis0, axis1)
 
 
 @function("t")
@@ -248,9 +255,9 @@ def unsqueeze(input: Tensor, dim: int) -> Tensor:
 
 
 @method("expand")
-def expand(x: Tensor, *sizes: Any) -> Tensor:
+def expand(x: Tensor, *sizes: Any, size: Any = None) -> Tensor:
     """Dimensions of size 1 grown without copying, and new ones in front; -1 keeps a size: a view."""
-    wanted = sizes_of("expand", sizes)
+    wanted = sizes_of("expand", sizes, size)
     new = len(wanted) - x.ndim
     if new < 0:
         raise ShapeError(
@@ -293,9 +300,9 @@ def expand_as(x: Tensor, other: Tensor) -> Tensor:
 
 
 @function("broadcast_to")
-def broadcast_to(input: Tensor, size: Any) -> Tensor:
+def broadcast_to(input: Tensor, *sizes: Any, size: Any = None) -> Tensor:
     """x expanded to a shape."""
-    return expand(input, size)
+    return expand(input, *sizes, size=size)
 
 
 @creator("broadcast_tensors")
@@ -342,3 +349,33 @@ def unflatten(input: Tensor, dim: int, sizes: Any) -> Tensor:
             f"in the input tensor"
         )
     return reshape(input, (*input._shape[:axis], *whole, *input._shape[axis + 1 :]))
+
+
+# In place: the tensor itself becomes the view
+
+
+def _in_place(definition: Callable[..., Tensor], *names: str) -> None:
+    def become(x: Tensor, *args: Any, **named: Any) -> Tensor:
+        if x.is_leaf:
+            if x.requires_grad and mode.enabled:
+                raise GradientError(f"[{names[0]}] a leaf Variable that requires grad is being used in an "
+                                    "in-place operation: put it under lazygrad.no_grad(), or work on a copy")
+            x.data = definition(x.detach(), *args, **named)
+            return x
+        view = definition(x, *args, **named)
+        x._history, x._chain, x._made_by = view._history, view._chain, view._made_by
+        x._shape, x._strides, x._offset = view._shape, view._strides, view._offset
+        x._plain_base = x._graph_root = None
+        return x
+
+    for name in names:
+        become.__name__ = become.__qualname__ = name
+        become.__doc__ = f"`{name.rstrip('_')}` of the tensor itself: its shape changes, not its storage."
+        method(name)(become)
+
+
+_in_place(squeeze, "squeeze_")
+_in_place(unsqueeze, "unsqueeze_")
+_in_place(t, "t_")
+_in_place(transpose, "transpose_", "swapdims_")
+_in_place(swapaxes, "swapaxes_")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -15,16 +15,11 @@ from lazygrad.tensors.axes import axis_of
 from lazygrad.tensors.core import Tensor, apply, creator, from_node, function, method
 from lazygrad.tensors.indexing import mask_places
 from lazygrad.tensors.promotion import check_operand
+from lazygrad.tensors.reduction import pair_type
 from lazygrad.tensors.values import read
 
-
-def _result_type(name: str) -> Any:
-    """The named tuple (values, indices) that a function returns, as PyTorch names it."""
-    return NamedTuple(name, [("values", Tensor), ("indices", Tensor)])
-
-
 _sort_result, _topk_result, _kth_result, _median_result, _mode_result = map(
-    _result_type, ("sort", "topk", "kthvalue", "median", "mode"))
+    pair_type, ("sort", "topk", "kthvalue", "median", "mode"))
 
 
 def _pair(op: str, result: Any, build: Any, x: Tensor) -> Any:

@@ -1,0 +1,138 @@
+"""Details that programs written for PyTorch lean on: names of arguments, kinds of errors, what is
+returned."""
+
+import numpy as np
+import pytest
+
+import lazygrad
+from lazygrad import nn
+
+a = lazygrad.arange(6).reshape(2, 3)
+m = lazygrad.ones(2, 2)
+
+
+@pytest.mark.parametrize("short, named", [
+    (lambda: a.flip(0), lambda: lazygrad.flip(a, dims=[0])),
+    (lambda: a.permute(1, 0), lambda: lazygrad.permute(a, dims=(1, 0))),
+    (lambda: a.view(3, 2), lambda: a.view(size=(3, 2))),
+    (lambda: a.reshape(3, 2), lambda: lazygrad.reshape(a, shape=(3, 2))),
+    (lambda: a.expand(2, 2, 3), lambda: a.expand(size=(2, 2, 3))),
+    (lambda: a.broadcast_to(2, 2, 3), lambda: lazygrad.broadcast_to(a, size=(2, 2, 3))),
+    (lambda: a.repeat(2, 1), lambda: a.repeat(repeats=(2, 1))),
+    (lambda: a.tile(2, 1), lambda: lazygrad.tile(a, dims=(2, 1))),
+    (lambda: lazygrad.zeros(2, 3), lambda: lazygrad.zeros(size=(2, 3))),
+    (lambda: m.new_ones(3), lambda: m.new_ones(size=(3,))),
+    (lambda: lazygrad.arange(3), lambda: lazygrad.arange(end=3)),
+    (lambda: a.sum(0, True), lambda: a.sum(axis=0, keepdims=True)),
+    (lambda: a.max(1)[1], lambda: a.max(axis=1)[1]),
+    (lambda: m.std(0), lambda: m.std(axis=0)),
+    (lambda: m.softmax(0), lambda: m.softmax(axis=0)),
+    (lambda: lazygrad.cat([a, a], 1), lambda: lazygrad.cat([a, a], axis=1)),
+    (lambda: a.transpose(0, 1), lambda: lazygrad.swapaxes(a, axis0=0, axis1=1)),
+    (lambda: m.addmm(m, m), lambda: lazygrad.addmm(input=m, mat1=m, mat2=m)),
+    (lambda: m.mm(m), lambda: lazygrad.mm(input=m, mat2=m)),
+    (lambda: m.mv(m[0]), lambda: lazygrad.mv(m, vec=m[0])),
+    (lambda: m[0].dot(m[0]), lambda: lazygrad.dot(m[0], tensor=m[0])),
+    (lambda: m[None].bmm(m[None]), lambda: lazygrad.bmm(m[None], mat2=m[None])),
+    (lambda: lazygrad.heaviside(m, m), lambda: lazygrad.heaviside(m, values=m)),
+    (lambda: lazygrad.tensor([1, 2]), lambda: lazygrad.asarray(obj=[1, 2], copy=True)),
+], ids=lambda case: None)
+def test_arguments_by_name(short, named) -> None:
+    want, got = short(), named()
+    assert got.dtype == want.dtype and got.tolist() == want.tolist()
+
+
+def test_sizes_of_random_tensors_by_name() -> None:
+    assert lazygrad.rand(size=(2, 3)).shape == lazygrad.randn(size=[2, 3]).shape == (2, 3)
+
+
+def test_at_least_some_dimensions_of_several_tensors() -> None:
+    one, two = lazygrad.atleast_1d(lazygrad.tensor(1), lazygrad.ones(2, 2))
+    assert (one.shape, two.shape) == ((1,), (2, 2))
+    assert [x.shape for x in lazygrad.atleast_2d([lazygrad.tensor(1), lazygrad.ones(3)])] == [(1, 1), (1, 3)]
+    assert lazygrad.tensor(1).atleast_3d().shape == (1, 1, 1)
+
+
+def test_pairs_are_named_after_their_function() -> None:
+    x = lazygrad.tensor([2.0, 1.0])
+    assert repr(x.max(0)) == "lazygrad.return_types.max(\nvalues=tensor(2.),\nindices=tensor(0))"
+    assert repr(x.sort()).startswith("lazygrad.return_types.sort(\nvalues=tensor([1., 2.]),\nindices=")
+    assert repr(x.cummin(0)).startswith("lazygrad.return_types.cummin(\n")
+    values, indices = x.topk(1)
+    assert (values.item(), indices.item()) == (2.0, 0) and x.topk(1).values.item() == 2.0
+
+
+def test_a_parameter_prints_as_one() -> None:
+    shown = "Parameter containing:\ntensor([1., 1.], requires_grad=True)"
+    assert repr(nn.Parameter(lazygrad.ones(2))) == str(nn.Parameter(lazygrad.ones(2))) == shown
+
+
+def test_lists_of_sequences_index_like_tuples() -> None:
+    x = lazygrad.arange(24).reshape(2, 3, 4)
+    assert x[[[0, 1], [1, 0]]].tolist() == x[[0, 1], [1, 0]].tolist()
+    assert x[[lazygrad.tensor(1), 2]].tolist() == x[1, 2].tolist()
+    assert x[[0, 1]].shape == (2, 3, 4)
+
+
+def test_what_does_not_fit_is_not_assigned() -> None:
+    whole, real = lazygrad.zeros(3, dtype=lazygrad.int64), lazygrad.zeros(3)
+    for value in (float("nan"), float("inf"), 1e30):
+        with pytest.raises(RuntimeError, match="without overflow"):
+            whole[0] = value
+    whole[0] = 2.7
+    assert whole.tolist() == [2, 0, 0]
+    for index in ([0], lazygrad.tensor([1, 2])):
+        with pytest.raises(RuntimeError, match="source and destination dtypes match"):
+            real[index] = lazygrad.tensor(3)
+    with pytest.raises(RuntimeError, match="source and destination dtypes match"):
+        real[real == 0] = lazygrad.tensor([1, 2, 3])
+    real[real == 0] = lazygrad.tensor(7)
+    real[1:] = lazygrad.tensor([1, 2])
+    assert real.tolist() == [7.0, 1.0, 2.0]
+
+
+@pytest.mark.parametrize("mistake, kinds", [
+    (lambda: lazygrad.einsum("ij->ik", a), (RuntimeError, ValueError)),
+    (lambda: lazygrad.einsum("ij,jk->ik", a), (RuntimeError, ValueError)),
+    (lambda: lazygrad.conv2d(m[None], m[None, None], stride=0), (RuntimeError,)),
+    (lambda: lazygrad.conv2d(m[None], m[None, None], padding=-1), (RuntimeError,)),
+    (lambda: lazygrad.cat([]), (RuntimeError, ValueError)),
+    (lambda: lazygrad.eye(-1), (RuntimeError,)),
+    (lambda: lazygrad.randint(5, 2, (1,)), (RuntimeError,)),
+    (lambda: lazygrad.div(m, 2, rounding_mode="up"), (RuntimeError,)),
+    (lambda: m.index_select(0, lazygrad.tensor([[0]])), (IndexError,)),
+    (lambda: setattr(lazygrad.ones(2), "grad", 3), (TypeError,)),
+    (lambda: setattr(lazygrad.ones(2), "grad", lazygrad.ones(2, dtype=lazygrad.float64)), (RuntimeError,)),
+    (lambda: lazygrad.ones(2, 2, requires_grad=True).t_(), (RuntimeError,)),
+    (lambda: lazygrad.ones(3).fill_diagonal_(1), (RuntimeError,)),
+], ids=lambda case: None)
+def test_mistakes_are_of_the_kinds_that_programs_catch(mistake, kinds) -> None:
+    for kind in kinds:
+        with pytest.raises(kind):
+            mistake()
+
+
+def test_a_tensor_becomes_a_view_of_itself() -> None:
+    x = lazygrad.arange(6.0).reshape(2, 3)
+    row = x[0]
+    assert x.t_() is x and x.shape == (3, 2) and x.stride() == (1, 3)
+    x[0, 0] = 9
+    assert row.tolist() == [9, 1, 2]
+    assert x.unsqueeze_(0).shape == (1, 3, 2)
+    assert x.transpose_(1, 2).squeeze_().tolist() == [[9, 1, 2], [3, 4, 5]]
+    w = lazygrad.ones(2, 3, requires_grad=True)
+    y = (w * 2).unsqueeze_(0)
+    assert y.grad_fn.name() == "UnsqueezeBackward0"
+    (y * lazygrad.arange(3.0)).sum().backward()
+    assert w.grad.tolist() == [[0, 2, 4]] * 2
+    with lazygrad.no_grad():
+        w.swapaxes_(0, 1)
+    assert w.requires_grad and w.is_leaf and w.shape == (3, 2)
+
+
+@pytest.mark.parametrize("shape, wrap", [((3, 3), False), ((2, 4), False), ((7, 2), False), ((7, 2), True),
+                                         ((9, 3), True), ((3, 3, 3), False)])
+def test_fill_diagonal(shape, wrap) -> None:
+    want = np.zeros(shape)
+    np.fill_diagonal(want, 5, wrap)
+    assert lazygrad.zeros(*shape).fill_diagonal_(5, wrap).tolist() == want.tolist()
