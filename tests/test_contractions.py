@@ -68,6 +68,8 @@ CONVOLUTIONS: list[tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]] = [
     ((2, 16, 10, 10), (32, 4, 3, 3), {"padding": 1, "groups": 4}),
     ((4, 16, 4, 4), (16, 16, 3, 3), {"padding": 1}),
     ((3, 8, 6, 6), (16, 8, 6, 6), {}),
+    ((2, 6, 13, 20), (17, 6, 5, 3), {"stride": (3, 2), "padding": (2, 0), "dilation": (1, 2)}),
+    ((2, 6, 9, 9), (8, 6, 2, 2), {"stride": 3}),
     ((20, 6, 1, 7), (17, 6, 1, 3), {"padding": (0, 1)}),
 ]
 
@@ -106,9 +108,19 @@ def test_windows_are_read_once_where_they_have_guards() -> None:
 def test_the_gradient_of_a_padded_convolution_computes_no_padding() -> None:
     x, w = lazygrad.rand(2, 8, 20, 20).realize(), lazygrad.rand(16, 8, 3, 3).realize()
     x.requires_grad = True
-    F.conv2d(x, w, padding=1).sum().backward()
+    F.conv2d(x, w, padding=1).backward(lazygrad.rand(2, 16, 20, 20).realize())
     text = str(explain(x.grad))
     assert "kernel 1 of 1" in text and "22x22" not in text
+
+
+def test_the_gradient_of_a_strided_convolution_has_no_terms_that_are_zero() -> None:
+    x, w = lazygrad.rand(2, 8, 20, 20).realize(), lazygrad.rand(16, 8, 3, 3).realize()
+    x.requires_grad = True
+    F.conv2d(x, w, padding=1, stride=2).backward(lazygrad.rand(2, 16, 10, 10).realize())
+    text = str(explain(x.grad))
+    assert "residue(i2%2=1)" in text and "residue(i3%2=1)" in text and text.count("for task") == 4
+    for depth in (16, 32, 64):
+        assert f"for k in {depth}:" in text
 
 
 def test_runs_of_lanes() -> None:
@@ -118,5 +130,5 @@ def test_runs_of_lanes() -> None:
     assert lane_runs(index, next(iter(j.terms))[0], 16) == Runs(n, 20, 2)
     assert lane_runs(n // 8 * 24 + n % 8, next(iter(j.terms))[0], 16).count == 2
     assert lane_runs(n // 5 * 24 + n % 5, next(iter(j.terms))[0], 16).count == 4
-    assert lane_runs(n // 20 * 24 + n % 20 * 2, next(iter(j.terms))[0], 16) is None
+    assert lane_runs(n // 20 * 24 + n % 20 * 2, next(iter(j.terms))[0], 16).stride == 2
     assert lane_runs(n // 20 * 24 + n % 7, next(iter(j.terms))[0], 16) is None

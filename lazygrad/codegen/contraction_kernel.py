@@ -36,6 +36,7 @@ from lazygrad.codegen.loopnest import (
     Store,
     substitute,
 )
+from lazygrad.codegen.transform_guards import split_residues
 from lazygrad.dtypes import DType
 from lazygrad.expr import Atom, Expr, Var
 from lazygrad.helpers import ceil_div, product
@@ -46,6 +47,15 @@ MIN_WORK = 1 << 14  # multiply-adds below which packing costs more than it saves
 
 def contract(nest: LoopNest, target: Target) -> LoopNest | None:
     """The tiled nest, or None where the nest is no contraction or too small to gain."""
+    parts = [_contracted(part, target) for part in split_residues(nest)]
+    whole = [part for part in parts if part is not None]
+    if len(whole) < len(parts):
+        return None
+    words = dict.fromkeys(word for part in whole for word in part.recipe)
+    return replace(nest, body=tuple(s for part in whole for s in part.body), recipe=tuple(words))
+
+
+def _contracted(nest: LoopNest, target: Target) -> LoopNest | None:
     found = recognise(nest)
     if found is None:
         return None

@@ -335,16 +335,17 @@ def lane_stride(e: Expr, var: Var, lanes: int, varies: object = None) -> int | N
 
 @dataclass(frozen=True)
 class Runs:
-    """How lanes fall into runs of neighbours: a new run begins where `base` is a multiple of `period`;
-    there are at most `count`."""
+    """How lanes fall into runs of even steps: a new run begins where `base` is a multiple of `period`;
+    there are at most `count`; within one the next lane is `stride` further."""
 
     base: Expr
     period: int
     count: int
+    stride: int = 1
 
 
 def lane_runs(e: Expr, var: Var, lanes: int, varies: object = None) -> Runs | None:
-    """The runs within which e grows by 1 from lane to lane; None if it does not go in such runs."""
+    """The runs within which e grows evenly from lane to lane; None if it does not go in such runs."""
     breaks: list[tuple[Expr, int]] = []
 
     def slope(e: Expr) -> int | None:
@@ -366,7 +367,8 @@ def lane_runs(e: Expr, var: Var, lanes: int, varies: object = None) -> Runs | No
                 total += factor * inner if isinstance(atom, Remainder) else 0
         return total
 
-    if slope(e) != 1 or not breaks:
+    stride = slope(e)
+    if not stride or not breaks:
         return None
     base, period = min(breaks, key=lambda pair: pair[1])
     for other, divisor in breaks:  # all of them must fall on multiples of the shortest
@@ -376,7 +378,7 @@ def lane_runs(e: Expr, var: Var, lanes: int, varies: object = None) -> Runs | No
     step = period  # of the base in lane 0
     for atom, factor in base.terms:
         step = gcd(step, factor * lanes if atom == var else factor)
-    return Runs(base, period, 1 + max(0, -(-(lanes - step + base.constant % step) // period)))
+    return Runs(base, period, 1 + max(0, -(-(lanes - step + base.constant % step) // period)), stride)
 
 
 def _stays_within(atom: Quotient | Remainder, stride: int, var: Var, lanes: int) -> bool:

@@ -190,10 +190,10 @@ class Memory:
             )
         if stride is not None and 2 <= stride <= MAX_SHUFFLED_STRIDE:
             return self._load_spread(array, index, stride, mask, part, name)
-        runs = self._runs(array, index, part, mask) if stride is None else []
+        runs = self._runs(array, index, part, mask, 1) if stride is None else []
         if runs:
             whole = b.const(register_type(array.dtype), 0, lanes.lanes)
-            for pointer, here in runs:
+            for pointer, here, _ in runs:
                 whole = b.select(here, b.load(pointer, array.dtype, lanes.lanes, here, name=name), whole)
             return whole
         return b.load(self.lane_addresses(array, index, part, guarded), array.dtype, mask=mask, name=name)
@@ -297,19 +297,25 @@ class Memory:
             apart = self._spread(x, b.const(x.type, 0, x.lanes), stride)
             b.store(apart, pointer, array.dtype, self._spread_mask(mask, stride))
         else:
-            runs = self._runs(array, index, part, mask) if stride is None else []
-            for pointer, here in runs:
-                b.store(x, pointer, array.dtype, here)
+            runs = self._runs(array, index, part, mask, MAX_SPREAD_STRIDE) if stride is None else []
+            for pointer, here, step in runs:
+                if step > 1:
+                    apart = self._spread(x, b.const(x.type, 0, x.lanes), step)
+                    b.store(apart, pointer, array.dtype, self._spread_mask(here, step))
+                else:
+                    b.store(x, pointer, array.dtype, here)
             if not runs:
                 b.store(x, self.lane_addresses(array, index, part, guarded), array.dtype, mask)
 
-    def _runs(self, array: Array, index: Expr, part: int, mask: Value | None) -> list[tuple[Value, Value]]:
-        """For each run of neighbours that the lanes fall into, the pointer that its lanes count from and
-        which lanes they are; empty if there are too many. A run that would begin beyond the last lane is
-        given that lane, which stands in the same place of the run before."""
+    def _runs(self, array: Array, index: Expr, part: int, mask: Value | None,
+              most: int) -> list[tuple[Value, Value, int]]:
+        """For each run of even steps that the lanes fall into, the pointer that its lanes count from, which
+        lanes they are, and the step; empty if there are too many, or steps longer than `most`. A run that
+        would begin beyond the last lane is given that lane, which stands in the same place of the run
+        before."""
         b, lanes, runs = self.builder, self.indices.lanes, self.indices.runs(index)
         assert lanes is not None
-        if runs is None or runs.count > MAX_RUNS:
+        if runs is None or runs.count > MAX_RUNS or not 1 <= runs.stride <= most:
             return []
         first = b.sub(b.const("i64", runs.period), self.indices.scalar(runs.base % runs.period, part))
         starts = [b.const("i64", 0)]
@@ -320,13 +326,13 @@ class Memory:
         edges = [b.splat(b.resize(start, "i32"), lanes.lanes) for start in starts]
         found = []
         for number, start in enumerate(starts):
-            element = b.sub(self.indices.at_lane(index, part, start), start)
+            element = b.sub(self.indices.at_lane(index, part, start), b.mul(start, runs.stride))
             here = mask
             for keep in (b.icmp("uge", numbers, edges[number]) if number else None,
                          b.icmp("ult", numbers, edges[number + 1]) if number + 1 < len(edges) else None):
                 here = keep if here is None else here if keep is None else b.and_(here, keep)
             assert here is not None
-            found.append((self.address(array, element, True), here))
+            found.append((self.address(array, element, True), here, runs.stride))
         return found
 
     # ---- control

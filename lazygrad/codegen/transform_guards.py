@@ -25,7 +25,7 @@ from lazygrad.codegen.loopnest import (
     substitute,
     walk,
 )
-from lazygrad.codegen.transform import Body, noted
+from lazygrad.codegen.transform import Body, noted, rewrite_loop
 from lazygrad.expr import Atom, Dynamic, Expr, Guard, Quotient, Remainder, Var
 from lazygrad.helpers import ceil_div
 
@@ -115,6 +115,55 @@ def solve_guards(nest: LoopNest) -> LoopNest:
     return noted(nest, body, f"solve({','.join(names)})") if names else nest
 
 
+def split_residues(given: LoopNest) -> list[LoopNest]:
+    """The nests of which each computes the elements of one residue, where a guard keeps every d-th term of a
+    sum and which terms depends on the element's residue by d: each has fewer terms, and no such guard.
+
+        for i in 6: for k in 3:                            -> for i in 3: y[2*i] = x[i]*w[0] + x[i - 1]*w[2]
+            y[i] += x[(i - k)//2]*w[k] if (i - k)%2 == 0      for i in 3: y[2*i + 1] = x[i]*w[1]
+    """
+    waiting, done = [given], []
+    while waiting:
+        nest = waiting.pop()
+        found = _residues(nest.body)
+        if found is None:
+            done.append(solve_guards(nest) if nest.recipe != given.recipe else nest)
+            continue
+        var, divisor = found
+        for residue in range(min(divisor, var.extent)):
+            part = Var(var.name, ceil_div(var.extent - residue, divisor))
+            value = expr.var(part.name, part.extent) * divisor + residue
+
+            def change(loop: Loop, part: Var = part, value: Expr = value) -> Body:
+                return (replace(loop, var=part, body=substitute(loop.body, {loop.var: value})),)
+
+            words = f"residue({var.name}%{divisor}={residue})"
+            waiting.append(noted(nest, rewrite_loop(nest.body, var.name, change), words))
+    return done[::-1]
+
+
+def _residues(body: Iterable[Statement]) -> tuple[Var, int] | None:
+    """A domain variable whose residue by a divisor decides which terms of a sum count, and the divisor."""
+    domain = [s.var for s in walk(body) if isinstance(s, Loop) and s.kind == "domain"]
+    for s in walk(body):
+        if not isinstance(s, Loop) or s.kind != "reduce":
+            continue
+        guard = _divisibility(s)
+        if guard is not None:
+            atom = guard.e.terms[0][0]
+            assert isinstance(atom, Remainder)
+            factors = dict(atom.base.terms)
+            found = [v for v in domain if abs(factors.get(v, 0)) == 1]
+            if found and depends_on(atom.base, found[0], s.var):
+                return found[0], atom.divisor
+    return None
+
+
+def depends_on(e: Expr, first: Var, second: Var) -> bool:
+    """Whether an expression depends on two variables alone."""
+    return expr.variables(e) == {first, second}
+
+
 def _solved(body: Iterable[Statement]) -> tuple[Body, list[str]]:
     result: list[Statement] = []
     names: list[str] = []
@@ -173,9 +222,11 @@ def _every(loop: Loop, guard: Guard) -> Body | None:
     atom = guard.e.terms[0][0]
     assert isinstance(atom, Remainder)
     rest, d = atom.base + expr.var(loop.var.name, loop.var.extent), atom.divisor
-    turns = Var(f"{loop.var.name}_t", ceil_div(loop.var.extent, d))
+    first = rest % d
+    before = first.constant if first.is_constant else 0
+    turns = Var(f"{loop.var.name}_t", max(ceil_div(loop.var.extent - before, d), 0))
     t = expr.var(turns.name, turns.extent)
-    k = rest % d + t * d
+    k = first + t * d
     values: dict[Atom, Expr] = {loop.var: k, atom: expr.ZERO, Quotient(atom.base, d): rest // d - t}
     within = Guard(k, 0, loop.var.extent)
     body = substitute(loop.body, values)
