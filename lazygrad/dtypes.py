@@ -149,9 +149,9 @@ def bfloat16_from_bits(bits: np.ndarray) -> np.ndarray:
 
 
 def to_storage(values: np.ndarray, d: DType) -> np.ndarray:
-    """Computed values to the contiguous bits that memory holds."""
-    return np.ascontiguousarray(bfloat16_bits(values) if d is bfloat16
-                                else values.astype(d.storage, copy=False))
+    """Computed values to the contiguous bits that memory holds, in the same shape."""
+    bits = bfloat16_bits(values) if d is bfloat16 else values.astype(d.storage, copy=False)
+    return np.ascontiguousarray(bits).reshape(values.shape)  # which makes a single number one-dimensional
 
 
 def from_storage(bits: np.ndarray, d: DType) -> np.ndarray:

@@ -1,6 +1,9 @@
 """Details that programs written for PyTorch lean on: names of arguments, kinds of errors, what is
 returned."""
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 
@@ -136,3 +139,50 @@ def test_fill_diagonal(shape, wrap) -> None:
     want = np.zeros(shape)
     np.fill_diagonal(want, 5, wrap)
     assert lazygrad.zeros(*shape).fill_diagonal_(5, wrap).tolist() == want.tolist()
+
+
+@pytest.mark.parametrize("values, want", [
+    ([np.float64(1), 2], lazygrad.float64),
+    ([np.float32(1), 2], lazygrad.float32),
+    ([np.int32(1), np.int32(2)], lazygrad.int32),
+    ([np.int32(1), 2], lazygrad.int64),
+    ([np.array([1, 2], np.int16), np.array([3, 4], np.int16)], lazygrad.int16),
+    ([lazygrad.tensor(1.0, dtype=lazygrad.float64), 2], lazygrad.float64),
+    ([True, 1], lazygrad.int64),
+    ([[True], [1.5]], lazygrad.float32),
+], ids=str)
+def test_numbers_of_numpy_bring_their_types(values, want) -> None:
+    assert lazygrad.tensor(values).dtype == want
+
+
+def test_float_power_is_double() -> None:
+    x = lazygrad.tensor([1, 3])
+    assert lazygrad.float_power(x, 2).dtype == lazygrad.float64 and x.float_power(-1).tolist() == [1, 1 / 3]
+    assert lazygrad.float_power(2, x).tolist() == [2, 8]
+    assert lazygrad.ones(2, dtype=lazygrad.float64).mul_(3).float_power_(2).tolist() == [9, 9]
+    with pytest.raises(RuntimeError, match="float64"):
+        lazygrad.ones(2).float_power_(2)
+
+
+def test_conversions_that_do_not_fit() -> None:
+    for convert in (float, int, complex):
+        for kind in (ValueError, RuntimeError):
+            with pytest.raises(kind):
+                convert(lazygrad.ones(2))
+    for kind in (ValueError, RuntimeError):
+        with pytest.raises(kind):
+            lazygrad.tensor(2**63)
+
+
+@pytest.mark.parametrize("dtype", [lazygrad.bool, lazygrad.int64, lazygrad.bfloat16], ids=str)
+@pytest.mark.parametrize("shape", [(), (1,), (2, 3), (0, 2)], ids=str)
+def test_pickles_keep_shapes(shape, dtype) -> None:
+    x = lazygrad.ones(shape, dtype=dtype)
+    for there in (pickle.loads(pickle.dumps(x)), copy.deepcopy(x), copy.copy(x)):
+        assert (there.shape, there.dtype, there.tolist()) == (x.shape, x.dtype, x.tolist())
+
+
+def test_what_made_a_tensor_is_not_pickled() -> None:
+    x = lazygrad.ones(2, requires_grad=True)
+    there = pickle.loads(pickle.dumps(x * 2))
+    assert there.tolist() == [2, 2] and there.is_leaf and there.grad_fn is None

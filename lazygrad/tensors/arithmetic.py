@@ -210,7 +210,7 @@ def _inverse_square(x: Node) -> Node:
     return ops.surrogate(ops.reciprocal(ops.mul(x, x)), ops.mul(inverse, inverse))
 
 
-@with_in_place("pow", "float_power")
+@with_in_place("pow")
 def pow(input: Any, exponent: Any) -> Tensor:
     """input raised to exponent, elementwise. Raises DTypeError for integers to a negative integer."""
     x, y = check_operand("pow", input), check_operand("pow", exponent)
@@ -228,6 +228,20 @@ def pow(input: Any, exponent: Any) -> Tensor:
         return elementwise("pow", lambda a, b: ops.bitor(a, ops.bitnot(b)), (x, y))
     name = "pow" if not isinstance(y, Tensor) else "PowBackward1" if isinstance(x, Tensor) else "PowBackward2"
     return as_operation(elementwise("pow", ops.pow_, (x, y)), name, x, y)
+
+
+@function("float_power")
+def float_power(input: Any, exponent: Any) -> Tensor:
+    """`pow` computed in float64."""
+    return pow(*(v.to(dtypes.float64) if isinstance(v, Tensor) else float(v) for v in (input, exponent)))
+
+
+@method("float_power_")
+def float_power_(x: Tensor, exponent: Any) -> Tensor:
+    """`float_power`, stored in a float64 tensor itself."""
+    if x._dtype is not dtypes.float64:
+        raise DTypeError(f"[float_power_] needs a float64 tensor to store its result in, got {x._dtype!r}")
+    return store("float_power_", x, float_power(x, exponent))
 
 
 # Comparison

@@ -238,6 +238,7 @@ _OWN = frozenset(
         "_base",
         "_hooks",
         "_after_grad",
+        "_made_by",
     }
 )
 

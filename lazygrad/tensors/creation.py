@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -11,7 +12,7 @@ import numpy as np
 from lazygrad import dtypes, ops
 from lazygrad.dtypes import DType
 from lazygrad.engine import upload
-from lazygrad.errors import ArgumentError, ArgumentTypeError, ShapeError
+from lazygrad.errors import ArgumentError, ArgumentTypeError, RuntimeArgumentError, ShapeError
 from lazygrad.graph import Node
 from lazygrad.ops.elementwise import convert
 from lazygrad.tensors import promotion
@@ -62,7 +63,9 @@ def _fitting(name: str, value: Any, dtype: DType) -> Any:
     if dtype.is_integer and isinstance(value, float) and not math.isfinite(value):
         raise ArgumentError(f"[{name}] cannot convert float {value} to {dtype!r}")
     if dtype.is_integer and isinstance(value, int) and not dtype.min <= value <= dtype.max:
-        raise ShapeError(f"[{name}] value cannot be converted to type {dtype.name} without overflow: {value}")
+        raise RuntimeArgumentError(
+            f"[{name}] value cannot be converted to type {dtype.name} without overflow: {value}"
+        )
     return value
 
 
@@ -77,8 +80,9 @@ def _array_of(name: str, data: Any, dtype: DType | None) -> np.ndarray:
             f"[{name}] could not infer dtype of {type(data).__name__}: expected numbers, lists or arrays"
         )
     leaves: list[Any] = []
-    shape = _measure(name, data, leaves)
-    kind = dtype or _inferred(name, leaves)
+    kinds: set[Any] = set()
+    shape = _measure(name, data, leaves, kinds)
+    kind = dtype or _inferred(name, leaves, kinds)
     if kind.is_integer and any(isinstance(v, float) and not math.isfinite(v) for v in leaves):
         raise ArgumentError(f"[{name}] cannot convert float NaN or infinity to {kind!r}")
     try:
@@ -88,22 +92,23 @@ def _array_of(name: str, data: Any, dtype: DType | None) -> np.ndarray:
     return flat.reshape(shape)
 
 
-def _measure(name: str, data: Any, leaves: list[Any]) -> tuple[int, ...]:
-    """The shape of nested data, whose numbers are appended to `leaves` in order."""
-    if isinstance(data, Tensor):
-        data = data.tolist()
-    if isinstance(data, np.ndarray):
-        leaves.extend(data.reshape(-1).tolist())
-        return data.shape
-    if isinstance(data, np.generic):
-        data = data.item()
+def _measure(name: str, data: Any, leaves: list[Any], kinds: set[Any]) -> tuple[int, ...]:
+    """The shape of nested data, whose numbers are appended to `leaves` in order; `kinds` gathers what they
+    are: types of Python, and dtypes of arrays and tensors."""
+    if isinstance(data, Tensor | np.ndarray | np.generic):
+        kinds.add(data._dtype if isinstance(data, Tensor) else known_dtype(name, np.asarray(data)))
+        values = data.detach().numpy() if isinstance(data, Tensor) else np.asarray(data)
+        leaves.extend(values.reshape(-1).tolist())
+        return values.shape
     if not isinstance(data, Sequence) or isinstance(data, str):
         leaves.append(data)
+        kinds.add(type(data))
         return ()
     if data and all(type(v) in (int, float, bool) for v in data):
         leaves.extend(data)
+        kinds.update(map(type, data))
         return (len(data),)
-    shapes = [_measure(name, v, leaves) for v in data]
+    shapes = [_measure(name, v, leaves, kinds) for v in data]
     for i, shape in enumerate(shapes):
         if shape != shapes[0]:
             a, b = (shapes[0] or ("a number",))[0], (shape or ("a number",))[0]
@@ -115,17 +120,15 @@ def _measure(name: str, data: Any, leaves: list[Any]) -> tuple[int, ...]:
     return (len(data), *(shapes[0] if shapes else ()))
 
 
-def _inferred(name: str, leaves: list[Any]) -> DType:
+def _inferred(name: str, leaves: list[Any], kinds: set[Any]) -> DType:
+    """The type that all numbers promote to."""
     if not leaves:
         return promotion.get_default_dtype()
-    kinds = {type(v) for v in leaves}
-    best = dtypes.int64 if int in kinds else dtypes.bool_
-    if float in kinds:
-        best = promotion.get_default_dtype()
-    if not kinds <= {bool, int, float}:
-        odd = next(v for v in leaves if not isinstance(v, bool | int | float))
+    known = {bool: dtypes.bool_, int: dtypes.int64, float: promotion.get_default_dtype()}
+    if any(not isinstance(kind, DType) and kind not in known for kind in kinds):
+        odd = next(v for v in leaves if type(v) not in known)
         raise ArgumentTypeError(f"[{name}] could not infer dtype of {type(odd).__name__} ({odd!r})")
-    return best
+    return functools.reduce(dtypes.promote, [known.get(kind, kind) for kind in kinds])
 
 
 @creator("as_tensor")

@@ -9,7 +9,7 @@ import numpy as np
 
 from lazygrad import dtypes
 from lazygrad.engine import download
-from lazygrad.errors import ArgumentTypeError, AxisError, GradientError, ShapeError
+from lazygrad.errors import ArgumentTypeError, AxisError, GradientError, RuntimeArgumentError, ShapeError
 from lazygrad.graph import Node
 from lazygrad.interpret import interpret
 from lazygrad.tensors.core import Tensor, creator, method
@@ -109,7 +109,7 @@ def _bool(x: Tensor) -> bool:
 
 def _number(x: Tensor, kind: str) -> bool | int | float:
     if x.shape.numel() != 1:
-        raise ShapeError(
+        raise RuntimeArgumentError(
             f"[{kind}] only one element tensors can be converted to Python scalars, not shape "
             f"{tuple(x.shape)}"
         )
