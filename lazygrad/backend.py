@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -51,6 +51,7 @@ class Kernel:
     seconds: float
 
 
+ALONE_FLOPS = 3 << 20  # of a contraction: about 30 us of one thread
 _kernels: dict[Hashable, Kernel] = {}
 
 
@@ -125,12 +126,20 @@ def _compile(group: Group, memory: Memory, device: Device) -> Kernel:
     naive = lower_tape(group, placed) if isinstance(group, TapeGroup) else lower(group, placed, device.target)
     backend = BACKENDS[device.target.language]
     nest = naive if config.get("NOOPT") else backend.optimize(naive, device.target)
-    program = device.load(backend.render(nest, device.target))
+    program = device.load(_undivided(backend.render(nest, device.target), nest))
     names, places, _ = memory.of(group)
     slot_of = {placed[node].array: slot for node, (slot, _) in places.items()}
     slot_of |= {place.start[0]: names.index(SCALARS) for place in placed.values() if place.start is not None}
     slots = tuple(slot_of[a] for a in nest.parameters if a in slot_of)
     return Kernel(program, naive, nest, slots, _legend(nest, placed), time.perf_counter() - start)
+
+
+def _undivided(source: Source, nest: LoopNest) -> Source:
+    """The source of a small contraction with each phase in one piece: waking a thread takes longer."""
+    contracts = any("contract(" in step for step in nest.recipe)
+    if source.language != "llvm" or nest.flops > ALONE_FLOPS or not contracts:
+        return source
+    return replace(source, phases=tuple([replace(phase, grain=phase.count) for phase in source.phases]))
 
 
 def _legend(nest: LoopNest, placed: Mapping[Node, Place]) -> tuple[str, ...]:

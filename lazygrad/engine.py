@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,6 +28,9 @@ from lazygrad.runtime.registry import open_device
 from lazygrad.schedule import ALIGN, Schedule, Slot, order_groups, plan_memory
 from lazygrad.simplify import simplify
 
+# buffers that results may be written over, each with the number of the only target that may take it, None for
+# any
+Gifts = Mapping[Buffer, int | None]
 _ANONYMOUS = frozenset(("buffer", "saved", "scalar", "leaf"))  # nodes whose arg is no part of a plan
 
 
@@ -69,7 +72,7 @@ def realize(targets: Sequence[Node], device: str, donate: Iterable[Buffer] = ())
             raise OutOfMemoryError(f"[allocate] NUMPY: {error}: use smaller tensors or delete some") from None
         report.interpreted(opened, targets, time.perf_counter() - start)
         return [upload(v, n.dtype, device) for v, n in zip(values, targets, strict=True)]
-    given = frozenset(donate)
+    given = dict.fromkeys(donate)
     plan, sources, fresh = find_plan(with_slices(targets, given), opened, given)
     results = plan.run(sources)
     report.schedule_line(opened, [step.kernel for step in plan.steps], plan.seconds if fresh else None,
@@ -170,7 +173,7 @@ _plans: dict[Hashable, Plan] = {}
 
 
 def find_plan(targets: Sequence[Node], device: Device,
-              donate: frozenset[Buffer]) -> tuple[Plan, list[Node], bool]:
+              donate: Gifts) -> tuple[Plan, list[Node], bool]:
     """The plan of a graph, the sources (data) of this graph in the plan's order,
     and whether it was made just now."""
     order = topological(targets, inputs_in_plan)
@@ -183,7 +186,7 @@ def find_plan(targets: Sequence[Node], device: Device,
 
 
 def _structure(order: Sequence[Node], targets: Sequence[Node], device: Device,
-               donate: frozenset[Buffer]) -> tuple[Hashable, list[Node]]:
+               donate: Gifts) -> tuple[Hashable, list[Node]]:
     """What makes two graphs run by the same plan: structure, and which sources share storage.
     Where a slice begins is data."""
     number: dict[Node, int] = {}
@@ -196,7 +199,7 @@ def _structure(order: Sequence[Node], targets: Sequence[Node], device: Device,
         if name in ("buffer", "saved"):
             sources.append(node)
             storage = storages.setdefault(node.arg.storage, len(storages))
-            rows.append((node.dtype.name, node.shape, storage, is_slice(node), node.arg in donate))
+            rows.append((node.dtype.name, node.shape, storage, is_slice(node), donate.get(node.arg, "kept")))
         elif name == "scalar" or (name == "const" and is_data(node)):
             sources.append(node)
             rows.append((name, node.dtype.name, node.shape))
@@ -232,7 +235,7 @@ def _with_data(targets: Sequence[Node], sources: Sequence[Node]) -> tuple[list[N
     return _rebuilt(targets, order, replaced), numbers
 
 
-def make_plan(targets: Sequence[Node], sources: Sequence[Node], device: Device, donate: frozenset[Buffer],
+def make_plan(targets: Sequence[Node], sources: Sequence[Node], device: Device, donate: Gifts,
               tell: Callable[[Story], None] = report.planned) -> Plan:
     """Simplify, fuse, schedule and compile a graph; `tell` gets the story of how it went."""
     start = time.perf_counter()
@@ -240,7 +243,9 @@ def make_plan(targets: Sequence[Node], sources: Sequence[Node], device: Device, 
     simplified, _ = simplify(lifted)
     todo = [t for t in dict.fromkeys(simplified) if t not in numbers or t.op.name == "scalar"]
     groups, reasons = fuse(todo, device.target)
-    donated = [n for n in numbers if n.op.name == "buffer" and n.arg in donate and n not in simplified]
+    gifts = [n for n in numbers if n.op.name == "buffer" and n.arg in donate and n not in simplified]
+    takers = [donate[n.arg] for n in gifts]
+    donated = {n: None if t is None else simplified[t] for n, t in zip(gifts, takers, strict=True)}
     schedule = plan_memory(order_groups(groups), todo, donated)
     planned = time.perf_counter()
     scalars, starts, scalar_bytes = _lay_out_scalars(sources)
@@ -269,9 +274,9 @@ def tell_plan(targets: Sequence[Node], device: str) -> Story:
     """The story of how a graph would be planned and compiled on a device that has kernels;
     nothing is launched."""
     opened = open_device(device)
-    _, sources = _structure(topological(targets, inputs_in_plan), targets, opened, frozenset())
+    _, sources = _structure(topological(targets, inputs_in_plan), targets, opened, {})
     stories: list[Story] = []
-    make_plan(targets, sources, opened, frozenset(), stories.append)
+    make_plan(targets, sources, opened, {}, stories.append)
     return stories[0]
 
 
@@ -299,7 +304,7 @@ def is_slice(node: Node) -> bool:
     return node.op.name in ("buffer", "saved") and not node.arg.is_whole
 
 
-def with_slices(targets: Sequence[Node], donate: frozenset[Buffer]) -> Sequence[Node]:
+def with_slices(targets: Sequence[Node], donate: Gifts) -> Sequence[Node]:
     """The targets with rows that are cut from a buffer read as a slice of its memory:
     where it begins is then data, so that a loop over batches runs one plan."""
     order = topological(targets, inputs_in_plan)

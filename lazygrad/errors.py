@@ -41,6 +41,10 @@ class DeviceError(LazygradError, RuntimeError):
     """A device that is missing, cannot do what was asked, or failed."""
 
 
+class CaptureError(LazygradError, RuntimeError):
+    """Something in a function under `lazygrad.jit` that a replay could not repeat."""
+
+
 class OutOfMemoryError(DeviceError):
     """A device that has no room for a buffer."""
 

@@ -68,6 +68,15 @@ class Literal:
         return repr(self.value)
 
 
+class HostNumber:
+    """The argument of a scalar node whose `value` Python sets before each run."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: int | float):
+        self.value = value
+
+
 class _Entry(ref):
     """A weak reference that knows under which key it is interned (a WeakValueDictionary costs twice the
     time)."""

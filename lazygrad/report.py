@@ -240,6 +240,11 @@ def schedule_line(
     )
 
 
+def replay_line(device: Device, count: int) -> None:
+    """Level 1: one line per replay of a recorded function."""
+    emit(f"{device.name}: {_kernels(count)} replayed  " + paint(user_line(), "dim"))
+
+
 def _kernels(count: int) -> str:
     return f"{count} kernel{'s' * (count != 1)}"
 

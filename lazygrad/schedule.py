@@ -8,7 +8,7 @@ the last one to read it, each element at its own place.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from lazygrad.access import Use
@@ -71,16 +71,17 @@ def order_groups(groups: Sequence[Group]) -> list[Group]:
     return order
 
 
-def plan_memory(groups: Sequence[Group], targets: Iterable[Node], donated: Iterable[Node]) -> Schedule:
-    """Give every stored node its memory. `donated`:
-    buffer nodes whose memory nobody needs after this schedule."""
+def plan_memory(groups: Sequence[Group], targets: Iterable[Node],
+                donated: Mapping[Node, Node | None]) -> Schedule:
+    """Give every stored node its memory. `donated`: buffer nodes whose memory nobody needs after this
+    schedule, each with the only target that may take it, None for any."""
     last_read = {node: step for step, group in enumerate(groups) for node in group.inputs}
     wanted = set(targets)
     places: dict[Node, tuple[Slot, int]] = {}
     results: list[int] = []
     blocks: list[int] = []
     free: list[int] = []  # numbers of blocks that nobody uses now
-    offered = {node: None for node in donated if node in last_read}
+    offered = {node: taker for node, taker in donated.items() if node in last_read}
     slab = small = 0
     crowded = any(sum(_is_small(n) for n in (*g.inputs, *g.outputs)) > FEW for g in groups)
     for step, group in enumerate(groups):
@@ -108,13 +109,13 @@ def plan_memory(groups: Sequence[Group], targets: Iterable[Node], donated: Itera
     return Schedule(tuple(groups), places, tuple(results), tuple(blocks), slab, small)
 
 
-def _gift(node: Node, group: Group, step: int, offered: Iterable[Node],
+def _gift(node: Node, group: Group, step: int, offered: Mapping[Node, Node | None],
           last_read: dict[Node, int]) -> Node | None:
     """A donated buffer that the node may be written over:
     each of its elements is read where it is written."""
     element = group.elements[group.outputs.index(node)]
-    for gift in offered:
-        same = gift.shape == node.shape and gift.dtype is node.dtype
+    for gift, taker in offered.items():
+        same = gift.shape == node.shape and gift.dtype is node.dtype and taker in (None, node)
         if same and last_read[gift] == step and Use(gift, element.index) in group.own_reads:
             return gift
     return None

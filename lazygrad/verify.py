@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from lazygrad.dtypes import ALL
-from lazygrad.graph import Literal, Node, intern, topological
+from lazygrad.graph import HostNumber, Literal, Node, intern, topological
 from lazygrad.ops import OPS, canonical
 
 # made by functions of their own, without inputs to derive a shape and dtype from
@@ -47,8 +47,9 @@ def _verify_source(node: Node) -> None:
         if isinstance(node.arg, Literal):
             canonical_value = Literal(canonical(node.arg.value, node.dtype))
             assert canonical_value == node.arg, f"{node!r}: not a value of its dtype"
-        else:  # a scalar that a plan fills in is known by its number
-            assert node.op.name == "scalar" and type(node.arg) is int, f"{node!r}: no literal"
+        else:  # a scalar that a plan fills in is known by its number, or as one that Python sets
+            filled_in = isinstance(node.arg, int | HostNumber)
+            assert node.op.name == "scalar" and filled_in, f"{node!r}: no literal"
         assert node.op.name == "const" or node.shape == (), f"{node!r}: a scalar has no dimensions"
     if node.op.name == "iota":
         assert len(node.shape) == 1 and node.dtype.is_integer, f"{node!r}: a counter is a row of integers"

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from weakref import WeakKeyDictionary
 
+import numpy as np
+
 from lazygrad.dtypes import DType
 from lazygrad.graph import Node, topological
 
@@ -29,6 +31,14 @@ def unmeasured(node: Node) -> list[Node]:
     """The buffers whose unknown values decide the bounds of `node`."""
     return [n for n in topological([node], _sources)
             if n.op.name in ("buffer", "saved") and n.dtype.is_integer and n not in _measured]
+
+
+def interval_of(node: Node, read: Callable[[Node], np.ndarray]) -> Interval:
+    """The measured interval of a buffer or scalar node; a new one is measured by reading the values."""
+    if node not in _measured:
+        values = read(node)
+        record(node, *((int(values.min()), int(values.max())) if values.size else (0, 0)))
+    return _measured[node]
 
 
 def bounds(node: Node) -> Interval:

@@ -12,6 +12,8 @@ from lazygrad.nn import init
 from lazygrad.nn.module import Module
 from lazygrad.nn.parameter import parameter_if
 from lazygrad.tensors import Tensor
+from lazygrad.tensors.core import from_node
+from lazygrad.tensors.recording import at_each_run, host_numbers, set_host_value
 
 
 class _Affine(Module):
@@ -95,19 +97,23 @@ class _NormBase(_Affine):
 
 
 class _BatchNorm(_NormBase):
+    def _count_batch(self) -> int:
+        # counted on the host: a lazy chain of additions would grow with every batch
+        count = int(self.num_batches_tracked) + 1
+        set_host_value(self.num_batches_tracked, count)
+        return count
+
     def forward(self, input: Tensor) -> Tensor:
         """The normalized input; in training the running statistics move."""
         self._check_input_dim(input)
         momentum: Any = 0.0 if self.momentum is None else self.momentum
         if self.training and self.track_running_stats:
-            # counted on the host: a lazy chain of additions would grow with every batch
-            count = int(self.num_batches_tracked) + 1
-            device = self.running_mean.device
-            with lazygrad.no_grad():
-                self.num_batches_tracked.copy_(lazygrad.tensor(count, dtype=lazygrad.int64, device=device))
             if self.momentum is None:
                 # a cumulative average; a tensor, so that the count is data of one and the same kernel
-                momentum = lazygrad.tensor(1.0 / count, dtype=self.running_mean.dtype, device=device)
+                (weight,) = host_numbers(lambda: (1.0 / self._count_batch(),), self.running_mean.dtype)
+                momentum = from_node(weight, self.running_mean.cell.device)
+            else:
+                at_each_run(self._count_batch)
         use_batch = self.training or (self.running_mean is None and self.running_var is None)
         keep = not self.training or self.track_running_stats
         return F.batch_norm(input, self.running_mean if keep else None, self.running_var if keep else None,

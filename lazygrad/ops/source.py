@@ -50,8 +50,8 @@ def scalar(value: Scalar, dtype: DType) -> Node:
     return intern(_scalar, dtype, (), (), Literal(canonical(value, dtype)))
 
 
-def entry(number: int, dtype: DType) -> Node:
-    """A 0-d value of a plan that each run fills in: a scalar known by its number alone."""
+def entry(number: Hashable, dtype: DType) -> Node:
+    """A 0-d value of a plan that each run fills in: a scalar known by its number, or another name, alone."""
     return intern(_scalar, dtype, (), (), number)
 
 

@@ -10,6 +10,8 @@ from lazygrad.optim.optimizer import (
     ParameterwiseOptimizer,
     checked_settings,
     decayed,
+    is_set,
+    keep_number,
     lerp,
     next_step,
     plain,
@@ -20,17 +22,55 @@ from lazygrad.tensors import Tensor
 Betas = tuple[float | Tensor, float | Tensor]
 
 
+def _first(betas: Any) -> float:
+    return plain(betas[0])
+
+
+def _second(betas: Any) -> float:
+    return plain(betas[1])
+
+
+def _rest_of_first(betas: Any) -> float:
+    return 1 - plain(betas[0])
+
+
+def _rest_of_second(betas: Any) -> float:
+    return 1 - plain(betas[1])
+
+
+def _is_slow(betas: Any) -> bool:
+    return 1 - plain(betas[0]) < 0.5
+
+
+def _mean(mean: Tensor, grad: Tensor, group: dict[str, Any], number: Numbers) -> Tensor:
+    """The next running mean of the gradient."""
+    weight, keep = number.of(group, "betas", _rest_of_first), number.of(group, "betas", _first)
+    return lerp(mean, grad, weight, keep, is_set(group, "betas", _is_slow))
+
+
 def _moments(
-    grad: Tensor, state: dict[str, Any], beta1: float, beta2: float, number: Numbers
+    grad: Tensor, state: dict[str, Any], group: dict[str, Any], number: Numbers
 ) -> tuple[Tensor, Tensor]:
     """The new running means of the gradient and of its square, kept in the state."""
     mean = state.get("exp_avg")
     mean = lazygrad.zeros_like(grad) if mean is None else mean.to(grad.dtype)
     square = state.get("exp_avg_sq")
     square = lazygrad.zeros_like(grad) if square is None else square.to(grad.dtype)
-    state["exp_avg"] = lerp(mean, grad, 1 - beta1, number)
-    state["exp_avg_sq"] = square * number(beta2) + number(1 - beta2) * grad * grad
+    state["exp_avg"] = _mean(mean, grad, group, number)
+    beta2, weight = number.of(group, "betas", _second), number.of(group, "betas", _rest_of_second)
+    state["exp_avg_sq"] = square * beta2 + weight * grad * grad
     return state["exp_avg"], state["exp_avg_sq"]
+
+
+def _penalized(param: Tensor, grad: Tensor, group: dict[str, Any],
+               number: Numbers) -> tuple[Tensor, Tensor]:
+    """Parameter and gradient, of which one has been made smaller by weight decay."""
+    if not group.get("decoupled_weight_decay"):
+        return param, decayed(param, grad, group, number)
+    if not is_set(group, "weight_decay"):
+        return param, grad
+    (kept,) = number.all(lambda: (1 - plain(group["lr"]) * plain(group["weight_decay"]),))
+    return param * kept, grad
 
 
 class Adam(ParameterwiseOptimizer):
@@ -62,23 +102,21 @@ class Adam(ParameterwiseOptimizer):
         self, param: Tensor, grad: Tensor, state: dict[str, Any], group: dict[str, Any], number: Numbers
     ) -> Tensor:
         """One step; the state holds `step`, `exp_avg`, `exp_avg_sq` and, for AMSGrad, `max_exp_avg_sq`."""
-        step = next_step(state)
-        lr = plain(group["lr"])
-        beta1, beta2 = (plain(b) for b in group["betas"])
-        if group.get("decoupled_weight_decay"):
-            decay = plain(group["weight_decay"])
-            param = param * number(1 - lr * decay) if decay != 0 else param
-        else:
-            grad = decayed(param, grad, group, number)
-        mean, square = _moments(grad, state, beta1, beta2, number)
+
+        def numbers() -> tuple[float, float]:
+            # corrections in double precision on the host, as PyTorch computes them
+            step, (beta1, beta2) = next_step(state), (plain(b) for b in group["betas"])
+            return (1 - beta2**step) ** 0.5, -plain(group["lr"]) / (1 - beta1**step)
+
+        root, rate = number.all(numbers)
+        param, grad = _penalized(param, grad, group, number)
+        mean, square = _moments(grad, state, group, number)
         if group["amsgrad"]:
             largest = state.get("max_exp_avg_sq")
             square = square if largest is None else lazygrad.maximum(largest.to(square.dtype), square)
             state["max_exp_avg_sq"] = square.clone() if largest is None else square
-        # corrections in double precision on the host, as PyTorch computes them
-        root = (1 - beta2**step) ** 0.5
-        below = square.sqrt() / number(root) + number(group["eps"])
-        return param + number(-lr / (1 - beta1**step)) * mean / below
+        below = square.sqrt() / root + number.of(group, "eps")
+        return param + rate * mean / below
 
 
 class AdamW(Adam):
@@ -115,23 +153,23 @@ class NAdam(ParameterwiseOptimizer):
         self, param: Tensor, grad: Tensor, state: dict[str, Any], group: dict[str, Any], number: Numbers
     ) -> Tensor:
         """One step; the state holds `step`, `mu_product`, `exp_avg` and `exp_avg_sq`."""
-        step = next_step(state)
-        lr, momentum_decay = plain(group["lr"]), group["momentum_decay"]
-        beta1, beta2 = (plain(b) for b in group["betas"])
-        decay = plain(group["weight_decay"])
-        if group["decoupled_weight_decay"]:
-            param = param * number(1 - lr * decay) if decay != 0 else param
-        else:
-            grad = decayed(param, grad, group, number)
-        now = beta1 * (1.0 - 0.5 * 0.96 ** (step * momentum_decay))
-        following = beta1 * (1.0 - 0.5 * 0.96 ** ((step + 1) * momentum_decay))
-        before = plain(state["mu_product"]) if "mu_product" in state else 1.0
-        state["mu_product"] = lazygrad.tensor(before * now, dtype=lazygrad.float32, device="cpu")
-        product = plain(state["mu_product"])
-        mean, square = _moments(grad, state, beta1, beta2, number)
-        below = (square / number(1 - beta2**step)).sqrt() + number(group["eps"])
-        param = param + number(-lr * (1.0 - now) / (1.0 - product)) * grad / below
-        return param + number(-lr * following / (1.0 - product * following)) * mean / below
+
+        def numbers() -> tuple[float, float, float]:
+            step, lr = next_step(state), plain(group["lr"])
+            beta1, beta2 = (plain(b) for b in group["betas"])
+            now, following = (beta1 * (1.0 - 0.5 * 0.96 ** (n * group["momentum_decay"]))
+                              for n in (step, step + 1))
+            before = plain(state["mu_product"]) if "mu_product" in state else 1.0
+            keep_number(state, "mu_product", before * now)
+            product = plain(state["mu_product"])
+            return (1 - beta2**step, -lr * (1.0 - now) / (1.0 - product),
+                    -lr * following / (1.0 - product * following))
+
+        correction, rate, following_rate = number.all(numbers)
+        param, grad = _penalized(param, grad, group, number)
+        mean, square = _moments(grad, state, group, number)
+        below = (square / correction).sqrt() + number.of(group, "eps")
+        return param + rate * grad / below + following_rate * mean / below
 
 
 class RAdam(ParameterwiseOptimizer):
@@ -157,23 +195,21 @@ class RAdam(ParameterwiseOptimizer):
         self, param: Tensor, grad: Tensor, state: dict[str, Any], group: dict[str, Any], number: Numbers
     ) -> Tensor:
         """One step; the state holds `step`, `exp_avg` and `exp_avg_sq`."""
-        step = next_step(state)
-        lr, decay = plain(group["lr"]), plain(group["weight_decay"])
-        beta1, beta2 = (plain(b) for b in group["betas"])
-        if group["decoupled_weight_decay"]:
-            param = param * number(1 - lr * decay) if decay != 0 else param
-        else:
-            grad = decayed(param, grad, group, number)
-        mean, square = _moments(grad, state, beta1, beta2, number)
-        correction2 = 1 - beta2**step
-        corrected = mean / number(1 - beta1**step)
-        longest = 2 / (1 - beta2) - 1
-        length = longest - 2 * step * beta2**step / correction2
-        if length <= 5.0:
-            return param + corrected * number(lr) * number(-1.0)
-        rectified = ((length - 4) * (length - 2) * longest / ((longest - 4) * (longest - 2) * length)) ** 0.5
-        adaptive = number(correction2**0.5) / (square.sqrt() + number(group["eps"]))
-        return param + corrected * number(lr) * adaptive * number(rectified) * number(-1.0)
+
+        def numbers() -> tuple[float, float, float, float, float]:
+            step, (beta1, beta2) = next_step(state), (plain(b) for b in group["betas"])
+            correction2, longest = 1 - beta2**step, 2 / (1 - beta2) - 1
+            length = longest - 2 * step * beta2**step / correction2
+            ratio = (length - 4) * (length - 2) * longest / ((longest - 4) * (longest - 2) * length)
+            rectified = ratio**0.5 if length > 5.0 else 1.0
+            return plain(group["lr"]), 1 - beta1**step, correction2**0.5, rectified, float(length > 5.0)
+
+        lr, correction1, root, rectified, is_long = number.all(numbers)
+        param, grad = _penalized(param, grad, group, number)
+        mean, square = _moments(grad, state, group, number)
+        # the first steps, whose variance is not known yet, are not adapted
+        adaptive = lazygrad.where(is_long > 0, root / (square.sqrt() + number.of(group, "eps")), number(1.0))
+        return param + mean / correction1 * lr * adaptive * rectified * number(-1.0)
 
 
 class Adamax(ParameterwiseOptimizer):
@@ -188,13 +224,17 @@ class Adamax(ParameterwiseOptimizer):
         self, param: Tensor, grad: Tensor, state: dict[str, Any], group: dict[str, Any], number: Numbers
     ) -> Tensor:
         """One step; the state holds `step`, `exp_avg` and `exp_inf`."""
-        step = next_step(state)
-        beta1, beta2 = (plain(b) for b in group["betas"])
+
+        def numbers() -> tuple[float]:
+            step = next_step(state)
+            return (-plain(group["lr"]) / (1 - _first(group["betas"]) ** step),)
+
+        (rate,) = number.all(numbers)
         grad = decayed(param, grad, group, number)
         mean, largest = ((lazygrad.zeros_like(grad) if state.get(k) is None else state[k].to(grad.dtype))
                          for k in ("exp_avg", "exp_inf"))
-        mean = state["exp_avg"] = lerp(mean, grad, 1 - beta1, number)
+        mean = state["exp_avg"] = _mean(mean, grad, group, number)
         largest = state["exp_inf"] = lazygrad.maximum(
-            largest * number(beta2), grad.abs() + number(group["eps"])
+            largest * number.of(group, "betas", _second), grad.abs() + number.of(group, "eps")
         )
-        return param + number(-plain(group["lr"]) / (1 - beta1**step)) * mean / largest
+        return param + rate * mean / largest

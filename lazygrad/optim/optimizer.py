@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import warnings
 from collections import OrderedDict, defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from copy import deepcopy
 from itertools import chain
 from typing import Any
@@ -13,6 +13,8 @@ from typing import Any
 import lazygrad
 from lazygrad.errors import ArgumentError, ArgumentTypeError
 from lazygrad.tensors import Tensor
+from lazygrad.tensors.core import from_node
+from lazygrad.tensors.recording import at_each_run, host_choice, host_numbers, set_host_value
 
 
 class _Required:
@@ -46,7 +48,7 @@ def _with_hooks(step: Callable) -> Callable:
             result = hook(self, args, kwargs)
             if result is not None:
                 args, kwargs = result
-        self._steps_taken += 1
+        at_each_run(self._count_step)
         outcome = step(self, *args, **kwargs)
         for hook in list(self._step_post_hooks.values()):
             hook(self, args, kwargs)
@@ -96,6 +98,21 @@ class Optimizer:
             groups = [{"params": groups}]
         for group in groups:
             self.add_param_group(group)
+
+    def _count_step(self) -> None:
+        self._steps_taken += 1
+
+    def _replay_structure(self) -> tuple[Any, list[tuple[Any, Any]]]:
+        """What a recorded step depends on beside numbers, which it reads anew: flags, and which tensors there
+        are; and where these tensors stand."""
+        flags = [tuple([v for v in group.values() if v is None or v is True or v is False])
+                 for group in self.param_groups]
+        counts = len(self.state), len(self._step_pre_hooks), len(self._step_post_hooks)
+        groups = [(id(group), id(group["params"]), len(group["params"])) for group in self.param_groups]
+        places: list[tuple[Any, Any]] = [(self.state, param) for param in self.state]
+        for group in self.param_groups:
+            places += [(group["params"], i) for i in range(len(group["params"]))]
+        return (id(self.state), id(self.param_groups), counts, tuple(groups), tuple(flags)), places
 
     def _set_up(self) -> None:
         for name in self._hook_tables:
@@ -266,19 +283,50 @@ def _fitted(value: Any, param: Tensor, key: str | None = None) -> Any:
     return type(value)(_fitted(v, param) for v in value) if isinstance(value, list | tuple) else value
 
 
-class Numbers:
-    """Settings of one step as 0-d tensors: data, so that a schedule changes no kernel."""
-
-    def __init__(self, dtype: Any, device: Any) -> None:
-        self.dtype, self.device = dtype, device
-
-    def __call__(self, value: float) -> Tensor:
-        return lazygrad.tensor(value, dtype=self.dtype, device=self.device)
-
-
 def plain(value: Any) -> float:
     """A setting as a Python number; a learning rate may be a 0-d tensor."""
     return value.item() if isinstance(value, Tensor) else value
+
+
+class Numbers:
+    """Settings of one step as 0-d tensors: data, so that a schedule changes no kernel, and is seen by replays
+    of a recorded step."""
+
+    def __init__(self, dtype: Any, device: str) -> None:
+        self.dtype, self.device = dtype, device
+        self._made: dict[Any, Tensor] = {}
+
+    def __call__(self, value: float) -> Tensor:
+        """A number that never changes."""
+        if value not in self._made:
+            self._made[value] = lazygrad.tensor(value, dtype=self.dtype, device=self.device)
+        return self._made[value]
+
+    def all(self, compute: Callable[[], Sequence[float]]) -> list[Tensor]:
+        """Numbers that Python computes at each step; `compute` may count."""
+        return [from_node(node, self.device) for node in host_numbers(compute, self.dtype)]
+
+    def of(self, group: dict[str, Any], name: str, change: Callable[[Any], float] = plain) -> Tensor:
+        """A setting of a group, or what `change` makes of it."""
+        key = id(group), name, change
+        if key not in self._made:
+            (self._made[key],) = self.all(lambda: (change(group[name]),))
+        return self._made[key]
+
+
+def is_set(group: dict[str, Any], name: str, test: Callable[[Any], bool] = lambda x: plain(x) != 0) -> bool:
+    """A decision by a setting: whether it is other than 0, or what `test` says of it."""
+    return host_choice((id(group), name, test), lambda: test(group[name]))
+
+
+def negative(value: Any) -> float:
+    """Minus a setting."""
+    return -plain(value)
+
+
+def rest(value: Any) -> float:
+    """What a setting leaves of 1."""
+    return 1 - plain(value)
 
 
 class ParameterwiseOptimizer(Optimizer):
@@ -302,23 +350,28 @@ class ParameterwiseOptimizer(Optimizer):
             with lazygrad.enable_grad():
                 loss = closure()
         changed: list[Tensor] = []
+        numbers: dict[Any, Numbers] = {}
         with lazygrad.no_grad():
             for group in self.param_groups:
                 for param in group["params"]:
                     if param.grad is not None:
                         changed.append(param)
-                        changed.extend(self._update_one(param, group))
+                        changed.extend(self._update_one(param, group, numbers))
         lazygrad.realize(*changed)
         return loss
 
-    def _update_one(self, param: Tensor, group: dict[str, Any]) -> Iterable[Tensor]:
-        """Update one parameter; returns the tensors of its state."""
+    def _update_one(self, param: Tensor, group: dict[str, Any],
+                    numbers: dict[Any, Numbers]) -> Iterable[Tensor]:
+        """Update one parameter; returns the tensors of its state. `numbers`: those of this step."""
         state = self.state[param]
         # 16-bit parameters are updated in float32 and rounded once
         dtype = param.dtype if param.dtype.itemsize >= 4 else lazygrad.float32
         grad = param.grad.to(dtype)
         grad = -grad if group.get("maximize") else grad
-        value = self.update(param.detach().to(dtype), grad, state, group, Numbers(dtype, param.device))
+        kind = dtype, param.cell.device
+        if kind not in numbers:
+            numbers[kind] = Numbers(*kind)
+        value = self.update(param.detach().to(dtype), grad, state, group, numbers[kind])
         param.copy_(value)
         for key, kept in state.items():
             if isinstance(kept, Tensor) and key != "step":
@@ -329,21 +382,28 @@ class ParameterwiseOptimizer(Optimizer):
 def next_step(state: dict[str, Any]) -> float:
     """The number of this step, counted in state["step"], a 0-d float32 tensor as PyTorch keeps it."""
     count = plain(state.get("step", 0.0)) + 1.0
-    state["step"] = lazygrad.tensor(count, dtype=lazygrad.float32, device="cpu")
+    keep_number(state, "step", count)
     return count
 
 
-def lerp(start: Tensor, end: Tensor, weight: float, number: Numbers) -> Tensor:
-    """start + weight * (end - start), rounded as PyTorch's lerp rounds it."""
-    if weight < 0.5:
-        return start + number(weight) * (end - start)
-    return end - (end - start) * number(1 - weight)
+def keep_number(state: dict[str, Any], key: str, value: float) -> None:
+    """Keep a number that Python counts in a state, as a 0-d float32 tensor."""
+    if key not in state or state[key].ndim:
+        state[key] = lazygrad.tensor(value, dtype=lazygrad.float32, device="cpu")
+    set_host_value(state[key], value)
+
+
+def lerp(start: Tensor, end: Tensor, weight: Tensor, keep: Tensor, is_small: bool) -> Tensor:
+    """start + weight * (end - start), rounded as PyTorch's lerp rounds it: `keep` is 1 - weight, `is_small`
+    says that the weight is below a half."""
+    if is_small:
+        return start + weight * (end - start)
+    return end - (end - start) * keep
 
 
 def decayed(param: Tensor, grad: Tensor, group: dict[str, Any], number: Numbers) -> Tensor:
     """The gradient with the penalty of the weights' squares added."""
-    decay = plain(group["weight_decay"])
-    return grad + number(decay) * param if decay != 0 else grad
+    return grad + number.of(group, "weight_decay") * param if is_set(group, "weight_decay") else grad
 
 
 # settings that may not be negative, in the words of PyTorch's messages

@@ -11,11 +11,19 @@ from lazygrad.optim.optimizer import (
     ParameterwiseOptimizer,
     checked_settings,
     decayed,
+    is_set,
     lerp,
+    negative,
     next_step,
     plain,
+    rest,
 )
 from lazygrad.tensors import Tensor
+from lazygrad.tensors.recording import at_each_run
+
+
+def _is_slow(alpha: Any) -> bool:
+    return 1 - alpha < 0.5
 
 
 def _kept(state: dict[str, Any], key: str, grad: Tensor) -> Tensor:
@@ -48,20 +56,21 @@ class RMSprop(ParameterwiseOptimizer):
     ) -> Tensor:
         """One step; the state holds `step`, `square_avg` and, if asked for, `momentum_buffer` and
         `grad_avg`."""
-        next_step(state)
-        alpha, momentum = group["alpha"], plain(group["momentum"])
+        at_each_run(lambda: next_step(state))
+        alpha, weight = number.of(group, "alpha"), number.of(group, "alpha", rest)
         grad = decayed(param, grad, group, number)
-        square = _kept(state, "square_avg", grad) * number(alpha) + number(1 - alpha) * grad * grad
+        square = _kept(state, "square_avg", grad) * alpha + weight * grad * grad
         state["square_avg"] = square
         if group["centered"]:
-            mean = state["grad_avg"] = lerp(_kept(state, "grad_avg", grad), grad, 1 - alpha, number)
+            mean = state["grad_avg"] = lerp(_kept(state, "grad_avg", grad), grad, weight, alpha,
+                                            is_set(group, "alpha", _is_slow))
             square = square + number(-1.0) * mean * mean
-        below = square.sqrt() + number(group["eps"])
-        if momentum == 0:
-            return param + number(-plain(group["lr"])) * grad / below
-        buffer = _kept(state, "momentum_buffer", grad) * number(momentum) + grad / below
+        below, rate = square.sqrt() + number.of(group, "eps"), number.of(group, "lr", negative)
+        if not is_set(group, "momentum"):
+            return param + rate * grad / below
+        buffer = _kept(state, "momentum_buffer", grad) * number.of(group, "momentum") + grad / below
         state["momentum_buffer"] = buffer
-        return param + number(-plain(group["lr"])) * buffer
+        return param + rate * buffer
 
 
 class Adagrad(ParameterwiseOptimizer):
@@ -83,11 +92,15 @@ class Adagrad(ParameterwiseOptimizer):
         self, param: Tensor, grad: Tensor, state: dict[str, Any], group: dict[str, Any], number: Numbers
     ) -> Tensor:
         """One step; the state holds `step` and `sum`."""
-        step = next_step(state)
+
+        def numbers() -> tuple[float]:
+            step = next_step(state)
+            return (-plain(group["lr"]) / (1 + (step - 1) * group["lr_decay"]),)
+
+        (rate,) = number.all(numbers)
         grad = decayed(param, grad, group, number)
-        rate = plain(group["lr"]) / (1 + (step - 1) * group["lr_decay"])
         total = state["sum"] = _kept(state, "sum", grad) + grad * grad
-        return param + number(-rate) * grad / (total.sqrt() + number(group["eps"]))
+        return param + rate * grad / (total.sqrt() + number.of(group, "eps"))
 
 
 class Adadelta(ParameterwiseOptimizer):
@@ -104,12 +117,12 @@ class Adadelta(ParameterwiseOptimizer):
         self, param: Tensor, grad: Tensor, state: dict[str, Any], group: dict[str, Any], number: Numbers
     ) -> Tensor:
         """One step; the state holds `step`, `square_avg` and `acc_delta`."""
-        next_step(state)
-        rho, eps = group["rho"], number(group["eps"])
+        at_each_run(lambda: next_step(state))
+        rho, weight, eps = number.of(group, "rho"), number.of(group, "rho", rest), number.of(group, "eps")
         grad = decayed(param, grad, group, number)
-        square = state["square_avg"] = (_kept(state, "square_avg", grad) * number(rho)
-                                        + number(1 - rho) * grad * grad)
+        square = state["square_avg"] = (_kept(state, "square_avg", grad) * rho
+                                        + weight * grad * grad)
         updates = _kept(state, "acc_delta", grad)
         delta = (updates + eps).sqrt() / (square + eps).sqrt() * grad
-        state["acc_delta"] = updates * number(rho) + number(1 - rho) * delta * delta
-        return param + number(-plain(group["lr"])) * delta
+        state["acc_delta"] = updates * rho + weight * delta * delta
+        return param + number.of(group, "lr", negative) * delta

@@ -5,7 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from lazygrad.errors import ArgumentError
-from lazygrad.optim.optimizer import Numbers, ParameterwiseOptimizer, checked_settings, decayed, plain
+from lazygrad.optim.optimizer import (
+    Numbers,
+    ParameterwiseOptimizer,
+    checked_settings,
+    decayed,
+    is_set,
+    negative,
+    rest,
+)
 from lazygrad.tensors import Tensor
 
 
@@ -38,16 +46,16 @@ class SGD(ParameterwiseOptimizer):
     ) -> Tensor:
         """One step; the state holds `momentum_buffer` where there is momentum."""
         grad = decayed(param, grad, group, number)
-        momentum = plain(group["momentum"])
-        if momentum != 0:
+        if is_set(group, "momentum"):
             buffer = state.get("momentum_buffer")
             if buffer is None:
                 # a tensor of its own: without decay `grad` may be the parameter's gradient itself
                 buffer = grad.clone()
             else:
-                buffer = buffer.to(grad.dtype) * number(momentum) + number(1 - group["dampening"]) * grad
+                buffer = buffer.to(grad.dtype) * number.of(group, "momentum") + (
+                    number.of(group, "dampening", rest) * grad)
             state["momentum_buffer"] = buffer
-            grad = grad + number(momentum) * buffer if group["nesterov"] else buffer
+            grad = grad + number.of(group, "momentum") * buffer if group["nesterov"] else buffer
         else:
             state.setdefault("momentum_buffer", None)
-        return param + number(-plain(group["lr"])) * grad
+        return param + number.of(group, "lr", negative) * grad

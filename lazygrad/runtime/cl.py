@@ -36,7 +36,6 @@ from lazygrad.runtime.cl_platform import (
 from lazygrad.runtime.device import (
     Buffer,
     Device,
-    Launch,
     MemoryStats,
     Program,
     Replay,
@@ -196,9 +195,9 @@ class ClProgram(Program):
 
 
 class ClReplay(Replay):
-    """Launches with kernel objects of their own, whose arguments are set once: a run only enqueues."""
+    """Launches with kernel objects of their own, whose arguments stay set: a run only enqueues."""
 
-    def __init__(self, device: ClDevice, launches: Sequence[Launch]) -> None:
+    def __init__(self, device: ClDevice, launches: Sequence[tuple[Program, Sequence[Any]]]) -> None:
         super().__init__(device, launches)
         self.opened = device
         self.calls = []
@@ -208,13 +207,21 @@ class ClReplay(Replay):
             wanted = program.source.temporaries
             sizes = [max(pair) for pair in zip_longest(sizes, wanted, fillvalue=0)]
         self.temporaries = [device.allocate(size) for size in sizes]
-        for program, buffers in self.launches:
-            handles = device.handles(program, buffers, self.temporaries)
+        self.places: dict[Any, list[tuple[Any, int]]] = {name: [] for name in self.least}
+        for program, names in self.launches:
             assert isinstance(program, ClProgram)
             for kernel, items, group in program.make_kernels():
-                for number, handle in enumerate(handles):
-                    kernel.set_arg(number, handle)
+                for number, name in enumerate(names):
+                    self.places[name].append((kernel, number))
+                for number, _ in enumerate(program.source.temporaries):
+                    kernel.set_arg(len(names) + number, self.temporaries[number].handle)
                 self.calls.append((kernel, items, group))
+        self.bind_own()
+
+    def bind(self, name: Any, buffer: Buffer) -> None:
+        assert buffer.device is self.opened and buffer.nbytes >= self.least[name], (name, buffer)
+        for kernel, number in self.places[name]:
+            kernel.set_arg(number, buffer.handle)
 
     def run(self) -> None:
         device = self.opened
@@ -442,7 +449,18 @@ class ClDevice(Device):
             self._timing_queue.finish()
             return 1e-9 * sum(event.profile.end - event.profile.start for event in events)
 
-    def prepare(self, launches: Sequence[Launch]) -> ClReplay:
+    def copy(self, target: Buffer, source: Buffer, nbytes: int) -> None:
+        assert nbytes <= target.nbytes and nbytes <= source.nbytes, (target, source, nbytes)
+        if not nbytes:
+            return
+        with self.lock:
+            try:
+                self.opencl.enqueue_copy(self.queue, target.handle, source.handle, byte_count=nbytes,
+                                         src_offset=source.offset, dst_offset=target.offset)
+            except self.opencl.Error as error:
+                self.fail("copy", error)
+
+    def prepare(self, launches: Sequence[tuple[Program, Sequence[Any]]]) -> ClReplay:
         return ClReplay(self, launches)
 
 

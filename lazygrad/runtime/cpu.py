@@ -20,7 +20,6 @@ from lazygrad.runtime import jit
 from lazygrad.runtime.device import (
     Buffer,
     Device,
-    Launch,
     MemoryStats,
     Program,
     Replay,
@@ -205,28 +204,36 @@ class CpuProgram(Program):
 class CpuReplay(Replay):
     """Launches as one array of records: `run` is a single native call."""
 
-    def __init__(self, device: CpuDevice, launches: Sequence[Launch]) -> None:
+    def __init__(self, device: CpuDevice, launches: Sequence[tuple[Program, Sequence[Any]]]) -> None:
         super().__init__(device, launches)
         programs = [program for program, _ in self.launches if isinstance(program, CpuProgram)]
         assert len(programs) == len(self.launches), "a replay on CPU runs programs of the CPU"
-        self.threads = device.threads
+        self.threads, self.pool = device.threads, device.pool
         self.count = sum(len(program.phases) for program in programs)
         self.scratch = max((program.source.scratch for program in programs), default=0)
         self.records = (LaunchRecord * max(1, self.count))()
         # the launches run one after another, so all can use the same temporaries
         self.temporaries = device.allocate(max((program.temporary_bytes for program in programs), default=0))
         self.pointers = (ctypes.c_void_p * max(1, sum(program.pointer_count for program in programs)))()
+        self.places: dict[Any, list[int]] = {name: [] for name in self.least}  # which pointers are a memory
         pointer, record = 0, 0
-        for program, (_, buffers) in zip(programs, self.launches, strict=True):
-            addresses = device.addresses(program, buffers, self.temporaries)
-            for slot, address in enumerate(addresses, pointer):
-                self.pointers[slot] = address
+        for program, (_, names) in zip(programs, self.launches, strict=True):
             program.fill(self.records, record, ctypes.addressof(self.pointers) + 8 * pointer, self.threads)
-            pointer, record = pointer + len(addresses), record + len(program.phases)
+            for place, name in enumerate(names, pointer):
+                self.places[name].append(place)
+            for place, offset in enumerate(program.temporary_offsets, pointer + len(names)):
+                self.pointers[place] = self.temporaries.address + offset
+            pointer, record = pointer + program.pointer_count, record + len(program.phases)
+        self.bind_own()
+
+    def bind(self, name: Any, buffer: Buffer) -> None:
+        assert isinstance(buffer, CpuBuffer) and buffer.nbytes >= self.least[name], (name, buffer)
+        address, pointers = buffer.address, self.pointers
+        for place in self.places[name]:
+            pointers[place] = address
 
     def run(self) -> None:
-        assert isinstance(self.device, CpuDevice)
-        self.device.pool.run(self.records, self.count, self.threads, self.scratch)
+        self.pool.run(self.records, self.count, self.threads, self.scratch)
 
 
 class CpuDevice(Device):
@@ -320,7 +327,12 @@ class CpuDevice(Device):
         program.fill(records, 0, ctypes.addressof(pointers), threads)
         self.pool.run(records, len(program.phases), threads, program.source.scratch)
 
-    def prepare(self, launches: Sequence[Launch]) -> CpuReplay:
+    def copy(self, target: Buffer, source: Buffer, nbytes: int) -> None:
+        assert isinstance(target, CpuBuffer) and isinstance(source, CpuBuffer)
+        assert nbytes <= target.nbytes and nbytes <= source.nbytes, (target, source, nbytes)
+        ctypes.memmove(target.address, source.address, nbytes)
+
+    def prepare(self, launches: Sequence[tuple[Program, Sequence[Any]]]) -> CpuReplay:
         return CpuReplay(self, launches)
 
 

@@ -79,18 +79,33 @@ class Program:
         return ""
 
 
-Launch = tuple[Program, Sequence[Buffer]]
-
-
 class Replay:
-    """Launches that run again and again in order over the same buffers, which stay alive with it."""
+    """Launches that run again and again in order, over memory that may be exchanged between runs.
 
-    def __init__(self, device: Device, launches: Sequence[Launch]) -> None:
-        self.device, self.launches = device, [(program, tuple(buffers)) for program, buffers in launches]
+    A launch names its memory: a Buffer stands for itself and stays alive with the replay; any other name is
+    given its buffer by `bind`, which keeps nothing alive: a buffer lives as long as its owner lets it.
+    """
+
+    def __init__(self, device: Device, launches: Sequence[tuple[Program, Sequence[Any]]]) -> None:
+        self.device, self.launches = device, [(program, tuple(names)) for program, names in launches]
+        self.least: dict[Any, int] = {}  # bytes that the programs need of each memory
+        for program, names in self.launches:
+            for name, use in zip(names, program.source.uses, strict=True):
+                self.least[name] = max(self.least.get(name, 0), use.size * use.dtype.itemsize)
+
+    def bind(self, name: Any, buffer: Buffer) -> None:
+        """Let the launches use this buffer under a name from now on."""
+        raise AssertionError(f"{type(self).__name__} cannot bind")
+
+    def bind_own(self) -> None:
+        """Bind the names that are buffers."""
+        for name in self.least:
+            if isinstance(name, Buffer):
+                self.bind(name, name)
 
     def run(self) -> None:
-        for program, buffers in self.launches:
-            self.device.launch(program, buffers)
+        """Run all launches; every name has its buffer."""
+        raise AssertionError(f"{type(self).__name__} cannot run")
 
 
 class Device:
@@ -145,9 +160,13 @@ class Device:
         self.synchronize()
         return time.perf_counter() - start
 
-    def prepare(self, launches: Sequence[Launch]) -> Replay:
-        """Launches bound to their buffers, to be run many times."""
-        return Replay(self, launches)
+    def copy(self, target: Buffer, source: Buffer, nbytes: int) -> None:
+        """Copy the first bytes of one buffer of this device to another."""
+        self.copy_in(target, np.frombuffer(self.copy_out(source), np.uint8)[:nbytes])
+
+    def prepare(self, launches: Sequence[tuple[Program, Sequence[Any]]]) -> Replay:
+        """Launches to be run many times, each with its memory: buffers, or names to be bound."""
+        raise AssertionError(f"{type(self).__name__} cannot prepare")
 
     def synchronize(self) -> None:
         """Return when all launches have finished."""

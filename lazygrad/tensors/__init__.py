@@ -1,10 +1,11 @@
 """Tensors with PyTorch's names and semantics over the lazy graph.
 
-A file imports only from files listed before it: devices, modes, views, cell, lifetimes, realization, core,
-promotion, values, conversion, axes, arithmetic, elementwise, shapes, movement, reduction, scans, creation,
-limits, printing, flow, autograd; then indexing, lookup, joining, linear, convolution, pooling, resizing,
-generator, random, sorting, explaining. A definition is written once and published by `@function`, `@method`
-or `@creator` of core.py; `FUNCTIONS` collects what the package exports as functions.
+A file imports only from files listed before it: devices, modes, views, recording, cell, lifetimes,
+realization, core, promotion, values, conversion, axes, arithmetic, elementwise, shapes, movement, reduction,
+scans, creation, limits, printing, flow, autograd; then indexing, lookup, joining, linear, convolution,
+pooling, resizing, generator, random, sorting, explaining, reachable, recorder, blueprint, replay, jit. A
+definition is written once and published by `@function`, `@method` or `@creator` of core.py; `FUNCTIONS`
+collects what the package exports as functions.
 """
 
 from lazygrad.tensors import (
@@ -17,6 +18,7 @@ from lazygrad.tensors import (
     explaining,
     generator,
     indexing,
+    jit,
     joining,
     limits,
     linear,
@@ -53,6 +55,7 @@ __all__ = [
     "indexing",
     "inference_mode",
     "is_grad_enabled",
+    "jit",
     "joining",
     "limits",
     "linear",

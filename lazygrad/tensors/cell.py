@@ -15,6 +15,7 @@ from weakref import WeakSet, ref
 
 from lazygrad import ops
 from lazygrad.graph import Node
+from lazygrad.tensors.recording import now
 from lazygrad.tensors.views import Chain, read_through, write_back
 
 _REALIZED = (ops.OPS["buffer"], ops.OPS["scalar"])
@@ -80,11 +81,15 @@ class Cell:
 
     def plain(self) -> Node:
         """The value, with no gradient flowing into it."""
+        if now.recorder is not None:
+            now.recorder.touch(self)
         return ops.detach(self.node) if self.tainted else self.node
 
     def write(self, node: Node, tainted: bool = False) -> None:
         """Take a new value."""
         assert node.shape == self.node.shape and node.dtype == self.node.dtype, (self.node, node)
+        if now.recorder is not None:
+            now.recorder.check_writable(self)
         self.node, self.tainted = node, tainted
         self.version += 1
         if node.op not in _REALIZED:
@@ -127,6 +132,8 @@ class History:
     def root(self) -> Node:
         """The differentiable node of the root."""
         cell = self.cell
+        if now.recorder is not None:
+            now.recorder.touch_root(self)
         if self.token is not None:
             if self.node is None or self.base is not cell.node:
                 self.node, self.base = (

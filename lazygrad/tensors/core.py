@@ -31,6 +31,7 @@ from lazygrad.tensors.devices import device
 from lazygrad.tensors.grad_fn import GradFn, made_by
 from lazygrad.tensors.modes import mode
 from lazygrad.tensors.numpy_names import with_numpy_names
+from lazygrad.tensors.recording import now
 from lazygrad.tensors.views import Chain, Movement, read_through
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {}
@@ -233,6 +234,8 @@ class Tensor:
     def plain_node(self) -> Node:
         """The node of its value now, with no gradient flowing into it."""
         history = self._history
+        if now.recorder is not None:
+            now.recorder.touch(history.cell)
         base = history.cell.node
         if self._plain_base is not base:
             self._plain = read_through(history.cell.plain(), history.prefix + self._chain)
@@ -310,7 +313,7 @@ class Tensor:
         return self._alias(History(self._history.cell), self._history.prefix + self._chain)
 
     def _alias(self, history: History, chain: Chain) -> Tensor:
-        return _assemble(Tensor, history, chain, self._shape, self._dtype, self._strides, self._offset)
+        return assemble(Tensor, history, chain, self._shape, self._dtype, self._strides, self._offset)
 
     @property
     def data(self) -> Tensor:
@@ -343,7 +346,7 @@ class Tensor:
     @staticmethod
     def _make_subclass(cls: type, data: Tensor, require_grad: bool = False) -> Any:
         """A tensor of a subclass that shares storage with `data`, a leaf if it requires a gradient."""
-        made = _assemble(
+        made = assemble(
             cls,
             History(data._history.cell),
             data._history.prefix + data._chain,
@@ -358,7 +361,7 @@ class Tensor:
         return id(self)
 
 
-def _assemble(
+def assemble(
     cls: type,
     history: History,
     chain: Chain,
@@ -367,6 +370,7 @@ def _assemble(
     strides: tuple[int, ...] | None,
     offset: int,
 ) -> Any:
+    """A tensor of these parts."""
     made: Any = object.__new__(cls)
     made._history, made._chain = history, chain
     made._shape = shape if type(shape) is Size else Size(shape)
@@ -380,7 +384,7 @@ def from_node(node: Node, device: str, tracked: bool = False, tainted: bool = Fa
     """A new tensor with its own storage. `tracked`: the node is differentiable and the tensor requires a
     gradient. `tainted`: the node's graph holds leaves although nothing is to flow into it."""
     cell = Cell(node, device, tracked or tainted)
-    return _assemble(Tensor, History(cell, node if tracked else None), (), node.shape, node.dtype, None, 0)
+    return assemble(Tensor, History(cell, node if tracked else None), (), node.shape, node.dtype, None, 0)
 
 
 def apply(name: str, build: Callable[..., Node], *tensors: Tensor) -> Tensor:
@@ -445,7 +449,7 @@ def view_of(
         history, chain = History(history.cell), history.prefix + chain
     if strides is not None and tuple(strides) == row_strides_of(shape):
         strides = None
-    made = _assemble(
+    made = assemble(
         Tensor,
         history,
         chain,
@@ -466,7 +470,7 @@ def storage_of(tensor: Tensor) -> Tensor:
     if history.prefix:  # a leaf over a part of a storage: the rest has no part in its gradient
         history = History(history.cell)
     size = history.cell.node.size
-    return _assemble(Tensor, history, (("reshape", (size,)),), (size,), tensor._dtype, None, 0)
+    return assemble(Tensor, history, (("reshape", (size,)),), (size,), tensor._dtype, None, 0)
 
 
 def row_strides_of(shape: Sequence[int]) -> tuple[int, ...]:

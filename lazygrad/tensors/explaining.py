@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from lazygrad import config, ops, report
+from lazygrad.capture import Promised
 from lazygrad.engine import tell_plan
 from lazygrad.graph import Node, intern, topological
 from lazygrad.tensors import realization
@@ -13,21 +14,6 @@ from lazygrad.tensors.core import Tensor, creator
 from lazygrad.tensors.lifetimes import kept_for_gradients
 
 _LEVEL = 6  # of DEBUG: graph, fusion with reasons, recipes, nests, source
-
-
-class Promised:
-    """Stands for the memory of a value that an earlier program would have computed."""
-
-    offset = 0
-    is_whole = True
-
-    def __init__(self, nbytes: int):
-        self.nbytes = nbytes
-
-    @property
-    def storage(self) -> Promised:
-        """Itself: it is no part of anything."""
-        return self
 
 
 @creator()

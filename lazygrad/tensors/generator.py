@@ -13,11 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from lazygrad import dtypes, engine, ops
+from lazygrad import dtypes, engine
 from lazygrad.errors import ArgumentError, ArgumentTypeError
 from lazygrad.graph import Node
 from lazygrad.tensors.core import Tensor, creator, from_node
 from lazygrad.tensors.devices import usable_device
+from lazygrad.tensors.recording import at_each_run, check_no_recording, host_numbers
 from lazygrad.tensors.values import read
 
 _DEFAULT_SEED = 67280421310721  # PyTorch's
@@ -38,11 +39,15 @@ class Generator:
         seed = int(seed)
         if not -(1 << 63) <= seed <= _WORD:
             raise ArgumentError(f"[manual_seed] Overflow when unpacking long: {seed} does not fit in 64 bits")
-        self._seed, self._offset = seed & _WORD, 0
+        at_each_run(lambda: self._continue(seed & _WORD, 0))
         return self
+
+    def _continue(self, seed: int, offset: int) -> None:
+        self._seed, self._offset = seed, offset
 
     def seed(self) -> int:
         """Start anew from a seed that the operating system gives, and return it."""
+        check_no_recording("seed")
         self.manual_seed(int.from_bytes(os.urandom(8), "little"))
         return self._seed
 
@@ -52,17 +57,23 @@ class Generator:
 
     def get_state(self) -> Tensor:
         """Seed and position: uint8 (16)."""
+        check_no_recording("get_state")
         bits = np.array([self._seed, self._offset], "<u8").view(np.uint8)
         return from_node(engine.upload(bits, dtypes.uint8, "NUMPY"), "NUMPY")
 
     def set_state(self, state: Tensor) -> Generator:
         """Continue from what get_state gave."""
+        check_no_recording("set_state")
         values = read(state) if isinstance(state, Tensor) else np.asarray(state)
         if values.dtype != np.uint8 or values.shape != (16,):
             raise ArgumentTypeError("[set_state] expected the uint8 tensor (16,) of get_state, got "
                                     f"{values.shape} of {values.dtype}")
         self._seed, self._offset = (int(v) for v in values.view("<u8"))
         return self
+
+    def _replay_structure(self) -> tuple[None, tuple[()]]:
+        """Replays of a recorded function draw on from where this stands."""
+        return None, ()
 
     def clone_state(self) -> Generator:
         """Another generator at the same position."""
@@ -72,9 +83,14 @@ class Generator:
 
     def take(self, count: int) -> tuple[Node, Node]:
         """Seed and first counter, as data, of the next `count` counters."""
-        offset = self._offset
-        self._offset = (offset + count) & _WORD
-        return ops.scalar(self._seed, dtypes.uint64), ops.scalar(offset, dtypes.uint64)
+
+        def numbers() -> tuple[int, int]:
+            offset = self._offset
+            self._offset = (offset + count) & _WORD
+            return self._seed, offset
+
+        seed, first = host_numbers(numbers, dtypes.uint64)
+        return seed, first
 
 
 default_generator = Generator("NUMPY")
@@ -115,12 +131,13 @@ def set_rng_state(new_state: Tensor) -> None:
 @contextmanager
 def fork_rng(devices: Any = None, enabled: bool = True) -> Iterator[None]:
     """A block of code after which the default generator continues as if nothing had been drawn."""
-    before = default_generator.clone_state()
+    generator, before = default_generator, list[tuple[int, int]]()
+    at_each_run(lambda: before.append((generator._seed, generator._offset)))
     try:
         yield
     finally:
         if enabled:
-            default_generator._seed, default_generator._offset = before._seed, before._offset
+            at_each_run(lambda: generator._continue(*before.pop()))
 
 
 creator("Generator")(Generator)

@@ -29,6 +29,7 @@ from lazygrad.tensors.grad_fn import one_operation
 from lazygrad.tensors.movement import selected, sliced
 from lazygrad.tensors.promotion import check_operand
 from lazygrad.tensors.realization import realize_cells
+from lazygrad.tensors.recording import now
 from lazygrad.tensors.shapes import unsqueeze
 from lazygrad.tensors.values import read
 
@@ -52,6 +53,8 @@ def check_index(op: str, index: Tensor, size: int, dim: int, negative: bool = Tr
     allowed)."""
     if not index._shape.numel() or _is_inside(index.plain_node(), size, negative):
         return
+    if now.recorder is not None:
+        return now.recorder.check_index(op, index, size, negative)
     for node in unmeasured(index.plain_node()):
         _measure(node, download(node))
     if _is_inside(index.plain_node(), size, negative):

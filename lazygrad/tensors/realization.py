@@ -22,6 +22,7 @@ from lazygrad.graph import Node, intern, topological
 from lazygrad.runtime.registry import open_device
 from lazygrad.tensors.cell import Cell, pending_cells, tracked_histories
 from lazygrad.tensors.lifetimes import donated_buffers, kept_for_gradients
+from lazygrad.tensors.recording import now
 
 _values: WeakKeyDictionary[Node, Node] = WeakKeyDictionary()
 
@@ -39,7 +40,11 @@ def values_read(node: Node) -> tuple[Node, ...]:
 
 
 def realize_cells(cells: Iterable[Cell]) -> None:
-    """Put the values of cells, and of all live cells that share unrealized work with them, into buffers."""
+    """Put the values of cells, and of all live cells that share unrealized work with them, into buffers; in a
+    recording, at its end."""
+    if now.recorder is not None:
+        now.recorder.asked.extend(cells)
+        return
     wanted = [cell for cell in cells if not cell.is_realized]
     if not wanted:
         return
@@ -62,6 +67,11 @@ def realize_cells(cells: Iterable[Cell]) -> None:
 def realize_node(node: Node, device: str) -> Node:
     """The buffer of one node, for a reader that does not want its whole cell."""
     return _run([node], device)[0]
+
+
+def realize_alone(cell: Cell) -> None:
+    """Put the value of a cell into a buffer, and nothing that shares work with it."""
+    _settle([cell], _run([cell.node], cell.device))
 
 
 def _settle(cells: Sequence[Cell], buffers: Sequence[Node]) -> None:

@@ -14,6 +14,7 @@ from lazygrad.graph import Node
 from lazygrad.interpret import interpret
 from lazygrad.tensors.core import Tensor, creator, method
 from lazygrad.tensors.realization import realize_cells, realize_node
+from lazygrad.tensors.recording import now
 
 # a view of a storage up to this size, or of a good part of it, is cut out on the host: cheaper than a kernel
 _SMALL = 4096
@@ -34,6 +35,8 @@ def _realize(x: Tensor) -> Tensor:
 
 def read(x: Tensor) -> np.ndarray:
     """A fresh array with the values (bfloat16 as float32); realizes what it must."""
+    if now.recorder is not None:
+        return now.recorder.read(x)
     cell = x.cell
     if not cell.is_realized:
         realize_cells([cell])
@@ -62,7 +65,7 @@ def item(x: Tensor) -> bool | int | float:
             f"its shape is {tuple(x.shape)}"
         )
     node = x.cell.node
-    if node.op.name == "scalar":
+    if node.op.name == "scalar" and now.recorder is None:
         return node.arg.value
     return read(x).reshape(-1)[0].item()
 

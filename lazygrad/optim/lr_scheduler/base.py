@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import types
 import warnings
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from typing import Any
 from lazygrad.errors import ArgumentError, ArgumentTypeError
 from lazygrad.optim.optimizer import Optimizer, plain
 from lazygrad.tensors import Tensor
+from lazygrad.tensors.recording import at_each_run
 
 _ORDER = (
     "Detected call of `lr_scheduler.step()` before `optimizer.step()`. You should call them in the opposite "
@@ -58,6 +60,16 @@ def check_optimizer(optimizer: Any) -> None:
         raise ArgumentTypeError(f"[lr_scheduler] {type(optimizer).__name__} is not an Optimizer")
 
 
+def _at_each_run(step: Callable[..., None]) -> Callable[..., None]:
+    """`step`, so that replays of a recorded function repeat it."""
+
+    @functools.wraps(step)
+    def run(self: Any, *args: Any, **kwargs: Any) -> None:
+        at_each_run(lambda: step(self, *args, **kwargs))
+
+    return run
+
+
 class LRScheduler:
     """Changes the learning rate of every group each time `step` is called.
 
@@ -91,6 +103,15 @@ class LRScheduler:
         self.step()
         self._is_initial = False
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "step" in cls.__dict__:
+            cls.step = _at_each_run(cls.__dict__["step"])  # type: ignore[method-assign]
+
+    def _replay_structure(self) -> tuple[Any, list[tuple[Any, Any]]]:
+        """A schedule goes on by itself in replays of a recorded step: nothing of it must stay the same."""
+        return None, [(self.__dict__, "optimizer")]
+
     def next_lr(self, group: dict[str, Any], base_lr: float) -> float:
         """The learning rate of a group at `last_epoch`, from the one before."""
         return group["lr"]
@@ -106,13 +127,14 @@ class LRScheduler:
         """The learning rate of each group now."""
         return self._last_lr
 
+    @_at_each_run
     def step(self, epoch: int | None = None) -> None:
         """Go on to the next epoch (or step), or to the one given."""
         if self._step_count == 1 and self.optimizer._steps_taken == self._steps_before:
-            warnings.warn(_ORDER, stacklevel=2)
+            warnings.warn(_ORDER, stacklevel=5)
         self._step_count += 1
         if epoch is not None:
-            warnings.warn(_EPOCH, stacklevel=2)
+            warnings.warn(_EPOCH, stacklevel=5)
         self._update_lr(epoch)
 
     def _update_lr(self, epoch: int | None = None) -> None:

@@ -59,7 +59,7 @@ class ReduceLROnPlateau(LRScheduler):
             limit = best + sign * self.threshold
         return value < limit if self.mode == "min" else value > limit
 
-    def step(self, metrics: Any, epoch: int | None = None) -> None:  # type: ignore[override]
+    def step(self, metrics: Any, epoch: int | None = None) -> None:
         """Take the metric of one more epoch."""
         value = float(metrics)
         self.last_epoch = self.last_epoch + 1 if epoch is None else epoch

@@ -1,0 +1,187 @@
+"""`lazygrad.jit`: a function of tensors that is recorded once and then replayed in one native call.
+
+The first call with arguments of a kind runs as if there were no decorator; the second is recorded; later ones
+replay. What makes a kind: shapes, dtypes, devices and views of tensors, and all other arguments. A replay is
+taken only while everything that the function can see (modules, settings, globals) is as it was, see
+`reachable.py`; otherwise the function is recorded again.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import functools
+import warnings
+from collections.abc import Callable, Hashable
+from typing import Any
+
+import numpy as np
+
+from lazygrad import config
+from lazygrad.errors import ArgumentTypeError
+from lazygrad.tensors.core import Tensor, creator
+from lazygrad.tensors.modes import mode
+from lazygrad.tensors.promotion import get_default_dtype
+from lazygrad.tensors.reachable import Arguments, is_plain
+from lazygrad.tensors.recorder import Recorder
+from lazygrad.tensors.recording import now
+from lazygrad.tensors.replay import MISS, Replay, signature
+
+KINDS = 256  # of arguments that one function remembers
+REPLAYS = 8  # of one kind of arguments: where more are asked for, the function changes what it depends on
+
+
+@creator()
+def jit(function: Callable[..., Any] | None = None) -> Any:
+    """Record a function of tensors once and replay it from then on: one native call in place of Python.
+
+    The function may compute, differentiate (`backward` inside), write to tensors, step optimizers and
+    schedulers, and draw random numbers: all of it advances at each call as without the decorator. Arguments
+    are tensors, Python values, modules and optimizers, also in tuples, lists, dicts and dataclasses. Other
+    effects (printing, appending to a list) happen when the function runs, not when it is replayed; those that
+    can be seen give a RuntimeWarning.
+
+    Raises CaptureError, naming the line, for what cannot be replayed: reading a value inside (`item()`,
+    `bool()`, shapes that depend on values), work on several devices, going on with gradients that began
+    outside. Raises ArgumentTypeError for NumPy arrays as arguments.
+    """
+    if function is None:
+        return jit
+    if not callable(function):
+        raise ArgumentTypeError(f"[jit] expected a function, not {type(function).__name__}")
+    return _Jitted(function)
+
+
+class _Jitted:
+    """A function with its replays, by kinds of arguments."""
+
+    def __init__(self, function: Callable[..., Any], owner: Any = None) -> None:
+        functools.update_wrapper(self, function, updated=())
+        self.function, self._owner = function, owner
+        self._kinds: dict[Hashable, list[Replay]] = {}
+        self._name = getattr(function, "__qualname__", type(function).__name__)
+        self._warned = False
+        self._bound: dict[int, tuple[Any, _Jitted]] = {}
+
+    def _replay_structure(self) -> tuple[None, list[tuple[Any, Any]]]:
+        """To another function's recording this is the function alone."""
+        return None, [(self.__dict__, "function")]
+
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        if instance is None:
+            return self
+        known = self._bound.get(id(instance))
+        if known is None or known[0] is not instance:
+            known = self._bound[id(instance)] = instance, _Jitted(self.function.__get__(instance, owner))
+        return known[1]
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if now.recorder is not None:  # inside another function that is being recorded
+            return self.function(*args, **kwargs)
+        tensors = Arguments()
+        objects: list[Any] = []
+        values = _kind((args, kwargs), tensors, objects)
+        tensors.mark_parts()
+        kind = values, _setting(), *map(_kind_of_tensor, tensors, tensors.parts)
+        replays = self._kinds.get(kind)
+        if replays is None:
+            self._remember(kind)
+            return self.function(*args, **kwargs)
+        for replay in replays:
+            result = replay.run(tensors)
+            if result is not MISS:
+                return result
+        if len(replays) >= REPLAYS:
+            self._warn(f"has been recorded {REPLAYS} times for the same arguments, because what it depends "
+                       "on changes between calls: it runs without replay")
+            return self.function(*args, **kwargs)
+        return self._record(args, kwargs, tensors, objects, replays)
+
+    def _remember(self, kind: Hashable) -> None:
+        if len(self._kinds) >= KINDS:
+            del self._kinds[next(iter(self._kinds))]
+        self._kinds[kind] = []
+
+    def _record(self, args: Any, kwargs: Any, tensors: Arguments, objects: list[Any],
+                replays: list[Replay]) -> Any:
+        own = {"function": self.function}
+        roots: list[tuple[Any, Any, str]] = [(own, "function", self._name)]
+        roots += [(objects, i, type(x).__name__) for i, x in enumerate(objects)]
+        roots += [(tensors, i, f"argument {i}") for i in range(len(tensors))]
+        replay = Replay(tensors, roots)
+        recorder = Recorder()
+        parts = replay.promise_parts(recorder)
+        if parts:
+            args, kwargs = _exchanged((args, kwargs), parts)
+        try:
+            with recorder:
+                output = self.function(*args, **kwargs)
+            replay.finish(recorder, output)
+        finally:
+            recorder.restore()
+        changed = replay.changed
+        if changed:
+            self._warn(f"changes {', '.join(changed[:5])} while it runs, which replays will not repeat")
+        recorder.realize_asked()
+        replay.compile()
+        replays.insert(0, replay)
+        return output
+
+    def _warn(self, text: str) -> None:
+        if not self._warned:
+            self._warned = True
+            warnings.warn(f"[jit] {self._name} {text}", RuntimeWarning, stacklevel=4)
+
+
+def _setting() -> Hashable:
+    """What the whole program has set."""
+    settings = [config.get(name) for name in ("DEVICE", "NOOPT", "THREADS")]
+    return mode.enabled, get_default_dtype(), *settings
+
+
+def _kind(value: Any, tensors: Arguments, objects: list[Any]) -> Hashable:
+    """What a value is to a replay; tensors, and objects that are to be walked, are collected."""
+    if isinstance(value, Tensor):
+        tensors.append(value)
+        return Tensor
+    kind = type(value)
+    if kind is tuple or kind is list:
+        return (kind, *[_kind(v, tensors, objects) for v in value])
+    if kind is dict:
+        return (kind, *[(k, _kind(v, tensors, objects)) for k, v in value.items()])
+    if is_plain(value):
+        return kind, repr(value)
+    if isinstance(value, np.ndarray):
+        raise ArgumentTypeError("[jit] arguments are tensors and Python values, not NumPy arrays: wrap the "
+                                f"array of shape {value.shape} in lazygrad.tensor()")
+    if isinstance(value, np.generic):
+        return kind, repr(value)
+    if isinstance(value, tuple):
+        return (kind, *[_kind(v, tensors, objects) for v in value])
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return (kind, *[_kind(getattr(value, f.name), tensors, objects) for f in dataclasses.fields(value)])
+    objects.append(value)
+    return kind, id(value)
+
+
+def _exchanged(value: Any, parts: dict[int, Tensor]) -> Any:
+    """Arguments with other tensors in the stead of some, by id."""
+    if isinstance(value, Tensor):
+        return parts.get(id(value), value)
+    kind: Any = type(value)
+    if kind is list or (isinstance(value, tuple) and not hasattr(kind, "_fields")):
+        return kind([_exchanged(v, parts) for v in value])
+    if isinstance(value, tuple):
+        return kind(*[_exchanged(v, parts) for v in value])
+    if kind is dict:
+        return {key: _exchanged(v, parts) for key, v in value.items()}
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        changed = copy.copy(value)
+        for field in dataclasses.fields(value):
+            object.__setattr__(changed, field.name, _exchanged(getattr(value, field.name), parts))
+        return changed
+    return value
+
+
+def _kind_of_tensor(x: Tensor, part: bool) -> Hashable:
+    return ("part", x._shape, x._dtype, x._history.cell.device) if part else signature(x)

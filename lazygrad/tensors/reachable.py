@@ -1,0 +1,286 @@
+"""What a function can see: the tensors and Python values that its closure, globals, arguments and the objects
+among them hold, each with the place where it stands.
+
+A replay holds only while these values are the same; the tensors may be others of the same kind. Classes may
+say what matters of their objects: `_replay_structure(self)` returns (a value that must stay equal, places to
+walk on from). Modules of Python, classes and functions of libraries count as constants, as do arrays, and
+lists and dicts of more than MOST entries.
+"""
+
+from __future__ import annotations
+
+import builtins
+import dis
+import functools
+import sys
+import types
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from lazygrad.dtypes import DType
+from lazygrad.tensors.core import Tensor
+
+MOST = 4096
+_PLAIN = (type(None), bool, int, float, complex, str, bytes, DType, range, slice)
+_OPAQUE = (type, types.ModuleType, types.BuiltinFunctionType, types.GetSetDescriptorType)
+_ROOTS = frozenset(sys.stdlib_module_names) | {"lazygrad", "numpy"}
+
+
+class Attributes:
+    """An object as a container of its attributes."""
+
+    __slots__ = ("of",)
+
+    def __init__(self, of: Any) -> None:
+        self.of = of
+
+    def __getitem__(self, name: str) -> Any:
+        return getattr(self.of, name)
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        setattr(self.of, name, value)
+
+
+class Arguments(list):
+    """The tensors among the arguments of a call: others at each call. `parts`: for each, whether it is a run
+    of elements in a larger storage, without a gradient and alone there: its place in memory is then data."""
+
+    parts: list[bool]
+
+    def mark_parts(self) -> None:
+        """Find the parts."""
+        cells = [x._history.cell for x in self]
+        shared = len(set(cells)) < len(cells)
+        self.parts = [_is_part(x) and not (shared and cells.count(x._history.cell) > 1) for x in self]
+
+
+def _is_part(x: Tensor) -> bool:
+    return bool((x._chain or x._history.prefix) and not x.requires_grad and x._shape.numel()
+                and x.is_contiguous() and x._history.cell.node.dtype is x._dtype)
+
+
+class OfArgument(Attributes):
+    """The argument that stands at a place now, as a container of its attributes."""
+
+    __slots__ = ("arguments", "place")
+
+    def __init__(self, arguments: Arguments, place: int) -> None:
+        self.arguments, self.place = arguments, place
+
+    def __getitem__(self, name: str) -> Any:
+        return getattr(self.arguments[self.place], name)
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        setattr(self.arguments[self.place], name, value)
+
+
+class Structure:
+    """What an object says must stay equal, as a container of one entry."""
+
+    __slots__ = ("of",)
+
+    def __init__(self, of: Any) -> None:
+        self.of = of
+
+    def __getitem__(self, _: object) -> Hashable:
+        return self.of._replay_structure()[0]
+
+
+class Length:
+    """A container's length, as a container of one entry."""
+
+    __slots__ = ("of",)
+
+    def __init__(self, of: Any) -> None:
+        self.of = of
+
+    def __getitem__(self, _: object) -> int:
+        return len(self.of)
+
+
+Place = tuple[Any, Any]  # container and key: container[key] stands there
+
+
+class Reach:
+    """Everything that was found, by place. `values`: (container, key, value, name) to compare by identity or,
+    where plain, by what they print; `tensors`: (container, key, tensor, name)."""
+
+    def __init__(self) -> None:
+        self.values: list[tuple[Any, Any, Any, str]] = []
+        self.tensors: list[tuple[Any, Any, Tensor, str]] = []
+
+    def holds(self) -> bool:
+        """Whether all values are what they were."""
+        try:
+            for container, key, value, _ in self.values:
+                found = container[key]
+                # what is printed tells 1 from 1.0 and True, 0.0 from -0.0, and finds nan equal to itself
+                if found is not value and not (is_plain(found) and is_plain(value)
+                                               and repr(found) == repr(value)):
+                    return False
+        except (KeyError, IndexError, AttributeError, ValueError):
+            return False
+        return True
+
+    def _changed(self) -> list[tuple[Any, Any, Any, str]]:
+        found = []
+        for entry in self.values:
+            alone = Reach()
+            alone.values = [entry]
+            if not alone.holds():
+                found.append(entry)
+        return found
+
+    def drop_changed(self, places: set[Any], owners: set[int]) -> list[str]:
+        """Forget the values that are not what they were; their names. Places where tensors came or went, by
+        identity, and the lengths of the containers that own them, stay as they were."""
+        dropped = [e for e in self._changed() if identity(e[0], e[1]) not in places
+                   and not (isinstance(e[0], Length) and isinstance(e[0].of, dict) and id(e[0].of) in owners)]
+        gone = {id(entry) for entry in dropped}
+        self.values = [entry for entry in self.values if id(entry) not in gone]
+        return list(dict.fromkeys(name for _, _, _, name in dropped))
+
+    def grown_lists(self) -> set[int]:
+        """The lists, by id, whose length has changed."""
+        lengths = [e[0] for e in self._changed() if isinstance(e[0], Length)]
+        return {id(length.of) for length in lengths if isinstance(length.of, list)}
+
+
+def is_plain(value: Any) -> bool:
+    """Whether a value is a number, a text or the like, or a tuple of such."""
+    if type(value) in (tuple, frozenset):
+        return all(is_plain(v) for v in value)
+    return isinstance(value, _PLAIN)
+
+
+def reach(roots: Sequence[tuple[Any, Any, str]]) -> Reach:
+    """Walk from places (container, key, name)."""
+    found = Reach()
+    seen: dict[int, Any] = {}
+    todo = list(reversed(roots))
+    while todo:
+        container, key, name = todo.pop()
+        try:
+            value = container[key]
+        except (KeyError, AttributeError, ValueError):  # a name that is not set yet
+            continue
+        if isinstance(value, Tensor):
+            found.tensors.append((container, key, value, name))
+            if id(value) not in seen:
+                seen[id(value)] = value
+                todo.extend(_of_tensor(container, key, value, name))
+            continue
+        found.values.append((container, key, value, name))
+        if is_plain(value) or id(value) in seen:
+            continue
+        seen[id(value)] = value
+        inner = list(_inside(value, name))
+        if isinstance(value, list | dict | set):
+            found.values.append((Length(value), 0, len(value), name))
+        elif hasattr(type(value), "_replay_structure"):
+            found.values.append((Structure(value), 0, value._replay_structure()[0], name))
+        todo.extend(reversed(inner))
+    return found
+
+
+def _of_tensor(container: Any, key: Any, x: Tensor, name: str) -> list[tuple[Any, Any, str]]:
+    if not x.requires_grad:
+        return []
+    own = OfArgument(container, key) if isinstance(container, Arguments) else Attributes(x)
+    return [(own, "_grad", f"{name}.grad"), (own, "_hooks", name), (own, "_after_grad", name)]
+
+
+def _inside(value: Any, name: str) -> Iterator[tuple[Any, Any, str]]:
+    """The places directly inside a value."""
+    kind = type(value)
+    if hasattr(kind, "_replay_structure"):
+        yield from ((container, key, f"{name}.{key}" if isinstance(key, str) else name)
+                    for container, key in value._replay_structure()[1])
+    elif isinstance(value, _OPAQUE):
+        return
+    elif isinstance(value, Mapping) and isinstance(value, dict):
+        if len(value) <= MOST:
+            yield from ((value, key, f"{name}[{key!r}]" if isinstance(key, str) else name)
+                        for key in list(value))
+    elif isinstance(value, list | tuple):
+        if len(value) <= MOST:
+            yield from ((value, i, f"{name}[{i}]") for i in range(len(value)))
+    elif isinstance(value, types.MethodType):
+        own = Attributes(value)
+        yield from ((own, "__self__", name), (own, "__func__", name))
+    elif isinstance(value, functools.partial):
+        own = Attributes(value)
+        yield from ((own, part, name) for part in ("func", "args", "keywords"))
+    elif isinstance(value, types.FunctionType):
+        yield from of_function(value, name)
+    elif not _is_library(kind.__module__):
+        yield from _of_object(value, name)
+    elif hasattr(value, "__dict__") and kind.__module__.startswith("lazygrad."):
+        yield from ((vars(value), key, f"{name}.{key}") for key in list(vars(value)))
+
+
+def _of_object(value: Any, name: str) -> Iterator[tuple[Any, Any, str]]:
+    """The attributes of an object of a user's class, and what its methods see."""
+    if hasattr(value, "__dict__"):
+        yield from ((vars(value), key, f"{name}.{key}") for key in list(vars(value)))
+    own = Attributes(value)
+    for parent in type(value).__mro__:
+        if _is_library(parent.__module__):
+            continue
+        slots = parent.__dict__.get("__slots__", ())
+        slots = [slots] if isinstance(slots, str) else slots if isinstance(slots, list | tuple) else ()
+        yield from ((own, slot, f"{name}.{slot}") for slot in slots if not slot.startswith("__"))
+        for key, member in list(parent.__dict__.items()):
+            if isinstance(member, types.FunctionType):
+                yield (Attributes(parent), key, f"{parent.__name__}.{key}")
+
+
+def of_function(function: types.FunctionType, name: str) -> Iterator[tuple[Any, Any, str]]:
+    """What a user's function sees beside its arguments: closure, defaults, and the globals that it names."""
+    if _is_library(function.__module__):
+        return
+    closure = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
+    yield from ((Attributes(cell), "cell_contents", variable) for variable, cell in closure)
+    own = Attributes(function)
+    yield from ((own, part, name) for part in ("__code__", "__defaults__", "__kwdefaults__"))
+    named = _globals_named(function.__code__)
+    space = function.__globals__
+    yield from ((space, variable, variable) for variable in named
+                if variable in space or not hasattr(builtins, variable))
+
+
+@functools.cache
+def _globals_named(code: types.CodeType) -> tuple[str, ...]:
+    """The global names that a function or a function inside it reads."""
+    names: dict[str, None] = {}
+    codes = [code]
+    while codes:
+        code = codes.pop()
+        names.update({i.argval: None for i in dis.get_instructions(code)
+                      if i.opname in ("LOAD_GLOBAL", "LOAD_NAME")})
+        codes.extend(c for c in code.co_consts if isinstance(c, types.CodeType))
+    return tuple(names)
+
+
+def _is_library(module: str | None) -> bool:
+    return module is None or module.partition(".")[0] in _ROOTS and module != "__main__"
+
+
+def difference(before: Iterable[tuple[Any, Any, Tensor, str]],
+               after: Iterable[tuple[Any, Any, Tensor, str]]) -> tuple[list[Place], list[Place]]:
+    """The places at which another tensor stands afterwards, and those of `before` without an entry after."""
+    known = {identity(container, key): (container, key, tensor) for container, key, tensor, _ in before}
+    changed = []
+    for container, key, tensor, _ in after:
+        old = known.pop(identity(container, key), None)
+        if old is None or old[2] is not tensor:
+            changed.append((container, key))
+    return changed, [(container, key) for container, key, _ in known.values()]
+
+
+def identity(container: Any, key: Any) -> tuple[int, Any]:
+    """A place as a key: the same for two views of the same attributes."""
+    if isinstance(container, OfArgument):
+        return id(container.arguments), (container.place, key)
+    owner = container.of if isinstance(container, Attributes) else container
+    return id(owner), id(key) if isinstance(key, Tensor) else key
