@@ -186,3 +186,15 @@ def test_what_made_a_tensor_is_not_pickled() -> None:
     x = lazygrad.ones(2, requires_grad=True)
     there = pickle.loads(pickle.dumps(x * 2))
     assert there.tolist() == [2, 2] and there.is_leaf and there.grad_fn is None
+
+
+def test_seeds_by_name() -> None:
+    lazygrad.manual_seed(seed=7)
+    assert lazygrad.initial_seed() == 7
+
+
+def test_hooks_after_a_gradient_return_nothing() -> None:
+    x = lazygrad.ones(2, requires_grad=True)
+    with x.register_post_accumulate_grad_hook(lambda leaf: leaf.grad.mul_(2)):
+        with pytest.raises(RuntimeError, match="should return None"):
+            (x * 3).sum().backward()

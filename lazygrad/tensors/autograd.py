@@ -143,7 +143,8 @@ def _accumulate(tensor: Tensor, new: Tensor, create_graph: bool) -> None:
         with no_grad():
             tensor._grad.add_(new)
     for hook in list((tensor._after_grad or {}).values()):
-        hook(tensor)
+        if hook(tensor) is not None:
+            raise GradientError("[backward] Tensor post accumulate grad hooks should return None.")
 
 
 def grad(

@@ -7,7 +7,7 @@ is done. Seed and count enter kernels as data, so one kernel serves every call.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -101,18 +101,8 @@ def chosen(generator: Generator | None) -> Generator:
     return default_generator if generator is None else generator
 
 
-def _published(name: str) -> Callable[..., Any]:
-    bound = getattr(default_generator, name)
-
-    def call(*args: Any) -> Any:
-        return bound(*args)
-
-    call.__name__, call.__doc__ = name, getattr(Generator, name).__doc__
-    return call
-
-
 for _name in ("manual_seed", "seed", "initial_seed"):
-    creator(_name)(_published(_name))
+    creator(_name)(getattr(default_generator, _name))
 
 
 @creator("get_rng_state")
