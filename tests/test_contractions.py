@@ -11,8 +11,10 @@ import pytest
 
 import lazygrad
 from lazygrad import config, dtypes, explain
+from lazygrad.codegen.contraction_tiles import shared_evenly
 from lazygrad.codegen.llvm_index import Runs, lane_runs
 from lazygrad.expr import var
+from lazygrad.helpers import ceil_div
 from lazygrad.nn import functional as F
 
 TOLERANCE = {"float64": 1e-12, "float32": 2e-5, "float16": 2e-3, "bfloat16": 2e-2}
@@ -121,6 +123,28 @@ def test_the_gradient_of_a_strided_convolution_has_no_terms_that_are_zero() -> N
     assert "residue(i2%2=1)" in text and "residue(i3%2=1)" in text and text.count("for task") == 4
     for depth in (16, 32, 64):
         assert f"for k in {depth}:" in text
+
+
+@pytest.mark.parametrize("m, k, n", [(20, 40003, 10), (3, 9000, 33), (30, 5000, 16)])
+def test_parts_of_k_are_summed_by_several_workers(m: int, k: int, n: int) -> None:
+    with config.override(THREADS=7):
+        a, b = lazygrad.rand(m, k).realize(), lazygrad.rand(k, n).realize()
+        assert "parts(k," in str(explain(a @ b + 1))
+        np.testing.assert_allclose((a @ b + 1).numpy(), a.numpy() @ b.numpy() + 1, rtol=1e-4)
+
+
+def test_groups_of_channels_are_contractions() -> None:
+    x, w = lazygrad.rand(2, 32, 20, 20).realize(), lazygrad.rand(64, 8, 3, 3).realize()
+    assert "contract(m=i1_i" in str(explain(F.conv2d(x, w, groups=4)))
+
+
+@pytest.mark.parametrize("tiles, outer, most", [(8, 1, 8), (11, 1, 5), (729, 1, 7), (5, 64, 5), (1, 1, 1)])
+def test_tasks_end_together(tiles: int, outer: int, most: int) -> None:
+    for threads in (1, 2, 3, 8):
+        size = shared_evenly(tiles, outer, most, threads)
+        rounds = ceil_div(outer * ceil_div(tiles, size), threads)
+        assert 1 <= size <= most
+        assert rounds * size * threads <= max(1.25 * tiles * outer, tiles * outer + threads)
 
 
 def test_runs_of_lanes() -> None:

@@ -15,7 +15,7 @@ After Goto and van de Geijn, "Anatomy of High-Performance Matrix Multiplication"
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from lazygrad import expr
 from lazygrad.codegen.contraction import Contraction, recognise, unflattened
@@ -36,6 +36,7 @@ from lazygrad.codegen.loopnest import (
     Store,
     substitute,
 )
+from lazygrad.codegen.transform import split_divisions
 from lazygrad.codegen.transform_guards import split_residues
 from lazygrad.dtypes import DType
 from lazygrad.expr import Atom, Expr, Var
@@ -57,6 +58,9 @@ def contract(nest: LoopNest, target: Target) -> LoopNest | None:
 
 def _contracted(nest: LoopNest, target: Target) -> LoopNest | None:
     found = recognise(nest)
+    if found is None:  # an axis of which a quotient belongs to both factors, such as groups of channels
+        nest = split_divisions(nest)
+        found = recognise(nest)
     if found is None:
         return None
     m, n, k = found.sizes
@@ -75,9 +79,23 @@ def _contracted(nest: LoopNest, target: Target) -> LoopNest | None:
             for letter, group in zip("mnk", (found.m, found.n, found.k), strict=True))
     words = [f"contract({' '.join(axes)})", *words, f"tile({tiles.rows},{tiles.columns})", "pack(a)",
              "pack(b)", f"vectorize(n,{tiles.lanes})", f"block(k,{tiles.depth.size})",
-             f"parallelize(n/{tiles.column_tiles * tiles.columns})"]
+             f"parallelize(n/{tiles.column_tiles * tiles.columns})",
+             *([f"parts(k,{tiles.k_parts})"] if tiles.k_parts > 1 else [])]
     body = (*phases, *_Builder(found, tiles).body())
     return replace(nest, body=body, recipe=(*nest.recipe, *words))
+
+
+@dataclass(frozen=True)
+class _Task:
+    """What a worker does at once: column tiles from `first_tile` on, at one value of the outer variables
+    (`outer_a`: their index in panel_a), and of these what belongs to a part; `number` counts without
+    parts."""
+
+    values: dict[Atom, Expr]
+    outer_a: Expr
+    first_tile: Expr
+    part: Expr
+    number: Expr
 
 
 class _Builder:
@@ -96,11 +114,13 @@ class _Builder:
         self.panel_b = Array("panel_b", self.kind, tiles.column_tiles * self.depth * tiles.columns, "scratch")
         self.acc = Array("tile", self.kind, tiles.rows * tiles.columns, "register")
         self.part_tiles = ceil_div(self.row_tiles, tiles.row_parts)
-        self.partial = Array("partial", self.kind,
-                             self.part_tiles * tiles.rows * tiles.column_tiles * tiles.columns, "scratch")
+        self.part_size = self.part_tiles * tiles.rows * tiles.column_tiles * tiles.columns
+        count = self.tasks("task", tiles.k_parts)[0].extent if tiles.k_parts > 1 else 1
+        space = "temporary" if tiles.k_parts > 1 else "scratch"
+        self.partial = Array("partial", self.kind, count * self.part_size, space)
 
     def body(self) -> tuple[Statement, ...]:
-        return self.pack_a(), self.compute()
+        return self.pack_a(), *self.compute()
 
     # Packing
 
@@ -112,104 +132,138 @@ class _Builder:
         panel = Panel(found, found.a, found.m, t.rows, t.lanes, t.depth, self.panel_a, "pa")
         start = (index(task) * self.k_blocks + index(block)) * (self.depth * t.rows)
         body = panel.pack(unflattened(outer, self.outer_a), tile, index(block), start)
-        return Loop(task, body if self.k_blocks == 1 else (Loop(block, body),), "parallel", grain=1)
+        return Loop(task, body if self.k_blocks == 1 else (Loop(block, body),), "parallel")
 
-    def pack_b(self, values: dict[Atom, Expr], first_tile: Expr, block: Expr) -> Statement:
+    def pack_b(self, task: _Task, block: Expr) -> Statement:
         t, found = self.tiles, self.found
         tile = Var("bt", t.column_tiles)
         panel = Panel(found, found.b, found.n, t.columns, t.lanes, t.depth, self.panel_b, "pb")
         start = index(tile) * (self.depth * t.columns)
-        return Loop(tile, panel.pack(values, first_tile + index(tile), block, start))
+        return Loop(tile, panel.pack(task.values, task.first_tile + index(tile), block, start))
 
     # Multiplying
 
-    def compute(self) -> Statement:
-        t = self.tiles
-        blocks = ceil_div(ceil_div(self.n, t.columns), t.column_tiles)
-        task = Var("task", product(v.extent for v in self.found.outer) * blocks * t.row_parts)
-        rest, part = _divmod(index(task), t.row_parts)
+    def compute(self) -> tuple[Statement, ...]:
+        if self.tiles.k_parts > 1:
+            return self.sum_parts(), self.add_parts()
+        var, task = self.tasks("task", self.tiles.row_parts)
+        if self.k_blocks > 1:
+            return (Loop(var, self.sum_blocks(task), "parallel"),)
+        body = (self.pack_b(task, expr.ZERO),
+                self.tiles_loop(task, lambda rt, ct: (
+                    *self.clear(), self.multiply(task, rt, ct, expr.ZERO), self.finish(task, rt, ct, None))))
+        return (Loop(var, body, "parallel"),)
+
+    def tasks(self, name: str, parts: int) -> tuple[Var, _Task]:
+        """A loop over all tasks, and the task of a turn; `parts` work on the same columns."""
+        blocks = ceil_div(ceil_div(self.n, self.tiles.columns), self.tiles.column_tiles)
+        var = Var(name, product(v.extent for v in self.found.outer) * blocks * parts)
+        rest, part = _divmod(index(var), parts)
         outer, block = _divmod(rest, blocks)
         values = unflattened(outer, self.found.outer)
         outer_a = expr.flatten((values[v] for v in self.outer_a), (v.extent for v in self.outer_a))
-        first_tile = block * t.column_tiles
-        if self.k_blocks == 1:
-            body: tuple[Statement, ...] = (
-                self.pack_b(values, first_tile, expr.ZERO),
-                self.tiles_loop(outer_a, part, first_tile, lambda rt, ct: (
-                    *self.clear(), self.multiply(outer_a, rt, ct, expr.ZERO),
-                    self.finish(values, rt, first_tile + ct, None))))
-        else:
-            body = self.blocked(values, outer_a, part, first_tile)
-        return Loop(task, body, "parallel", grain=1)
+        return var, _Task(values, outer_a, block * self.tiles.column_tiles, part, rest)
 
-    def blocked(self, values: dict[Atom, Expr], outer_a: Expr, part: Expr,
-                first_tile: Expr) -> tuple[Statement, ...]:
+    def sum_blocks(self, task: _Task) -> tuple[Statement, ...]:
         """Blocks of k one after another, the sums waiting in `partial` between."""
-        t = self.tiles
-        block, zero = Var("kb", self.k_blocks), Var("z", self.partial.size)
-        clear = Loop(zero, (Store(self.partial, index(zero), Constant(0.0, self.kind)),), "vector",
-                     lanes=t.lanes)
-        step = self.tiles_loop(outer_a, part, first_tile, lambda rt, ct: (
-            self.tile_copy(self.acc, self.partial, rt - part * self.part_tiles, ct, True),
-            self.multiply(outer_a, rt, ct, index(block)),
-            self.tile_copy(self.acc, self.partial, rt - part * self.part_tiles, ct, False)))
-        run = Loop(block, (self.pack_b(values, first_tile, index(block)), step))
-        finish = self.tiles_loop(outer_a, part, first_tile, lambda rt, ct: (
-            self.finish(values, rt, first_tile + ct, self.partialindex(rt - part * self.part_tiles, ct)),))
-        return clear, run, finish
+        block, first = Var("kb", self.k_blocks), task.part * self.part_tiles
+        finish = self.tiles_loop(task, lambda rt, ct: (
+            self.finish(task, rt, ct, self.partial_index(rt - first, ct)),))
+        step = self.add_block(task, index(block), lambda rt, ct: self.partial_index(rt - first, ct))
+        return self.clear_partial(expr.ZERO), Loop(block, step), finish
 
-    def tiles_loop(self, outer_a: Expr, part: Expr, first_tile: Expr,
-                   body: Callable[[Expr, Expr], Iterable[Statement]]) -> Statement:
+    def sum_parts(self) -> Statement:
+        """Parts of k, each with sums of its own."""
+        var, task = self.tasks("task", self.tiles.k_parts)
+        turns = ceil_div(self.k_blocks, self.tiles.k_parts)
+        turn, place = Var("kb", turns), index(var) * self.part_size
+        block = task.part * turns + index(turn)
+        step = self.add_block(replace(task, part=expr.ZERO), block,
+                              lambda rt, ct: place + self.partial_index(rt, ct))
+        guards = unless(block, self.k_blocks)
+        return Loop(var, (self.clear_partial(place), Loop(turn, (If(guards, step),) if guards else step)),
+                    "parallel")
+
+    def add_parts(self) -> Statement:
+        """The sums of all parts of k added up, a row tile a task."""
+        var, task = self.tasks("sum", self.row_tiles)
+        column, i, j = Var("ct", self.tiles.column_tiles), Var("ai", self.tiles.rows), self.over_columns("aj")
+        place = self.partial_index(task.part, index(column)) + self.slot(i, j)
+        parts = [task.number * self.tiles.k_parts + p for p in range(self.tiles.k_parts)]
+        first, *others = (Load(self.partial, part * self.part_size + place) for part in parts)
+        added = [Accumulate(self.acc, self.slot(i, j), "add", other) for other in others]
+        body = (self.over_tile(i, j, (Store(self.acc, self.slot(i, j), first),)),
+                *(self.over_tile(i, j, (s,)) for s in added),
+                self.finish(task, task.part, index(column), None))
+        guards = unless((task.first_tile + index(column)) * self.tiles.columns, self.n)
+        return Loop(var, (Loop(column, (If(guards, body),) if guards else body),), "parallel")
+
+    def add_block(self, task: _Task, block: Expr,
+                  place: Callable[[Expr, Expr], Expr]) -> tuple[Statement, ...]:
+        """One block of k added to the sums that wait at `place`."""
+        return self.pack_b(task, block), self.tiles_loop(task, lambda rt, ct: (
+            self.tile_copy(place(rt, ct), True), self.multiply(task, rt, ct, block),
+            self.tile_copy(place(rt, ct), False)))
+
+    def clear_partial(self, place: Expr) -> Statement:
+        zero = Var("z", self.part_size)
+        return Loop(zero, (Store(self.partial, place + index(zero), Constant(0.0, self.kind)),), "vector",
+                    lanes=self.tiles.lanes)
+
+    def tiles_loop(self, task: _Task, body: Callable[[Expr, Expr], Iterable[Statement]]) -> Statement:
         """For each row tile of this task, for each of its column tiles that exist."""
         t = self.tiles
         row, column = Var("rt", self.part_tiles), Var("ct", t.column_tiles)
-        row_tile = part * self.part_tiles + index(row)
-        guards = (unless((first_tile + index(column)) * t.columns, self.n)
+        row_tile = task.part * self.part_tiles + index(row)
+        guards = (unless((task.first_tile + index(column)) * t.columns, self.n)
                   + unless(row_tile, self.row_tiles))
         inside = tuple(body(row_tile, index(column)))
         return Loop(row, (Loop(column, (If(guards, inside),) if guards else inside),))
 
     def clear(self) -> tuple[Statement, ...]:
-        i, j = Var("ci", self.tiles.rows), Var("cj", self.tiles.columns)
+        i, j = Var("ci", self.tiles.rows), self.over_columns("cj")
         store = Store(self.acc, self.slot(i, j), Constant(0.0, self.kind))
         return (self.over_tile(i, j, (store,)),)
 
     def slot(self, i: Var, j: Var) -> Expr:
         return index(i) * self.tiles.columns + index(j)
 
+    def over_columns(self, name: str) -> Var:
+        return Var(name, self.tiles.columns)
+
     def over_tile(self, i: Var, j: Var, body: tuple[Statement, ...]) -> Statement:
         t = self.tiles
         return Loop(i, (Loop(j, body, "vector", lanes=t.lanes, unroll=t.columns // t.lanes),), "unroll")
 
-    def multiply(self, outer_a: Expr, row_tile: Expr, column_tile: Expr, block: Expr) -> Statement:
+    def multiply(self, task: _Task, row_tile: Expr, column_tile: Expr, block: Expr) -> Statement:
         """The micro-kernel: acc[i, j] += panel_a[k, i] * panel_b[k, j]."""
         t = self.tiles
-        k, i, j = Var("k", self.depth), Var("i", t.rows), Var("j", t.columns)
-        block = (outer_a * self.row_tiles + row_tile) * self.k_blocks + block
+        k, i, j = Var("k", self.depth), Var("i", t.rows), self.over_columns("j")
+        block = (task.outer_a * self.row_tiles + row_tile) * self.k_blocks + block
         at_a = (block * self.depth + index(k)) * t.rows + index(i)
         at_b = (column_tile * self.depth + index(k)) * t.columns + index(j)
         product_ = Compute("mul", (Load(self.panel_a, at_a), Load(self.panel_b, at_b)), self.kind)
         return Loop(k, (self.over_tile(i, j, (Accumulate(self.acc, self.slot(i, j), "add", product_),)),))
 
-    def partialindex(self, row_tile: Expr, column_tile: Expr) -> Expr:
+    def partial_index(self, row_tile: Expr, column_tile: Expr) -> Expr:
         t = self.tiles
         return (row_tile * t.column_tiles + column_tile) * (t.rows * t.columns)
 
-    def tile_copy(self, acc: Array, partial: Array, row_tile: Expr, column_tile: Expr,
-                  load: bool) -> Statement:
+    def tile_copy(self, place: Expr, load: bool) -> Statement:
+        """A tile from `partial` to registers, or back."""
         prefix = "l" if load else "s"
-        i, j = Var(f"{prefix}i", self.tiles.rows), Var(f"{prefix}j", self.tiles.columns)
-        slot, place = self.slot(i, j), self.partialindex(row_tile, column_tile) + self.slot(i, j)
-        store = Store(acc, slot, Load(partial, place)) if load else Store(partial, place, Load(acc, slot))
-        return self.over_tile(i, j, (store,))
+        i, j = Var(f"{prefix}i", self.tiles.rows), self.over_columns(f"{prefix}j")
+        slot, place = self.slot(i, j), place + self.slot(i, j)
+        to, source = (self.acc, Load(self.partial, place)) if load else (self.partial, Load(self.acc, slot))
+        return self.over_tile(i, j, (Store(to, slot if load else place, source),))
 
-    def finish(self, values: dict[Atom, Expr], row_tile: Expr, column_tile: Expr,
-               partial: Expr | None) -> Statement:
+    def finish(self, task: _Task, row_tile: Expr, column_tile: Expr, partial: Expr | None) -> Statement:
         """The epilogue on one tile, from registers or from `partial`."""
         t = self.tiles
-        i, j = Var("ei", t.rows), Var("ej", t.columns)
-        row, column = row_tile * t.rows + index(i), column_tile * t.columns + index(j)
-        values = {**values, **unflattened(row, self.found.m), **unflattened(column, self.found.n)}
+        i, j = Var("ei", t.rows), self.over_columns("ej")
+        row = row_tile * t.rows + index(i)
+        column = (task.first_tile + column_tile) * t.columns + index(j)
+        values = {**task.values, **unflattened(row, self.found.m), **unflattened(column, self.found.n)}
         source = (Load(self.acc, self.slot(i, j)) if partial is None
                   else Load(self.partial, partial + self.slot(i, j)))
         known = frozenset((self.found.result,))

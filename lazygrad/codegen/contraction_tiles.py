@@ -11,6 +11,9 @@ from lazygrad.expr import Atom, Expr, Guard, Var
 from lazygrad.helpers import ceil_div, product
 from lazygrad.source import Target
 
+LEAST_DEPTH = 256  # of a block of k: below that, keeping sums costs too much beside making them
+TASKS = 4  # of every thread, where there is enough work: one that is held up gives the rest to others
+
 
 @dataclass(frozen=True)
 class Depth:
@@ -67,13 +70,14 @@ def choose_depth(k: Sequence[Var], most: int) -> Depth:
 @dataclass(frozen=True)
 class Tiles:
     """Sizes of a tiling: register tile, tiles per task, blocks of k;
-    tasks share the row tiles in `row_parts`."""
+    tasks share the row tiles in `row_parts`, or the blocks of k in `k_parts`."""
 
     rows: int
     columns: int
     lanes: int
     column_tiles: int  # of one task
     row_parts: int
+    k_parts: int  # of k, each summed by tasks of its own, where rows and columns are few
     depth: Depth
 
 
@@ -87,14 +91,27 @@ def choose_tiles(found: Contraction, target: Target) -> Tiles:
     rows = min(range(1, most + 1), key=lambda r: (ceil_div(m, r) * (r + 1.5), -r))
     columns = vectors * lanes
     room = max(target.l2_bytes // 2 // itemsize, columns)
-    depth = choose_depth(found.k, k if k * columns <= room else max(room // columns // 2, 1))
-    tiles = ceil_div(n, columns)
-    outer = product(v.extent for v in found.outer)
-    wanted = max(4 * target.threads // max(outer, 1), 1)
-    column_tiles = max(1, min(tiles, room // (depth.size * columns), ceil_div(tiles, wanted)))
+    tiles, outer = ceil_div(n, columns), product(v.extent for v in found.outer)
+    most = k if k * columns <= room else max(room // columns // 2, 1)
+    if tiles * outer < target.threads:  # k may have to be shared
+        most = min(most, max(k * tiles * outer // (4 * target.threads), LEAST_DEPTH))
+    depth = choose_depth(found.k, most)
+    most_tiles = max(1, min(tiles, room // (depth.size * columns)))
+    column_tiles = shared_evenly(tiles, outer, most_tiles, target.threads)
     tasks = outer * ceil_div(tiles, column_tiles)
-    row_parts = 1 if tasks >= target.threads else min(ceil_div(target.threads, tasks), ceil_div(m, rows))
-    return Tiles(rows, columns, lanes, column_tiles, row_parts, depth)
+    missing = ceil_div(target.threads, tasks)
+    turns = ceil_div(depth.blocks, 2 * missing)  # of a part: its blocks of k
+    k_parts = ceil_div(depth.blocks, turns) if missing > 1 and depth.blocks >= 2 * missing else 1
+    row_parts = min(missing, ceil_div(m, rows)) if k_parts == 1 else 1
+    return Tiles(rows, columns, lanes, column_tiles, row_parts, k_parts, depth)
+
+
+def shared_evenly(tiles: int, outer: int, most: int, threads: int) -> int:
+    """Column tiles of one task: at most so many, enough tasks for every thread to take several, and the
+    threads done at about the same time."""
+    most = max(1, min(most, tiles * outer // (TASKS * threads)))
+    candidates = range(max(1, most // 2), most + 1)
+    return min(candidates, key=lambda n: (ceil_div(outer * ceil_div(tiles, n), threads) * n, -n))
 
 
 def index(v: Var) -> Expr:
