@@ -198,3 +198,12 @@ def test_hooks_after_a_gradient_return_nothing() -> None:
     with x.register_post_accumulate_grad_hook(lambda leaf: leaf.grad.mul_(2)):
         with pytest.raises(RuntimeError, match="should return None"):
             (x * 3).sum().backward()
+
+
+def test_running_sums_of_exponentials_far_below_the_greatest(device) -> None:
+    x = lazygrad.tensor([-1000.0, -1000.0, 0.0, -np.inf, 500.0], device=device, requires_grad=True)
+    sums = x.logcumsumexp(0)
+    np.testing.assert_allclose(sums.tolist(), [-1000.0, -1000 + np.log(2), 0, 0, 500], rtol=1e-6)
+    sums[1:3].sum().backward()
+    np.testing.assert_allclose(x.grad.tolist(), [0.5, 0.5, 1, 0, 0], rtol=1e-6)
+    assert lazygrad.tensor([[-np.inf] * 3], device=device).logcumsumexp(1).tolist() == [[-np.inf] * 3]

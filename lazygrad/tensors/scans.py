@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from lazygrad import dtypes, ops
+from lazygrad.compositions import axes
 from lazygrad.dtypes import DType
 from lazygrad.errors import ShapeError
 from lazygrad.graph import Node
@@ -14,6 +15,7 @@ from lazygrad.tensors import promotion
 from lazygrad.tensors.arithmetic import in_place, logical_xor, sub
 from lazygrad.tensors.axes import axis_of
 from lazygrad.tensors.core import Tensor, apply, function
+from lazygrad.tensors.elementwise import log_add
 from lazygrad.tensors.movement import narrow
 from lazygrad.tensors.promotion import converted
 from lazygrad.tensors.reduction import Pair, pair_type
@@ -77,11 +79,14 @@ def logcumsumexp(input: Tensor, dim: int) -> Tensor:
     x = input if input._dtype.kind == "float" else input.to(promotion.get_default_dtype())
 
     def build(n: Node, axis: int) -> Node:
-        # shifted by the greatest of all: exact up to where the exponentials of the rest underflow
-        top = ops.detach(ops.max_(n, arg=(axis,)))
-        finite = ops.lt(ops.abs_(top), ops.like(math.inf, top))
-        shift = ops.expand(ops.where(finite, top, ops.like(0, top)), arg=n.shape)
-        return ops.add(ops.log(ops.cumsum(ops.exp(ops.sub(n, shift)), arg=axis)), shift)
+        # sums over 1, 2, 4, ... elements, each pair of them shifted by its own greatest: nothing underflows
+        reach = 1
+        while reach < n.shape[axis]:
+            before = axes.shrink_axis(n, axis, 0, n.shape[axis] - reach)
+            nothing = axes.full(-math.inf, axes.shrink_axis(n, axis, 0, reach))
+            n = log_add(n, ops.cat(nothing, before, arg=axis))
+            reach *= 2
+        return n
 
     return scan("logcumsumexp", build, x, dim)
 
