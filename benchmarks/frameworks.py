@@ -73,12 +73,17 @@ class Torch(Framework):
         self.torch = importlib.import_module(self.package)
         self.limit(threads)
         dtype = self.torch.float64 if self.wide else self.torch.float32
-        self.programs = TorchPrograms(self.torch, self.tensor, self.compiled, dtype)
+        self.programs = TorchPrograms(self.torch, self.tensor, self.compiled, self.compiled_whole, dtype)
 
     def limit(self, threads: int) -> None:
         self.torch.set_num_threads(threads)
 
     def compiled(self, function: Any) -> Any:
+        """A function of tensors, prepared for many calls."""
+        return function
+
+    def compiled_whole(self, function: Any) -> Any:
+        """A function that also differentiates or steps an optimizer, prepared for many calls."""
         return function
 
     def tensor(self, array: np.ndarray, differentiable: bool = False) -> Any:
@@ -96,7 +101,7 @@ class Torch(Framework):
     ) -> Call:
         work, grad, g = self.compiled(work), self.torch.autograd.grad, tensors.pop("g")
         chosen = [tensors[name] for name in wrt]
-        return lambda: grad(work(**tensors, **options), chosen, g)
+        return self.compiled_whole(lambda: grad(work(**tensors, **options), chosen, g))
 
     def numpy(self, output: Any) -> np.ndarray:
         return output.detach().numpy()
@@ -115,6 +120,12 @@ class Lazygrad(Torch):
 
         assert config.get("THREADS") == threads, "the conductor sets it for each worker"
 
+    def compiled(self, function: Any) -> Any:
+        return self.torch.jit(function)
+
+    def compiled_whole(self, function: Any) -> Any:
+        return self.torch.jit(function)
+
     def finish(self, outputs: Sequence[Any]) -> None:
         for output in outputs:
             output.realize()
@@ -130,6 +141,12 @@ class Interpreter(Lazygrad):
     """The reference where PyTorch is missing: lazygrad's NumPy interpreter in float64."""
 
     wide = True
+
+    def compiled(self, function: Any) -> Any:
+        return function
+
+    def compiled_whole(self, function: Any) -> Any:
+        return function
 
 
 class Jax(Framework):

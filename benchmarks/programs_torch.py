@@ -31,12 +31,13 @@ class Operators:
 
 
 class TorchPrograms(Operators):
-    """`torch`: the module; `tensor`: ndarray to tensor; `compiled`: prepares a function for many calls."""
+    """`torch`: the module; `tensor`: ndarray to tensor; `compiled`: prepares a function for many calls,
+    `compiled_whole` one that differentiates and steps an optimizer (lazygrad.jit does)."""
 
-    def __init__(
-        self, torch: Any, tensor: Callable[..., Any], compiled: Callable[[Any], Any], dtype: Any
-    ) -> None:
-        self.torch, self.tensor, self.compiled, self.dtype = torch, tensor, compiled, dtype
+    def __init__(self, torch: Any, tensor: Callable[..., Any], compiled: Callable[[Any], Any],
+                 compiled_whole: Callable[[Any], Any], dtype: Any) -> None:
+        self.torch, self.tensor, self.dtype = torch, tensor, dtype
+        self.compiled, self.compiled_whole = compiled, compiled_whole
         self.functional = torch.nn.functional
 
     # ---- functions of their inputs
@@ -144,7 +145,7 @@ class TorchPrograms(Operators):
             optimizer.step()
             return loss.detach()
 
-        return step
+        return self.compiled_whole(step)
 
     def _inference(self, model: Any, arrays: Arrays) -> Call:
         model = self._model(model).eval()

@@ -174,11 +174,13 @@ class PlannedGraph(CapturedGraph):
         """The bytes of the buffer that carries numbers: constants at once, others before each run."""
         plan = self.plan
         self.packed = np.zeros(plan.scalar_bytes, np.uint8)
-        self.numbers: list[tuple[HostNumber, DType, int]] = []
+        self.numbers: list[tuple[HostNumber, DType, int, Any]] = []  # the last: where it is held, if plainly
         for n, dtype, offset in plan.scalars:
             value = sources[n].arg
             if isinstance(value, HostNumber):
-                self.numbers.append((value, dtype, offset))
+                end = offset + dtype.itemsize
+                held = self.packed[offset:end].view(dtype.numpy) if dtype.numpy == dtype.storage else None
+                self.numbers.append((value, dtype, offset, held))
             self._pack(value.value, dtype, offset)
         words = self.packed.view(np.int64) if plan.starts else self.packed
         self.starts: list[tuple[int, int, int, int]] = []  # promise, extra bytes, item size, place
@@ -243,15 +245,18 @@ class PlannedGraph(CapturedGraph):
         return found
 
     def _send_numbers(self, inputs: Sequence[Buffer]) -> None:
-        values: list[Any] = [number.value for number, _, _ in self.numbers]
+        values: list[Any] = [number.value for number, _, _, _ in self.numbers]
         for promise, extra, size, _ in self.starts:
             values.append((inputs[promise].offset + extra) // size)
         if values == self.values:
             return
         self.values = values
         with np.errstate(all="ignore"):
-            for value, (_, dtype, offset) in zip(values, self.numbers, strict=False):
-                self._pack(value, dtype, offset)
+            for value, (_, dtype, offset, held) in zip(values, self.numbers, strict=False):
+                if held is None:
+                    self._pack(value, dtype, offset)
+                else:
+                    held[0] = value
         if self.starts:
             words = self.packed.view(np.int64)
             for value, (_, _, _, place) in zip(values[len(self.numbers):], self.starts, strict=True):

@@ -4,6 +4,7 @@ removes."""
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
+from ctypes import c_float
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,8 @@ def canonical(value: Scalar, dtype: DType) -> Scalar:
     if dtype.kind == "bool":
         return bool(value)
     if dtype.kind == "float":
+        if dtype is dtypes.float32:
+            return c_float(value).value
         with np.errstate(all="ignore"):
             return float(dtypes.round_to(np.asarray(float(value)), dtype))
     value = int(value)

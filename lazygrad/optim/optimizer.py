@@ -102,17 +102,20 @@ class Optimizer:
     def _count_step(self) -> None:
         self._steps_taken += 1
 
-    def _replay_structure(self) -> tuple[Any, list[tuple[Any, Any]]]:
+    def _replay_structure(self) -> Any:
         """What a recorded step depends on beside numbers, which it reads anew: flags, and which tensors there
-        are; and where these tensors stand."""
-        flags = [tuple([v for v in group.values() if v is None or v is True or v is False])
+        are."""
+        flags = [[v for v in group.values() if v is None or v is True or v is False]
                  for group in self.param_groups]
         counts = len(self.state), len(self._step_pre_hooks), len(self._step_post_hooks)
         groups = [(id(group), id(group["params"]), len(group["params"])) for group in self.param_groups]
+        return id(self.state), id(self.param_groups), counts, groups, flags
+
+    def _replay_places(self) -> list[tuple[Any, Any]]:
         places: list[tuple[Any, Any]] = [(self.state, param) for param in self.state]
         for group in self.param_groups:
             places += [(group["params"], i) for i in range(len(group["params"]))]
-        return (id(self.state), id(self.param_groups), counts, tuple(groups), tuple(flags)), places
+        return places
 
     def _set_up(self) -> None:
         for name in self._hook_tables:

@@ -71,9 +71,11 @@ class Generator:
         self._seed, self._offset = (int(v) for v in values.view("<u8"))
         return self
 
-    def _replay_structure(self) -> tuple[None, tuple[()]]:
+    def _replay_structure(self) -> None:
         """Replays of a recorded function draw on from where this stands."""
-        return None, ()
+
+    def _replay_places(self) -> tuple[()]:
+        return ()
 
     def clone_state(self) -> Generator:
         """Another generator at the same position."""

@@ -63,9 +63,11 @@ class _Jitted:
         self._warned = False
         self._bound: dict[int, tuple[Any, _Jitted]] = {}
 
-    def _replay_structure(self) -> tuple[None, list[tuple[Any, Any]]]:
+    def _replay_structure(self) -> None:
         """To another function's recording this is the function alone."""
-        return None, [(self.__dict__, "function")]
+
+    def _replay_places(self) -> list[tuple[Any, Any]]:
+        return [(self.__dict__, "function")]
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         if instance is None:

@@ -2,9 +2,9 @@
 among them hold, each with the place where it stands.
 
 A replay holds only while these values are the same; the tensors may be others of the same kind. Classes may
-say what matters of their objects: `_replay_structure(self)` returns (a value that must stay equal, places to
-walk on from). Modules of Python, classes and functions of libraries count as constants, as do arrays, and
-lists and dicts of more than MOST entries.
+say what matters of their objects: `_replay_structure(self)` returns a value that must stay equal,
+`_replay_places(self)` the places (container, key) to walk on from. Modules of Python, classes and functions
+of libraries count as constants, as do arrays, and lists and dicts of more than MOST entries.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ import dis
 import functools
 import sys
 import types
+from collections import OrderedDict, defaultdict
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from operator import is_, itemgetter
 from typing import Any
 
 from lazygrad.dtypes import DType
@@ -83,7 +85,7 @@ class Structure:
         self.of = of
 
     def __getitem__(self, _: object) -> Hashable:
-        return self.of._replay_structure()[0]
+        return self.of._replay_structure()
 
 
 class Length:
@@ -108,26 +110,55 @@ class Reach:
     def __init__(self) -> None:
         self.values: list[tuple[Any, Any, Any, str]] = []
         self.tensors: list[tuple[Any, Any, Tensor, str]] = []
+        self._groups: list[tuple[Any, Any, tuple[Any, ...], list[tuple[Any, Any, Any]]]] = []
+        self._measured: tuple[list[Any], list[int]] = [], []
+        self._single: list[tuple[Any, Any, Any]] = []
+        self._structures: list[tuple[Any, Any]] = []
+
+    def prepare(self) -> None:
+        """Sort the values so that `holds` is fast: by container, lengths together, and the rest."""
+        by_container: dict[int, list[tuple[Any, Any, Any]]] = {}
+        self._single = []
+        for container, key, value, _ in self.values:
+            if isinstance(container, Length | Structure):
+                continue
+            group = by_container.setdefault(id(container), []) if type(container) in _FAST else self._single
+            group.append((container, key, value))
+        self._groups = []
+        for entries in by_container.values():
+            if len(entries) == 1:
+                self._single += entries
+            else:
+                getter = itemgetter(*(key for _, key, _ in entries))
+                self._groups.append((getter, entries[0][0], tuple(v for _, _, v in entries), entries))
+        lengths = [(container.of, n) for container, _, n, _ in self.values if isinstance(container, Length)]
+        self._measured = [of for of, _ in lengths], [n for _, n in lengths]
+        self._structures = [(container.of, v) for container, _, v, _ in self.values
+                            if isinstance(container, Structure)]
 
     def holds(self) -> bool:
         """Whether all values are what they were."""
         try:
-            for container, key, value, _ in self.values:
-                found = container[key]
-                # what is printed tells 1 from 1.0 and True, 0.0 from -0.0, and finds nan equal to itself
-                if found is not value and not (is_plain(found) and is_plain(value)
-                                               and repr(found) == repr(value)):
+            for getter, container, values, entries in self._groups:
+                if not all(map(is_, getter(container), values)) and not _all_same(entries):
                     return False
+            of, lengths = self._measured
+            if list(map(len, of)) != lengths or not _all_same(self._single):
+                return False
+            return all(of._replay_structure() == value for of, value in self._structures)
         except (KeyError, IndexError, AttributeError, ValueError):
             return False
-        return True
 
     def _changed(self) -> list[tuple[Any, Any, Any, str]]:
         found = []
         for entry in self.values:
-            alone = Reach()
-            alone.values = [entry]
-            if not alone.holds():
+            try:
+                container, key, value, _ = entry
+                asked = isinstance(container, Length | Structure)
+                same = container[key] == value if asked else _all_same([entry[:3]])
+            except (KeyError, IndexError, AttributeError, ValueError):
+                same = False
+            if not same:
                 found.append(entry)
         return found
 
@@ -144,6 +175,18 @@ class Reach:
         """The lists, by id, whose length has changed."""
         lengths = [e[0] for e in self._changed() if isinstance(e[0], Length)]
         return {id(length.of) for length in lengths if isinstance(length.of, list)}
+
+
+_FAST = frozenset((dict, OrderedDict, defaultdict, list, tuple))  # whose items `itemgetter` finds
+
+
+def _all_same(entries: Iterable[tuple[Any, Any, Any]]) -> bool:
+    for container, key, value in entries:
+        found = container[key]
+        # what is printed tells 1 from 1.0 and True, 0.0 from -0.0, and finds nan equal to itself
+        if found is not value and not (is_plain(found) and is_plain(value) and repr(found) == repr(value)):
+            return False
+    return True
 
 
 def is_plain(value: Any) -> bool:
@@ -178,7 +221,7 @@ def reach(roots: Sequence[tuple[Any, Any, str]]) -> Reach:
         if isinstance(value, list | dict | set):
             found.values.append((Length(value), 0, len(value), name))
         elif hasattr(type(value), "_replay_structure"):
-            found.values.append((Structure(value), 0, value._replay_structure()[0], name))
+            found.values.append((Structure(value), 0, value._replay_structure(), name))
         todo.extend(reversed(inner))
     return found
 
@@ -195,7 +238,7 @@ def _inside(value: Any, name: str) -> Iterator[tuple[Any, Any, str]]:
     kind = type(value)
     if hasattr(kind, "_replay_structure"):
         yield from ((container, key, f"{name}.{key}" if isinstance(key, str) else name)
-                    for container, key in value._replay_structure()[1])
+                    for container, key in value._replay_places())
     elif isinstance(value, _OPAQUE):
         return
     elif isinstance(value, Mapping) and isinstance(value, dict):

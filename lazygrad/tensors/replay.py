@@ -304,6 +304,7 @@ class Replay:
                 stand.storage = storage
                 storage.stands.append(stand)
         given, kept = self._overwritable()
+        self.before.prepare()
         self.distinct = list(self.storages.values())
         self.with_stands = [s for s in {*self.distinct, *self.reads} if s.stands]
         promises = [s.promise for s in self.reads if s.promise is not None]

@@ -108,9 +108,11 @@ class LRScheduler:
         if "step" in cls.__dict__:
             cls.step = _at_each_run(cls.__dict__["step"])  # type: ignore[method-assign]
 
-    def _replay_structure(self) -> tuple[Any, list[tuple[Any, Any]]]:
+    def _replay_structure(self) -> None:
         """A schedule goes on by itself in replays of a recorded step: nothing of it must stay the same."""
-        return None, [(self.__dict__, "optimizer")]
+
+    def _replay_places(self) -> list[tuple[Any, Any]]:
+        return [(self.__dict__, "optimizer")]
 
     def next_lr(self, group: dict[str, Any], base_lr: float) -> float:
         """The learning rate of a group at `last_epoch`, from the one before."""
