@@ -118,3 +118,14 @@ def test_constants_keep_their_bits():
     assert np.signbit(result[1])
     assert scalar_text("i8", 255) == "-1" and scalar_text("i64", 1 << 63) == str(-(1 << 63))
     assert scalar_text("half", 1.0) == "0xH3C00" and scalar_text("i1", 2) == "true"
+
+
+def test_parts_abreast_take_turns() -> None:
+    module = Module()
+    b = module.function("kernel", [("x", "ptr")])
+    x = [b.load(b.element(b.parameters[0], "float", k), float32, name=f"x{k}") for k in range(2)]
+    start = len(b.lines)
+    results = b.abreast([lambda v=v: b.fadd(b.fmul(v, 2.0), 1.0) for v in x])
+    steps = [line.split("= ")[1].split()[0] for line in b.lines[start:]]
+    assert steps == ["fmul", "fmul", "fadd", "fadd"]
+    assert [r.name for r in results] == [line.split()[0] for line in b.lines[-2:]]

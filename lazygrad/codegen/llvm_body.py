@@ -125,7 +125,7 @@ class Body:
         if all(isinstance(a, LlvmValue) for a in args):
             return self._compute(v, args, inputs)  # type: ignore[arg-type]
         by_part = zip(*(self.indices.splat(a) for a in args), strict=True)
-        return [self._compute(v, list(part), inputs) for part in by_part]
+        return self.builder.abreast([partial(self._compute, v, list(part), inputs) for part in by_part])
 
     def _compute(self, v: Compute, args: list[LlvmValue], inputs: list[DType]) -> LlvmValue:
         result = compute(self.builder, v.op, args, inputs, v.dtype)

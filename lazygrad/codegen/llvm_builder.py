@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise, zip_longest
 
 from lazygrad.codegen.llvm_values import (
     TYPE_BYTES,
@@ -432,6 +433,20 @@ class Builder:
 
     def label(self, hint: str = "block") -> Label:
         return Label(self._fresh(hint))
+
+    def abreast(self, parts: Sequence[Callable[[], Value]]) -> list[Value]:
+        """What each part gives, their instructions in turn: long chains of one part after the other would
+        fill the processor's queues with instructions that wait."""
+        first, block = len(self.lines), self.block
+        results: list[Value] = []
+        bounds = [first]
+        for part in parts:
+            results.append(part())
+            bounds.append(len(self.lines))
+        if self.block == block and len(self.lines) - first > len(parts):
+            pieces = [self.lines[a:b] for a, b in pairwise(bounds)]
+            self.lines[first:] = [line for row in zip_longest(*pieces) for line in row if line is not None]
+        return results
 
     def place(self, label: Label) -> None:
         """Start the block `label`; the block before must have ended in a branch."""

@@ -20,6 +20,7 @@ import mpmath as mp
 mp.mp.prec = 240
 LN2 = mp.log(2)
 ERFC_CENTER, ERFC_END = 4.0, 27.4
+ERF_SLOPE = 2 / mp.sqrt(mp.pi)  # of erf at 0
 
 
 @dataclass(frozen=True)
@@ -128,12 +129,13 @@ ROWS = (
     Row(
         "erf", "erf(x) = x + x q(x^2), to 1",
         lambda z: mp.erf(mp.sqrt(z)) / mp.sqrt(z) - 1, lambda z: mp.sqrt(z) / mp.erf(mp.sqrt(z)),
-        0, 1, {"float": 6, "double": 15},
+        0, 1, {"double": 15},
     ),
     Row(
-        "erf_tail", "erf(t) = 1 - exp(-(t + t q(t))), from 0.9 to 4",
-        lambda t: -mp.log(mp.erfc(t)) / t - 1, lambda t: t * mp.erfc(t) / mp.erf(t),
-        0.9, 4, {"float": 7},
+        "erf_log", "log(erfc(t)) = t q(t) - t 2/sqrt(pi), the last factor a float, to 3.93",
+        lambda t: mp.log(mp.erfc(t)) / t + rounded(ERF_SLOPE, "float"),
+        lambda t: t * mp.erfc(t) / mp.erf(t),
+        1e-9, 3.93, {"float": 8},
     ),
     Row(
         "erfcx", "erfc(x) = exp(-x^2) / (1 + 2 x) q((x - K) / (x + K))",
@@ -192,6 +194,7 @@ CONSTANTS = (
     ("log10e", 1 / mp.log(10), 2),
     ("log10_2", mp.log10(2), 2),
     ("two_thirds", mp.mpf(2) / 3, 2),
+    ("erf_slope", ERF_SLOPE, 1),
     ("pi", PI, 3),
     ("half_pi", PI / 2, 3),
     ("two_pi", 2 * PI, 2),

@@ -21,6 +21,7 @@ from lazygrad.codegen.vector_math_core import (
 from lazygrad.codegen.vector_math_tables import ERFC_CENTER
 
 _ERFC_END = 27.3  # erfc is 0 above
+_ERF_END = 3.93  # erf of a float is 1 above
 
 
 def _erf_small(b: Builder, x: Value) -> Value:
@@ -28,11 +29,13 @@ def _erf_small(b: Builder, x: Value) -> Value:
 
 
 def _erf_float(b: Builder, x: Value) -> Value:
-    """1 - exp(-(t + t q(t))) in the tail."""
-    t = at_most(b, b.fabs(x), 4.0)
-    p, s = exp_pieces(b, b.fneg(b.fma(t, polynomial(b, t, "erf_tail"), t)))
-    tail = b.copysign(b.fma(b.fneg(b.fmul(p, s)), s, 1.0), x)
-    return b.select(b.fcmp("olt", b.fabs(x), 0.95), _erf_small(b, x), tail)
+    """1 - exp(y) as -(exp(y) - 1), which is as exact near 0 as in the tail; y = t q(t), its head apart."""
+    t = at_most(b, b.fabs(x), _ERF_END)
+    y = b.fma(t, -parts("erf_slope", x.type)[0], b.fmul(t, polynomial(b, t, "erf_log")))
+    n, power = rounded(b, y, parts("log2e", x.type)[0])
+    r = b.fma(n, -parts("ln2", x.type)[0], y)
+    p = b.fma(b.fmul(r, r), polynomial(b, r, "expm1"), r)
+    return b.copysign(b.fma(power, p, b.fsub(power, 1.0)), x)
 
 
 def _erf_double(b: Builder, x: Value) -> Value:
