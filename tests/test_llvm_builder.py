@@ -123,7 +123,7 @@ def test_constants_keep_their_bits():
 def test_parts_abreast_take_turns() -> None:
     module = Module()
     b = module.function("kernel", [("x", "ptr")])
-    x = [b.load(b.element(b.parameters[0], "float", k), float32, name=f"x{k}") for k in range(2)]
+    x = [b.load(b.element(b.parameters[0], "float", k), dt.float32, name=f"x{k}") for k in range(2)]
     start = len(b.lines)
     results = b.abreast([lambda v=v: b.fadd(b.fmul(v, 2.0), 1.0) for v in x])
     steps = [line.split("= ")[1].split()[0] for line in b.lines[start:]]
