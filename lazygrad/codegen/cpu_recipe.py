@@ -182,8 +182,8 @@ def transpose(nest: LoopNest, phase: Phase, target: Target) -> LoopNest | None:
     for loop in phase.chain[:-1]:
         outer = loop.var
         found = [v for v in loads if is_transposed(v, outer, inner)]
-        size = 1 << min(lanes, outer.extent, inner.extent).bit_length() - 1
-        if found and size >= LEAST_TILE and all(v.dtype.itemsize >= 4 for v in found):
+        size = 1 << min(lanes, target.registers, outer.extent, inner.extent).bit_length() - 1
+        if found and size >= LEAST_TILE:
             return _tiled(nest, outer.name, inner.name, size, target)
     return None
 
