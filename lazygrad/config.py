@@ -62,7 +62,7 @@ ROWS = (
             "CPU worker threads; 0 means one per usable core"),
     Setting("NOOPT", "0", _flag, "0 or 1", "1 runs every kernel as its naive loop nest, without a recipe"),
     Setting("CACHE_DIR", "", _cache_dir, "a folder, or off",
-            "where compiled kernels are kept between processes"),
+            "where compiled kernels are kept between processes; PoCL keeps its own"),
     Setting("NO_COLOR", "0", lambda text: bool(text) and text != "0", "anything",
             "1 prints DEBUG output without colours"),
     Setting("CL_PLATFORM", "", str, "part of a platform's name",

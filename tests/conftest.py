@@ -71,5 +71,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--refresh", action="store_true", help="rewrite the golden files instead of comparing with them"
     )
     parser.addoption(
+        "--every-dtype", action="store_true", help="test_op_devices: all cases with all dtypes, OpenCL too"
+    )
+    parser.addoption(
         "--random-examples", type=int, default=0, help="random programs for each test, drawn anew"
     )

@@ -1,14 +1,16 @@
 """Every row of the op table on every compiling device beside the NumPy reference: all dtypes, special values,
 odd shapes, inputs that are moved, and gradients.
 
-Cases of one kind are realized together, so that one kernel holds many rows.
+Cases of one kind are realized together, so that one kernel holds many rows. Elementwise rows and conversions
+run with every dtype on every device. Of reduces, scans, movement, indexing and gradients, and of elementwise
+rows of what has been moved, `share` takes a part for each dtype; `--every-dtype` runs them all.
 """
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import numpy as np
 import pytest
@@ -149,12 +151,26 @@ def pairs(d: DType) -> tuple[np.ndarray, np.ndarray]:
     return np.resize(x, LENGTH), np.resize(y, LENGTH)
 
 
-PARTS = {"CPU": 1, "CL": 4}  # an OpenCL kernel takes a tenth of a second to build
+PARTS = {"CPU": 1, "CL": 4}  # an OpenCL kernel takes a fifth of a second to build
 
 
-def share(cases: Sequence[T], d: DType, parts: int) -> Sequence[T]:
-    """One of so many parts of the cases, another one for the next dtype; all of them for float32."""
-    return cases if d is dtypes.float32 else cases[dtypes.ALL.index(d) % parts :: parts]
+class Share(Protocol):
+    """The cases that run with a dtype, of those given."""
+
+    def __call__(self, cases: Sequence[T], d: DType, parts: int = 1) -> Sequence[T]: ...
+
+
+@pytest.fixture
+def share(compiling_device: str, request: pytest.FixtureRequest) -> Share:
+    """One of `parts`, or of the PARTS of the device if those are more: another one for the next dtype,
+    and all cases for float32 and with --every-dtype."""
+    every = request.config.getoption("--every-dtype")
+
+    def part(cases: Sequence[T], d: DType, parts: int = 1) -> Sequence[T]:
+        count = max(parts, PARTS[compiling_device])
+        return cases if every or d is dtypes.float32 else cases[dtypes.ALL.index(d) % count :: count]
+
+    return part
 
 
 def elementwise_rows(d: DType) -> list[ops.Op]:
@@ -177,7 +193,7 @@ def without_huge_angles(row: ops.Op, x: Node) -> Node:
 
 
 @pytest.mark.parametrize("d", dtypes.ALL, ids=lambda d: d.name)
-def test_elementwise_rows(compiling_device: str, d: DType) -> None:
+def test_elementwise_rows(compiling_device: str, share: Share, d: DType) -> None:
     """Vectors of special values in order, and tables of them permuted, flipped and cut with a stride."""
     values = DeviceValues(compiling_device)
     first, second = pairs(d)
@@ -185,7 +201,7 @@ def test_elementwise_rows(compiling_device: str, d: DType) -> None:
     x, y, choice = values.put(first, d), values.put(second, d), values.put(chosen)
     plain = {
         row.name: applied(row, without_huge_angles(row, x), y, choice)
-        for row in share(elementwise_rows(d), d, PARTS[compiling_device])
+        for row in elementwise_rows(d)
     }
     values.check(plain, exact=None)
     table = values.put(first.reshape(23, 23), d)
@@ -227,7 +243,7 @@ def test_conversions(compiling_device: str, d: DType) -> None:
     ]
     given = np.concatenate([samples(d), far]) if d.kind == "float" else samples(d)
     x = values.put(given, d)
-    nodes = {f"cast to {t.name}": ops.cast(x, arg=t) for t in share(dtypes.ALL, d, PARTS[compiling_device])}
+    nodes = {f"cast to {t.name}": ops.cast(x, arg=t) for t in dtypes.ALL}
     if d.kind == "float":  # any NaN is as good as another
         x = ops.where(ops.eq(x, x), x, ops.like(1, x))
     same_size = [t for t in dtypes.ALL if t.itemsize == d.itemsize and (t is not bool_ or d is bool_)]
@@ -236,9 +252,10 @@ def test_conversions(compiling_device: str, d: DType) -> None:
 
 @pytest.mark.parametrize("shape", [(), (1,), (0,), (1, 1), (2, 0, 3), (3, 1, 5)], ids=str)
 def test_elementwise_rows_on_odd_shapes(compiling_device: str, shape: tuple[int, ...]) -> None:
-    values = DeviceValues(compiling_device)
+    """In float64, on OpenCL a part of the rows for each shape."""
+    values, parts = DeviceValues(compiling_device), PARTS[compiling_device]
     x, y, choice = (values.put(np.full(shape, v)) for v in (0.75, 0.5, True))
-    rows = elementwise_rows(dtypes.float64)[len(shape) % 2 :: PARTS[compiling_device]]
+    rows = elementwise_rows(dtypes.float64)[sum(shape) % parts :: parts]
     values.check({row.name: applied(row, x, y, choice) for row in rows})
 
 
@@ -251,7 +268,7 @@ def is_defined(row: ops.Op, d: DType) -> bool:
 
 
 @pytest.mark.parametrize("d", dtypes.ALL, ids=lambda d: d.name)
-def test_reduces_and_scans(compiling_device: str, d: DType) -> None:
+def test_reduces_and_scans(compiling_device: str, share: Share, d: DType) -> None:
     """Along every axis of shapes with 0 and 1, of odd lengths, plain and turned; folds are exact."""
     values = DeviceValues(compiling_device)
     rng = np.random.default_rng(3)
@@ -260,7 +277,7 @@ def test_reduces_and_scans(compiling_device: str, d: DType) -> None:
         small = rng.integers(0, 2, shape) if d is bool_ else rng.integers(1, 3, shape)
         x = values.put(np.asarray(small).astype(d.numpy), d)
         turned = ops.flip(ops.permute(x, arg=tuple(reversed(range(x.ndim)))), arg=tuple(range(x.ndim)))
-        for row in (r for r in share(FOLDS, d, PARTS[compiling_device]) if is_defined(r, d)):
+        for row in (r for r in share(FOLDS, d) if is_defined(r, d)):
             for axis in range(x.ndim):
                 nodes[f"{row.name} {shape} {axis}"] = folded(row, x, axis)
             if x.ndim == 3:
@@ -288,13 +305,11 @@ def test_reduces_and_scans_of_special_values(compiling_device: str, d: DType) ->
 
 
 @pytest.mark.parametrize("d", dtypes.ALL, ids=lambda d: d.name)
-def test_moving_and_indexing(compiling_device: str, d: DType) -> None:
+def test_moving_and_indexing(compiling_device: str, share: Share, d: DType) -> None:
     """Movement and index rows keep every bit of every dtype, alone and after another movement."""
-    values = DeviceValues(compiling_device)
+    values, parts = DeviceValues(compiling_device), PARTS[compiling_device]
     nodes = {}
-    for case in share(
-        [c for c in CASES if OPS[c.op].kind in ("movement", "index")], d, 2 * PARTS[compiling_device]
-    ):
+    for case in share([c for c in CASES if OPS[c.op].kind in ("movement", "index")], d, 2 * parts):
         kind = OPS[case.op].kind
         if d is bool_ and kind == "index" and "set" not in str(case):
             continue
@@ -336,13 +351,11 @@ def built(case: Case, values: DeviceValues, d: DType) -> tuple[list[Node], Node]
 
 @pytest.mark.parametrize("d", [dtypes.float16, dtypes.float32], ids=lambda d: d.name)
 @pytest.mark.parametrize("kind", KIND_OF_CASE)
-def test_gradients(compiling_device: str, kind: str, d: DType) -> None:
+def test_gradients(compiling_device: str, share: Share, kind: str, d: DType) -> None:
     """First order of every case, and second order on the CPU."""
     values = DeviceValues(compiling_device)
     nodes = {}
-    for case in share(
-        [c for c in CASES if OPS[c.op].kind == kind and c.op != "cast"], d, PARTS[compiling_device]
-    ):
+    for case in share([c for c in CASES if OPS[c.op].kind == kind and c.op != "cast"], d):
         floats, output = built(case, values, d)
         weight = values.put(
             np.linspace(0.5, 1.5, max(output.size, 1))[: output.size].reshape(output.shape), d
