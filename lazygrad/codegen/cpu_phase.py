@@ -176,8 +176,8 @@ def vectorize(nest: LoopNest, loop: Loop, target: Target) -> LoopNest:
 def streams(body: Sequence[Statement]) -> bool:
     """Whether statements do little but read and write memory, in elements of 32 bits or more."""
     held = [v.array for s in body for v in statement_values(s) if isinstance(v, Load)]
-    held += [s.array for s in body if isinstance(s, Store)]
-    straight = all(isinstance(s, Let | Store) for s in body)
+    held += [s.array for s in body if isinstance(s, Store | Accumulate)]
+    straight = all(isinstance(s, Let | Store | Accumulate) for s in body)
     return straight and values_in(body) <= STREAM and all(a.dtype.itemsize >= 4 for a in held)
 
 
