@@ -37,15 +37,16 @@ BACKENDS = {"llvm": Backend(cpu_recipe.optimize, llvm.render),
 
 @dataclass(frozen=True)
 class Kernel:
-    """A compiled group: its program, the nests that it came from, and which memory each parameter is.
+    """A compiled group: its program, the nests that it came from (None where an earlier process compiled it),
+    and which memory each parameter is.
 
     `slots`: numbers of the memories (as `storages` numbered them at compile time) in parameter order.
     `legend`: a line for each parameter, what it holds.
     """
 
     program: Program
-    naive: LoopNest
-    nest: LoopNest
+    naive: LoopNest | None
+    nest: LoopNest | None
     slots: tuple[int, ...]
     legend: tuple[str, ...]
     seconds: float

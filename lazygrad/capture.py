@@ -122,7 +122,7 @@ class PlannedGraph(CapturedGraph):
         plan, sources, fresh = find_plan(with_slices(targets, gifts), device, gifts)
         self.plan = plan
         report.schedule_line(device, [s.kernel for s in plan.steps], plan.seconds if fresh else None,
-                             plan.compiled)
+                             plan.compiled, plan.from_disk)
         self.replay = device.prepare([(s.kernel.program, (*s.memory, *s.tables)) for s in plan.steps])
         self.names = frozenset(self.replay.least)
         self.buffers: dict[Hashable, Any] = {}  # what is bound, as weak references: its owner keeps it

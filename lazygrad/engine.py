@@ -9,19 +9,20 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from lazygrad import config, ops, report
-from lazygrad.backend import SCALARS, Kernel, Memory, compile_group, tables_of
+from lazygrad.backend import SCALARS, Memory, compile_group, tables_of
 from lazygrad.dtypes import DType, from_storage, int64, to_storage
 from lazygrad.errors import OutOfMemoryError
 from lazygrad.fuse import fuse
 from lazygrad.graph import Node, intern, topological
 from lazygrad.group import inputs_in_plan, nbytes
-from lazygrad.helpers import product, round_up, row_strides
+from lazygrad.helpers import round_up, row_strides
 from lazygrad.interpret import interpret
+from lazygrad.plan import Plan, Step
+from lazygrad.plan_store import read_plan, write_plan
 from lazygrad.report import Story
 from lazygrad.runtime.device import Buffer, Device
 from lazygrad.runtime.registry import open_device
@@ -76,97 +77,8 @@ def realize(targets: Sequence[Node], device: str, donate: Iterable[Buffer] = ())
     plan, sources, fresh = find_plan(with_slices(targets, given), opened, given)
     results = plan.run(sources)
     report.schedule_line(opened, [step.kernel for step in plan.steps], plan.seconds if fresh else None,
-                         plan.compiled)
+                         plan.compiled, plan.from_disk)
     return results
-
-
-@dataclass(frozen=True)
-class Step:
-    """One launch of a plan: its kernel, and for each of its parameters the memory (a name in the run's
-    table)."""
-
-    kernel: Kernel
-    memory: tuple[Hashable, ...]
-    tables: tuple[Buffer, ...] = ()  # the last parameters, filled when the plan was made
-
-
-@dataclass(frozen=True)
-class Plan:
-    """All launches of a graph; it holds no nodes, so that it keeps nobody's buffers alive.
-
-    `targets`: per target (slot, byte offset, dtype, shape); the slot is a number where it is that source's
-    memory.
-    """
-
-    device: Device
-    steps: tuple[Step, ...]
-    # bytes of small results, of small intermediates, of each result, of each block of intermediates
-    slab: int
-    small: int
-    results: tuple[int, ...]
-    blocks: tuple[int, ...]
-    scalars: tuple[tuple[int, DType, int], ...]  # (number among sources, dtype, byte offset)
-    # of slices: (number among sources, number of the int64 that tells the start)
-    starts: tuple[tuple[int, int], ...]
-    scalar_bytes: int
-    targets: tuple[tuple[Slot | int, int, DType, tuple[int, ...]], ...]
-    donated: tuple[int, ...]  # sources whose memory the results take, by number
-    seconds: tuple[float, float]  # to plan and to compile
-    compiled: int  # kernels compiled for this plan
-
-    def run(self, sources: Sequence[Node]) -> list[Node]:
-        """Bind the sources' buffers, run every launch, return the targets as buffer nodes."""
-        memory = self._memory(sources)
-        launches = [(step.kernel.program, [*(memory[m] for m in step.memory), *step.tables])
-                    for step in self.steps]
-        if config.get("DEBUG") >= 2:
-            report.run_timed(self.device, [step.kernel for step in self.steps], launches)
-        else:
-            for program, buffers in launches:
-                self.device.launch(program, buffers)
-        return [self._result(slot, offset, dtype, shape, memory, sources)
-                for slot, offset, dtype, shape in self.targets]
-
-    def _memory(self, sources: Sequence[Node]) -> dict[Hashable, Buffer]:
-        device = self.device
-        memory: dict[Hashable, Buffer] = {}
-        for number, node in enumerate(sources):
-            if node.op.name not in ("scalar", "const"):
-                memory["source", number] = node.arg.storage
-        if self.scalar_bytes:
-            memory[SCALARS] = device.allocate(self.scalar_bytes)
-            device.copy_in(memory[SCALARS], self._packed(sources))
-        for kind, size in (("slab", self.slab), ("small", self.small)):
-            if size:
-                memory[kind, 0] = device.allocate(size)
-        for kind, sizes in (("result", self.results), ("block", self.blocks)):
-            for number, size in enumerate(sizes):
-                memory[kind, number] = device.allocate(size)
-        return memory
-
-    def _packed(self, sources: Sequence[Node]) -> np.ndarray:
-        packed = np.zeros(self.scalar_bytes, np.uint8)
-        for number, dtype, offset in self.scalars:
-            bits = to_storage(np.asarray(sources[number].arg.value, dtype.numpy), dtype).reshape(1)
-            packed[offset:offset + dtype.itemsize] = bits.view(np.uint8)
-        for number, place in self.starts:
-            source = sources[number]
-            packed.view(np.int64)[place] = source.arg.offset // source.dtype.itemsize
-        return packed
-
-    def _result(self, slot: Slot | int, offset: int, dtype: DType, shape: tuple[int, ...],
-                memory: dict[Hashable, Buffer], sources: Sequence[Node]) -> Node:
-        if isinstance(slot, int):
-            return sources[slot]
-        if slot.kind == "donated":
-            old = sources[self.donated[slot.number]].arg
-            # the same memory under a new name: what was known of the old value is void
-            buffer = old.slice(0, old.nbytes)
-        else:
-            buffer = memory[slot.kind, slot.number]
-            if slot.kind == "slab":
-                buffer = buffer.slice(offset, dtype.itemsize * product(shape))
-        return ops.buffer(buffer, dtype, shape)
 
 
 _plans: dict[Hashable, Plan] = {}
@@ -181,7 +93,12 @@ def find_plan(targets: Sequence[Node], device: Device,
     plan = _plans.get(key)
     fresh = plan is None
     if plan is None:
-        plan = _plans[key] = make_plan(targets, sources, device, donate)
+        # whoever asks how a plan came about wants to see it made
+        plan = read_plan(key, device) if config.get("DEBUG") < 3 else None
+        if plan is None:
+            plan = make_plan(targets, sources, device, donate)
+            write_plan(key, plan)
+        _plans[key] = plan
     return plan, sources, fresh
 
 

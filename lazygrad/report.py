@@ -125,6 +125,7 @@ def simplified_text(story: Story) -> str:
 def group_text(group: Group, title: str, kernel: Kernel, reasons: Mapping[Node, str]) -> str:
     """A fusion group: what it reads, what it stores and why it ends there, the recipe of its kernel."""
     computed = [n.op.name for n in group.nodes() if n.op.kind not in ("source", "movement")]
+    assert kernel.nest is not None
     lines = [f"{title}: {paint(kernel.nest.name, 'name')}"]
     lines += [f"  reads   {node_text(node)}" for node in group.inputs]
     lines.append(f"  fuses   {_shortened(computed)}")
@@ -219,20 +220,21 @@ def planned(story: Story) -> None:
         emit(story_text(story, level))
 
 
-def schedule_line(
-    device: Device, kernels: Sequence[Kernel], seconds: tuple[float, float] | None, compiled: int
-) -> None:
+def schedule_line(device: Device, kernels: Sequence[Kernel], seconds: tuple[float, float] | None,
+                  compiled: int, from_disk: bool) -> None:
     """Level 1: one line per schedule. `seconds`: to plan and to compile, None where the plan was cached."""
     if config.get("DEBUG") < 1:
         return
     count = _kernels(len(kernels))
     if seconds is None:
         how = "plan from the cache"
+    elif from_disk:
+        how = f"plan from disk in {time_text(seconds[0])}"
     else:
-        from_disk = sum(kernel.program.from_cache for kernel in dict.fromkeys(kernels))
+        loaded = sum(kernel.program.from_cache for kernel in dict.fromkeys(kernels))
         how = (
             f"planned in {time_text(seconds[0])}, {_kernels(compiled)} made in {time_text(seconds[1])} "
-            f"({min(from_disk, compiled)} from disk), {len(kernels) - compiled} from memory"
+            f"({min(loaded, compiled)} from disk), {len(kernels) - compiled} from memory"
         )
     emit(
         f"{device.name}: {count}, {how}, peak memory {size_text(device.stats.peak)}  "
@@ -283,11 +285,12 @@ def run_timed(
 
 def kernel_line(kernel: Kernel, seconds: float, buffers: int, total: float) -> str:
     """One run of a kernel: name, buffers, bytes, time, rates, share of the whole."""
-    nest = kernel.nest
+    source = kernel.program.source
     share = f"{seconds / total:4.0%}"
     return (
-        f"{paint(f'{nest.name:40}', 'name')} {buffers:2d} buffer{'s' if buffers != 1 else ' '} "
-        f"{size_text(nest.bytes_moved):>10} {time_text(seconds):>9} {nest.flops / seconds / 1e9:8.2f} GFLOPS "
-        f"{nest.bytes_moved / seconds / 1e9:7.2f} GB/s "
+        f"{paint(f'{source.name:40}', 'name')} {buffers:2d} buffer{'s' if buffers != 1 else ' '} "
+        f"{size_text(source.bytes_moved):>10} {time_text(seconds):>9} "
+        f"{source.flops / seconds / 1e9:8.2f} GFLOPS "
+        f"{source.bytes_moved / seconds / 1e9:7.2f} GB/s "
         f"{paint(share, 'slow') if seconds > _SLOW * total else share}"
     )

@@ -1,0 +1,84 @@
+"""Whole plans on disk, so that a second process need not simplify, fuse, schedule and generate code again.
+
+A plan is found by the structure of its graph, the facts of its device and what lazygrad's own files are. What
+is kept is data alone: the source of each kernel and the layout of its memory. The compiled form of a source
+is kept by the device. Files that are damaged, or that another version wrote, are made anew.
+"""
+
+from __future__ import annotations
+
+import pickle
+import sys
+import time
+from collections.abc import Hashable
+from dataclasses import fields, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lazygrad import config
+from lazygrad.backend import Kernel
+from lazygrad.errors import LazygradError
+from lazygrad.plan import Plan, Step
+from lazygrad.runtime import cache as disk
+from lazygrad.runtime.device import Device
+
+_LEFT_OUT = ("device", "steps", "seconds", "compiled", "from_disk")
+_LAYOUT = tuple(f.name for f in fields(Plan) if f.name not in _LEFT_OUT)
+
+
+def read_plan(structure: Hashable, device: Device) -> Plan | None:
+    """The plan of a graph's structure as an earlier process left it; None where there is none."""
+    start = time.perf_counter()
+    payload = disk.read("plan", _name(structure, device)) if config.get("CACHE_DIR") is not None else None
+    if payload is None:
+        return None
+    try:
+        layout, steps = pickle.loads(payload)
+        made = tuple([_step(row, device) for row in steps])
+        seconds = time.perf_counter() - start, 0.0
+        return Plan(device=device, steps=made, seconds=seconds, compiled=0, from_disk=True, **layout)
+    except (LazygradError, TypeError, ValueError, KeyError, AttributeError, EOFError, pickle.UnpicklingError):
+        return None  # whole, but not a plan of this version
+
+
+def write_plan(structure: Hashable, plan: Plan) -> None:
+    """Leave a plan for later processes."""
+    if config.get("CACHE_DIR") is None:
+        return
+    device = plan.device
+    steps = [(step.kernel.program.source, step.kernel.slots, step.kernel.legend, step.memory,
+              [device.copy_out(table) for table in step.tables]) for step in plan.steps]
+    layout = {name: getattr(plan, name) for name in _LAYOUT}
+    disk.write("plan", _name(structure, device), pickle.dumps((layout, steps), pickle.HIGHEST_PROTOCOL))
+
+
+def _step(row: Any, device: Device) -> Step:
+    source, slots, legend, memory, contents = row
+    kernel = Kernel(device.load(source), None, None, slots, legend, 0.0)
+    tables = []
+    for content in contents:
+        tables.append(device.allocate(len(content)))
+        device.copy_in(tables[-1], np.frombuffer(content, np.uint8))
+    return Step(kernel, memory, tuple(tables))
+
+
+def _name(structure: Hashable, device: Device) -> str:
+    return disk.digest(repr(structure), repr(_facts(device)), _version())
+
+
+def _facts(device: Device) -> Any:
+    """What code generation knows of a device, in an order that is the same in every process."""
+    target = device.target
+    return replace(target, dtypes=frozenset()), sorted(target.dtypes), device.description
+
+
+@cache
+def _version() -> str:
+    """What the files of this package are: name, size and time of each."""
+    folder = Path(__file__).parent
+    files = [(str(path.relative_to(folder)), path.stat().st_size, path.stat().st_mtime_ns)
+             for path in sorted(folder.rglob("*.py"))]
+    return repr((sys.version, np.__version__, files))
