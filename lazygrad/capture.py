@@ -206,9 +206,14 @@ class PlannedGraph(CapturedGraph):
         self.last: list[Buffer | None] = [None] * len(self.plan.targets)
         self.places: list[tuple[str, Any, int]] = []  # (kind, where, bytes)
         self.kept_slab = False
+        self.twins: list[tuple[int, int]] = []  # targets of one value: each gets memory of its own
+        first: dict[Any, int] = {}
         for k, (slot, offset, dtype, shape) in enumerate(self.plan.targets):
             nbytes = dtype.itemsize * int(np.prod(shape))
-            if isinstance(slot, int):
+            if not isinstance(slot, int) and first.setdefault((slot, offset), k) != k:
+                self.twins.append((k, first[slot, offset]))
+                self.places.append(("twin", None, nbytes))
+            elif isinstance(slot, int):
                 node = sources[slot]
                 kind = "number" if node.op.name in ("scalar", "const") else "alias"
                 where: Any = (slot, node.arg) if kind == "number" else (slot, node.arg.offset)
@@ -242,6 +247,8 @@ class PlannedGraph(CapturedGraph):
                 if kind == "slab" and k not in self.kept:
                     assert self.slab is not None
                     found[k] = copied(self.slab.slice(offset, nbytes), nbytes)
+        for k, twin in self.twins:
+            found[k] = copied(found[twin], self.places[k][2])
         return found
 
     def _send_numbers(self, inputs: Sequence[Buffer]) -> None:
@@ -286,11 +293,11 @@ class PlannedGraph(CapturedGraph):
                 source, offset = where
                 buffer = inputs[self.promise[source]] if self.promise[source] >= 0 else self.fixed[source]
                 made = copied(buffer.slice(offset, nbytes), nbytes)
-            else:
+            elif kind == "number":
                 source, number = where
                 dtype = self.plan.targets[k][2]
                 made = uploaded(to_storage(np.asarray(number.value, dtype.numpy), dtype), device)
-            if k in self.kept:
+            if k in self.kept and kind != "twin":
                 last[k] = made
             found.append(made)
         return found
