@@ -90,8 +90,9 @@ def scan_of_one(node: Node) -> Node | None:
 
 
 def sort_of_one(node: Node) -> Node | None:
-    """argsort over an axis of size 1 -> 0"""
-    return ops.const(0, node.dtype, node.shape) if node.shape[node.arg[0]] == 1 else None
+    """argsort, argtop over an axis of size 1 -> 0"""
+    size = node.inputs[0].shape[node.arg[0]]
+    return ops.const(0, node.dtype, node.shape) if size == 1 else None
 
 
 def reduce_merging_rules(order: Sequence[Node], targets: Sequence[Node]) -> list[Rule]:

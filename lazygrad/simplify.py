@@ -119,7 +119,7 @@ RULES = (
     Rule("sum_broadcast_integers", ("sum",), reduction.sum_broadcast_integers, needs=("expand",)),
     Rule("sum_broadcast_floats", ("sum",), reduction.sum_broadcast_floats, needs=("expand",), exact=False),
     Rule("scan_of_one", ("cumsum", "cumprod", "cummax", "cummin"), reduction.scan_of_one),
-    Rule("sort_of_one", ("argsort",), reduction.sort_of_one),
+    Rule("sort_of_one", ("argsort", "argtop"), reduction.sort_of_one),
     Rule("gather_constant", ("gather",), movement.gather_constant, needs=("const",)),
     Rule("scatter_nothing", ("scatter",), movement.scatter_nothing),
 )

@@ -336,7 +336,12 @@ def scan(w: Writer) -> None:
 def argsort(w: Writer) -> None:
     a = w.pick(lambda n: bool(n.shape), exact=True)
     if a is not None:
-        w.add("argsort", (a,), (w.number(0, w.nodes[a].ndim - 1), bool(w.number(0, 1))))
+        axis, descending = w.number(0, w.nodes[a].ndim - 1), bool(w.number(0, 1))
+        size = w.nodes[a].shape[axis]
+        if size and w.number(0, 1):
+            w.add("argtop", (a,), (axis, descending, w.number(1, size)))
+        else:
+            w.add("argsort", (a,), (axis, descending))
 
 
 @maker

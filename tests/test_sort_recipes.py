@@ -11,6 +11,7 @@ from lazygrad.codegen.loopnest import Array, Loop, LoopNest, walk
 from lazygrad.codegen.lower import Place
 from lazygrad.codegen.lower_group import lower
 from lazygrad.codegen.lower_radix import LONG, SHORT
+from lazygrad.codegen.lower_select import selects
 from lazygrad.dtypes import DType, float32
 from lazygrad.fuse import fuse
 from lazygrad.graph import Node
@@ -87,3 +88,41 @@ def test_workers_do_not_share_their_scratch() -> None:
     nest = optimize(nest_of(ops.argsort(leaf("x", *x.shape, dtype=float32), arg=(1, False))), TARGET)
     got = run(nest, {"x0": x.reshape(-1)})["y0"].reshape(x.shape)
     np.testing.assert_array_equal(got, np.argsort(x, 1, kind="stable"))
+
+
+def check_top(x: np.ndarray, axis: int, d: DType, descending: bool, count: int) -> None:
+    node = ops.argtop(leaf("x", *x.shape, dtype=d), arg=(axis, descending, count))
+    want = ops.argtop.numpy(node, x)
+    nest = nest_of(node)
+    for n in (nest, optimize(nest, TARGET)):
+        got = run(n, {"x0": x.reshape(-1)})["y0"].reshape(node.shape)
+        np.testing.assert_array_equal(got, want)
+
+
+@pytest.mark.parametrize("d", dtypes.ALL, ids=lambda d: d.name)
+@pytest.mark.parametrize("descending", [False, True])
+def test_the_first_of_a_row(d: DType, descending: bool) -> None:
+    for shape, axis, count in (
+        ((3, 700), 1, 5),
+        ((640, 3), 0, 80),
+        ((2, 50), 1, 1),
+        ((4, 60), 1, 50),
+        ((9,), 0, 2),
+    ):
+        check_top(values(shape, d), axis, d, descending, count)
+    rng = np.random.default_rng(0)
+    spread = dtypes.round_to((rng.standard_normal((3, 2500)) * 40).astype(d.numpy), d)
+    check_top(spread, 1, d, descending, 7)
+
+
+def test_ties_at_the_end_of_what_is_wanted() -> None:
+    """More keys are equal to the last wanted one than can count each other."""
+    for d in (float32, dtypes.int64):
+        x = np.ones((2, 2000), d.numpy)
+        x[:, 1500:1503] = 0
+        check_top(x, 1, d, False, 9)
+        check_top(x, 1, d, True, 9)
+
+
+def test_when_choosing_is_faster() -> None:
+    assert selects(4096, 8) and selects(8, 1) and not selects(100, 50) and not selects(1 << 20, 5000)

@@ -20,7 +20,7 @@ from lazygrad.codegen.loopnest import (
     Value,
 )
 from lazygrad.codegen.lower import Lowering, Place, as_dtype
-from lazygrad.codegen.lower_sort import argsort_phases
+from lazygrad.codegen.lower_sort import argsort_phases, argtop_phases
 from lazygrad.codegen.work import count_work
 from lazygrad.expr import Expr, Var
 from lazygrad.graph import Node
@@ -230,7 +230,8 @@ def _sort(
     node: Node, inputs: Mapping[Node, Place], place: Place, target: Target | None
 ) -> tuple[Statement, ...]:
     source = inputs[node.inputs[0]]
-    return argsort_phases(node, source, place, target)
+    phases = argtop_phases if node.op.name == "argtop" else argsort_phases
+    return phases(node, source, place, target)
 
 
 _SPECIAL: dict[str, Callable[[Node, Mapping[Node, Place], Place], tuple[Statement, ...]]] = {

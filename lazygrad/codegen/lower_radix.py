@@ -46,7 +46,7 @@ def radix_phases(node: Node, source: Place, out: Place, threads: int) -> Body:
     """The nest of an argsort of the array at `source`, which has the node's shape; rows of at most MOST
     elements."""
     rows = node.size // node.shape[node.arg[0]]
-    sort = _Sort(node, source, out)
+    sort = RowSort(node, source, out)
     if node.shape[node.arg[0]] <= SHORT:
         return sort.first_element() + _by_rank(sort)
     long = node.shape[node.arg[0]] >= LONG and rows < 2 * threads
@@ -55,7 +55,7 @@ def radix_phases(node: Node, source: Place, out: Place, threads: int) -> Body:
     )
 
 
-def _in_scope(name: str, high: int) -> Expr:
+def in_scope(name: str, high: int) -> Expr:
     return expr.dynamic(name, 0, high)
 
 
@@ -63,16 +63,16 @@ def _at(var: Var) -> Expr:
     return expr.var(var.name, var.extent)
 
 
-def _uint(op: str, x: Value, y: Value) -> Value:
+def binary(op: str, x: Value, y: Value) -> Value:
     return Compute(op, (x, y), x.dtype)
 
 
-def _truth(op: str, x: Value, y: Value) -> Value:
+def truth(op: str, x: Value, y: Value) -> Value:
     return Compute(op, (x, y), bool_)
 
 
 @dataclass(frozen=True)
-class _Sort:
+class RowSort:
     """What is sorted, and how its elements look as words: the key above the place where both fit in 64 bits,
     else the key alone, with the place in a second array."""
 
@@ -121,11 +121,12 @@ class _Sort:
         start = self.source.start
         return (Let("begin", Load(start[0], expr.const(start[1]))),) if start else ()
 
-    def index(self, position: Expr, place: Place) -> Expr:
+    def index(self, position: Expr, place: Place, shape: tuple[int, ...] = ()) -> Expr:
+        """Where a position of this row is in an array of the node's shape, or of another one."""
         where = [
             position if a == self.axis else v for a, v in enumerate(access.loop_variables(self.node.shape))
         ]
-        return expr.flatten(where, self.node.shape) + place.offset
+        return expr.flatten(where, shape or self.node.shape) + place.offset
 
     def arrays(self, rows: int, space: str) -> tuple[Array, ...]:
         """The words (and places) of rows, twice: each move goes from one half to the other."""
@@ -149,19 +150,19 @@ class _Sort:
         if d.kind == "float":
             zero = Constant(0.0, d)
             lets.append(
-                Let("same", Compute("where", (_truth("eq", x, zero), zero, x), d))
+                Let("same", Compute("where", (truth("eq", x, zero), zero, x), d))
             )  # one zero for both
             lets.append(Let("bits", Compute("bitcast", (Read("same", d),), held)))
             bits = Read("bits", held)
-            flip = Compute("where", (_truth("lt", bits, top), top, ones), held)
-            ordered = Compute("where", (_truth("eq", x, x), _uint("bitxor", bits, flip), ones), held)
+            flip = Compute("where", (truth("lt", bits, top), top, ones), held)
+            ordered = Compute("where", (truth("eq", x, x), binary("bitxor", bits, flip), ones), held)
         elif d.kind == "int":
             ordered = Compute("bitxor", (Compute("bitcast", (x,), held), top), held)
         else:
             ordered = Compute("cast", (x,), held)
         lets.append(Let("ordered", ordered))
         value: Value = Read("ordered", held)
-        return tuple(lets), _uint("bitxor", value, ones) if self.node.arg[1] else value
+        return tuple(lets), binary("bitxor", value, ones) if self.node.arg[1] else value
 
     def fill(self, arrays: Sequence[Array], position: Expr, base: Expr) -> Body:
         """Stores that make the word of an element."""
@@ -171,13 +172,13 @@ class _Sort:
         if not self.packed:
             places = Store(arrays[1], base + position, IndexValue(position, uint32))
             return (*lets, Store(arrays[0], base + position, key), places)
-        word = _uint("bitor", _uint("shl", key, Constant(32, uint64)), place)
+        word = binary("bitor", binary("shl", key, Constant(32, uint64)), place)
         return (*lets, Store(arrays[0], base + position, word))
 
     def digit(self, word: Value, number: Expr) -> Value:
         """The digit of a word, as an integer below BUCKETS."""
         shift = IndexValue(number * DIGIT_BITS + self.shift, uint64)
-        return _uint("bitand", _uint("shr", word, shift), Constant(BUCKETS - 1, uint64))
+        return binary("bitand", binary("shr", word, shift), Constant(BUCKETS - 1, uint64))
 
     def move(self, arrays: Sequence[Array], source: Expr, target: Expr) -> Body:
         """A word (its Let is there already) and its place to another half."""
@@ -188,11 +189,11 @@ class _Sort:
         """The place of the word at `at` as the result."""
         place: Value = Load(arrays[-1], at)
         if self.packed:
-            place = _uint("bitand", place, Constant((1 << 32) - 1, uint64))
+            place = binary("bitand", place, Constant((1 << 32) - 1, uint64))
         return Store(self.out.array, self.index(position, self.out), Compute("cast", (place,), int64))
 
 
-def _rows(sort: _Sort, body: Body, *more: Var) -> Statement:
+def over_rows(sort: RowSort, body: Body, *more: Var) -> Statement:
     """Loops over all rows (at least one) and more around a body."""
     loops = [*sort.others, *more] or [Var("row", 1)]
     for var in reversed(loops):
@@ -203,18 +204,18 @@ def _rows(sort: _Sort, body: Body, *more: Var) -> Statement:
 # Short rows
 
 
-def _by_rank(sort: _Sort) -> Body:
+def _by_rank(sort: RowSort) -> Body:
     """out[how many words are less] = place."""
     n, arrays = sort.length, sort.arrays(1, "scratch")
     j, k, t = Var("j", n), Var("k", n), Var("t", n)
     rank = Array("rank", uint32, 1, "register")
     mine, theirs = Load(arrays[0], _at(k)), Load(arrays[0], _at(t))
-    before = _truth("lt", theirs, mine)
+    before = truth("lt", theirs, mine)
     if not sort.packed:
-        earlier = _truth("lt", IndexValue(_at(t), int64), IndexValue(_at(k), int64))
-        before = _truth("bitor", before, _truth("bitand", _truth("eq", theirs, mine), earlier))
+        earlier = truth("lt", IndexValue(_at(t), int64), IndexValue(_at(k), int64))
+        before = truth("bitor", before, truth("bitand", truth("eq", theirs, mine), earlier))
     counted = Loop(t, (Accumulate(rank, expr.ZERO, "add", Compute("cast", (before,), uint32)),), "reduce")
-    place = sort.index(_in_scope("ranked", n - 1), sort.out)
+    place = sort.index(in_scope("ranked", n - 1), sort.out)
     body: Body = (
         Loop(j, sort.fill(arrays, _at(j), expr.ZERO), "domain"),
         Loop(
@@ -228,13 +229,13 @@ def _by_rank(sort: _Sort) -> Body:
             "domain",
         ),
     )
-    return (_rows(sort, body),)
+    return (over_rows(sort, body),)
 
 
 # Rows one by one
 
 
-def _row_by_row(sort: _Sort) -> Body:
+def _row_by_row(sort: RowSort) -> Body:
     n, arrays = sort.length, sort.arrays(1, "scratch")
     counts = Array("counts", uint32, BUCKETS * sort.digits, "scratch")
     side = Array("side", uint32, 1, "scratch")
@@ -247,22 +248,22 @@ def _row_by_row(sort: _Sort) -> Body:
         name = f"digit{number}"
         count += [
             Let(name, sort.digit(Read("word", uint64), expr.const(number))),
-            Accumulate(counts, _in_scope(name, BUCKETS - 1) + number * BUCKETS, "add", one),
+            Accumulate(counts, in_scope(name, BUCKETS - 1) + number * BUCKETS, "add", one),
         ]
-    this = _in_scope("half", 1) * n
+    this = in_scope("half", 1) * n
     first = sort.digit(Load(arrays[0], this), _at(digit))
-    shared = Load(counts, _in_scope("first", BUCKETS - 1) + _at(digit) * BUCKETS)
+    shared = Load(counts, in_scope("first", BUCKETS - 1) + _at(digit) * BUCKETS)
     scan = _starts(counts, Var("bucket", BUCKETS), _at(digit) * BUCKETS)
-    there = _in_scope("half", 1) * -n + n
+    there = in_scope("half", 1) * -n + n
     moves = Loop(
         k, _bucket(sort, arrays, counts, this + _at(k), _at(digit), _at(digit) * BUCKETS, there), "serial"
     )
-    flip = Store(side, expr.ZERO, _uint("sub", one, Read("half", uint32)))
+    flip = Store(side, expr.ZERO, binary("sub", one, Read("half", uint32)))
     turn: Body = (
         Let("half", Load(side, expr.ZERO)),
         Let("first", first),
         Let("shared", shared),
-        If((Guard(_in_scope("shared", n), 0, n),), (*scan, moves, flip)),
+        If((Guard(in_scope("shared", n), 0, n),), (*scan, moves, flip)),
     )
     body: Body = (
         clear,
@@ -271,9 +272,9 @@ def _row_by_row(sort: _Sort) -> Body:
         Store(side, expr.ZERO, Constant(0, uint32)),
         Loop(digit, turn, "serial"),
         Let("sorted", Load(side, expr.ZERO)),
-        Loop(j, (sort.finish(arrays, _in_scope("sorted", 1) * n + _at(j), _at(j)),), "domain"),
+        Loop(j, (sort.finish(arrays, in_scope("sorted", 1) * n + _at(j), _at(j)),), "domain"),
     )
-    return (_rows(sort, body),)
+    return (over_rows(sort, body),)
 
 
 def _starts(counts: Array, bucket: Var, base: Expr) -> Body:
@@ -284,30 +285,30 @@ def _starts(counts: Array, bucket: Var, base: Expr) -> Body:
         Let("counted", here),
         Let("before", Load(total, expr.ZERO)),
         Store(counts, base + _at(bucket), Read("before", uint32)),
-        Let("after", _uint("add", Read("before", uint32), Read("counted", uint32))),
+        Let("after", binary("add", Read("before", uint32), Read("counted", uint32))),
         Store(total, expr.ZERO, Read("after", uint32)),
     )
     return Store(total, expr.ZERO, Constant(0, uint32)), Loop(bucket, step, "serial")
 
 
 def _bucket(
-    sort: _Sort, arrays: Sequence[Array], starts: Array, source: Expr, digit: Expr, base: Expr, there: Expr
+    sort: RowSort, arrays: Sequence[Array], starts: Array, source: Expr, digit: Expr, base: Expr, there: Expr
 ) -> Body:
     """A word to the next place of its bucket in the other half."""
-    start = _in_scope("bucket_of", BUCKETS - 1) + base
+    start = in_scope("bucket_of", BUCKETS - 1) + base
     return (
         Let("word", Load(arrays[0], source)),
         Let("bucket_of", sort.digit(Read("word", uint64), digit)),
         Let("next", Load(starts, start)),
-        Store(starts, start, _uint("add", Read("next", uint32), Constant(1, uint32))),
-        *sort.move(arrays, source, there + _in_scope("next", sort.length - 1)),
+        Store(starts, start, binary("add", Read("next", uint32), Constant(1, uint32))),
+        *sort.move(arrays, source, there + in_scope("next", sort.length - 1)),
     )
 
 
 # Long rows in blocks
 
 
-def _in_blocks(sort: _Sort, blocks: int) -> Body:
+def _in_blocks(sort: RowSort, blocks: int) -> Body:
     n, rows = sort.length, sort.node.size // sort.length
     arrays = sort.arrays(rows, "temporary")
     size = ceil_div(n, blocks)
@@ -315,15 +316,15 @@ def _in_blocks(sort: _Sort, blocks: int) -> Body:
     side = Array("side", uint32, rows * (sort.digits + 1), "temporary")
     j, row = Var("j", n), sort.row
     own = row * (2 * n)
-    clear = _rows(sort, (Store(side, row * (sort.digits + 1), Constant(0, uint32)),))
-    phases: list[Statement] = [_rows(sort, sort.fill(arrays, _at(j), own), j), clear]
+    clear = over_rows(sort, (Store(side, row * (sort.digits + 1), Constant(0, uint32)),))
+    phases: list[Statement] = [over_rows(sort, sort.fill(arrays, _at(j), own), j), clear]
     for number in range(sort.digits):
         phases += _digit_in_blocks(sort, arrays, counts, side, number, blocks, size)
     last = Let("sorted", Load(side, row * (sort.digits + 1) + sort.digits))
-    result = sort.finish(arrays, own + _in_scope("sorted", 1) * n + _at(j), _at(j))
+    result = sort.finish(arrays, own + in_scope("sorted", 1) * n + _at(j), _at(j))
     return (
         *phases,
-        _rows(
+        over_rows(
             sort,
             (last, Loop(j, (result,), "domain")) if sort.others else (last, result),
             *(() if sort.others else (j,)),
@@ -332,7 +333,7 @@ def _in_blocks(sort: _Sort, blocks: int) -> Body:
 
 
 def _digit_in_blocks(
-    sort: _Sort, arrays: Sequence[Array], counts: Array, side: Array, number: int, blocks: int, size: int
+    sort: RowSort, arrays: Sequence[Array], counts: Array, side: Array, number: int, blocks: int, size: int
 ) -> Body:
     """Count each block's digits, find where each block's part of each bucket begins, move the words."""
     n, row = sort.length, sort.row
@@ -342,8 +343,8 @@ def _digit_in_blocks(
     now, digit = Load(side, place), expr.const(number)
     position = _at(block) * size + _at(i)
     inside = tuple(g for g in (Guard(position, 0, n),) if not g.always)
-    this = row * (2 * n) + _in_scope("half", 1) * n
-    there = row * (2 * n) + n + _in_scope("half", 1) * -n
+    this = row * (2 * n) + in_scope("half", 1) * n
+    there = row * (2 * n) + n + in_scope("half", 1) * -n
     part = (row * BUCKETS + _at(bucket)) * blocks + _at(block)
 
     def each(*body: Statement) -> Statement:
@@ -355,20 +356,20 @@ def _digit_in_blocks(
         Loop(bucket, (Store(own, _at(bucket), Constant(0, uint32)),), "domain"),
         each(
             Let("bucket_of", word),
-            Accumulate(own, _in_scope("bucket_of", BUCKETS - 1), "add", Constant(1, uint32)),
+            Accumulate(own, in_scope("bucket_of", BUCKETS - 1), "add", Constant(1, uint32)),
         ),
         Loop(bucket, (Store(counts, part, Load(own, _at(bucket))),), "domain"),
     )
 
     z = Var("z", BUCKETS * blocks)
     base = row * (BUCKETS * blocks)
-    first = _in_scope("first", BUCKETS - 1)
+    first = in_scope("first", BUCKETS - 1)
     ends = Guard(first, 0, BUCKETS - 1)
     begin = Load(counts, base + first * blocks)
     end = Select((ends,), Load(counts, base + first * blocks + blocks, (ends,)), Constant(n, uint32))
-    shared = _truth("eq", _uint("sub", Read("end", uint32), Read("start", uint32)), Constant(n, uint32))
+    shared = truth("eq", binary("sub", Read("end", uint32), Read("start", uint32)), Constant(n, uint32))
     half = Read("half", uint32)
-    turned = Compute("where", (Read("shared", bool_), half, _uint("sub", Constant(1, uint32), half)), uint32)
+    turned = Compute("where", (Read("shared", bool_), half, binary("sub", Constant(1, uint32), half)), uint32)
     scan: Body = (
         Let("half", now),
         Let("first", sort.digit(Load(arrays[0], this), digit)),
@@ -386,6 +387,6 @@ def _digit_in_blocks(
     move: Body = (
         Let("half", now),
         Let("turned", Load(side, place + 1)),
-        If((Guard(_in_scope("half", 1) + _in_scope("turned", 1), 1, 2),), moves),
+        If((Guard(in_scope("half", 1) + in_scope("turned", 1), 1, 2),), moves),
     )
-    return _rows(sort, count, block), _rows(sort, scan), _rows(sort, move, block)
+    return over_rows(sort, count, block), over_rows(sort, scan), over_rows(sort, move, block)

@@ -26,9 +26,11 @@ from lazygrad.codegen.loopnest import (
 )
 from lazygrad.codegen.lower import Lowering, Place
 from lazygrad.codegen.lower_radix import MOST, radix_phases
+from lazygrad.codegen.lower_select import selection_phases, selects
 from lazygrad.dtypes import DType, bool_, int64
 from lazygrad.expr import Expr, Guard, Var
 from lazygrad.graph import Node
+from lazygrad.ops import argsort
 from lazygrad.source import Target
 
 BLOCK = 32
@@ -56,6 +58,24 @@ def argsort_phases(node: Node, source: Place, out: Place, target: Target | None)
     for width, (before, after) in zip(widths, zip(runs, runs[1:], strict=False), strict=True):
         phases += _pass(node, source, before, after, width)
     return phases
+
+
+def argtop_phases(node: Node, source: Place, out: Place, target: Target | None) -> tuple[Statement, ...]:
+    """The passes of an argtop of the array at `source`, which has the shape of the node's input."""
+    axis, descending, count = node.arg
+    order = argsort(node.inputs[0], arg=(axis, descending))
+    length = order.shape[axis]
+    if target is not None and target.language == "llvm" and selects(length, count):
+        return selection_phases(order, count, source, out)
+    whole = Place(Array("order", int64, order.size, "temporary"))
+    lowering = Lowering({})
+    variables = access.loop_variables(node.shape)
+    loops = [v for e in variables for v in expr.variables(e) if isinstance(v, Var)]
+    lowering.open(loops)
+    first = Load(whole.array, expr.flatten(variables, order.shape))
+    lowering.scopes[-1].body.append(Store(out.array, expr.flatten(variables, node.shape) + out.offset, first))
+    lowering.close(len(loops), "domain")
+    return (*argsort_phases(order, source, whole, target), *lowering.scopes[0].body)
 
 
 def _fill_zero(node: Node, out: Place) -> tuple[Statement, ...]:

@@ -163,6 +163,7 @@ _VALUE_INPUTS = {
     "eq": (0, 0),
     "ne": (0, 0),
     "argsort": (0, 0),
+    "argtop": (0, 0),
 }
 
 _ROWS: dict[str, Callable[..., Interval]] = {
@@ -170,6 +171,7 @@ _ROWS: dict[str, Callable[..., Interval]] = {
     "scalar": _constant,
     "iota": lambda n: (0, max(n.shape[0] - 1, 0)),
     "argsort": lambda n: (0, max(n.shape[n.arg[0]] - 1, 0)),
+    "argtop": lambda n: (0, max(n.inputs[0].shape[n.arg[0]] - 1, 0)),
     **dict.fromkeys(
         (
             "reshape",

@@ -26,7 +26,10 @@ def first_of_order(x: Node, axis: int, k: int, largest: bool) -> tuple[Node, Nod
     if x.ndim == 0:
         return (x, axes.full(0, x, dtypes.int64)) if k else (axes.reshape(ops.shrink(
             axes.reshape(x, (1,)), arg=((0, 0),)), (0,)), ops.const(0, dtypes.int64, (0,)))
-    order = axes.shrink_axis(ops.argsort(x, arg=(axis, largest)), axis, 0, k)
+    if k == 0:
+        none = axes.shrink_axis(x, axis, 0, 0)
+        return none, ops.const(0, dtypes.int64, none.shape)
+    order = ops.argtop(x, arg=(axis, largest, k))
     return take_along(x, order, axis), order
 
 

@@ -63,7 +63,7 @@ from lazygrad.ops.elementwise import (
     truncdiv,
     where,
 )
-from lazygrad.ops.indexing import argsort, gather, scatter
+from lazygrad.ops.indexing import argsort, argtop, gather, scatter
 from lazygrad.ops.movement import (
     cat,
     expand,
@@ -102,6 +102,7 @@ __all__ = [
     "acosh",
     "add",
     "argsort",
+    "argtop",
     "asin",
     "asinh",
     "atan",

@@ -1,4 +1,4 @@
-"""Rows that read and write at computed places: gather, scatter, and argsort.
+"""Rows that read and write at computed places: gather, scatter, argsort and argtop.
 
 `gather(x, i1, ..., im)` with arg = axes (a1, ..., am): all index tensors have one shape B; the result has the
 shape B followed by x's other axes, and holds x[..., i1[b], ..., im[b], ...]. `scatter(base, i1, ..., im,
@@ -136,3 +136,20 @@ def _index_dtype(inputs: tuple[Node, ...], arg: Any) -> DType:
 
 # arg = (axis, descending); stable; NaN is greater than every number.
 argsort: Op = Op("argsort", "sort", 1, same_shape, _index_dtype, _argsort_numpy)
+
+
+def _argtop_shape(inputs: tuple[Node, ...], arg: tuple[int, bool, int]) -> Shape:
+    axis, _, count = arg
+    shape = inputs[0].shape
+    assert 0 < count <= shape[axis], (arg, shape)
+    return (*shape[:axis], count, *shape[axis + 1 :])
+
+
+def _argtop_numpy(n: Node, x: np.ndarray) -> np.ndarray:
+    axis, descending, count = n.arg
+    order = _argsort_numpy(argsort(n.inputs[0], arg=(axis, descending)), x)
+    return order.take(range(count), axis)
+
+
+# arg = (axis, descending, count): the first `count` places of argsort.
+argtop: Op = Op("argtop", "sort", 1, _argtop_shape, _index_dtype, _argtop_numpy)
