@@ -119,7 +119,8 @@ class PlannedGraph(CapturedGraph):
                  given: Mapping[Node, int], kept: Collection[int]) -> None:
         self.device, self.kept = device, frozenset(kept)
         gifts = {node.arg: number for node, number in given.items()}
-        plan, sources, fresh = find_plan(with_slices(targets, gifts), device, gifts)
+        targets, order = with_slices(targets, gifts)
+        plan, sources, fresh = find_plan(targets, device, gifts, order)
         self.plan = plan
         report.schedule_line(device, [s.kernel for s in plan.steps], plan.seconds if fresh else None,
                              plan.compiled, plan.from_disk)

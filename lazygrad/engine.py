@@ -57,11 +57,12 @@ def download(node: Node) -> np.ndarray:
     return from_storage(bits, node.dtype)
 
 
-def realize(targets: Sequence[Node], device: str, donate: Iterable[Buffer] = ()) -> list[Node]:
+def realize(targets: Sequence[Node], device: str, donate: Iterable[Buffer] = (),
+            order: Sequence[Node] | None = None) -> list[Node]:
     """Run what the targets need and return one buffer node for each, in order.
 
-    `donate`: buffers that nobody needs afterwards; results may be written over them. Raises DeviceError and
-    its kin.
+    `donate`: buffers that nobody needs afterwards; results may be written over them. `order`: all nodes that
+    the targets need, in topological order, where the caller has it. Raises DeviceError and its kin.
     """
     opened = open_device(device)
     report.opened(opened)
@@ -74,7 +75,8 @@ def realize(targets: Sequence[Node], device: str, donate: Iterable[Buffer] = ())
         report.interpreted(opened, targets, time.perf_counter() - start)
         return [upload(v, n.dtype, device) for v, n in zip(values, targets, strict=True)]
     given = dict.fromkeys(donate)
-    plan, sources, fresh = find_plan(with_slices(targets, given), opened, given)
+    targets, order = with_slices(targets, given, order)
+    plan, sources, fresh = find_plan(targets, opened, given, order)
     results = plan.run(sources)
     report.schedule_line(opened, [step.kernel for step in plan.steps], plan.seconds if fresh else None,
                          plan.compiled, plan.from_disk)
@@ -84,11 +86,11 @@ def realize(targets: Sequence[Node], device: str, donate: Iterable[Buffer] = ())
 _plans: dict[Hashable, Plan] = {}
 
 
-def find_plan(targets: Sequence[Node], device: Device,
-              donate: Gifts) -> tuple[Plan, list[Node], bool]:
+def find_plan(targets: Sequence[Node], device: Device, donate: Gifts,
+              order: Sequence[Node] | None = None) -> tuple[Plan, list[Node], bool]:
     """The plan of a graph, the sources (data) of this graph in the plan's order,
     and whether it was made just now."""
-    order = topological(targets, inputs_in_plan)
+    order = topological(targets, inputs_in_plan) if order is None else order
     key, sources = _structure(order, targets, device, donate)
     plan = _plans.get(key)
     fresh = plan is None
@@ -221,10 +223,11 @@ def is_slice(node: Node) -> bool:
     return node.op.name in ("buffer", "saved") and not node.arg.is_whole
 
 
-def with_slices(targets: Sequence[Node], donate: Gifts) -> Sequence[Node]:
+def with_slices(targets: Sequence[Node], donate: Gifts,
+                order: Sequence[Node] | None = None) -> tuple[Sequence[Node], Sequence[Node] | None]:
     """The targets with rows that are cut from a buffer read as a slice of its memory:
-    where it begins is then data, so that a loop over batches runs one plan."""
-    order = topological(targets, inputs_in_plan)
+    where it begins is then data, so that a loop over batches runs one plan. And their order, where known."""
+    order = topological(targets, inputs_in_plan) if order is None else order
     replaced: dict[Node, Node] = {}
     for node in order:
         if (node.op.name == "shrink" and node.inputs[0].op.name == "buffer"
@@ -234,7 +237,7 @@ def with_slices(targets: Sequence[Node], donate: Gifts) -> Sequence[Node]:
                 size = node.dtype.itemsize
                 part = node.inputs[0].arg.slice(first * size, node.size * size)
                 replaced[node] = ops.buffer(part, node.dtype, node.shape)
-    return _rebuilt(targets, order, replaced) if replaced else targets
+    return (_rebuilt(targets, order, replaced), None) if replaced else (targets, order)
 
 
 def _first_of_run(node: Node) -> int | None:

@@ -108,20 +108,27 @@ def intern(op: Op, dtype: DType, shape: Shape, inputs: tuple[Node, ...], arg: Ha
 
 
 def topological(roots: Iterable[Node],
-                inputs: Callable[[Node], Sequence[Node]] = lambda n: n.inputs) -> list[Node]:
+                inputs: Callable[[Node], Sequence[Node]] | None = None) -> list[Node]:
     """Every node that the roots depend on, inputs before users, each once;
     `inputs` may stop the walk early."""
     order: list[Node] = []
     seen: set[Node] = set()
-    stack: list[tuple[Node, bool]] = [(root, False) for root in reversed(list(roots))]
+    stack: list[Node | None] = list(roots)
+    stack.reverse()
     while stack:
-        node, ready = stack.pop()
-        if ready:
-            order.append(node)
+        node = stack.pop()
+        if node is None:  # all that stood above this mark is done, so that the node below it is next
+            done = stack.pop()
+            assert done is not None
+            order.append(done)
         elif node not in seen:
             seen.add(node)
-            stack.append((node, True))
-            stack.extend((i, False) for i in reversed(inputs(node)) if i not in seen)
+            below = node.inputs if inputs is None else inputs(node)
+            if below:
+                stack += (node, None)
+                stack += [i for i in below[::-1] if i not in seen]
+            else:
+                order.append(node)
     return order
 
 

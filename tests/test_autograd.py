@@ -300,9 +300,9 @@ def _launches(monkeypatch):
     calls = []
     compute = realization.compute
 
-    def counted(targets, device, donate=()):
+    def counted(targets, device, donate=(), order=None):
         calls.append((len(targets), len(frozenset(donate))))
-        return compute(targets, device, donate)
+        return compute(targets, device, donate, order)
 
     monkeypatch.setattr(realization, "compute", counted)
     return calls

@@ -15,17 +15,18 @@ Inputs = Callable[[Node], Sequence[Node]]
 
 
 def donated_buffers(
-    graphs: Sequence[Node],
+    order: Sequence[Node],
     realized_now: Iterable[Cell],
     inputs: Inputs,
     remembered: Callable[[Node], Node | None],
 ) -> frozenset[Any]:
-    """The buffers that the graphs read for the last time, so that results may be written over them.
+    """The buffers among these nodes, all of some graphs, that are read for the last time, so that results may
+    be written over them.
 
     No live cell has such a buffer as its value: its cell has been written since, or is gone. It lives on
     where a pending cell that is not being realized now reads it, or a history that gradients may still walk.
     """
-    read = [n for n in topological(graphs) if n.op.name == "buffer"]
+    read = [n for n in order if n.op.name == "buffer"]
     readers = Counter(_memory(node) for node in read)  # two names of one memory: the schedule cannot see both
     dead = {_memory(n): n.arg for n in read if _can_be_given(n) and readers[_memory(n)] == 1}
     for cell in list(live_cells):

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from typing import Any
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, ref
 
 import numpy as np
 
@@ -24,12 +24,17 @@ from lazygrad.tensors.cell import Cell, pending_cells, tracked_histories
 from lazygrad.tensors.lifetimes import donated_buffers, kept_for_gradients
 from lazygrad.tensors.recording import now
 
-_values: WeakKeyDictionary[Node, Node] = WeakKeyDictionary()
+
+class _Values(WeakKeyDictionary[Node, Node]):
+    data: dict[Any, Node]  # keyed by references: asking it directly costs a third
+
+
+_values = _Values()
 
 
 def _inputs(node: Node) -> tuple[Node, ...]:
     """The inputs that computing a node needs; none for what is remembered."""
-    if node in _values:
+    if ref(node) in _values.data:
         return ()
     return values_read(node)
 
@@ -100,7 +105,8 @@ def _connected(wanted: list[Cell]) -> list[Cell]:
         stack = [cell.node]
         while stack:
             node = stack.pop()
-            if node.op.kind == "source" or node in _values:
+            below = _inputs(node)
+            if not below:  # data, or remembered
                 continue
             if node in owner:
                 parent[find(i)] = find(owner[node])
@@ -108,7 +114,7 @@ def _connected(wanted: list[Cell]) -> list[Cell]:
             moves_data = node.op.kind in ("annotation", "movement") and node.inputs[0].op.kind == "source"
             if not moves_data:
                 owner[node] = i
-            stack.extend(_inputs(node))
+            stack += below
     groups = {find(i) for i in range(len(wanted))}
     return wanted + [cell for i, cell in enumerate(others, len(wanted)) if find(i) in groups]
 
@@ -120,7 +126,8 @@ def _run(targets: Sequence[Node], device: str, last: Sequence[Cell] | None = Non
     them.
     """
     order = topological(targets, _inputs)
-    for batch in _stages(order):
+    batches = _stages(order)
+    for batch in batches:
         by_device: dict[str, list[Node]] = {}
         for node in batch:
             by_device.setdefault(_stage_device(node, device), []).append(node)
@@ -128,7 +135,7 @@ def _run(targets: Sequence[Node], device: str, last: Sequence[Cell] | None = Non
             for node, value in zip(nodes, _compute([n.inputs[0] for n in nodes], stage_device), strict=True):
                 _values[node] = _moved(node, value)
                 _settle_leaf(node, value)
-    return _compute(targets, device, last)
+    return _compute(targets, device, last, None if batches else order)
 
 
 def _stages(order: list[Node]) -> list[list[Node]]:
@@ -150,11 +157,10 @@ def _stages(order: list[Node]) -> list[list[Node]]:
 def _is_stage(node: Node) -> bool:
     # parameters are computed before the program that uses them, so that every training step is the same
     # program
-    if node in _values:
-        return False
     if node.op.name == "leaf":
-        return node.inputs[0].op.name not in ("buffer", "scalar") and _is_live(node.arg)
-    return node.op.name == "copy"
+        waits = node.inputs[0].op.name not in ("buffer", "scalar")
+        return waits and _is_live(node.arg) and node not in _values
+    return node.op.name == "copy" and node not in _values
 
 
 def _is_live(token: Any) -> bool:
@@ -181,14 +187,17 @@ def _settle_leaf(node: Node, value: Node) -> None:
         _settle([cell], [value])
 
 
-def _compute(targets: Sequence[Node], device: str, last: Sequence[Cell] | None = None) -> list[Node]:
-    """One buffer per target, whose stages have been realized."""
-    graphs = _substituted(targets, device)
+def _compute(targets: Sequence[Node], device: str, last: Sequence[Cell] | None = None,
+             order: list[Node] | None = None) -> list[Node]:
+    """One buffer per target, whose stages have been realized. `order`: what the targets need, if known."""
+    graphs, order = _substituted(targets, device, order)
     todo = list(dict.fromkeys(g for g in graphs if _is_work(g)))
-    donate = frozenset() if last is None else donated_buffers(todo, last, _inputs, _values.get)
+    if len(todo) < len(set(graphs)):  # what is data already is no part of the program
+        order = topological(todo)
+    donate = frozenset() if last is None else donated_buffers(order, last, _inputs, _values.get)
     if donate:
         _forget(donate)
-    buffers = dict(zip(todo, compute(todo, device, donate), strict=True)) if todo else {}
+    buffers = dict(zip(todo, compute(todo, device, donate, order), strict=True)) if todo else {}
     return [buffers.get(g) or _data(g, device) for g in graphs]
 
 
@@ -220,18 +229,27 @@ def known_value(node: Node, device: str) -> Node | None:
     return None
 
 
-def _substituted(targets: Sequence[Node], device: str) -> list[Node]:
-    """The targets with every remembered node replaced by its buffer."""
-    order = topological(targets, lambda n: () if known_value(n, device) else values_read(n))
+def _substituted(targets: Sequence[Node], device: str,
+                 order: list[Node] | None) -> tuple[list[Node], list[Node]]:
+    """The targets with every remembered node replaced by its buffer, and all that they need, in order."""
+    remembered = _values.data
+    if order is None or any(ref(n) in remembered and known_value(n, device) is None for n in order):
+        # what is known on another device alone must be computed here
+        order = topological(targets, lambda n: () if known_value(n, device) else values_read(n))
     new: dict[Node, Node] = {}
     for node in order:
-        value = known_value(node, device)
+        value = known_value(node, device) if ref(node) in remembered else None
         if value is not None:
             new[node] = value
             continue
-        inputs = tuple(new.get(i, i) for i in node.inputs)
         if node.op.name == "surrogate":
-            new[node] = inputs[0]
-        elif any(a is not b for a, b in zip(inputs, node.inputs, strict=True)):
-            new[node] = intern(node.op, node.dtype, node.shape, inputs, node.arg)
-    return [new.get(t, t) for t in targets]
+            new[node] = new.get(node.inputs[0], node.inputs[0])
+            continue
+        for i in node.inputs:
+            if i in new:
+                inputs = tuple([new.get(i, i) for i in node.inputs])
+                new[node] = intern(node.op, node.dtype, node.shape, inputs, node.arg)
+                break
+    if not new:
+        return list(targets), order
+    return [new.get(t, t) for t in targets], list(dict.fromkeys([new.get(n, n) for n in order]))
