@@ -22,17 +22,21 @@ from lazygrad.codegen.loopnest import (
     Statement,
     Store,
     Value,
+    substitute,
 )
 from lazygrad.codegen.lower import Place
 from lazygrad.codegen.lower_radix import BUCKETS, DIGIT_BITS, RowSort, binary, in_scope, over_rows, truth
 from lazygrad.dtypes import DType, bool_, int64, uint32, uint64
 from lazygrad.expr import Expr, Guard, Var
 from lazygrad.graph import Node
+from lazygrad.helpers import round_up
 
 MOST_WANTED = 256  # of which candidates count each other quickly
 FEWEST_FOLD = 8  # elements of a row for each wanted one
 COUNTERS = 4  # of each bucket, in turn: one alone would wait for itself where neighbours are alike
+BLOCK = 16  # keys that are looked at together
 LONGEST = 1 << 31  # elements of a row, so that places fit in 32 bits
+K = Var("place", LONGEST)  # stands for a place within `near`
 Body = tuple[Statement, ...]
 
 
@@ -72,11 +76,10 @@ class _Selection:
 
     def __init__(self, sort: RowSort, wanted: int):
         self.sort, self.wanted, self.n = sort, wanted, sort.length
-        self.most = min(
-            2 * wanted + 32 + self.n // 64, self.n
-        )  # candidates that are left to count each other
+        # candidates that are left to count each other
+        self.most = min(2 * wanted + 32 + self.n // 64, self.n)
         self.key = uint64 if sort.bits > 32 else uint32
-        self.keys = Array("keys", self.key, self.n, "scratch")
+        self.keys = Array("keys", self.key, round_up(self.n, BLOCK), "scratch")
         self.counts = Array("counts", uint32, COUNTERS * BUCKETS, "scratch")
         self.head = _scalar("head", self.key)  # the digits so far of the last wanted key
         self.known = _scalar("known", uint32)  # how many digits these are
@@ -95,7 +98,10 @@ class _Selection:
             Store(self.ahead, expr.ZERO, _number(0)),
             Store(self.left, expr.ZERO, _number(self.n)),
         )
-        return (fill, *start, *self.narrow(), *self.collect(), *self.rank())
+        none = Var("none", self.keys.size - self.n)
+        pad = Store(self.keys, _at(none) + self.n, Constant(int(self.key.max), self.key))
+        rest = (Loop(none, (pad,), "domain"),) if none.extent else ()
+        return (fill, *rest, *start, *self.narrow(), *self.collect(), *self.rank())
 
     def shift(self, value: Value, digits: Value, less: int) -> Value:
         """A key without all digits after the first `digits` + `less`."""
@@ -103,37 +109,75 @@ class _Selection:
         count = binary("sub", _number(self.sort.bits - DIGIT_BITS * less), bits)
         return binary("shr", value, _as(count, self.key))
 
-    def narrow(self) -> Body:
-        """One digit more of the last wanted key, while too many keys begin like it."""
-        level, k = Var("level", self.sort.digits), Var("k", self.n)
-        z, bucket = Var("z", COUNTERS * BUCKETS), Var("bucket", BUCKETS)
-        known, word = Read("known", uint32), Read("word", self.key)
-        clear = Loop(z, (Store(self.counts, _at(z), _number(0)),), "domain")
-        digit = binary("bitand", Read("top", self.key), Constant(BUCKETS - 1, self.key))
-        begins = truth(
-            "eq", binary("shr", Read("top", self.key), Constant(DIGIT_BITS, self.key)), Read("head", self.key)
-        )
-        one = Accumulate(
-            self.counts, in_scope("slot", BUCKETS - 1) + _at(k) % COUNTERS * BUCKETS, "add", _number(1)
-        )
-        count = Loop(
-            k,
+    def near(self, known: Value, head: Value, body: Body) -> Statement:
+        """The body for each place K of the blocks in which some key begins like `head` or is less."""
+        block, one, all_ = Var("block", self.keys.size // BLOCK), Var("one", BLOCK), Var("all", BLOCK)
+        where = _at(block) * BLOCK + _at(one)
+        least = _scalar("least", self.key)
+        key = Load(self.keys, _at(block) * BLOCK + _at(all_))
+        fold = Loop(all_, (Accumulate(least, expr.ZERO, "minimum", key),), "reduce")
+        some = truth("le", self.shift(_now(least), known, 0), head)
+        inside = Guard(where, 0, self.n)
+        each = body if inside.always else (If((inside,), body),)
+        return Loop(
+            block,
             (
-                Let("word", Load(self.keys, _at(k))),
-                Let("top", self.shift(word, known, 1)),
-                Let("begins", _as(begins, uint32)),
-                If((Guard(in_scope("begins", 1), 1, 2),), (Let("slot", digit), one)),
+                Store(least, expr.ZERO, Constant(int(self.key.max), self.key)),
+                fold,
+                Let("some", _as(some, uint32)),
+                If((Guard(in_scope("some", 1), 1, 2),), (Loop(one, substitute(each, {K: where}), "serial"),)),
             ),
             "serial",
         )
-        total = _scalar("total", uint32)
+
+    def count(self, k: Expr, digit: Value) -> Body:
+        """One more key with this digit."""
+        slot = in_scope("slot", BUCKETS - 1) + k % COUNTERS * BUCKETS
+        return Let("slot", digit), Accumulate(self.counts, slot, "add", _number(1))
+
+    def narrow(self) -> Body:
+        """The first digit of the last wanted key, and one digit more while too many keys begin like it."""
+        z, k = Var("z", COUNTERS * BUCKETS), Var("k", self.n)
+        clear = Loop(z, (Store(self.counts, _at(z), _number(0)),), "domain")
+        whole = Constant(BUCKETS - 1, self.key)
+        highest = binary("shr", Load(self.keys, _at(k)), Constant(self.sort.bits - DIGIT_BITS, self.key))
+        first: Body = (
+            clear,
+            Loop(k, self.count(_at(k), binary("bitand", highest, whole)), "serial"),
+            Let("head", Constant(0, self.key)),
+            *self.choose(),
+            Store(self.known, expr.ZERO, _number(1)),
+        )
+        if self.sort.digits == 1:
+            return first
+        known, head, top = Read("known", uint32), Read("head", self.key), Read("top", self.key)
+        begins = truth("eq", binary("shr", top, Constant(DIGIT_BITS, self.key)), head)
+        here = expr.var(K.name, K.extent)
+        each: Body = (
+            Let("top", self.shift(Load(self.keys, here), known, 1)),
+            Let("begins", _as(begins, uint32)),
+            If((Guard(in_scope("begins", 1), 1, 2),), self.count(here, binary("bitand", top, whole))),
+        )
+        step: Body = (
+            Let("known", _now(self.known)),
+            Let("head", _now(self.head)),
+            clear,
+            self.near(known, head, each),
+            *self.choose(),
+            Store(self.known, expr.ZERO, binary("add", known, _number(1))),
+        )
+        many = Guard(in_scope("left", self.n), self.most + 1, self.n + 1)
+        level = Var("level", self.sort.digits - 1)
+        return (*first, Loop(level, (Let("left", _now(self.left)), If((many,), step)), "serial"))
+
+    def choose(self) -> Body:
+        """The digit of the last wanted key: where the counts from the least digit on reach what is wanted."""
+        bucket, total = Var("bucket", BUCKETS), _scalar("total", uint32)
         here: Value = Load(self.counts, _at(bucket))
         for turn in range(1, COUNTERS):
             here = binary("add", here, Load(self.counts, _at(bucket) + turn * BUCKETS))
-        before = Read("before", uint32)
-        after = binary("add", before, here)
-        wanted = _number(self.wanted)
-        crosses = truth("bitand", truth("lt", before, wanted), truth("le", wanted, Read("after", uint32)))
+        before, after, wanted = Read("before", uint32), Read("after", uint32), _number(self.wanted)
+        crosses = truth("bitand", truth("lt", before, wanted), truth("le", wanted, after))
         longer = binary(
             "bitor",
             binary("shl", Read("head", self.key), Constant(DIGIT_BITS, self.key)),
@@ -142,35 +186,21 @@ class _Selection:
         found: Body = (
             Store(self.head, expr.ZERO, longer),
             Store(self.ahead, expr.ZERO, before),
-            Store(self.left, expr.ZERO, Read("after", uint32)),
+            Store(self.left, expr.ZERO, after),
         )
-        choose = Loop(
-            bucket,
-            (
-                Let("before", _now(total)),
-                Let("after", after),
-                Store(total, expr.ZERO, Read("after", uint32)),
-                Let("crosses", Compute("cast", (crosses,), uint32)),
-                If((Guard(in_scope("crosses", 1), 1, 2),), found),
-            ),
-            "serial",
+        each: Body = (
+            Let("before", _now(total)),
+            Let("after", binary("add", before, here)),
+            Store(total, expr.ZERO, after),
+            Let("crosses", _as(crosses, uint32)),
+            If((Guard(in_scope("crosses", 1), 1, 2),), found),
         )
-        step: Body = (
-            Let("known", _now(self.known)),
-            Let("head", _now(self.head)),
-            clear,
-            count,
-            Store(total, expr.ZERO, _now(self.ahead)),
-            choose,
-            Store(self.known, expr.ZERO, binary("add", known, _number(1))),
-        )
-        many = Guard(in_scope("left", self.n), self.most + 1, self.n + 1)
-        return (Loop(level, (Let("left", _now(self.left)), If((many,), step)), "serial"),)
+        return Store(total, expr.ZERO, _now(self.ahead)), Loop(bucket, each, "serial")
 
     def collect(self) -> Body:
         """The candidates in the order of their places. Where all digits are known, equal keys are as good as
         each other, and the first of them fill up what is wanted."""
-        k, z = Var("k", self.n), Var("z", self.most + 1)
+        here, z = expr.var(K.name, K.extent), Var("z", self.most + 1)
         count = _scalar("count", uint32)
         room = _scalar("room", uint32)
         word, known, head = Read("word", self.key), Read("known", uint32), Read("head", self.key)
@@ -186,13 +216,13 @@ class _Selection:
             Let("next", _now(count)),
             Let("chosen", chosen),
             Store(self.candidates, where, word),
-            Store(self.places, where, IndexValue(_at(k), uint32)),
+            Store(self.places, where, IndexValue(here, uint32)),
             Store(count, expr.ZERO, binary("add", Read("next", uint32), _as(Read("chosen", bool_), uint32))),
             Let("taken", truth("bitand", equal, Read("chosen", bool_))),
             Store(room, expr.ZERO, binary("sub", Read("roomy", uint32), _as(Read("taken", bool_), uint32))),
         )
         step: Body = (
-            Let("word", Load(self.keys, _at(k))),
+            Let("word", Load(self.keys, here)),
             Let("top", self.shift(word, known, 0)),
             Let("within", _as(truth("le", top, head), uint32)),
             If((Guard(in_scope("within", 1), 1, 2),), take),
@@ -205,7 +235,7 @@ class _Selection:
             Let("head", _now(self.head)),
             Store(count, expr.ZERO, _number(0)),
             Store(room, expr.ZERO, Compute("where", (full, rest, _number(self.n)), uint32)),
-            Loop(k, step, "serial"),
+            self.near(known, head, step),
             last,
             end,
         )
