@@ -9,7 +9,9 @@ With register tiles of rows x columns (14 x 32 with 512-bit vectors),
             for k: acc[i, j] += panel_a[tile, k, i] * panel_b[tile, k, j]
             out = epilogue(acc)
 
-After Goto and van de Geijn, "Anatomy of High-Performance Matrix Multiplication", 2008.
+Where few rows use an element of b and its neighbours lie along the tile, it is read where it stands, without
+a panel (`Panel.is_direct`). After Goto and van de Geijn, "Anatomy of High-Performance Matrix Multiplication",
+2008.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from dataclasses import dataclass, replace
 
 from lazygrad import expr
 from lazygrad.codegen.contraction import Contraction, recognise, unflattened
-from lazygrad.codegen.contraction_pack import Panel, guarded
+from lazygrad.codegen.contraction_pack import Panel, guarded, nested
 from lazygrad.codegen.contraction_stage import stage
 from lazygrad.codegen.contraction_tiles import Tiles, choose_tiles, index, unless
 from lazygrad.codegen.loopnest import (
@@ -81,7 +83,10 @@ def _contracted(nest: LoopNest, target: Target) -> LoopNest | None:
              "pack(b)", f"vectorize(n,{tiles.lanes})", f"block(k,{tiles.depth.size})",
              f"parallelize(n/{tiles.column_tiles * tiles.columns})",
              *([f"parts(k,{tiles.k_parts})"] if tiles.k_parts > 1 else [])]
-    body = (*phases, *_Builder(found, tiles).body())
+    builder = _Builder(found, tiles)
+    if builder.direct:
+        words[words.index("pack(b)")] = "direct(b)"
+    body = (*phases, *builder.body())
     return replace(nest, body=body, recipe=(*nest.recipe, *words))
 
 
@@ -112,6 +117,9 @@ class _Builder:
         size_a = product(v.extent for v in self.outer_a) * self.row_tiles * self.k_blocks
         self.panel_a = Array("panel_a", self.kind, size_a * self.depth * tiles.rows, "temporary")
         self.panel_b = Array("panel_b", self.kind, tiles.column_tiles * self.depth * tiles.columns, "scratch")
+        self.row = Array("row", self.kind, tiles.columns, "register")
+        self.b = Panel(found, found.b, found.n, tiles.columns, tiles.lanes, tiles.depth, self.panel_b, "pb")
+        self.direct = self.b.is_direct(self.m)
         self.acc = Array("tile", self.kind, tiles.rows * tiles.columns, "register")
         self.part_tiles = ceil_div(self.row_tiles, tiles.row_parts)
         self.part_size = self.part_tiles * tiles.rows * tiles.column_tiles * tiles.columns
@@ -134,12 +142,12 @@ class _Builder:
         body = panel.pack(unflattened(outer, self.outer_a), tile, index(block), start)
         return Loop(task, body if self.k_blocks == 1 else (Loop(block, body),), "parallel")
 
-    def pack_b(self, task: _Task, block: Expr) -> Statement:
-        t, found = self.tiles, self.found
-        tile = Var("bt", t.column_tiles)
-        panel = Panel(found, found.b, found.n, t.columns, t.lanes, t.depth, self.panel_b, "pb")
-        start = index(tile) * (self.depth * t.columns)
-        return Loop(tile, panel.pack(task.values, task.first_tile + index(tile), block, start))
+    def pack_b(self, task: _Task, block: Expr) -> tuple[Statement, ...]:
+        if self.direct:
+            return ()
+        tile = Var("bt", self.tiles.column_tiles)
+        start = index(tile) * (self.depth * self.tiles.columns)
+        return (Loop(tile, self.b.pack(task.values, task.first_tile + index(tile), block, start)),)
 
     # Multiplying
 
@@ -149,7 +157,7 @@ class _Builder:
         var, task = self.tasks("task", self.tiles.row_parts)
         if self.k_blocks > 1:
             return (Loop(var, self.sum_blocks(task), "parallel"),)
-        body = (self.pack_b(task, expr.ZERO),
+        body = (*self.pack_b(task, expr.ZERO),
                 self.tiles_loop(task, lambda rt, ct: (
                     *self.clear(), self.multiply(task, rt, ct, expr.ZERO), self.finish(task, rt, ct, None))))
         return (Loop(var, body, "parallel"),)
@@ -201,7 +209,7 @@ class _Builder:
     def add_block(self, task: _Task, block: Expr,
                   place: Callable[[Expr, Expr], Expr]) -> tuple[Statement, ...]:
         """One block of k added to the sums that wait at `place`."""
-        return self.pack_b(task, block), self.tiles_loop(task, lambda rt, ct: (
+        return *self.pack_b(task, block), self.tiles_loop(task, lambda rt, ct: (
             self.tile_copy(place(rt, ct), True), self.multiply(task, rt, ct, block),
             self.tile_copy(place(rt, ct), False)))
 
@@ -236,14 +244,21 @@ class _Builder:
         return Loop(i, (Loop(j, body, "vector", lanes=t.lanes, unroll=t.columns // t.lanes),), "unroll")
 
     def multiply(self, task: _Task, row_tile: Expr, column_tile: Expr, block: Expr) -> Statement:
-        """The micro-kernel: acc[i, j] += panel_a[k, i] * panel_b[k, j]."""
+        """The micro-kernel: acc[i, j] += panel_a[k, i] * panel_b[k, j], or b where it stands."""
         t = self.tiles
         k, i, j = Var("k", self.depth), Var("i", t.rows), self.over_columns("j")
+        loops, depth = [k], index(k)
+        before: tuple[Statement, ...] = ()
+        b = Load(self.panel_b, (column_tile * self.depth + depth) * t.columns + index(j))
+        if self.direct:
+            loops, depth, bring = self.b.read(task.values, task.first_tile + column_tile, block, self.row)
+            b, before = Load(self.row, index(j)), (bring,)
         block = (task.outer_a * self.row_tiles + row_tile) * self.k_blocks + block
-        at_a = (block * self.depth + index(k)) * t.rows + index(i)
-        at_b = (column_tile * self.depth + index(k)) * t.columns + index(j)
-        product_ = Compute("mul", (Load(self.panel_a, at_a), Load(self.panel_b, at_b)), self.kind)
-        return Loop(k, (self.over_tile(i, j, (Accumulate(self.acc, self.slot(i, j), "add", product_),)),))
+        a = Load(self.panel_a, (block * self.depth + depth) * t.rows + index(i))
+        product_ = Compute("mul", (a, b), self.kind)
+        step = self.over_tile(i, j, (Accumulate(self.acc, self.slot(i, j), "add", product_),))
+        (whole,) = nested(loops, (*before, step))
+        return whole
 
     def partial_index(self, row_tile: Expr, column_tile: Expr) -> Expr:
         t = self.tiles

@@ -17,12 +17,14 @@ from dataclasses import dataclass, replace
 from lazygrad import expr
 from lazygrad.codegen.contraction import Contraction, unflattened
 from lazygrad.codegen.contraction_tiles import Depth, index, unless
+from lazygrad.codegen.llvm_index import lane_runs, lane_stride
 from lazygrad.codegen.loopnest import (
     Array,
     Constant,
     Let,
     Load,
     Loop,
+    Read,
     Select,
     Statement,
     Store,
@@ -35,6 +37,10 @@ from lazygrad.codegen.loopnest import (
 from lazygrad.expr import Atom, Expr, Guard, Quotient, Remainder, Var
 from lazygrad.helpers import product
 
+DIRECT_ROWS = 96  # above that, packing an element costs little beside its multiplications
+PAGES = 128  # that a tile may lie in, to be read where it stands
+PAGE_BYTES = 4096
+SET_BYTES, SET_LINES = 1024, 16  # more lines so far apart push each other out of the first cache
 NEAR = 4  # strides up to here are picked from whole runs of memory
 
 
@@ -66,6 +72,45 @@ class Panel:
         body = self._element(values, tile, index(j), within, self.array, place + index(j))
         lanes = min(self.lanes, 1 << (self.width - 1).bit_length())
         return nested(loops, (Loop(j, body, "vector", lanes=lanes),))
+
+    def is_direct(self, rows: int) -> bool:
+        """Whether the micro-kernel may read the factor where it stands, for so many rows at each element:
+        plain memory, neighbours along the tile, and no more pages or lines of one cache set than stay at
+        hand."""
+        value = self.found.lets[self.value.name].value if isinstance(self.value, Read) else self.value
+        if not isinstance(value, Load) or value.guards or value.dtype != self.array.dtype:
+            return False
+        if rows > DIRECT_ROWS or self.depth.cut.extent % self.depth.chunk:
+            return False
+        tile, j = Var("direct_tile", 1 << 20), Var("direct_j", self.width)
+        at = unflattened(index(tile) * self.width + index(j), self.along)
+        place = expr.substitute(value.index, at)
+        runs = lane_runs(place, j, self.lanes)
+        if lane_stride(place, j, self.lanes) != 1 and (runs is None or runs.count > 2 or runs.stride != 1):
+            return False
+        loops = (Var(self.depth.cut.name, self.depth.chunk), *self.depth.inner)
+        pages, near = 1, 0
+        for v, original in zip(loops, (self.depth.cut, *self.depth.inner), strict=True):
+            step = self._steps(original)
+            if step is None:
+                return False
+            nbytes = abs(step[0]) * self.array.dtype.itemsize
+            if nbytes % SET_BYTES == 0 and v.extent > SET_LINES:
+                return False
+            pages *= v.extent if nbytes >= PAGE_BYTES else 1
+            near += nbytes * (v.extent - 1) if nbytes < PAGE_BYTES else 0
+        return pages * (near // PAGE_BYTES + 1) <= PAGES
+
+    def read(self, values: dict[Atom, Expr], tile: Expr, block: Expr,
+             row: Array) -> tuple[list[Var], Expr, Statement]:
+        """Loops over one block of k, the depth in them, and the statement that brings a row of a tile into
+        registers."""
+        loops, at_k, within = self.depth.walk(block, self.prefix)
+        assert not within, "a block of k that is not whole must be packed"
+        depth = expr.flatten((index(v) for v in loops), (v.extent for v in loops))
+        j = Var(f"{self.prefix}_j", self.width)
+        body = self._element({**values, **at_k}, tile, index(j), (), row, index(j))
+        return loops, depth, Loop(j, body, "vector", lanes=self.lanes, unroll=self.width // self.lanes)
 
     def _element(self, values: dict[Atom, Expr], tile: Expr, j: Expr, within: tuple[Guard, ...],
                  array: Array, place: Expr) -> tuple[Statement, ...]:
