@@ -235,7 +235,8 @@ class PlannedGraph(CapturedGraph):
                 for name in self.names_of[number]:
                     self._bind(name, buffer.storage)
                 self.bound[number] = ref(buffer)
-        self._send_numbers(inputs)
+        if self.numbers or self.starts:
+            self._send_numbers(inputs)
         found = self._results(inputs, reusable)
         blocks = self._allocate_intermediates() if self.intermediates else ()
         if config.get("DEBUG"):
@@ -274,7 +275,8 @@ class PlannedGraph(CapturedGraph):
     def _results(self, inputs: Sequence[Buffer], reusable: Sequence[bool]) -> list[Buffer]:
         """The buffers that the targets will be in, bound where they are new."""
         device, last = self.device, self.last
-        self._find_slab(reusable)
+        if self.plan.slab:
+            self._find_slab(reusable)
         found: list[Any] = []
         for k, (kind, where, nbytes) in enumerate(self.places):
             made: Any = None
@@ -305,8 +307,6 @@ class PlannedGraph(CapturedGraph):
 
     def _find_slab(self, reusable: Sequence[bool]) -> None:
         """New memory for small results, unless the last run's may be used again."""
-        if not self.plan.slab:
-            return
         kept = [k for k, (kind, _, _) in enumerate(self.places) if kind == "slab" and k in self.kept]
         if self.slab is None or not kept or not all(reusable[k] for k in kept):
             self.slab = self.device.allocate(self.plan.slab)

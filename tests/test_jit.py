@@ -317,3 +317,22 @@ def test_a_function_that_never_settles_still_computes():
         for i in range(15):
             counter.count = i
             same(f(x), [1 + i])
+
+
+def test_the_same_arguments_again_are_looked_at_again():
+    x, y = lg.tensor([1.0, 2.0]), lg.tensor([[1.0, 2.0], [3.0, 4.0]])
+    row = y[1]
+    f = lg.jit(lambda x, n: x.sum() * n)
+    for _ in range(4):
+        assert f(x, 2).item() == 6 and f(row, 2).item() == 14
+    x.data = lg.tensor([5.0, 5.0, 5.0])
+    assert f(x, 2).item() == 30
+    for _ in range(3):
+        assert f(row, 2).item() == 14
+    row.data = lg.tensor([1.0, 1.0])
+    assert f(row, 2).item() == 4
+    y.add_(1)
+    for _ in range(3):
+        assert f(y[1], 2).item() == 18
+    x.requires_grad_()
+    assert f(x, 2).requires_grad and f(x, 2).requires_grad

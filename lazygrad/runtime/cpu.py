@@ -8,7 +8,7 @@ import os
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +45,9 @@ class CpuBuffer(Buffer):
     def __init__(
         self, device: Device, nbytes: int, handle: Any, storage: Buffer | None = None, offset: int = 0
     ) -> None:
-        super().__init__(device, nbytes, handle, storage, offset)
+        # what the base class does, without the call: buffers are made with every small result
+        self.device, self.nbytes, self.handle, self.offset = device, nbytes, handle, offset
+        self._root = storage
         self.address: int = handle + offset
 
     def as_array(self, storage_dtype: Any, shape: Sequence[int]) -> np.ndarray:
@@ -71,6 +73,7 @@ class _Exposed:
         }
 
 
+@lru_cache(maxsize=4096)
 def size_class(nbytes: int) -> int:
     """The number of the smallest class whose blocks hold `nbytes`."""
     nbytes = max(nbytes, ALIGN)
@@ -79,6 +82,7 @@ def size_class(nbytes: int) -> int:
     return octave * STEPS_PER_OCTAVE + step
 
 
+@cache
 def class_bytes(number: int) -> int:
     """The size of the blocks of a class, a multiple of 64."""
     octave, step = divmod(number - 1, STEPS_PER_OCTAVE)
@@ -100,11 +104,12 @@ class CpuMemory:
         for number in range(wanted, wanted + CLASSES_ABOVE + 1):
             blocks = self._free.get(number)
             if blocks:
-                address = blocks.pop()  # the last freed: its bytes may still be in a cache
-                size = class_bytes(number)
-                self.stats.pooled -= size
-                self.stats.take(size)
-                return address
+                size, stats = class_bytes(number), self.stats
+                stats.pooled -= size
+                stats.in_use += size
+                if stats.in_use > stats.peak:
+                    stats.peak = stats.in_use
+                return blocks.pop()  # the last freed: its bytes may still be in a cache
         return self._fresh(nbytes, wanted)
 
     def _fresh(self, nbytes: int, number: int) -> int:

@@ -13,6 +13,7 @@ import dataclasses
 import functools
 import warnings
 from collections.abc import Callable, Hashable
+from operator import is_
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,7 @@ from lazygrad.tensors.promotion import get_default_dtype
 from lazygrad.tensors.reachable import Arguments, is_plain
 from lazygrad.tensors.recorder import Recorder
 from lazygrad.tensors.recording import now
-from lazygrad.tensors.replay import MISS, Replay, signature
+from lazygrad.tensors.replay import MISS, Replay, Stand, signature
 
 KINDS = 256  # of arguments that one function remembers
 REPLAYS = 8  # of one kind of arguments: where more are asked for, the function changes what it depends on
@@ -61,6 +62,7 @@ class _Jitted:
         self._kinds: dict[Hashable, list[Replay]] = {}
         self._name = getattr(function, "__qualname__", type(function).__name__)
         self._warned = False
+        self._last: _Last | None = None
         self._bound: dict[int, tuple[Any, _Jitted]] = {}
 
     def _replay_structure(self) -> None:
@@ -80,6 +82,11 @@ class _Jitted:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if now.recorder is not None:  # inside another function that is being recorded
             return self.function(*args, **kwargs)
+        last = self._last
+        if last is not None and last.fits(args, kwargs):
+            result = last.replay.run(last.tensors)
+            if result is not MISS:
+                return result
         tensors = Arguments()
         objects: list[Any] = []
         values = _kind((args, kwargs), tensors, objects)
@@ -92,6 +99,7 @@ class _Jitted:
         for replay in replays:
             result = replay.run(tensors)
             if result is not MISS:
+                self._last = _Last(args, kwargs, tensors, replay) if _is_simple(args, kwargs) else None
                 return result
         if len(replays) >= REPLAYS:
             self._warn(f"has been recorded {REPLAYS} times for the same arguments, because what it depends "
@@ -133,6 +141,30 @@ class _Jitted:
         if not self._warned:
             self._warned = True
             warnings.warn(f"[jit] {self._name} {text}", RuntimeWarning, stacklevel=4)
+
+
+class _Last:
+    """The arguments of a call, all of them tensors or plain values, and the replay that it took: a call with
+    the very same ones takes it again."""
+
+    def __init__(self, args: tuple[Any, ...], kwargs: dict[str, Any], tensors: Arguments,
+                 replay: Replay) -> None:
+        self.args, self.names = (*args, *kwargs.values()), tuple(kwargs)
+        self.tensors, self.replay, self.setting = tensors, replay, _setting()
+
+    def fits(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+        """Whether a call is the same, as far as arguments and settings tell."""
+        if kwargs:
+            args = (*args, *kwargs.values())
+        if len(args) != len(self.args) or tuple(kwargs) != self.names or not all(map(is_, args, self.args)):
+            return False
+        stands = self.replay.argument_stands
+        same = all(map(is_, [s.tensor for s in stands], self.tensors)) and all(map(Stand.is_same, stands))
+        return same and self.setting == _setting()
+
+
+def _is_simple(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    return all(isinstance(x, Tensor) or is_plain(x) for x in (*args, *kwargs.values()))
 
 
 def _setting() -> Hashable:

@@ -64,6 +64,10 @@ class Stand:
     def _take(self, tensor: Tensor) -> None:
         self.tensor, self.history, self.chain = tensor, tensor._history, tensor._chain
 
+    def is_same(self) -> bool:
+        """Whether the tensor is what it was when it came to stand here."""
+        return self.tensor._history is self.history and self.tensor._chain is self.chain
+
     def accept(self, tensor: Tensor) -> bool:
         """Let another tensor of the same kind, or the same one changed from outside, stand here."""
         if not isinstance(tensor, Tensor) or (not self.part and signature(tensor) != self.kind):
@@ -193,6 +197,7 @@ class Replay:
         self.arguments, self.roots = arguments, roots
         self.before = reach(roots)
         self.stands = [Stand(container, key, x) for container, key, x, _ in self.before.tensors]
+        self.argument_stands = [s for s in self.stands if s.container is arguments]
         self.storages: dict[Cell, Storage] = {}
         self.changed: list[str] = []
 
@@ -364,11 +369,13 @@ class Replay:
 
     def run(self, arguments: Arguments) -> Any:
         """The function's result, or MISS where the recording does not hold for what there is now."""
-        self.arguments[:] = arguments
+        if arguments is not self.arguments:
+            self.arguments[:] = arguments
         if not self.before.holds() or not self._take_stands() or not self._bring():
             return MISS
-        if any(test() != chosen for test, chosen in self.choices):
-            return MISS
+        for test, chosen in self.choices:
+            if test() != chosen:
+                return MISS
         for compute, numbers in self.hosts:
             values = compute()
             for number, value in zip(numbers, values if numbers else (), strict=True):
