@@ -14,6 +14,7 @@ from functools import cache
 import numpy as np
 import pytest
 
+from lazygrad.codegen.llvm import scales_in_hardware
 from lazygrad.codegen.llvm_builder import Module
 from lazygrad.codegen.vector_math import FUNCTIONS, expand
 from lazygrad.dtypes import BY_NAME
@@ -55,14 +56,16 @@ LIBRARY |= {"atanh": "arctanh", "pow": "power", "atan2": "arctan2", "round": "ri
 TWO_ARGUMENTS = ("pow", "atan2")
 LLVM_TYPES = {"float32": "float", "float64": "double"}
 SAMPLES = 1 << 15
+SCALES = scales_in_hardware(jit.host_target())
 LONG_DOUBLES = np.finfo(np.longdouble).nmant >= 63
 
 
 @cache
-def kernel_text(name: str, dtype: str, lanes: int) -> str:
+def kernel_text(name: str, dtype: str, lanes: int, scales: bool = SCALES) -> str:
     """A loop over arrays: void kernel(x, y, out, n)."""
     d, type_ = BY_NAME[dtype], LLVM_TYPES[dtype]
-    module = Module(function_attributes='nounwind "prefer-vector-width"="512" "min-legal-vector-width"="512"')
+    attributes = 'nounwind "prefer-vector-width"="512" "min-legal-vector-width"="512"'
+    module = Module(function_attributes=attributes, scales=scales)
     b = module.function("kernel", [("x", "ptr"), ("y", "ptr"), ("out", "ptr"), ("n", "i64")])
     x, y, out, n = b.parameters
     loop = b.begin_loop("i", 0, n, max(lanes, 1))
@@ -75,20 +78,22 @@ def kernel_text(name: str, dtype: str, lanes: int) -> str:
 
 
 @cache
-def loaded(name: str, dtype: str, lanes: int):
-    library, _ = jit.load(kernel_text(name, dtype, lanes), ["kernel"], jit.host_target())
+def loaded(name: str, dtype: str, lanes: int, scales: bool = SCALES):
+    library, _ = jit.load(kernel_text(name, dtype, lanes, scales), ["kernel"], jit.host_target())
     pointer = ctypes.c_void_p
     signature = ctypes.CFUNCTYPE(None, pointer, pointer, pointer, ctypes.c_int64)
     return library, signature(library.addresses["kernel"])
 
 
-def computed(name: str, x: np.ndarray, y: np.ndarray | None = None, lanes: int | None = None) -> np.ndarray:
+def computed(
+    name: str, x: np.ndarray, y: np.ndarray | None = None, lanes: int | None = None, scales: bool = SCALES
+) -> np.ndarray:
     """Our function over arrays of float32 or float64."""
     lanes = (16 if x.dtype == np.float32 else 8) if lanes is None else lanes
     padded = -(-x.size // 16) * 16
     inputs = [np.resize(v, padded) for v in (x, x if y is None else y)]
     out = np.empty_like(inputs[0])
-    _, function = loaded(name, x.dtype.name, lanes)
+    _, function = loaded(name, x.dtype.name, lanes, scales)
     function(inputs[0].ctypes.data, inputs[1].ctypes.data, out.ctypes.data, padded)
     return out[: x.size]
 
@@ -186,6 +191,14 @@ def assert_close(name: str, inputs: tuple[np.ndarray, ...], got: np.ndarray, exp
 def test_float32(name):
     inputs = arguments(name, np.float32)
     assert_close(name, inputs, computed(name, *inputs), reference(name, *inputs))
+
+
+def test_exp_without_scaling_in_hardware():
+    """As on processors that lack the instruction, which this one may have."""
+    inputs = arguments("exp", np.float32)
+    assert_close("exp", inputs, computed("exp", *inputs, scales=False), reference("exp", *inputs))
+    assert "ldexp" not in kernel_text("exp", "float32", 16, False)
+    assert "ldexp" in kernel_text("exp", "float32", 16, True)
 
 
 @pytest.mark.skipif(not LONG_DOUBLES, reason="no type with more digits than float64")

@@ -52,9 +52,8 @@ def render(nest: LoopNest, target: Target) -> Source:
 def _render(nest: LoopNest, target: Target, on_stack: frozenset[Array]) -> Source:
     name = identifier(nest.name)
     width = target.vector_bytes * 8
-    module = Module(
-        legend(nest), f'nounwind "prefer-vector-width"="{width}" "min-legal-vector-width"="{width}"'
-    )
+    attributes = f'nounwind "prefer-vector-width"="{width}" "min-legal-vector-width"="{width}"'
+    module = Module(legend(nest), attributes, scales_in_hardware(target))
     found = arrays(nest.body)
     temporaries = [a for a in found if a.space == "temporary"]
     scratch, scratch_bytes = place_scratch(a for a in found if a.space in ("scratch", "local"))
@@ -82,6 +81,11 @@ def _render(nest: LoopNest, target: Target, on_stack: frozenset[Array]) -> Sourc
         nest.flops,
         nest.bytes_moved,
     )
+
+
+def scales_in_hardware(target: Target) -> bool:
+    """Whether floats of every vector width are multiplied by powers of two in one instruction."""
+    return {"+avx512f", "+avx512vl"} <= set(target.features.split(","))
 
 
 def identifier(name: str) -> str:

@@ -35,6 +35,7 @@ class Module:
 
     header: str = ""  # printed first, as comments: the legend
     function_attributes: str = "nounwind"  # e.g. '"prefer-vector-width"="512"' and its sibling
+    scales: bool = False  # the processor multiplies by a power of two in one instruction
     _functions: list[Builder] = field(default_factory=list)
     _declarations: dict[str, str] = field(default_factory=dict)
     _globals: dict[str, str] = field(default_factory=dict)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from lazygrad.codegen.llvm_builder import Builder
-from lazygrad.codegen.llvm_values import Value
+from lazygrad.codegen.llvm_values import Value, mangled
 from lazygrad.codegen.vector_math_tables import PARTS, POLYNOMIALS
 
 # log(2) as a sum whose first part times any exponent is exact
@@ -139,8 +139,23 @@ def _exp_pieces_float(b: Builder, x: Value) -> tuple[Value, Value]:
 
 def exp(b: Builder, x: Value) -> Value:
     form = FORMATS[x.type]
-    p, s = exp_pieces(b, at_least(b, at_most(b, x, form.exp_high), form.exp_low))
+    x = at_least(b, at_most(b, x, form.exp_high), form.exp_low)
+    if x.type == "float" and b.module.scales:
+        return _exp_scaled(b, x)
+    p, s = exp_pieces(b, x)
     return b.fmul(b.fmul(p, s), s)
+
+
+def _exp_scaled(b: Builder, x: Value) -> Value:
+    """exp of a float by one multiplication with 2^n, whatever n is."""
+    rounder, (high, low) = FORMATS[x.type].rounder, parts("ln2", x.type)
+    shifted = b.fma(x, parts("log2e", x.type)[0], rounder)
+    n = b.fsub(shifted, rounder)
+    r = b.fma(n, -low, b.fma(n, -high, x))
+    p = b.fadd(b.fma(b.fmul(r, r), polynomial(b, r, "exp_near"), r), 1.0)
+    exponent = b.sub(b.bits(shifted), b.bits(b.const(x.type, rounder, x.lanes)))
+    names = f"{mangled(p.type, p.lanes)}.{mangled(exponent.type, p.lanes)}"
+    return b.intrinsic("ldexp", p.type, p.lanes, (p, exponent), names)
 
 
 def exp2(b: Builder, x: Value) -> Value:

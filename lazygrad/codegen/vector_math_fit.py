@@ -63,6 +63,11 @@ ROWS = (
         -1.002 * LN2, 1.002 * LN2, {"float": 6, "double": 12},
     ),
     Row(
+        "exp_near", "exp(r) = 1 + r + r^2 q(r), to log(2)/2",
+        lambda r: (mp.exp(r) - 1 - r) / r**2, lambda r: r**2 / mp.exp(r),
+        -0.502 * LN2, 0.502 * LN2, {"float": 4},
+    ),
+    Row(
         "expm1", "exp(r) - 1 = r + r^2 q(r)",
         lambda r: (mp.expm1(r) - r) / r**2, lambda r: r**2 / mp.expm1(r),
         -0.502 * LN2, 0.502 * LN2, {"float": 5, "double": 10},
