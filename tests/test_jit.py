@@ -1,7 +1,11 @@
 """lazygrad.jit: a replayed call leaves behind exactly what an ordinary call would."""
 
+import copy
 import dataclasses
+import gc
+import threading
 import warnings
+import weakref
 
 import numpy as np
 import pytest
@@ -336,3 +340,53 @@ def test_the_same_arguments_again_are_looked_at_again():
         assert f(y[1], 2).item() == 18
     x.requires_grad_()
     assert f(x, 2).requires_grad and f(x, 2).requires_grad
+
+
+def test_several_devices_are_refused(on_device):
+    if on_device == "NUMPY":
+        pytest.skip("there is no other device everywhere")
+    f = lg.jit(lambda x: x.to("numpy") + 1)
+    x = lg.tensor([1.0, 2.0])
+    same(f(x), [2, 3])
+    with pytest.raises(CaptureError, match="several devices"):
+        f(x)
+    same(x * 1, [1, 2])
+
+
+def test_copies_of_objects_with_jitted_methods_are_on_their_own():
+    class Scaled:
+        factor = 2
+
+        @lg.jit
+        def scale(self, x):
+            return x * self.factor
+
+    one = Scaled()
+    for _ in range(3):
+        same(one.scale(lg.tensor([1.0])), [2])
+    other = copy.deepcopy(one)
+    other.factor = 5
+    for _ in range(3):
+        same(other.scale(lg.tensor([1.0])), [5])
+        same(one.scale(lg.tensor([1.0])), [2])
+    gone = weakref.ref(one)
+    del one
+    gc.collect()
+    assert gone() is None
+
+
+def test_threads_take_turns():
+    total = lg.zeros(1)
+
+    @lg.jit
+    def add(x):
+        total.add_(x)
+        return total * 1
+
+    x = lg.ones(1)
+    threads = [threading.Thread(target=lambda: [add(x) for _ in range(20)]) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert total.item() == 80

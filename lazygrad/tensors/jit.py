@@ -11,6 +11,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import functools
+import threading
 import warnings
 from collections.abc import Callable, Hashable
 from operator import is_
@@ -56,14 +57,15 @@ def jit(function: Callable[..., Any] | None = None) -> Any:
 class _Jitted:
     """A function with its replays, by kinds of arguments."""
 
-    def __init__(self, function: Callable[..., Any], owner: Any = None) -> None:
+    def __init__(self, function: Callable[..., Any]) -> None:
         functools.update_wrapper(self, function, updated=())
-        self.function, self._owner = function, owner
+        self.function = function
+        self._lock = threading.RLock()  # calls from several threads take turns
         self._kinds: dict[Hashable, list[Replay]] = {}
         self._name = getattr(function, "__qualname__", type(function).__name__)
         self._warned = False
         self._last: _Last | None = None
-        self._bound: dict[int, tuple[Any, _Jitted]] = {}
+        self._bound: dict[str, _Jitted] = {}
 
     def _replay_structure(self) -> None:
         """To another function's recording this is the function alone."""
@@ -74,14 +76,26 @@ class _Jitted:
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         if instance is None:
             return self
-        known = self._bound.get(id(instance))
-        if known is None or known[0] is not instance:
-            known = self._bound[id(instance)] = instance, _Jitted(self.function.__get__(instance, owner))
-        return known[1]
+        # kept with the object, and gone with it
+        own = instance.__dict__ if hasattr(instance, "__dict__") else self._bound
+        key = f"jitted {self._name} {id(self)} {id(instance)}"
+        if key not in own:
+            own[key] = _Jitted(self.function.__get__(instance, owner))
+        return own[key]
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> _Jitted:
+        return _Jitted(copy.deepcopy(self.function, memo))
+
+    def __reduce__(self) -> tuple[Any, tuple[Any]]:
+        return _Jitted, (self.function,)  # what was recorded belongs to this process
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if now.recorder is not None:  # inside another function that is being recorded
             return self.function(*args, **kwargs)
+        with self._lock:
+            return self._call(args, kwargs)
+
+    def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         last = self._last
         if last is not None and last.fits(args, kwargs):
             result = last.replay.run(last.tensors)

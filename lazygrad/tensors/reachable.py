@@ -177,7 +177,8 @@ class Reach:
         return {id(length.of) for length in lengths if isinstance(length.of, list)}
 
 
-_FAST = frozenset((dict, OrderedDict, defaultdict, list, tuple))  # whose items `itemgetter` finds
+# containers whose items `itemgetter` finds
+_FAST = frozenset((dict, OrderedDict, defaultdict, list, tuple, types.MappingProxyType))
 
 
 def _all_same(entries: Iterable[tuple[Any, Any, Any]]) -> bool:
@@ -273,9 +274,9 @@ def _of_object(value: Any, name: str) -> Iterator[tuple[Any, Any, str]]:
         slots = parent.__dict__.get("__slots__", ())
         slots = [slots] if isinstance(slots, str) else slots if isinstance(slots, list | tuple) else ()
         yield from ((own, slot, f"{name}.{slot}") for slot in slots if not slot.startswith("__"))
-        for key, member in list(parent.__dict__.items()):
-            if isinstance(member, types.FunctionType):
-                yield (Attributes(parent), key, f"{parent.__name__}.{key}")
+        members = parent.__dict__
+        yield from ((members, key, f"{parent.__name__}.{key}") for key, member in list(members.items())
+                    if isinstance(member, types.FunctionType))
 
 
 def of_function(function: types.FunctionType, name: str) -> Iterator[tuple[Any, Any, str]]:
@@ -285,7 +286,7 @@ def of_function(function: types.FunctionType, name: str) -> Iterator[tuple[Any, 
     closure = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
     yield from ((Attributes(cell), "cell_contents", variable) for variable, cell in closure)
     own = Attributes(function)
-    yield from ((own, part, name) for part in ("__code__", "__defaults__", "__kwdefaults__"))
+    yield from ((own, part, name) for part in ("__defaults__", "__kwdefaults__") if getattr(function, part))
     named = _globals_named(function.__code__)
     space = function.__globals__
     yield from ((space, variable, variable) for variable in named
