@@ -15,6 +15,7 @@ from itertools import combinations
 
 from lazygrad import access, expr
 from lazygrad.access import Use
+from lazygrad.chain import Chain, find_chains
 from lazygrad.cluster import FREE, Cluster, evaluations, head_uses, nested, reaches, waits
 from lazygrad.expr import Dynamic, Var
 from lazygrad.fusion_cost import Prices, weight
@@ -37,12 +38,25 @@ class Fusion:
     def __init__(self, targets: Sequence[Node], target: Target):
         self.target = target
         self.targets = set(targets)
-        self.order = topological(targets, inputs_in_plan)
-        self.users = consumers(self.order, inputs_in_plan)
-        self.prices = Prices(self.order, self.users, self.targets, target)
+        order = topological(targets, inputs_in_plan)
+        users = consumers(order, inputs_in_plan)
+        self.prices = Prices(order, users, self.targets, target)
+        chains = find_chains(order, users, self.targets, self.prices, target)
+        self.chains = {node: chain for chain in chains for node in chain.outputs}
+        self.order = topological(targets, self.inputs)
+        self.users = consumers(self.order, self.inputs)
+        self.links: dict[Cluster, Chain] = {}  # the clusters that are chains
         self.homes: dict[Node, list[Cluster]] = {}  # the clusters that evaluate a node
         self.stored: dict[Node, Cluster] = {}
         self.reasons: dict[Node, str] = {}
+
+    def inputs(self, node: Node) -> tuple[Node, ...]:
+        """What must be computed before a node: a chain reads its inputs only, its other outputs come with
+        it."""
+        chain = self.chains.get(node)
+        if chain is None:
+            return inputs_in_plan(node)
+        return chain.inputs if node is chain.top else (chain.top,)
 
     def run(self) -> list[Cluster]:
         for node in reversed(self.order):
@@ -55,7 +69,15 @@ class Fusion:
 
     def visit(self, node: Node) -> None:
         homes = list(dict.fromkeys(c for user in self.users[node] for c in self.homes.get(user, ())))
-        must = node in self.targets or is_special(node)
+        if node in self.chains:
+            self.store_with_chain(node, homes)
+            return
+        readers = [c for c in homes if c in self.links]  # they read memory
+        homes = [c for c in homes if c not in readers]
+        if readers and (is_special(node) or not homes):
+            self.store(node, [*homes, *readers], "a chain of contractions reads it")
+            return
+        must = node in self.targets or is_special(node) or bool(readers)
         if not homes or is_special(node) or any(u.op.kind == "sort" for u in self.users[node]):
             self.store(node, homes,
                        "an output" if node in self.targets else f"{node.op.name} has loops of its own")
@@ -65,21 +87,22 @@ class Fusion:
             homes = [cluster]
             uses = cluster.wanted(node, self.users[node])
             reason = self.refuse(cluster, node, uses, must)
-            if not reason:
+            if not reason and not any(waits(cluster, r) for r in readers):
                 self.join(cluster, node, uses, must)
+                cluster.feeds(readers)
                 return
         elif not must and self.duplicate(node, homes):
             return
-        if not self.store_inside(node, homes, reason):
-            self.store(node, homes, reason)
+        if not self.store_inside(node, homes, readers, reason):
+            self.store(node, [*homes, *readers], reason)
 
-    def store_inside(self, node: Node, homes: list[Cluster], reason: str) -> bool:
+    def store_inside(self, node: Node, homes: list[Cluster], readers: list[Cluster], reason: str) -> bool:
         """Store the node from a kernel that computes it for its own use;
-        its other users read it from there."""
+        its other users, and `readers`, read it from there."""
         for home in homes:
             if home.contraction is not None and self.prices.ends_reduction(node):
                 continue  # the reduction would be stored as well: better where that is computed
-            others = [c for c in homes if c is not home]
+            others = [c for c in homes if c is not home] + readers
             uses = home.wanted(node, self.users[node])
             if (others and not self.refuse(home, node, uses, True)
                 and not any(waits(home, c) for c in others)):
@@ -254,6 +277,20 @@ class Fusion:
         self.homes[node] = homes
         return True
 
+    def store_with_chain(self, node: Node, homes: list[Cluster]) -> None:
+        """The node is an output of a chain, which is one kernel."""
+        chain = self.chains[node]
+        cluster = next((c for c, link in self.links.items() if link is chain), None)
+        if cluster is None:
+            cluster = Cluster(list(chain.outputs), access.domain_of(chain.top.shape), special=True)
+            cluster.frontier.update(chain.inputs)
+            cluster.uses[chain.top] = ()
+            self.links[cluster] = chain
+        self.stored[node] = cluster
+        self.homes[node] = [cluster]
+        self.reasons[node] = "contractions are chained row by row"
+        cluster.feeds(homes)
+
     def store(self, node: Node, homes: list[Cluster], reason: str) -> None:
         """The node heads a cluster of its own."""
         self.reasons[node] = reason
@@ -285,8 +322,11 @@ def fuse(targets: Sequence[Node], target: Target) -> tuple[list[Group], dict[Nod
         inputs = [n for n in inside if n.op.name in IN_MEMORY or (n in stored and n not in cluster.outputs)]
         users = consumers(inside, inner_inputs)
         own = frozenset(u for n in inputs for u in _own_read(cluster, n, users[n]))
-        elements = tuple(cluster.own_element(n) or Use(n, ()) for n in cluster.outputs)
-        groups.append(Group(tuple(cluster.outputs), tuple(inputs), cluster.domain, elements, own))
+        chain = fusion.links.get(cluster)
+        elements = (chain.elements if chain else
+                    tuple(cluster.own_element(n) or Use(n, ()) for n in cluster.outputs))
+        groups.append(Group(tuple(cluster.outputs), tuple(inputs), cluster.domain, elements, own,
+                            chain.staged if chain else ()))
     return groups, fusion.reasons
 
 

@@ -21,6 +21,7 @@ class Group:
 
     `domain`: the extents of the kernel's loops; `elements`: for each output, its element that an iteration
     stores.
+    `staged`: nodes of which only a row exists at a time, in scratch (see chain.py).
     `own_reads`: elements of inputs that one iteration alone reads, and nothing else of that input: an output
     may be written over an input where each iteration stores the element that it reads.
     """
@@ -30,6 +31,7 @@ class Group:
     domain: tuple[Size, ...]
     elements: tuple[Use, ...]
     own_reads: frozenset[Use] = frozenset()
+    staged: tuple[Node, ...] = ()
 
     def nodes(self) -> list[Node]:
         """Every node that the kernel evaluates, inputs of users first, without the group's inputs."""
@@ -52,7 +54,7 @@ def group_key(group: Group, places: Mapping[Node, tuple[int, int]]) -> Hashable:
                          tuple(number[i] for i in node.inputs)))
     stored = tuple((number[o], places[o], use.index)
                    for o, use in zip(group.outputs, group.elements, strict=True))
-    return tuple(rows), stored, group.domain
+    return tuple(rows), stored, group.domain, tuple(number[n] for n in group.staged)
 
 
 def inputs_in_plan(node: Node) -> tuple[Node, ...]:

@@ -70,5 +70,5 @@ def make_tape(order: Sequence[Node], targets: Sequence[Node], in_memory: frozens
     kind = next(iter(kinds))
     return TapeGroup(
         outputs, tuple(inputs), (), tuple(access.at(n, (expr.ZERO,) * n.ndim) for n in outputs), frozenset(),
-        kind, tuple(operations), np.asarray(rows, np.int32).reshape(-1, COLUMNS),
+        (), kind, tuple(operations), np.asarray(rows, np.int32).reshape(-1, COLUMNS),
         np.asarray([float(n.arg.value) for n in constants], kind.numpy), tuple(place[n] for n in outputs))

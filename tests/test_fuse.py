@@ -144,7 +144,7 @@ def test_random_schedules_are_legal(seed):
 
 def check_memory(groups, targets):
     """No block holds two intermediates that are needed at the same time."""
-    schedule = plan_memory(groups, targets, ())
+    schedule = plan_memory(groups, targets, {})
     last = {n: i for i, g in enumerate(groups) for n in g.inputs}
     lives = {}
     for step, group in enumerate(groups):
@@ -165,12 +165,14 @@ def test_a_donated_buffer_is_overwritten_by_its_last_reader_only():
     updated = ops.sub(weight, source("gradient", 4, 100))
     later = ops.sum_(ops.mul(weight, weight), arg=(0, 1))
     groups, _ = groups_of(updated)
-    assert plan_memory(groups, [updated], [weight]).places[updated][0].kind == "donated"
+    assert plan_memory(groups, [updated], {weight: None}).places[updated][0].kind == "donated"
     groups = sorted(groups_of(updated, later)[0], key=lambda g: g.outputs[0] is later)
     if len(groups) == 2:  # the sum still reads the old weight afterwards
-        assert plan_memory(groups, [updated, later], [weight]).places[updated][0].kind != "donated"
+        assert plan_memory(groups, [updated, later], {weight: None}).places[updated][0].kind != "donated"
+    taken = plan_memory(groups_of(updated)[0], [updated], {weight: later}).places[updated][0]
+    assert taken.kind != "donated", "it was promised to another"
     turned = ops.permute(ops.sub(ops.permute(weight, arg=(1, 0)), source("g", 100, 4)), arg=(1, 0))
     flipped = ops.add(weight, ops.flip(weight, arg=(1,)))
     for target in (turned, flipped):
-        kinds = plan_memory(groups_of(target)[0], [target], [weight]).places[target][0].kind
+        kinds = plan_memory(groups_of(target)[0], [target], {weight: None}).places[target][0].kind
         assert target is turned or kinds != "donated", "it reads elements that were overwritten"

@@ -126,7 +126,7 @@ def recognise(nest: LoopNest) -> Contraction | None:
                 sums.append(s)
             case _:
                 return None
-    outputs = tuple(s for s in stores if s.array.space == "parameter")
+    outputs = tuple(s for s in stores if s.array.space != "register")
     if len(sums) != 1 or sums[0].combine != "add" or not folded or not _is_chain(loops[0]):
         return None
     total = sums[0]

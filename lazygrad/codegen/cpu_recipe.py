@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from lazygrad.codegen.contraction_kernel import contract
+from lazygrad.codegen.contraction_rows import block_rows, stores_rows
 from lazygrad.codegen.cpu_phase import (
     CHUNKS,
     WORTH_HANDING,
@@ -26,6 +27,7 @@ from lazygrad.codegen.cpu_phase import (
     run_in_lanes,
     runs_along,
     share,
+    share_part,
     sink,
     spread,
     total_cycles,
@@ -60,6 +62,9 @@ TILES_TOGETHER = 8  # along each side of a square of transposed tiles
 def optimize(nest: LoopNest, target: Target) -> LoopNest:
     """The nest as fast as we know how to make it for this target."""
     nest = use_guards(nest)
+    if stores_rows(nest):
+        return block_rows(nest, target) or each_phase(
+            nest, lambda part: share_part(mark_inner(part, target), target, vector=False))
     contracted = contract(nest, target)
     if contracted is not None:
         return contracted

@@ -53,7 +53,8 @@ def _render(nest: LoopNest, target: Target, on_stack: frozenset[Array]) -> Sourc
     name = identifier(nest.name)
     width = target.vector_bytes * 8
     attributes = f'nounwind "prefer-vector-width"="{width}" "min-legal-vector-width"="{width}"'
-    module = Module(legend(nest), attributes, scales_in_hardware(target))
+    narrows = "+avx512vl" in target.features.split(",")
+    module = Module(legend(nest), attributes, scales_in_hardware(target), narrows)
     found = arrays(nest.body)
     temporaries = [a for a in found if a.space == "temporary"]
     scratch, scratch_bytes = place_scratch(a for a in found if a.space in ("scratch", "local"))

@@ -297,12 +297,20 @@ class Body:
     def loop(self, s: Loop) -> None:
         if s.var.extent == 0:
             return
-        if s.kind == "unroll" or s.var.extent == 1:
+        if s.kind == "unroll" or (s.var.extent == 1 and s.span is None):
             self._unrolled(s)
         elif s.kind == "vector" and s.lanes > 1 and self.indices.lanes is None:
             self._vector(s)
         else:
-            self.counted(s, 0, s.var.extent)
+            self.counted(s, *self._bounds(s, s.var.extent))
+
+    def _bounds(self, s: Loop, end: int) -> tuple[LlvmValue | int, LlvmValue | int]:
+        """The turns of a loop that run, of those before `end`."""
+        if s.span is None:
+            return 0, end
+        b = self.builder
+        first, last = (self.indices.scalar(e) for e in s.span)
+        return first, b.select(b.icmp("slt", last, end), last, end)
 
     def counted(self, s: Loop, begin: LlvmValue | int, end: LlvmValue | int) -> None:
         """A loop of its own, over [begin, end)."""
@@ -324,22 +332,22 @@ class Body:
         """`unroll` vectors a turn, then what remains: whole vectors, and the last one masked."""
         private, spread = _register_use(s)
         if any(not self.memory.in_slots(a) for a in private):
-            self.counted(s, 0, s.var.extent)
+            self.counted(s, *self._bounds(s, s.var.extent))
             return
         vectors = ceil_div(s.var.extent, s.lanes)
         # a few vectors need no loop: their indices are constants, which LLVM can move out of the loops around
         short = vectors <= MOST_VECTORS and vectors * len(s.body) <= MOST_STATEMENTS
-        parts = vectors if spread or short else min(s.unroll, vectors)
+        parts = vectors if spread or (short and s.span is None) else min(s.unroll, vectors)
         turns = s.var.extent // (parts * s.lanes)
         b, outer_private = self.builder, self.memory.private
         self.memory.private = private
         setup = len(b.lines)
         b.comment(f"{s.var.name}: {s.lanes} lanes, {parts} vectors together")
         done = turns * parts * s.lanes
-        if turns == 1:
+        if turns == 1 and s.span is None:
             self._lanes(s, Lanes(s.var, s.lanes, parts, 0, s.lanes))
         elif turns:
-            loop = b.begin_loop(s.var.name, 0, done, parts * s.lanes)
+            loop = b.begin_loop(s.var.name, *self._bounds(s, done), parts * s.lanes)
             self._lanes(s, Lanes(s.var, s.lanes, parts, loop.index, s.lanes))
             b.end_loop(loop)
         if done < s.var.extent:

@@ -36,6 +36,7 @@ class Module:
     header: str = ""  # printed first, as comments: the legend
     function_attributes: str = "nounwind"  # e.g. '"prefer-vector-width"="512"' and its sibling
     scales: bool = False  # the processor multiplies by a power of two in one instruction
+    narrows_while_storing: bool = False  # the processor truncates and stores under a mask in one instruction
     _functions: list[Builder] = field(default_factory=list)
     _declarations: dict[str, str] = field(default_factory=dict)
     _globals: dict[str, str] = field(default_factory=dict)
@@ -401,8 +402,19 @@ class Builder:
         assert x.lanes, "a masked store is a vector's"
         kind = "masked.scatter" if pointer.lanes else "masked.store"
         mangling = f"{mangled(x.type, x.lanes)}.{mangled('ptr', pointer.lanes)}"
+        if self.module.narrows_while_storing and x.type in ("i8", "i16") and not pointer.lanes:
+            x = self._apart(x)
         mask = mask or constant("i1", True, x.lanes)
         self.intrinsic(kind, "void", 0, (x, pointer, constant("i32", align), mask), mangling)
+
+    def _apart(self, x: Value) -> Value:
+        # truncated out of sight: on Zen 4 a masked vpmovdw wrote the next element back as it had been read
+        if (bits := x.lanes * int(x.type[1:])) not in (32, 64, 128, 256, 512):
+            return x
+        kind, register = (f"i{bits}", "r") if bits <= 64 else (f"<{bits // 32} x i32>", "v")
+        whole = self.emit(f"bitcast {x} to {kind}", kind)
+        whole = self.emit(f'call {kind} asm "", "={register},0"({whole})', kind)
+        return self.emit(f"bitcast {whole} to {x.text}", x.type, x.lanes)
 
     def alloca(self, type_: str, count: int = 1, align: int = 64, name: str = "local") -> Value:
         """Stack memory for `count` elements, made once in the entry block."""

@@ -153,6 +153,9 @@ class Loop:
                       `unroll` vectors together (independent accumulators in reductions)
           "unroll"    the body written out extent times, var a constant in each
     grain: parallel loops: how many iterations are worth handing to a worker at once.
+    span: of serial and vector loops on CPUs, the turns [begin, end) that run (an end beyond the extent is the
+          extent). In a vector loop both are multiples of lanes * unroll; what it has beyond a multiple
+          of that always runs.
     """
 
     var: Var
@@ -161,6 +164,7 @@ class Loop:
     lanes: int = 1
     unroll: int = 1
     grain: int = 1
+    span: tuple[Expr, Expr] | None = None
 
 
 @dataclass(frozen=True)
@@ -340,6 +344,7 @@ def show_body(body: Iterable[Statement], indent: int) -> Iterator[str]:
                 yield f"{pad}{atomic}{s.array.name}[{s.index}] {s.combine}= {show_value(s.value)}{guard}"
             case Loop():
                 detail = f" lanes={s.lanes} unroll={s.unroll}" if s.kind == "vector" else ""
+                detail += f" from {s.span[0]} to {s.span[1]}" if s.span else ""
                 yield f"{pad}for {s.var.name} in {s.var.extent}: {s.kind}{detail}"
                 yield from show_body(s.body, indent + 1)
             case If():

@@ -9,7 +9,7 @@ lands outside the loop over the row. The nest is correct as it is; recipes make 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from lazygrad import access, expr
@@ -32,9 +32,13 @@ from lazygrad.codegen.loopnest import (
 from lazygrad.dtypes import DType
 from lazygrad.expr import Expr, Var
 from lazygrad.graph import Literal, Node
+from lazygrad.helpers import product
 from lazygrad.ops import OPS
 
 FARTHEST = 1 << 40  # elements from the beginning of a storage
+
+
+RowKey = tuple[Node, tuple[Expr | None, ...]]  # a node, and its index but for where it runs along a row
 
 
 @dataclass
@@ -45,6 +49,7 @@ class Scope:
     var: Var | None = None
     body: list[Statement] = field(default_factory=list)
     values: dict[Use, Value] = field(default_factory=dict)
+    rows: dict[RowKey, Array] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -59,12 +64,16 @@ class Place:
 class Lowering:
     """Evaluates elements of nodes into statements; `inputs` says where nodes that are in memory live.
 
-    `phase` begins every name, so that bodies that stand one after the other name their values apart.
+    `phase` begins every name, so that bodies that stand one after the other name their values apart. Of a
+    node in `staged` a row is computed into scratch before one of its elements is read.
     """
 
-    def __init__(self, inputs: Mapping[Node, Place], phase: str = ""):
+    def __init__(self, inputs: Mapping[Node, Place], phase: str = "", staged: Collection[Node] = ()):
         self.inputs = inputs
         self.phase = phase
+        self.staged = staged
+        self.domain: set[str] = set()  # names of the loops over the outputs
+        self.filling: list[RowKey] = []
         self.scopes = [Scope()]
         self.levels: dict[str, int] = {}  # of run-time integers, by name
         self.count = 0
@@ -112,6 +121,11 @@ class Lowering:
 
     # Loops
 
+    def open_domain(self, variables: list[Var]) -> None:
+        """Open the loops over the outputs."""
+        self.domain |= {v.name for v in variables}
+        self.open(variables)
+
     def open(self, variables: list[Var]) -> None:
         self.scopes.extend(Scope(v) for v in variables)
 
@@ -147,7 +161,7 @@ class Lowering:
     def needs(self, use: Use) -> list[Use]:
         """The elements to evaluate before this one (a reduce evaluates its own, inside its loops)."""
         node = use.node
-        if node in self.inputs or node.op.kind in ("source", "reduce"):
+        if node in self.inputs or node.op.kind in ("source", "reduce") or self.is_row(use):
             return []
         if node.op.kind == "movement":
             return [u for u in access.movement_uses(use) if not any(g.never for g in u.guards)]
@@ -178,6 +192,8 @@ class Lowering:
             place = self.inputs[node]
             index = expr.flatten(use.index, node.shape) + self.first_element(place)
             return self.bind(Load(place.array, index, use.guards), level, "x")
+        if self.is_row(use):
+            return self.bind(self.from_row(use), level, "w")
         if node.op.kind == "source":
             return IndexValue(use.index[0], node.dtype) if node.op.name == "iota" else self.constant(node)
         if node.op.kind == "reduce":
@@ -226,6 +242,50 @@ class Lowering:
         self.close(len(loops), "reduce")
         self.scopes += suspended
         return self.bind(as_dtype(Load(accumulator, expr.ZERO), node.dtype), level, name + "_")
+
+    # Rows
+
+    def row_key(self, use: Use) -> RowKey:
+        return use.node, tuple(None if self.runs(e) else e for e in use.index)
+
+    def runs(self, e: Expr) -> bool:
+        """Whether an index goes along a row: it moves with a loop that is none over the outputs."""
+        return any(v.name not in self.domain for v in expr.variables(e))
+
+    def is_row(self, use: Use) -> bool:
+        """Whether an element is read from a row in scratch."""
+        return use.node in self.staged and self.row_key(use) not in self.filling
+
+    def from_row(self, use: Use) -> Value:
+        """An element of a staged node, whose row is computed first if it has not been."""
+        key = self.row_key(use)
+        sizes = [n for n, fixed in zip(use.node.shape, key[1], strict=True) if fixed is None]
+        place = expr.flatten([e for e, fixed in zip(use.index, key[1], strict=True) if fixed is None], sizes)
+        rows = next((s.rows for s in reversed(self.scopes) if key in s.rows), None)
+        if rows is None:
+            rows = self.fill_row(use, key, sizes)
+        return Load(rows[key], place)
+
+    def fill_row(self, use: Use, key: RowKey, sizes: list[int]) -> dict[RowKey, Array]:
+        """Loops along a row that compute it into scratch, at the level where the row is wanted."""
+        level = self.level(Use(use.node, tuple(e for e in key[1] if e is not None)))
+        name = self.fresh("row")
+        row = Array(name, use.node.dtype, product(sizes), "scratch")
+        suspended, self.scopes = self.scopes[level + 1:], self.scopes[:level + 1]
+        variables = [Var(f"{name}_{i}", n) for i, n in enumerate(sizes)]
+        along = [expr.var(v.name, v.extent) for v in variables]
+        places = iter(along)
+        index = tuple(next(places) if e is None else e for e in key[1])
+        self.filling.append(key)
+        self.open(variables)
+        value = self.value(Use(use.node, index))
+        self.scopes[-1].body.append(Store(row, expr.flatten(along, sizes), value))
+        self.close(len(variables), "domain")
+        self.filling.pop()
+        self.scopes[level].rows[key] = row
+        rows = self.scopes[level].rows
+        self.scopes += suspended
+        return rows
 
     # Outputs
 

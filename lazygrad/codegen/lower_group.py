@@ -57,9 +57,9 @@ def lower(group: Group, places: Mapping[Node, Place], target: Target | None = No
 def _domain(group: Group, inputs: Mapping[Node, Place],
             places: Mapping[Node, Place]) -> tuple[Statement, ...]:
     """Loops over the group's domain; each output is stored at the level that its element needs."""
-    lowering = Lowering(inputs)
+    lowering = Lowering(inputs, staged=group.staged)
     order = loop_order(group.elements, group.domain, inputs)
-    lowering.open(order)
+    lowering.open_domain(order)
     for use in group.elements:  # every load before any store: an output may stand in the memory of an input
         lowering.value(use)
     for use in group.elements:

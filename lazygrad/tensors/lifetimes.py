@@ -13,6 +13,8 @@ from lazygrad.tensors.cell import Cell, live_cells, pending_cells, tracked_histo
 
 Inputs = Callable[[Node], Sequence[Node]]
 
+SHORT_SUM = 256  # multiplications of one element that take no longer than storing and loading it may
+
 
 def donated_buffers(
     order: Sequence[Node],
@@ -62,10 +64,41 @@ def _spare(dead: dict[Any, Any], order: Iterable[Node], remembered: Callable[[No
 
 def kept_for_gradients(cells: Sequence[Cell], inputs: Inputs) -> list[Node]:
     """The contractions below cells whose history gradients may still walk: realized along with them, because
-    the backward pass would have to compute them again. Everything else is cheap to compute from them."""
+    the backward pass would have to compute them again. Everything else is cheap to compute from them.
+
+    A matrix much larger than its factors, such as the scores of attention, costs more memory than time: in
+    its place the reductions of its rows are kept.
+    """
     now = set(cells)
     walked = [
         h for h in list(tracked_histories) if h.cell in now and not h.spent and h.version == h.cell.version
     ]
     roots = [h.node for h in sorted(walked, key=lambda h: h.cell.serial) if h.node is not None]
-    return [n for n in topological(roots, inputs) if is_contraction(n)] if roots else []
+    kept: list[Node] = []
+    above: set[Node] = set()  # a large matrix, and what is made of it within its rows
+    for n in topological(roots, inputs) if roots else ():
+        if is_contraction(n):
+            if is_outgrown(n):
+                above.add(n)
+            else:
+                kept.append(n)
+        elif above.intersection(n.inputs):
+            if n.op.kind == "reduce":
+                kept.append(n)
+            else:
+                above.add(n)
+    return kept
+
+
+def is_outgrown(contraction: Node) -> bool:
+    """Whether a contraction of short sums has many more elements than its factors."""
+    product_, = contraction.inputs
+    folded = product_.size // max(contraction.size, 1)
+    while product_.op.name != "mul":
+        product_ = product_.inputs[0]
+    factors = 0
+    for factor in product_.inputs:
+        while factor.op.kind == "movement" and len(factor.inputs) == 1:
+            factor = factor.inputs[0]
+        factors += factor.size
+    return folded <= SHORT_SUM and contraction.size > 2 * factors
