@@ -10,7 +10,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from lazygrad.codegen.loop_cost import Vectors, cost, lanes_of, stride, values_in, varying_names, vector_cost
+from lazygrad.codegen.loop_cost import (
+    Vectors,
+    cost,
+    lanes_of,
+    moves,
+    stride,
+    values_in,
+    varying_names,
+    vector_cost,
+)
 from lazygrad.codegen.loopnest import (
     Accumulate,
     If,
@@ -174,11 +183,12 @@ def vectorize(nest: LoopNest, loop: Loop, target: Target) -> LoopNest:
 
 
 def streams(body: Sequence[Statement]) -> bool:
-    """Whether statements do little but read and write memory, in elements of 32 bits or more."""
+    """Whether statements do little but read and write memory, a register full at a time."""
     held = [v.array for s in body for v in statement_values(s) if isinstance(v, Load)]
     held += [s.array for s in body if isinstance(s, Store | Accumulate)]
     straight = all(isinstance(s, Let | Store | Accumulate) for s in body)
-    return straight and values_in(body) <= STREAM and all(a.dtype.itemsize >= 4 for a in held)
+    wide = moves(body) or all(a.dtype.itemsize >= 4 for a in held)
+    return straight and values_in(body) <= STREAM and wide
 
 
 def together(body: Sequence[Statement], extent: int, lanes: int) -> int:

@@ -175,7 +175,11 @@ def _private(loop: Loop, s: Accumulate) -> bool:
 
 def lanes_of(body: Iterable[Statement], vector_bytes: int) -> int:
     """Lanes that suit the dtypes of statements: a register full of the smallest ones that are computed
-    with."""
+    with, or of what is only moved."""
+    if moves(body):
+        held = [v.array for s in body for v in statement_values(s) if isinstance(v, Load)]
+        held += [s.array for s in body if isinstance(s, Store)]
+        return vector_bytes // max(a.dtype.itemsize for a in held)
     sizes: set[int] = set()
     for s in walk(body):
         for v in statement_values(s):
@@ -185,6 +189,13 @@ def lanes_of(body: Iterable[Statement], vector_bytes: int) -> int:
             sizes.add(s.array.dtype.accumulator.itemsize)
     wide = [n for n in sizes if n >= 4]
     return vector_bytes // (min(wide) if wide else max(sizes, default=4))
+
+
+def moves(body: Iterable[Statement]) -> bool:
+    """Whether statements only carry elements from memory to memory."""
+    body = tuple(body)
+    straight = all(isinstance(s, Let | Store) for s in body) and any(isinstance(s, Store) for s in body)
+    return straight and all(isinstance(v, Load | Read) for s in body for v in statement_values(s))
 
 
 def values_in(body: Iterable[Statement]) -> float:
