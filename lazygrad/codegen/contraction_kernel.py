@@ -134,13 +134,12 @@ class _Builder:
 
     def pack_a(self) -> Statement:
         t, found = self.tiles, self.found
-        task = Var("pack", product(v.extent for v in self.outer_a) * self.row_tiles)
-        block = Var("pack_k", self.k_blocks)
-        outer, tile = _divmod(index(task), self.row_tiles)
+        task = Var("pack", product(v.extent for v in self.outer_a) * self.row_tiles * self.k_blocks)
+        rest, block = _divmod(index(task), self.k_blocks)
+        outer, tile = _divmod(rest, self.row_tiles)
         panel = Panel(found, found.a, found.m, t.rows, t.lanes, t.depth, self.panel_a, "pa")
-        start = (index(task) * self.k_blocks + index(block)) * (self.depth * t.rows)
-        body = panel.pack(unflattened(outer, self.outer_a), tile, index(block), start)
-        return Loop(task, body if self.k_blocks == 1 else (Loop(block, body),), "parallel")
+        start = index(task) * (self.depth * t.rows)
+        return Loop(task, panel.pack(unflattened(outer, self.outer_a), tile, block, start), "parallel")
 
     def pack_b(self, task: _Task, block: Expr) -> tuple[Statement, ...]:
         if self.direct:

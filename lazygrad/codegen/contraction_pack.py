@@ -67,7 +67,7 @@ class Panel:
         depth = expr.substitute(depth, joins)
         place = start + depth * self.width
         if self._run_along_k(loops[-1].extent) > self._run_along_tile():
-            return nested(loops[:-1], self._transposed(values, tile, place, loops[-1], within))
+            return self._transposed(values, tile, place, loops, within)
         j = Var(f"{self.prefix}_j", self.width)
         body = self._element(values, tile, index(j), within, self.array, place + index(j))
         lanes = min(self.lanes, 1 << (self.width - 1).bit_length())
@@ -123,41 +123,53 @@ class Panel:
             value = Select(within, value, Constant(0.0, self.array.dtype))
         return (*bound, Store(array, place, value))
 
-    def _transposed(self, values: dict[Atom, Expr], tile: Expr, place: Expr, last: Var,
+    def _transposed(self, values: dict[Atom, Expr], tile: Expr, place: Expr, loops: list[Var],
                     within: tuple[Guard, ...]) -> tuple[Statement, ...]:
-        """The loop over `last`, along which neighbours lie, in squares of lanes x lanes."""
+        """All loops, the last of which runs along neighbours, in squares of lanes x lanes: those that are
+        whole along the tile, and what is left."""
+
+        def columns(first: Expr, high: int) -> tuple[Statement, ...]:
+            return nested(loops[:-1], self._squares(values, tile, place, loops[-1], within, first, high))
+
+        whole, left = divmod(self.width, self.lanes)
+        number = Var(f"{self.prefix}_h", whole)
+        body = columns(index(number) * self.lanes, self.lanes) if whole else ()
+        body = (Loop(number, body),) if whole > 1 else body
+        return (*body, *(columns(expr.const(whole * self.lanes), left) if left else ()))
+
+    def _squares(self, values: dict[Atom, Expr], tile: Expr, place: Expr, last: Var,
+                 within: tuple[Guard, ...], first: Expr, high: int) -> tuple[Statement, ...]:
+        """The loop over `last` for `high` elements of the tile: whole squares, and what is left."""
         whole, rest = divmod(last.extent, self.lanes)
         block = Var(f"{last.name}_o", whole)
-        result: list[Statement] = []
+        result: tuple[Statement, ...] = ()
         if whole:
-            body = self._squares(values, tile, place, last, index(block) * self.lanes, self.lanes, within)
-            result.append(Loop(block, body))
+            body = self._square(values, tile, place, last, index(block) * self.lanes, self.lanes, within,
+                                first, high)
+            result = (Loop(block, body),)
         if rest:
             at = expr.const(whole * self.lanes)
-            result += self._squares(values, tile, place, last, at, rest, within)
-        return tuple(result)
+            result += self._square(values, tile, place, last, at, rest, within, first, high)
+        return result
 
-    def _squares(self, values: dict[Atom, Expr], tile: Expr, place: Expr, last: Var, at: Expr, count: int,
-                 within: tuple[Guard, ...]) -> tuple[Statement, ...]:
-        """`count` turns of `last` from `at` on, for all of a tile."""
-        lanes, result = self.lanes, []
+    def _square(self, values: dict[Atom, Expr], tile: Expr, place: Expr, last: Var, at: Expr, count: int,
+                within: tuple[Guard, ...], first: Expr, high: int) -> tuple[Statement, ...]:
+        """`count` turns of `last` for `high` elements along the tile from `first` on."""
+        lanes = self.lanes
         square = Array(f"square_{self.prefix}", self.array.dtype, lanes * lanes, "register")
         along, down = Var(f"{self.prefix}_u", count), Var(f"{self.prefix}_t", count)
-        for first in range(0, self.width, lanes):
-            high = min(lanes, self.width - first)
-            i, blank = Var(f"{self.prefix}_i", high), Var(f"{self.prefix}_z", lanes - high)
-            moved: dict[Atom, Expr] = {last: at + index(along)}
-            here = {v: expr.substitute(e, moved) for v, e in values.items()}
-            body = self._element(here, tile, index(i) + first, substitute_guards(within, moved), square,
-                                 index(i) * lanes + index(along))
-            result.append(Loop(i, (Loop(along, body, "vector", lanes=lanes),), "unroll"))
-            if blank.extent:
-                zero = Store(square, (index(blank) + high) * lanes + index(along),
-                             Constant(0.0, square.dtype))
-                result.append(Loop(blank, (Loop(along, (zero,), "vector", lanes=lanes),), "unroll"))
-            to = expr.substitute(place, {last: at + index(down)}) + first + index(i)
-            store = Store(self.array, to, Load(square, index(i) * lanes + index(down)))
-            result.append(Loop(down, (Loop(i, (store,), "vector", lanes=lanes),), "unroll"))
+        i, blank = Var(f"{self.prefix}_i", high), Var(f"{self.prefix}_z", lanes - high)
+        moved: dict[Atom, Expr] = {last: at + index(along)}
+        here = {v: expr.substitute(e, moved) for v, e in values.items()}
+        body = self._element(here, tile, first + index(i), substitute_guards(within, moved), square,
+                             index(i) * lanes + index(along))
+        result = [Loop(i, (Loop(along, body, "vector", lanes=lanes),), "unroll")]
+        if blank.extent:
+            zero = Store(square, (index(blank) + high) * lanes + index(along), Constant(0.0, square.dtype))
+            result.append(Loop(blank, (Loop(along, (zero,), "vector", lanes=lanes),), "unroll"))
+        to = expr.substitute(place, {last: at + index(down)}) + first + index(i)
+        store = Store(self.array, to, Load(square, index(i) * lanes + index(down)))
+        result.append(Loop(down, (Loop(i, (store,), "vector", lanes=lanes),), "unroll"))
         return tuple(result)
 
     def _joined(self, loops: list[Var], fixed_first: bool) -> tuple[list[Var], dict[Atom, Expr]]:
