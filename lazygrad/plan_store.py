@@ -10,6 +10,7 @@ from __future__ import annotations
 import pickle
 import sys
 import time
+import zlib
 from collections.abc import Hashable
 from dataclasses import fields, replace
 from functools import cache
@@ -36,11 +37,12 @@ def read_plan(structure: Hashable, device: Device) -> Plan | None:
     if payload is None:
         return None
     try:
-        layout, steps = pickle.loads(payload)
+        layout, steps = pickle.loads(zlib.decompress(payload))
         made = tuple([_step(row, device) for row in steps])
         seconds = time.perf_counter() - start, 0.0
         return Plan(device=device, steps=made, seconds=seconds, compiled=0, from_disk=True, **layout)
-    except (LazygradError, TypeError, ValueError, KeyError, AttributeError, EOFError, pickle.UnpicklingError):
+    except (LazygradError, zlib.error, pickle.UnpicklingError, EOFError, TypeError, ValueError, LookupError,
+            AttributeError):
         return None  # whole, but not a plan of this version
 
 
@@ -52,7 +54,8 @@ def write_plan(structure: Hashable, plan: Plan) -> None:
     steps = [(step.kernel.program.source, step.kernel.slots, step.kernel.legend, step.memory,
               [device.copy_out(table) for table in step.tables]) for step in plan.steps]
     layout = {name: getattr(plan, name) for name in _LAYOUT}
-    disk.write("plan", _name(structure, device), pickle.dumps((layout, steps), pickle.HIGHEST_PROTOCOL))
+    record = pickle.dumps((layout, steps), pickle.HIGHEST_PROTOCOL)
+    disk.write("plan", _name(structure, device), zlib.compress(record, 1))
 
 
 def _step(row: Any, device: Device) -> Step:
