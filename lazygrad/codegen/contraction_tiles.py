@@ -11,6 +11,8 @@ from lazygrad.expr import Atom, Expr, Guard, Var
 from lazygrad.helpers import ceil_div, product
 from lazygrad.source import Target
 
+LEAST_ROWS = 6  # of a register tile: fewer sums than that do not hide what a multiply-add takes
+PASS = 0.3  # rows that reading a row tile's share of b costs
 LEAST_DEPTH = 256  # of a block of k: below that, keeping sums costs too much beside making them
 TASKS = 4  # of every thread, where there is enough work: one that is held up gives the rest to others
 
@@ -88,7 +90,8 @@ def choose_tiles(found: Contraction, target: Target) -> Tiles:
     lanes = max(target.vector_bytes // itemsize, 1)
     vectors = 2 if n > lanes else 1
     most = (target.registers - 4) // 2 if vectors == 2 else min(target.registers // 2, 16)
-    rows = min(range(1, most + 1), key=lambda r: (ceil_div(m, r) * (r + 1.5), -r))
+    fewest = min(LEAST_ROWS, m, most)
+    rows = min(range(fewest, most + 1), key=lambda r: (ceil_div(m, r) * (r + PASS), -r))
     columns = vectors * lanes
     room = max(target.l2_bytes // 2 // itemsize, columns)
     tiles, outer = ceil_div(n, columns), product(v.extent for v in found.outer)
