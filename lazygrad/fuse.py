@@ -130,10 +130,19 @@ class Fusion:
         one, or can be deepened from the rows to the elements."""
         if cluster.special:
             return False
-        if any(access.is_own_element(u, cluster.domain) for u in uses):
-            return True
+        own = next((u for u in uses if access.is_own_element(u, cluster.domain)), None)
+        if own is not None:
+            return self.is_visited_once(cluster, own)
         return (cluster.contraction is None and cluster.reads_by_row(uses)
                 and self.can_deepen(cluster, access.domain_of(node.shape)))
+
+    def is_visited_once(self, cluster: Cluster, own: Use) -> bool:
+        """Whether the loops around an element are the outermost, so that it is computed once: those over rows
+        that the kernel reduces are put there."""
+        variables = access.variables_of(own)
+        order = [e.terms[0][0] in variables for e in access.loop_variables(cluster.domain)]
+        rows = (access.variables_of(u) & variables for n in cluster.reduces for u in cluster.uses[n])
+        return order == sorted(order, reverse=True) or any(r == variables for r in rows)
 
     def can_deepen(self, cluster: Cluster, domain: Shape) -> bool:
         """Whether a cluster's loops over rows may go on along the rows: the rows are enough for every core,
@@ -196,6 +205,8 @@ class Fusion:
         if not all(nested(variables & domain, access.variables_of(u) & domain)
                    for other in cluster.reduces for u in cluster.uses[other]):
             return "the kernel reduces along other axes already"
+        if product(cluster.domain) > PARALLEL_WORK and not _in_order(variables & domain, cluster.domain):
+            return "its rows are apart in memory: neither the outermost loops nor neighbours in lanes"
         rows = product(v.extent for v in variables if isinstance(v, Var))
         if rows < FEW_ROWS and rows * folded > PARALLEL_WORK and (variables & domain) != domain:
             return "too few rows to keep every core busy"
@@ -304,6 +315,12 @@ class Fusion:
             cluster.frontier.update(i for i in node.inputs if i.op.name not in FREE)
         else:
             cluster.add(node, (access.at(node, access.loop_variables(node.shape)),))
+
+
+def _in_order(variables: Collection[Var | Dynamic], domain: Shape) -> bool:
+    """Whether the loops over rows are the outermost ones, or the innermost is among them."""
+    rows = [e.terms[0][0] in variables for e in access.loop_variables(domain)]
+    return not rows or rows[-1] or rows == sorted(rows, reverse=True)
 
 
 def fuse(targets: Sequence[Node], target: Target) -> tuple[list[Group], dict[Node, str]]:

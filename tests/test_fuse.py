@@ -65,6 +65,19 @@ def test_few_long_rows_do_not_hold_back_what_is_stored_in_full():
     assert len(groups_of(powers, ops.sum_(powers, arg=(1,)))[0]) == 2
 
 
+def test_rows_that_are_apart_in_memory_are_folded_by_a_kernel_of_their_own():
+    # statistics of channels: neither the outermost axis nor neighbours in memory
+    x = source("images", 16, 32, 20, 20)
+    mean = ops.sum_(x, arg=(0, 2, 3))
+    centred = ops.sub(x, ops.expand(mean, arg=x.shape))
+    groups, reasons = groups_of(centred)
+    assert [g.outputs for g in groups] == [(mean,), (centred,)]
+    assert any("apart in memory" in reason for reason in reasons.values())
+    scale = ops.rsqrt(ops.reshape(mean, arg=(1, 32, 1, 1)))
+    groups, _ = groups_of(ops.mul(x, ops.expand(scale, arg=x.shape)), scale)
+    assert all(scale not in g.outputs or g.domain == (32,) for g in groups), "stored once for each image"
+
+
 def test_storing_is_weighed_against_computing_again():
     columns = ops.buffer("wide", dtypes.float32, (512, 1024))
 

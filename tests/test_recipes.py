@@ -230,3 +230,15 @@ def test_gradients_of_convolutions(stride: int) -> None:
     for back in gradient([y], [leaf("g", *y.shape)], [x, w]):
         assert back is not None
         check(back, 1e-3)
+
+
+def test_short_windows_are_written_out_and_the_loop_over_places_runs_in_lanes():
+    # what belongs to a channel stands between the loops: without writing out, lanes would go from channel to
+    # channel, far apart in memory
+    x, shift = leaf("x", 4, 24, 20, 20), leaf("shift", 1, 24, 1, 1)
+    moved = ops.sub(x, ops.expand(ops.exp(shift), arg=x.shape))
+    windows = ops.window(moved, arg=((2, 2, 2, 1), (3, 2, 2, 1)))
+    node = ops.max_(windows, arg=(4, 5))
+    check(node)
+    (nest,) = optimized(node)
+    assert [s.var.name for s in walk(nest.body) if isinstance(s, Loop) and s.kind == "vector"] == ["i3"]

@@ -44,6 +44,7 @@ WORTH_SHARING = 40_000.0  # cycles of a phase below which one worker does it all
 WORTH_HANDING = 20_000.0  # cycles of a chunk that a worker takes at once
 CHUNKS = 8  # per worker: enough for an even end
 BLOCK_BYTES = 16 << 10  # of an array, in one block of a long vector loop
+WINDOW = 160.0  # the same, of a window around which another loop runs in lanes
 SMALL = 40.0  # instructions in all turns of a loop that is written out
 STREAM = 6.0  # instructions in a turn of straight code that leave a core waiting for memory
 HALVED = 32  # bytes of a vector: memory streams faster into vectors of this size than into larger ones
@@ -77,6 +78,8 @@ def phase_of(nest: LoopNest) -> Phase:
 
 def run_in_lanes(nest: LoopNest, phase: Phase, target: Target) -> LoopNest:
     """The cheapest loops in lanes, the outer ones shared."""
+    nest = unroll_windows(nest, phase)
+    phase = phase_of(nest)
     best, least = None, inner_cost(phase, target)
     for loop in () if has_scratch(phase.core) else phase.chain:  # a worker has one scratch for all lanes
         price = chain_cost(phase, loop, target)
@@ -148,6 +151,15 @@ def sink(nest: LoopNest, name: str) -> LoopNest:
         if len(body) != 1 or not isinstance(body[0], Loop):
             return nest
         nest = interchange(nest, name, body[0].var.name)
+
+
+def unroll_windows(nest: LoopNest, phase: Phase) -> LoopNest:
+    """Short reductions within domain loops of the core written out, so that those loops can run in lanes."""
+    for loop in [s for s in walk(phase.core) if isinstance(s, Loop) and s.kind == "domain"]:
+        for s in [s for s in walk(loop.body) if isinstance(s, Loop) and s.kind == "reduce"]:
+            if written_out(s) <= WINDOW:
+                nest = mark(nest, s.var.name, "unroll")
+    return nest
 
 
 def unroll_small(nest: LoopNest) -> LoopNest:
