@@ -17,7 +17,7 @@ from lazygrad.codegen.lower_group import lower
 from lazygrad.codegen.lower_tape import lower_tape, tape_tables
 from lazygrad.dtypes import int64
 from lazygrad.graph import Node
-from lazygrad.group import Group, group_key
+from lazygrad.group import Group, group_key, nbytes
 from lazygrad.runtime.device import Device, Program
 from lazygrad.source import Source, Target
 from lazygrad.tape import TapeGroup
@@ -60,12 +60,11 @@ _kernels: dict[Hashable, Kernel] = {}
 class Memory:
     """Where the nodes of a plan live, in memories that go by any name.
 
-    `storages`: for every node its memory and byte offset in it; `sizes`: bytes of memories. `starts`: for
-    nodes whose offset is data, the number of the int64 in the memory SCALARS that tells their first element.
+    `storages`: for every node its memory and byte offset in it. `starts`: for nodes whose offset is data, the
+    number of the int64 in the memory SCALARS that tells their first element.
     """
 
     storages: Mapping[Node, tuple[Hashable, int]]
-    sizes: Mapping[Hashable, int]
     starts: Mapping[Node, int]
 
     def of(self, group: Group) -> tuple[list[Hashable], dict[Node, tuple[int, int]], dict[Node, int]]:
@@ -76,10 +75,22 @@ class Memory:
         number = {name: i for i, name in enumerate(names)}
         return names, {n: (number[self.storages[n][0]], self.storages[n][1]) for n in nodes}, starts
 
+    def extents(self, group: Group) -> tuple[int, ...]:
+        """The bytes of each memory that a group touches, up to its last byte there: a kernel that knew more
+        of a memory than it needs would be another kernel wherever that memory has another size."""
+        names, places, starts = self.of(group)
+        ends = [0] * len(names)
+        for node, (slot, offset) in places.items():
+            ends[slot] = max(ends[slot], offset + nbytes(node))
+        if starts:
+            scalars = names.index(SCALARS)
+            ends[scalars] = max(ends[scalars], (max(starts.values()) + 1) * int64.itemsize)
+        return tuple(ends)
+
     def placed(self, group: Group) -> dict[Node, Place]:
         """The arrays of a group's nodes, one per memory and dtype."""
         names, places, starts = self.of(group)
-        extents = [self.sizes[name] for name in names]
+        extents = self.extents(group)
         arrays = _arrays(group, places, extents)
         found = {}
         for node, (slot, offset) in places.items():
@@ -98,9 +109,8 @@ SCALARS = "scalars"
 def compile_group(group: Group, memory: Memory, device: Device) -> tuple[Kernel, list[Hashable], bool]:
     """The kernel of a group, the memory of each of its parameters, and whether it was compiled just now."""
     names, places, starts = memory.of(group)
-    extents = tuple(memory.sizes[name] for name in names)
     structure = _structure(group, places), tuple(starts.get(n) for n in group.inputs)
-    key = (structure, extents, device.name, config.get("NOOPT"))
+    key = (structure, memory.extents(group), device.name, config.get("NOOPT"))
     fresh = key not in _kernels
     if fresh:
         _kernels[key] = _compile(group, memory, device)

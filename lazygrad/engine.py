@@ -18,7 +18,7 @@ from lazygrad.dtypes import DType, from_storage, int64, to_storage
 from lazygrad.errors import OutOfMemoryError
 from lazygrad.fuse import fuse
 from lazygrad.graph import Node, intern, topological
-from lazygrad.group import inputs_in_plan, nbytes
+from lazygrad.group import inputs_in_plan
 from lazygrad.helpers import round_up, row_strides
 from lazygrad.interpret import interpret
 from lazygrad.plan import Plan, Step
@@ -168,7 +168,7 @@ def make_plan(targets: Sequence[Node], sources: Sequence[Node], device: Device, 
     schedule = plan_memory(order_groups(groups), todo, donated)
     planned = time.perf_counter()
     scalars, starts, scalar_bytes = _lay_out_scalars(sources)
-    memory = _find_memory(schedule, numbers, scalars, starts, scalar_bytes)
+    memory = _find_memory(schedule, numbers, scalars, starts)
     steps, compiled = _compile_all(schedule, memory, device)
     gifts = [slot.node
              for slot, _ in schedule.places.values() if slot.kind == "donated" and slot.node is not None]
@@ -260,18 +260,15 @@ def _rebuilt(targets: Sequence[Node], order: Sequence[Node], replaced: dict[Node
 
 
 def _find_memory(schedule: Schedule, numbers: dict[Node, int], scalars: Sequence[tuple[int, DType, int]],
-                 starts: Sequence[tuple[int, int]], scalar_bytes: int) -> Memory:
-    """Where every node that is stored lives, and how much of each memory the plan knows to be there."""
+                 starts: Sequence[tuple[int, int]]) -> Memory:
+    """Where every node that is stored lives."""
     storages: dict[Node, tuple[Hashable, int]] = {}
-    sizes: dict[Hashable, int] = {SCALARS: scalar_bytes, ("slab", 0): schedule.slab,
-                                  ("small", 0): schedule.small}
     roots: dict[Buffer, Hashable] = {}
     offsets = {number: offset for number, _, offset in scalars}
     for node, number in numbers.items():
         if node.op.name == "buffer":
             name = roots.setdefault(node.arg.storage, ("source", number))
             storages[node] = name, 0
-            sizes[name] = max(sizes.get(name, 0), nbytes(node))
         elif node.op.name == "scalar":
             storages[node] = SCALARS, offsets[number]
     for node, (slot, offset) in schedule.places.items():
@@ -279,12 +276,8 @@ def _find_memory(schedule: Schedule, numbers: dict[Node, int], scalars: Sequence
             storages[node] = storages[slot.node]
             continue
         storages[node] = (slot.kind, slot.number), offset
-        if slot.kind in ("result", "block"):
-            sizes[slot.kind,
-                  slot.number] = (schedule.results if slot.kind == "result" else schedule.blocks)[slot.number]
     first = dict(starts)
-    return Memory(storages, sizes,
-                  {node: first[number] for node, number in numbers.items() if number in first})
+    return Memory(storages, {node: first[number] for node, number in numbers.items() if number in first})
 
 
 def _compile_all(schedule: Schedule, memory: Memory, device: Device) -> tuple[list[Step], int]:

@@ -1,9 +1,9 @@
 """The schedule: fusion groups in order, and the memory of what they store.
 
-Targets get buffers of their own (small ones share a slab, since a kernel takes only so many buffers).
-Intermediates share blocks (small ones a slab, where a kernel has many): a block serves one after another as
-their lifetimes allow. A donated buffer becomes a target's memory where the kernel that writes the target is
-the last one to read it, each element at its own place.
+Targets get buffers of their own. Intermediates share blocks: a block serves one after another as their
+lifetimes allow. Where a kernel has many small ones, these share slabs, since it takes only so many buffers.
+A donated buffer becomes a target's memory where the kernel that writes the target is the last one to read it,
+each element at its own place.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from lazygrad.graph import Node
 from lazygrad.group import IN_MEMORY, Group, nbytes
 from lazygrad.helpers import round_up
 
-SMALL = 256  # bytes; targets up to this size share a slab
+SMALL = 256  # bytes; what may share a slab
 ALIGN = 64
-FEW = 32  # small intermediates of one kernel that may be buffers of their own
+FEW = 32  # small inputs and outputs of one kernel that may be buffers of their own
 
 
 @dataclass(frozen=True)
@@ -86,14 +86,15 @@ def plan_memory(groups: Sequence[Group], targets: Iterable[Node],
     crowded = any(sum(_is_small(n) for n in (*g.inputs, *g.outputs)) > FEW for g in groups)
     for step, group in enumerate(groups):
         for node in group.outputs:
-            if node in wanted:
+            if node in wanted and crowded and _is_small(node):
+                # never over a gift: a slab cannot be given, so that a repeated step would offer ever less
+                places[node] = Slot("slab"), slab
+                slab += round_up(max(nbytes(node), 1), ALIGN if nbytes(node) > 8 else 8)
+            elif node in wanted:
                 gift = _gift(node, group, step, offered, last_read)
                 if gift is not None:
                     del offered[gift]
                     places[node] = Slot("donated", node=gift), 0
-                elif nbytes(node) <= SMALL:
-                    places[node] = Slot("slab"), slab
-                    slab += round_up(max(nbytes(node), 1), ALIGN if nbytes(node) > 8 else 8)
                 else:
                     places[node] = Slot("result", len(results)), 0
                     results.append(nbytes(node))
