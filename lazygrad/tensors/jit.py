@@ -27,7 +27,8 @@ from lazygrad.tensors.promotion import get_default_dtype
 from lazygrad.tensors.reachable import Arguments, is_plain
 from lazygrad.tensors.recorder import Recorder
 from lazygrad.tensors.recording import now
-from lazygrad.tensors.replay import MISS, Replay, Stand, signature
+from lazygrad.tensors.replay import MISS, Replay
+from lazygrad.tensors.stands import Stand, signature
 
 KINDS = 256  # of arguments that one function remembers
 REPLAYS = 8  # of one kind of arguments: where more are asked for, the function changes what it depends on
@@ -141,15 +142,22 @@ class _Jitted:
             with recorder:
                 output = self.function(*args, **kwargs)
             replay.finish(recorder, output)
-        finally:
+            del output  # the first replay makes it
+        except BaseException:
             recorder.restore()
-        changed = replay.changed
-        if changed:
-            self._warn(f"changes {', '.join(changed[:5])} while it runs, which replays will not repeat")
-        recorder.realize_asked()
-        replay.compile()
+            raise
+        if replay.changed:
+            names = ", ".join(replay.changed[:5])
+            self._warn(f"changes {names} while it runs, which replays will not repeat")
+        recorder.rewind()
+        try:
+            replay.compile()
+            result = replay.run_first()
+        except BaseException:
+            recorder.redo()
+            raise
         replays.insert(0, replay)
-        return output
+        return result
 
     def _warn(self, text: str) -> None:
         if not self._warned:

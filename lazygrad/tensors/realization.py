@@ -45,10 +45,9 @@ def values_read(node: Node) -> tuple[Node, ...]:
 
 
 def realize_cells(cells: Iterable[Cell]) -> None:
-    """Put the values of cells, and of all live cells that share unrealized work with them, into buffers; in a
-    recording, at its end."""
+    """Put the values of cells, and of all live cells that share unrealized work with them, into buffers.
+    Nothing happens in a recording: all that it needs is computed after it."""
     if now.recorder is not None:
-        now.recorder.asked.extend(cells)
         return
     wanted = [cell for cell in cells if not cell.is_realized]
     if not wanted:

@@ -1,8 +1,9 @@
 """`Recorder`: runs a function once with every tensor from outside replaced by a promise of its memory, so
 that the graphs which the function builds hold for other values too.
 
-A cell that existed before is given its promise when it is first read (`touch`). At the end `restore` puts the
-real values into all graphs: what follows is what an ordinary call would have left behind.
+A cell that existed before is given its promise when it is first read (`touch`). At the end the real values
+are put into all graphs: `restore` leaves behind what an ordinary call would have left, `rewind` what was
+before, so that a first replay can do the work.
 """
 
 from __future__ import annotations
@@ -20,15 +21,15 @@ from lazygrad.engine import download
 from lazygrad.errors import CaptureError, OutOfBoundsError
 from lazygrad.graph import HostNumber, Node, intern, topological
 from lazygrad.interpret import interpret
-from lazygrad.tensors.cell import Cell, History, live_cells, tracked_histories
+from lazygrad.tensors.cell import Cell, History, live_cells, pending_cells, tracked_histories
 from lazygrad.tensors.core import Tensor, from_node
-from lazygrad.tensors.realization import realize_alone, realize_cells, realize_node
+from lazygrad.tensors.realization import realize_alone, realize_node
 from lazygrad.tensors.recording import now
 from lazygrad.tensors.views import read_through
 
 
 class Recorder:
-    """One recording: `with recorder: function()`, then `restore()`.
+    """One recording: `with recorder: function()`, then `restore()` or `rewind()`.
 
     `promised`: the promise of each cell that was read. `hosts`: what Python computes and changes at each run,
     in order. `limits`: the interval in which the integers of a promise must lie.
@@ -36,6 +37,8 @@ class Recorder:
 
     def __init__(self) -> None:
         self.before: dict[Cell, Node] = {cell: cell.node for cell in list(live_cells)}
+        self._tainted = {cell: cell.tainted for cell in self.before}
+        self._written: dict[Cell, tuple[Node, bool]] = {}
         self._old = {h for h in list(tracked_histories) if h.node is not None and not h.spent}
         self.promised: dict[Cell, Node] = {}
         self._parts: set[Cell] = set()
@@ -43,7 +46,6 @@ class Recorder:
         self.hosts: list[tuple[Callable[[], Any], list[HostNumber]]] = []
         self.choices: dict[Hashable, tuple[Callable[[], bool], bool]] = {}
         self.limits: dict[Node, tuple[int, int]] = {}
-        self.asked: list[Cell] = []
         self._host_owned: set[Cell] = set()
         self._in_host = False
 
@@ -65,6 +67,7 @@ class Recorder:
         if not cell.is_realized:
             realize_alone(cell)
             original = self.before[cell] = cell.node
+            self._tainted[cell] = False
         self.promised[cell] = cell.node = self._promise(original, True)
 
     def touch_root(self, history: History) -> None:
@@ -206,8 +209,24 @@ class Recorder:
 
     # The end
 
+    def rewind(self) -> None:
+        """`restore`, but the cells that the function wrote hold again what they held before."""
+        written = self.written_cells()
+        self.restore()
+        for cell in written:
+            self._written[cell] = cell.node, cell.tainted
+            cell.node, cell.tainted = self.before[cell], self._tainted[cell]
+            if cell.is_realized:
+                pending_cells.discard(cell)
+
+    def redo(self) -> None:
+        """After `rewind`: write what the function wrote, after all."""
+        for cell, (node, tainted) in self._written.items():
+            cell.write(node, tainted)
+
     def restore(self) -> None:
-        """Put the values of now in the place of promises, in all cells and histories."""
+        """Put the values of now in the place of promises, in all cells and histories: what the function did
+        is then what it would have done without a recording."""
         cells = [c for c in list(live_cells) if c in self.promised or self.before.get(c) is not c.node]
         histories = [h for h in list(tracked_histories) if h.node is not None]
         nodes = [c.node for c in cells] + [h.node for h in histories if h.node is not None]
@@ -216,10 +235,6 @@ class Recorder:
             cell.node = node
         for history, node in zip(histories, real[len(cells):], strict=True):
             history.node = node
-
-    def realize_asked(self) -> None:
-        """What the function wanted in memory."""
-        realize_cells(self.asked)
 
 
 def is_variable(node: Node) -> bool:
