@@ -57,7 +57,7 @@ def test_what_is_computed_before() -> None:
     "shape, axis, words",
     [
         ((64, 500), 1, "tile_scan"),
-        ((500, 640), 0, "widen_scan"),
+        ((500, 640), 0, "widen"),
         ((1 << 20,), 0, "block_scan"),
         ((2, 1 << 19), 1, "block_scan"),
     ],

@@ -33,6 +33,7 @@ from lazygrad.codegen.loopnest import (
     walk,
 )
 from lazygrad.codegen.transform import collapse, find_loop, interchange, mark
+from lazygrad.codegen.transform_columns import can_widen, widen
 from lazygrad.codegen.transform_cpu import FREE, divide
 from lazygrad.codegen.transform_rows import keep_rows
 from lazygrad.expr import Var
@@ -48,6 +49,7 @@ WINDOW = 160.0  # the same, of a window around which another loop runs in lanes
 SMALL = 40.0  # instructions in all turns of a loop that is written out
 STREAM = 6.0  # instructions in a turn of straight code that leave a core waiting for memory
 HALVED = 32  # bytes of a vector: memory streams faster into vectors of this size than into larger ones
+LONG_COLUMN = 64  # rows that are worth going over block by block of columns
 BUSY = 12.0  # instructions in a turn that keep the processor busy without several vectors together
 
 
@@ -218,6 +220,64 @@ def runs_along(loop: Loop, chain: Loop, lanes: int) -> bool:
     loads = [v for s in walk(loop.body) for v in statement_values(s) if isinstance(v, Load)]
     straight = not any(isinstance(s, Loop) for s in walk(loop.body))
     return straight and all(stride(v.index, vectors) in (0, 1) for v in loads)
+
+
+# Columns in lanes, row by row
+
+
+def columns(nest: LoopNest, phase: Phase, target: Target) -> LoopNest | None:
+    """A phase that goes over long columns more than once, or over many: neighbours in memory in lanes."""
+    if has_scratch(phase.core) or not can_widen(phase.core):
+        return None
+    loops = [s for s in phase.core if isinstance(s, Loop)]
+    if not loops or any(s.kind not in FREE for s in loops) or max(map(rows_in, loops)) < LONG_COLUMN:
+        return None
+    lanes = lanes_of(phase.core, target.vector_bytes)
+    best = min(phase.chain, key=lambda loop: (chain_cost(phase, loop, target), -phase.chain.index(loop)))
+    if chain_cost(phase, best, target) >= inner_cost(phase, target) or best.var.extent < 8 * lanes:
+        return None
+    if not all(runs_along(innermost_of(loop), best, lanes) for loop in loops):
+        return None
+    states = {s.array for s in walk(phase.core) if isinstance(s, Store | Accumulate)}
+    held = sum(a.dtype.itemsize for a in states if a.space == "register")
+    read = [v.array for s in walk(phase.core) for v in statement_values(s) if isinstance(v, Load)]
+    element = max((a.dtype.itemsize for a in read if a.space != "register"), default=0)
+    # what a column keeps is read and written for every row: more than that costs more than order saves
+    return in_columns(nest, phase, best.var, held, target) if 0 < held <= 2 * element else None
+
+
+def innermost_of(loop: Loop) -> Loop:
+    """The last of loops directly inside each other."""
+    while len(loop.body) == 1 and isinstance(loop.body[0], Loop):
+        loop = loop.body[0]
+    return loop
+
+
+def rows_in(loop: Loop) -> int:
+    """Turns of loops directly inside each other."""
+    inner = loop.body[0]
+    own = loop.var.extent
+    return own * rows_in(inner) if len(loop.body) == 1 and isinstance(inner, Loop) else own
+
+
+def in_columns(nest: LoopNest, phase: Phase, column: Var, held: int, target: Target) -> LoopNest:
+    """Neighbours in memory in lanes, step by step over the rows of a block of columns, each of which keeps
+    `held` bytes."""
+    workers = min(workers_wanted(phase, target), target.threads)
+    wanted = ceil_div(workers, product_of(phase.chain) // column.extent)
+    lanes = lanes_of(phase.core, target.vector_bytes)
+    width = max(round_up(ceil_div(column.extent, wanted), lanes), 4 * lanes)
+    width = min(width, BLOCK_BYTES // held // lanes * lanes)
+    nest = divide(innermost(nest, phase, column), column.name, min(width, column.extent))
+
+    def widened(part: LoopNest) -> LoopNest:
+        inside = phase_of(part)
+        wanted, cycles = workers_wanted(inside, target), total_cycles(inside.chain[0], target)
+        part = mark_inner(widen(part, inside.chain[-1].var.name), target)
+        outer = [loop.var for loop in inside.chain[:-1]]
+        return spread(part, outer, wanted, cycles) if wanted > 1 and outer else part
+
+    return each_phase(nest, widened)
 
 
 # Sharing among workers

@@ -18,6 +18,7 @@ from lazygrad.codegen.cpu_phase import (
     WORTH_SHARING,
     Phase,
     chain_cost,
+    columns,
     each_phase,
     inner_cost,
     innermost,
@@ -64,7 +65,8 @@ def optimize(nest: LoopNest, target: Target) -> LoopNest:
     nest = use_guards(nest)
     if stores_rows(nest):
         return block_rows(nest, target) or each_phase(
-            nest, lambda part: share_part(mark_inner(part, target), target, vector=False))
+            nest, lambda part: share_part(mark_inner(part, target), target, vector=False)
+        )
     contracted = contract(nest, target)
     if contracted is not None:
         return contracted
@@ -128,6 +130,7 @@ def optimize_phase(nest: LoopNest, target: Target) -> LoopNest:
     if blocked is not None:
         return each_phase(blocked, lambda part: optimize_phase(part, target))
     other = scan(nest, phase, target) or transpose(nest, phase, target) or chunk(nest, phase, target)
+    other = other or columns(nest, phase, target)
     if other is not None:
         return other
     return run_in_lanes(nest, phase, target)

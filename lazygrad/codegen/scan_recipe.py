@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from lazygrad.codegen.cpu_phase import (
-    BLOCK_BYTES,
     WORTH_SHARING,
     Phase,
     chain_cost,
     each_phase,
+    in_columns,
     innermost,
-    mark_inner,
     phase_of,
     product_of,
     runs_along,
@@ -17,10 +16,10 @@ from lazygrad.codegen.cpu_phase import (
     total_cycles,
     workers_wanted,
 )
-from lazygrad.codegen.loop_cost import Vectors, cost, lanes_of, varying_names
+from lazygrad.codegen.loop_cost import Vectors, cost, varying_names
 from lazygrad.codegen.loopnest import Loop, LoopNest
 from lazygrad.codegen.transform_cpu import divide
-from lazygrad.codegen.transform_scan import Scan, block_scan, find_scan, tile_scan, widen_scan
+from lazygrad.codegen.transform_scan import Scan, block_scan, find_scan, tile_scan
 from lazygrad.expr import Var
 from lazygrad.helpers import ceil_div, round_up
 from lazygrad.source import Target
@@ -38,7 +37,7 @@ def scan(nest: LoopNest, phase: Phase, target: Target) -> LoopNest | None:
     if tile_cost(phase, found, row, lanes) < chain_cost(phase, best, target):
         return scan_rows(nest, phase, row.var, lanes, target)
     wide = best.var.extent >= 4 * lanes and runs_along(found.loop, best, lanes)
-    return scan_columns(nest, phase, best.var, found, target) if wide else None
+    return in_columns(nest, phase, best.var, found.state.dtype.itemsize, target) if wide else None
 
 
 def filled(extent: int, lanes: int) -> float:
@@ -68,25 +67,6 @@ def scan_rows(nest: LoopNest, phase: Phase, row: Var, lanes: int, target: Target
         return spread(part, outer, wanted, cycles) if wanted > 1 and outer else part
 
     return each_phase(nest, tiled)
-
-
-def scan_columns(nest: LoopNest, phase: Phase, column: Var, found: Scan, target: Target) -> LoopNest:
-    """Neighbours in memory in lanes, step by step over the rows of a block of columns."""
-    width = BLOCK_BYTES // found.state.dtype.itemsize
-    workers = min(workers_wanted(phase, target), target.threads)
-    wanted = ceil_div(workers, product_of(phase.chain) // column.extent)
-    lanes = lanes_of(phase.core, target.vector_bytes)
-    width = min(width, max(round_up(ceil_div(column.extent, wanted), lanes), 4 * lanes), column.extent)
-    nest = divide(innermost(nest, phase, column), column.name, width)
-
-    def widened(part: LoopNest) -> LoopNest:
-        inside = phase_of(part)
-        wanted, cycles = workers_wanted(inside, target), total_cycles(inside.chain[0], target)
-        part = mark_inner(widen_scan(part, inside.chain[-1].var.name), target)
-        outer = [loop.var for loop in inside.chain[:-1]]
-        return spread(part, outer, wanted, cycles) if wanted > 1 and outer else part
-
-    return each_phase(nest, widened)
 
 
 def scan_in_blocks(nest: LoopNest, phase: Phase, target: Target) -> LoopNest | None:

@@ -1,4 +1,4 @@
-"""Transforms of scans: rows side by side in the lanes of square tiles, columns in lanes, long rows in blocks.
+"""Transforms of scans: rows side by side in the lanes of square tiles, long rows in blocks.
 
 Each keeps the order in which a row is folded, so that NaN, infinities and overflow are where the naive nest
 has them; only blocks add up apart what stands before them.
@@ -30,6 +30,7 @@ from lazygrad.codegen.loopnest import (
     substitute,
 )
 from lazygrad.codegen.transform import Body, noted, reads, rewrite_loop
+from lazygrad.codegen.transform_columns import expanded
 from lazygrad.dtypes import DType
 from lazygrad.expr import Expr, Var
 from lazygrad.helpers import product
@@ -140,49 +141,6 @@ def _at(var: Var) -> Expr:
     return expr.var(var.name, var.extent)
 
 
-# Columns in lanes
-
-
-def widen_scan(nest: LoopNest, name: str) -> LoopNest:
-    """The loop over `name` around a scan goes into its steps: memory is read row by row, a state for each
-    column.
-
-        for j in 64:                       for j in 64: domain: states[j] = 0
-            state = 0                 ->   for i: for j in 64: domain: s = states[j] + x[i, j]
-            for i: state += x[i, j]                                    states[j] = s
-    """
-
-    def change(column: Loop) -> Body:
-        scan = find_scan(column.body)
-        assert scan is not None
-        states = Array(f"{scan.state.name}s", scan.state.dtype, column.var.extent, "scratch")
-
-        def moved(*body: Statement) -> Loop:
-            inner = (*needed(scan.lets, *body), *body)
-            return Loop(column.var, renamed_state(inner, scan.state, states, _at(column.var)), "domain")
-
-        after = (moved(*scan.after),) if scan.after else ()
-        return (moved(scan.start), replace(scan.loop, body=(moved(*scan.loop.body),)), *after)
-
-    return noted(nest, rewrite_loop(nest.body, name, change), f"widen_scan({name})")
-
-
-def renamed_state(body: Iterable[Statement], state: Array, states: Array, index: Expr) -> Body:
-    """Straight code with the state as one element of an array."""
-
-    def visit(v: Value) -> Value:
-        return Load(states, index) if isinstance(v, Load) and v.array == state else v
-
-    result: list[Statement] = []
-    for s in body:
-        assert isinstance(s, Let | Store)
-        s = replace(s, value=map_value(s.value, visit))
-        if isinstance(s, Store) and s.array == state:
-            s = replace(s, array=states, index=index)
-        result.append(s)
-    return tuple(result)
-
-
 # Rows in tiles
 
 
@@ -208,7 +166,7 @@ def _tiles(row: Loop, lanes: int) -> Body:
 
     def across(*body: Statement) -> Loop:
         inner = (*needed(scan.lets, *body), *body)
-        return Loop(row.var, renamed_state(inner, scan.state, states, _at(row.var)), "vector", lanes)
+        return Loop(row.var, expanded(inner, {scan.state: states}, _at(row.var)), "vector", lanes)
 
     whole, rest = divmod(scan.loop.var.extent, lanes)
     result: list[Statement] = [across(scan.start)]
@@ -261,7 +219,7 @@ def _one_tile(scan: Scan, row: Var, states: Array, lanes: int, prefix: str) -> B
         if s.name in seen
     }
     kept = tuple(Store(array, j * lanes + i, Read(name, array.dtype)) for name, array in outs.items())
-    fold = renamed_state((*chain, keep, *kept), scan.state, states, i)
+    fold = expanded((*chain, keep, *kept), {scan.state: states}, i)
 
     lets = (*scan.lets, *scan.free)
     fill = _filled(lets, tiles, row, column, lanes, prefix)
