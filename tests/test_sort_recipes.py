@@ -74,7 +74,8 @@ def test_every_dtype(d: DType, descending: bool) -> None:
 def test_long_rows(shape: tuple[int, ...], axis: int, name: str) -> None:
     nest = check(shape, axis, dtypes.by_name(name), name == "int64")
     if TARGET.threads > 1 and len(shape) == 1:
-        assert sum(isinstance(s, Loop) and s.kind == "parallel" for s in walk(nest.body)) > 2
+        # A digit of the key is two: all count, then all write; a bool has one digit.
+        assert sum(isinstance(s, Loop) and s.kind == "parallel" for s in walk(nest.body)) >= 2
 
 
 def test_digits_that_all_keys_share() -> None:
