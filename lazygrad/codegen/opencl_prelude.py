@@ -348,8 +348,6 @@ def spell(op: str, operand: DType, result: DType, *args: str) -> str:
         column = _BOOLEAN.get(op, column)
     elif operand.is_integer and (op in _WRAPPING or op == "neg") and operand.name not in ("uint32", "uint64"):
         column = f"{op}_{{t}}({', '.join(f'{{{i}}}' for i in range(len(args)))})"
-    elif operand is dtypes.float16 and op == "rsqrt":
-        column = "(1 / round_float16(sqrt({0})))"
     elif is_short_float(operand):
         name = "float32"
     text = column.format(*args, t=name)

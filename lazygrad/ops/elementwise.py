@@ -253,7 +253,7 @@ log1p: Op = _unary("log1p", np.log1p, lambda n, x: reciprocal(add(x, like(1, x))
 sqrt: Op = _unary("sqrt", np.sqrt, lambda n, x: div(like(0.5, x), n), domain=(0.1, 3.0))
 rsqrt: Op = _unary(
     "rsqrt",
-    lambda x: (1 / np.sqrt(x)).astype(x.dtype),
+    lambda x: (1 / np.sqrt(x, dtype=np.promote_types(x.dtype, np.float32))).astype(x.dtype),
     lambda n, x: mul(like(-0.5, x), mul(n, mul(n, n))),
     "(1 / sqrt({0}))",
     domain=(0.1, 3.0),
