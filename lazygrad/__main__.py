@@ -39,9 +39,12 @@ def info(arguments: Sequence[str]) -> int:
 def print_devices() -> None:
     """The devices that DEVICE can name here, with the facts that code generation uses."""
     print("\ndevices")
-    cpu = open_device("CPU")
-    print(f"  CPU    {cpu.description.removeprefix('CPU ')}")
-    print(f"         {target_text(cpu.target)}")
+    try:
+        cpu = open_device("CPU")
+        print(f"  CPU    {cpu.description.removeprefix('CPU ')}")
+        print(f"         {target_text(cpu.target)}")
+    except LazygradError as error:
+        print(f"  CPU    none: {error}")
     try:
         found = find_devices()
         for number, device in enumerate(found):

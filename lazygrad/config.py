@@ -6,6 +6,7 @@ A setting is read once, when it is first needed; `config.override(DEBUG=2)` sets
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -47,6 +48,12 @@ def _device(text: str) -> str:
     return f"{kind}:{number}" if number else kind
 
 
+def _processor(text: str) -> str:
+    if not re.fullmatch(r"[\w.+-]+", text):
+        raise ValueError(text)
+    return text
+
+
 def _cache_dir(text: str) -> Path | None:
     if text == "off":
         return None
@@ -60,6 +67,8 @@ ROWS = (
             "how much each realization prints, see the table of levels"),
     Setting("THREADS", "0", _between(0, 1024), "0 to 1024",
             "CPU worker threads; 0 means one per usable core"),
+    Setting("CPU", "host", _processor, "host, or a processor's name as LLVM has it, such as x86-64-v3",
+            "processor that kernels of the device CPU are compiled for"),
     Setting("NOOPT", "0", _flag, "0 or 1", "1 runs every kernel as its naive loop nest, without a recipe"),
     Setting("CACHE_DIR", "", _cache_dir, "a folder, or off",
             "where compiled kernels are kept between processes; PoCL keeps its own"),

@@ -125,7 +125,8 @@ def _structure(order: Sequence[Node], targets: Sequence[Node], device: Device,
         else:
             arg = None if name in _ANONYMOUS else node.arg
             rows.append((node.op, node.dtype.name, node.shape, arg, tuple([number[i] for i in node.inputs])))
-    key = (tuple(rows), tuple([number[t] for t in targets]), device.name, config.get("NOOPT"))
+    key = (tuple(rows), tuple([number[t] for t in targets]), device.name, config.get("CPU"),
+           config.get("NOOPT"))
     return key, sources
 
 

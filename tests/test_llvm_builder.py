@@ -9,12 +9,13 @@ from lazygrad import dtypes as dt
 from lazygrad.codegen.llvm_builder import Module
 from lazygrad.codegen.llvm_values import constant_vector, memory_type, scalar_text
 from lazygrad.runtime import jit
+from lazygrad.runtime.cpu_target import chosen_target
 
 CASTS = [(a, b) for a in dt.ALL for b in dt.ALL if a.kind != "float" or not b.is_integer]
 
 
 def run(module: Module, name: str, *arguments) -> None:
-    library, _ = jit.load(module.text(), [name], jit.host_target())
+    library, _ = jit.load(module.text(), [name], chosen_target())
     values = [a.ctypes.data if isinstance(a, np.ndarray) else a for a in arguments]
     kinds = [ctypes.c_void_p if isinstance(a, np.ndarray) else ctypes.c_int64 for a in arguments]
     ctypes.CFUNCTYPE(None, *kinds)(library.addresses[name])(*values)
@@ -55,7 +56,7 @@ def test_casts_between_all_dtypes(lanes):
         b.store(b.convert(value, source, to), b.element(out, memory_type(to), loop.index), to)
         b.end_loop(loop)
         b.ret()
-    library, _ = jit.load(module.text(), [f"cast_{a.name}_{b.name}" for a, b in CASTS], jit.host_target())
+    library, _ = jit.load(module.text(), [f"cast_{a.name}_{b.name}" for a, b in CASTS], chosen_target())
     for source, to in CASTS:
         values = sample(source)
         bits, out = dt.to_storage(values, source), np.zeros(128, to.storage)

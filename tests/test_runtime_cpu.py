@@ -15,6 +15,7 @@ from lazygrad.dtypes import float32
 from lazygrad.errors import OutOfMemoryError
 from lazygrad.runtime import cache, jit
 from lazygrad.runtime.cpu import ALIGN, CpuMemory, class_bytes, cpu_device, size_class
+from lazygrad.runtime.cpu_target import chosen_target
 from lazygrad.runtime.device import MemoryStats
 from lazygrad.source import BufferUse, Phase, Source
 
@@ -272,7 +273,7 @@ def _value_of(library):
 
 def test_object_code_is_kept_on_disk_and_damage_is_repaired(cache_dir):
     text = "define i64 @number() {\n  ret i64 42\n}\n"
-    target = jit.host_target()
+    target = chosen_target()
     library, found = jit.load(text, ["number"], target)
     assert (found, _value_of(library)) == (False, 42)
     library, found = jit.load(text, ["number"], target)
@@ -294,14 +295,14 @@ def test_a_cache_that_cannot_be_written_warns_and_works(tmp_path):
     occupied = tmp_path / "file"
     occupied.write_text("not a folder")
     with config.override(CACHE_DIR=str(occupied)), pytest.warns(RuntimeWarning, match="not kept"):
-        library, found = jit.load("define i64 @number() {\n  ret i64 7\n}\n", ["number"], jit.host_target())
+        library, found = jit.load("define i64 @number() {\n  ret i64 7\n}\n", ["number"], chosen_target())
     assert (found, _value_of(library)) == (False, 7)
 
 
 def test_no_cache_when_it_is_off(tmp_path):
     with config.override(CACHE_DIR="off"):
         assert cache.entry_path("cpu", "0" * 64) is None
-        _, found = jit.load("define i64 @number() {\n  ret i64 8\n}\n", ["number"], jit.host_target())
+        _, found = jit.load("define i64 @number() {\n  ret i64 8\n}\n", ["number"], chosen_target())
     assert not found
 
 

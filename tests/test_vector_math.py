@@ -19,6 +19,7 @@ from lazygrad.codegen.llvm_builder import Module
 from lazygrad.codegen.vector_math import FUNCTIONS, expand
 from lazygrad.dtypes import BY_NAME
 from lazygrad.runtime import jit
+from lazygrad.runtime.cpu_target import chosen_target
 
 # the largest error in units in the last place: float32, float64
 MAX_ULP = {
@@ -56,7 +57,7 @@ LIBRARY |= {"atanh": "arctanh", "pow": "power", "atan2": "arctan2", "round": "ri
 TWO_ARGUMENTS = ("pow", "atan2")
 LLVM_TYPES = {"float32": "float", "float64": "double"}
 SAMPLES = 1 << 15
-SCALES = scales_in_hardware(jit.host_target())
+SCALES = scales_in_hardware(chosen_target())
 LONG_DOUBLES = np.finfo(np.longdouble).nmant >= 63
 
 
@@ -79,7 +80,7 @@ def kernel_text(name: str, dtype: str, lanes: int, scales: bool = SCALES) -> str
 
 @cache
 def loaded(name: str, dtype: str, lanes: int, scales: bool = SCALES):
-    library, _ = jit.load(kernel_text(name, dtype, lanes, scales), ["kernel"], jit.host_target())
+    library, _ = jit.load(kernel_text(name, dtype, lanes, scales), ["kernel"], chosen_target())
     pointer = ctypes.c_void_p
     signature = ctypes.CFUNCTYPE(None, pointer, pointer, pointer, ctypes.c_int64)
     return library, signature(library.addresses["kernel"])
@@ -239,7 +240,7 @@ def test_scalars_and_other_widths_give_the_same_bits(name, dtype):
 def test_no_library_is_called(name, dtype):
     text = kernel_text(name, dtype, 16 if dtype == "float32" else 8)
     called = re.findall(
-        r"^\s+(?:callq?|bl|jmp)\s+([A-Za-z_]\w*)", jit.assembly(text, jit.host_target()), re.M
+        r"^\s+(?:callq?|bl|jmp)\s+([A-Za-z_]\w*)", jit.assembly(text, chosen_target()), re.M
     )
     assert [function for function in called if "_of_huge" not in function] == []
 

@@ -17,6 +17,7 @@ import numpy as np
 from lazygrad import config
 from lazygrad.errors import OutOfMemoryError
 from lazygrad.runtime import jit
+from lazygrad.runtime.cpu_target import chosen_target, cpu_target, usable_cores
 from lazygrad.runtime.device import (
     Buffer,
     Device,
@@ -248,9 +249,9 @@ class CpuDevice(Device):
         self.name = "CPU"
         self.stats = MemoryStats()
         self.memory = CpuMemory(self.stats)
-        self.pool = ThreadPool(jit.host_target())
-        self._programs: dict[Source, CpuProgram] = {}
-        self._targets: dict[int, Target] = {}
+        self.pool = ThreadPool(cpu_target())
+        self._programs: dict[tuple[Source, str, str], CpuProgram] = {}
+        self._targets: dict[tuple[str, int], Target] = {}
         atexit.register(self.pool.stop)
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self.pool.forget_threads)
@@ -258,14 +259,15 @@ class CpuDevice(Device):
     @property
     def threads(self) -> int:
         """Threads that share a launch: the setting THREADS, by default one per usable core."""
-        return 1 if self.pool.note else config.get("THREADS") or jit.host_target().threads
+        return 1 if self.pool.note else config.get("THREADS") or usable_cores()
 
     @property
     def target(self) -> Target:
         threads = self.threads
-        if threads not in self._targets:
-            self._targets[threads] = replace(jit.host_target(), threads=threads)
-        return self._targets[threads]
+        key = (config.get("CPU"), threads)
+        if key not in self._targets:
+            self._targets[key] = replace(chosen_target(), threads=threads)
+        return self._targets[key]
 
     @property
     def description(self) -> str:
@@ -296,13 +298,14 @@ class CpuDevice(Device):
 
     def load(self, source: Source) -> CpuProgram:
         assert source.language == "llvm", source.language
-        program = self._programs.get(source)
+        target = chosen_target()
+        key = (source, target.cpu, target.features)
+        program = self._programs.get(key)
         if program is None:
             start = time.perf_counter()
-            target = jit.host_target()
             library, from_cache = jit.load(source.text, [phase.name for phase in source.phases], target)
             program = CpuProgram(source, library, target, from_cache, time.perf_counter() - start)
-            self._programs[source] = program
+            self._programs[key] = program
         return program
 
     def addresses(
