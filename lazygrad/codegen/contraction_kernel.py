@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from lazygrad import expr
+from lazygrad.codegen.choice import UNTUNED, Choice
 from lazygrad.codegen.contraction import Contraction, recognise, unflattened
 from lazygrad.codegen.contraction_pack import Panel, guarded, nested
 from lazygrad.codegen.contraction_stage import stage
@@ -48,9 +49,9 @@ from lazygrad.source import Target
 MIN_WORK = 1 << 14  # multiply-adds below which packing costs more than it saves
 
 
-def contract(nest: LoopNest, target: Target) -> LoopNest | None:
+def contract(nest: LoopNest, target: Target, choice: Choice = UNTUNED) -> LoopNest | None:
     """The tiled nest, or None where the nest is no contraction or too small to gain."""
-    parts = [_contracted(part, target) for part in split_residues(nest)]
+    parts = [_contracted(part, target, choice) for part in split_residues(nest)]
     whole = [part for part in parts if part is not None]
     if len(whole) < len(parts):
         return None
@@ -58,7 +59,7 @@ def contract(nest: LoopNest, target: Target) -> LoopNest | None:
     return replace(nest, body=tuple(s for part in whole for s in part.body), recipe=tuple(words))
 
 
-def _contracted(nest: LoopNest, target: Target) -> LoopNest | None:
+def _contracted(nest: LoopNest, target: Target, choice: Choice) -> LoopNest | None:
     found = recognise(nest)
     if found is None:  # an axis of which a quotient belongs to both factors, such as groups of channels
         nest = split_divisions(nest)
@@ -68,7 +69,7 @@ def _contracted(nest: LoopNest, target: Target) -> LoopNest | None:
     m, n, k = found.sizes
     if m * n * k * product(v.extent for v in found.outer) < MIN_WORK or m < 2 or n < 2 or k < 4:
         return None
-    tiles = choose_tiles(found, target)
+    tiles = choose_tiles(found, target, choice)
     phases, words = [], []
     made_a, made_b = stage(found, found.a, "a", tiles.lanes), stage(found, found.b, "b", tiles.lanes)
     if made_a is not None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lazygrad import expr
+from lazygrad.codegen.choice import UNTUNED, Choice
 from lazygrad.codegen.contraction import Contraction, unflattened
 from lazygrad.expr import Atom, Expr, Guard, Var
 from lazygrad.helpers import ceil_div, product
@@ -83,24 +84,25 @@ class Tiles:
     depth: Depth
 
 
-def choose_tiles(found: Contraction, target: Target) -> Tiles:
-    """Sizes from the target's vectors, registers and caches."""
+def choose_tiles(found: Contraction, target: Target, choice: Choice = UNTUNED) -> Tiles:
+    """Sizes from the target's vectors, registers and caches, where the choice tells none."""
     m, n, k = found.sizes
     itemsize = found.accumulator.dtype.itemsize
     lanes = max(target.vector_bytes // itemsize, 1)
-    vectors = 2 if n > lanes else 1
-    most = (target.registers - 4) // 2 if vectors == 2 else min(target.registers // 2, 16)
+    vectors = choice.vectors or (2 if n > lanes else 1)
+    most = (target.registers - 4) // vectors if vectors > 1 else min(target.registers // 2, 16)
     fewest = min(LEAST_ROWS, m, most)
-    rows = min(range(fewest, most + 1), key=lambda r: (ceil_div(m, r) * (r + PASS), -r))
+    rows = choice.rows or min(range(fewest, most + 1), key=lambda r: (ceil_div(m, r) * (r + PASS), -r))
     columns = vectors * lanes
     room = max(target.l2_bytes // 2 // itemsize, columns)
     tiles, outer = ceil_div(n, columns), product(v.extent for v in found.outer)
     most = k if k * columns <= room else max(room // columns // 2, 1)
     if tiles * outer < target.threads:  # k may have to be shared
         most = min(most, max(k * tiles * outer // (4 * target.threads), LEAST_DEPTH))
-    depth = choose_depth(found.k, most)
+    depth = choose_depth(found.k, min(most, choice.depth or most))
     most_tiles = max(1, min(tiles, room // (depth.size * columns)))
-    column_tiles = shared_evenly(tiles, outer, most_tiles, target.threads)
+    column_tiles = choice.tiles or shared_evenly(tiles, outer, most_tiles, target.threads)
+    column_tiles = min(column_tiles, tiles)
     tasks = outer * ceil_div(tiles, column_tiles)
     missing = ceil_div(target.threads, tasks)
     turns = ceil_div(depth.blocks, 2 * missing)  # of a part: its blocks of k

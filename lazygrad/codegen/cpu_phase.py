@@ -78,8 +78,8 @@ def phase_of(nest: LoopNest) -> Phase:
 # In lanes
 
 
-def run_in_lanes(nest: LoopNest, phase: Phase, target: Target) -> LoopNest:
-    """The cheapest loops in lanes, the outer ones shared."""
+def run_in_lanes(nest: LoopNest, phase: Phase, target: Target, axis: int | None = None) -> LoopNest:
+    """The cheapest loops in lanes, the outer ones shared. `axis`: see Choice."""
     nest = unroll_windows(nest, phase)
     phase = phase_of(nest)
     best, least = None, inner_cost(phase, target)
@@ -87,6 +87,8 @@ def run_in_lanes(nest: LoopNest, phase: Phase, target: Target) -> LoopNest:
         price = chain_cost(phase, loop, target)
         if price < least or price == least and best is not None:  # of equals the innermost
             best, least = loop.var, price
+    if axis is not None and axis <= len(phase.chain) and not has_scratch(phase.core):
+        best = phase.chain[-axis].var if axis else None
     if best is None:
         nest = keep_rows(nest, phase.chain[-1].var.name, target.l2_bytes // 2)
         return share(mark_inner(nest, target), target, None)

@@ -10,10 +10,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from lazygrad.codegen.choice import ALONE, UNTUNED, Choice, resized, shared
 from lazygrad.codegen.contraction_kernel import contract
 from lazygrad.codegen.contraction_rows import block_rows, stores_rows
 from lazygrad.codegen.cpu_phase import (
     CHUNKS,
+    HALVED,
     WORTH_HANDING,
     WORTH_SHARING,
     Phase,
@@ -57,26 +59,47 @@ from lazygrad.source import Target
 
 STREAMED = 4  # rows that are added together before the sums go back to memory
 LEAST_TILE = 4
+MOST_ROWS = 24  # of a register tile of one vector: more rows make long code and save few reads
+LEFT_TO_LOOPS = 1 << 26  # operations of a sum of products up to which plain loops are tried
 TILES_TOGETHER = 8  # along each side of a square of transposed tiles
 
 
-def optimize(nest: LoopNest, target: Target) -> LoopNest:
-    """The nest as fast as we know how to make it for this target."""
+def optimize(nest: LoopNest, target: Target, choice: Choice = UNTUNED) -> LoopNest:
+    """The nest as fast as we know how to make it for this target, by this choice."""
+    return shared(_optimized(nest, choice.machine(target), choice), choice)
+
+
+def candidates(fast: LoopNest, target: Target) -> tuple[Choice, ...]:
+    """Choices that may beat the nest that the recipe makes by itself; some of them change nothing."""
+    if any(word.startswith("contract(") for word in fast.recipe):
+        room = target.registers - 4
+        tiles = [Choice(rows=max(2, min(room // v, MOST_ROWS)), vectors=v) for v in (1, 2, 3, 4)]
+        blocks = [Choice(depth=depth) for depth in (128, 256, 512)] + [Choice(tiles=n) for n in (1, 4, 16)]
+        loops = [Choice(contract=0)] if fast.flops <= LEFT_TO_LOOPS else []
+        return (*tiles, Choice(rows=max(2, room // 4), vectors=2), *blocks, *loops)
+    return (*(Choice(together=n) for n in (1, 2, 4)), Choice(width=HALVED), Choice(plain=1),
+            *(Choice(axis=n) for n in (0, 1, 2)), *(Choice(share=s) for s in (0.25, 4.0, ALONE)))
+
+
+def _optimized(nest: LoopNest, target: Target, choice: Choice) -> LoopNest:
     nest = use_guards(nest)
     if stores_rows(nest):
         return block_rows(nest, target) or each_phase(
             nest, lambda part: share_part(mark_inner(part, target), target, vector=False)
         )
-    contracted = contract(nest, target)
+    contracted = contract(nest, target, choice) if choice.contract != 0 else None
     if contracted is not None:
         return contracted
     nest = coalesce(merge_loops(split_divisions(solve_guards(nest))))
-    nest = share_reductions(nest, target)
-    if find_scan(nest.body) is not None:
-        nest = scan_in_blocks(nest, Phase((), nest.body), target) or nest
-    return each_phase(
-        nest, lambda part: optimize_phase(part, target) if isinstance(part.body[0], Loop) else part
-    )
+    if not choice.plain:
+        nest = share_reductions(nest, target)
+        if find_scan(nest.body) is not None:
+            nest = scan_in_blocks(nest, Phase((), nest.body), target) or nest
+
+    def optimized(part: LoopNest) -> LoopNest:
+        return optimize_phase(part, target, choice) if isinstance(part.body[0], Loop) else part
+
+    return resized(each_phase(nest, optimized), choice)
 
 
 # Reductions without a loop around them
@@ -121,19 +144,21 @@ def after(nest: LoopNest, kind: type) -> Sequence[Statement]:
 # One phase
 
 
-def optimize_phase(nest: LoopNest, target: Target) -> LoopNest:
+def optimize_phase(nest: LoopNest, target: Target, choice: Choice) -> LoopNest:
     """One top-level loop with its vector loops marked and its outer loops shared."""
     phase = phase_of(nest)
     if not phase.chain:
         return mark_inner(nest, target)
+    if choice.plain:
+        return run_in_lanes(nest, phase, target, choice.axis)
     blocked = scan_in_blocks(nest, phase, target)
     if blocked is not None:
-        return each_phase(blocked, lambda part: optimize_phase(part, target))
+        return each_phase(blocked, lambda part: optimize_phase(part, target, choice))
     other = scan(nest, phase, target) or transpose(nest, phase, target) or chunk(nest, phase, target)
     other = other or columns(nest, phase, target)
     if other is not None:
         return other
-    return run_in_lanes(nest, phase, target)
+    return run_in_lanes(nest, phase, target, choice.axis)
 
 
 # Reductions with few loops around them, or with long rows around them

@@ -7,6 +7,7 @@ blocks of the operands side by side and multiplies them in registers.
 from __future__ import annotations
 
 from lazygrad import expr
+from lazygrad.codegen.choice import Choice
 from lazygrad.codegen.loopnest import (
     Accumulate,
     Array,
@@ -45,7 +46,7 @@ def fits_blocks(c: Contraction, target: Target) -> bool:
     return is_processor(target) and plain and d.name in ("float32", "float64")
 
 
-def block(c: Contraction, target: Target) -> tuple[Statement, str]:
+def block(c: Contraction, target: Target, choice: Choice) -> tuple[Statement, str]:
     """for i, j: acc = 0; for k: acc += a[i, k] * b[k, j]; out[i, j] = f(acc)   ->
     parallel group (64 x 64 outputs): for step:
         left = a[64 rows, 64 k]; right = b[64 k, 64 columns]                      (side by side)
@@ -53,7 +54,7 @@ def block(c: Contraction, target: Target) -> tuple[Statement, str]:
             total = sums
     out[i, j] = f(total[i, j])                                                    (where i and j are inside)
     """
-    return _Blocking(c, target).build()
+    return _Blocking(c, target, choice).build()
 
 
 def _e(v: Var) -> Expr:
@@ -61,13 +62,14 @@ def _e(v: Var) -> Expr:
 
 
 class _Blocking:
-    def __init__(self, c: Contraction, target: Target):
+    def __init__(self, c: Contraction, target: Target, choice: Choice):
         self.c, d = c, c.accumulator.dtype
         self.lanes = max(2, min(VECTOR_BYTES, target.vector_bytes) // d.itemsize)
-        self.rows, self.columns = REGISTER_ROWS, REGISTER_VECTORS * self.lanes
-        self.m = min(BLOCK, max(self.rows, power_of_two(c.m.count)))
-        self.n = min(BLOCK, max(self.columns, power_of_two(c.n.count)))
-        self.k = min(DEPTH, c.k.count)
+        vectors, side = choice.vectors or REGISTER_VECTORS, choice.block or BLOCK
+        self.rows, self.columns = choice.rows or REGISTER_ROWS, vectors * self.lanes
+        self.m = min(side, max(self.rows, power_of_two(c.m.count)))
+        self.n = min(side, max(self.columns, power_of_two(c.n.count)))
+        self.k = min(choice.depth or DEPTH, c.k.count)
         shape = c.batch.count, ceil_div(c.m.count, self.m), ceil_div(c.n.count, self.n)
         self.group, self.step = Var("group", product(shape)), Var("step", ceil_div(c.k.count, self.k))
         batch, self.block_m, self.block_n = expr.unflatten(_e(self.group), shape)

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from lazygrad import expr
+from lazygrad.codegen.choice import UNTUNED, Choice
 from lazygrad.codegen.loopnest import (
     Accumulate,
     Array,
@@ -97,7 +98,7 @@ class Contraction:
 # Recognising
 
 
-def find_contraction(rows: Rows, target: Target) -> Contraction | None:
+def find_contraction(rows: Rows, target: Target, choice: Choice = UNTUNED) -> Contraction | None:
     """The contraction that rows compute, or None where they are none or too small for tiles."""
     loops = [s for s in rows.body if not isinstance(s, Let | Store)]
     if len(loops) != 1 or not isinstance(loops[0], Loop) or loops[0].kind != "reduce":
@@ -123,7 +124,7 @@ def find_contraction(rows: Rows, target: Target) -> Contraction | None:
         return None
     left, right, whole = factors
     return _sides(
-        rows, chain, left, right, whole, (*guards, *step.guards), step.array, before, epilogue, target
+        rows, chain, left, right, whole, (*guards, *step.guards), step.array, before, epilogue, target, choice
     )
 
 
@@ -234,6 +235,7 @@ def _sides(
     before: Body,
     epilogue: Body,
     target: Target,
+    choice: Choice,
 ) -> Contraction | None:
     of_left, of_right = variables_of(left), variables_of(right)
     m = tuple(v for v in rows.variables if v in of_left and v not in of_right)
@@ -248,7 +250,7 @@ def _sides(
     if guarded_by & {*m, *n} or min(s.count for s in sides[:2]) < LEAST_SIDE or sides[2].count < LEAST_DEPTH:
         return None
     bytes_each = max(left.dtype.itemsize, right.dtype.itemsize)
-    tiles = choose_tiles(sides[0].count, sides[1].count, sides[2].count, bytes_each, target)
+    tiles = choose_tiles(sides[0].count, sides[1].count, sides[2].count, bytes_each, target, choice)
     lets = tuple(s for s in before if isinstance(s, Let))
     return Contraction(rows, batch, *sides, left, right, whole, guards, accumulator, lets, epilogue, tiles)
 
@@ -257,11 +259,14 @@ def _swap_reads(v: Value) -> Value:
     return replace(v, name={"left": "right", "right": "left"}[v.name]) if isinstance(v, Read) else v
 
 
-def choose_tiles(m: int, n: int, k: int, itemsize: int, target: Target) -> Tiles:
+def choose_tiles(
+    m: int, n: int, k: int, itemsize: int, target: Target, choice: Choice = UNTUNED
+) -> Tiles:
     """Tile sizes that fit the device: powers of two, as large as the sides,
-    4 x 4 outputs an item where they are."""
-    tile_m, tile_n = min(64, power_of_two(m)), min(64, power_of_two(n))
-    item_m, item_n = max(1, tile_m // 16), max(1, tile_n // 16)
+    4 x 4 outputs an item where they are and the choice tells nothing else."""
+    side, each = choice.block or 64, choice.rows or 4
+    tile_m, tile_n = min(side, power_of_two(m)), min(side, power_of_two(n))
+    item_m, item_n = max(1, tile_m * each // side), max(1, tile_n * each // side)
     while tile_m // item_m * (tile_n // item_n) > target.max_group_items:
         if tile_m >= tile_n:
             tile_m //= 2
@@ -269,7 +274,7 @@ def choose_tiles(m: int, n: int, k: int, itemsize: int, target: Target) -> Tiles
         else:
             tile_n //= 2
             item_n = min(item_n, tile_n)
-    tile_k = min(16, power_of_two(k))
+    tile_k = min(choice.depth or 16, power_of_two(k))
     while tile_k > 1 and (tile_m + tile_n + 2) * tile_k * itemsize > target.local_bytes:
         tile_k //= 2
     return Tiles(tile_m, tile_n, tile_k, item_m, item_n)

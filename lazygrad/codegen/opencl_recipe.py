@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from lazygrad.codegen.choice import UNTUNED, Choice
 from lazygrad.codegen.loopnest import Accumulate, Let, Load, Loop, LoopNest, Statement, statement_values, walk
 from lazygrad.codegen.opencl_blocks import block, fits_blocks, is_processor
 from lazygrad.codegen.opencl_contraction import find_contraction, tile
@@ -38,8 +39,8 @@ GROUPS_PER_UNIT = 8  # work-groups that keep a compute unit busy
 ROW_PARTS, TILE_PARTS = (8192, 2048), (512, 128)
 
 
-def optimize(nest: LoopNest, target: Target) -> LoopNest:
-    """The nest with its loops mapped to work-groups and work-items; `recipe` says how."""
+def optimize(nest: LoopNest, target: Target, choice: Choice = UNTUNED) -> LoopNest:
+    """The nest with its loops mapped to work-groups and work-items, by this choice; `recipe` says how."""
     nest = merge_loops(nest)
     body: list[Statement] = []
     words = list(nest.recipe)
@@ -47,10 +48,28 @@ def optimize(nest: LoopNest, target: Target) -> LoopNest:
         if isinstance(s, Let):
             body.append(s)
             continue
-        found = map_rows(s if isinstance(s, Rows) else _rows_of(s, target), target)
+        found = map_rows(s if isinstance(s, Rows) else _rows_of(s, target), target, choice)
         body += [phase for phase, _ in found]
         words += [text for _, text in found]
     return replace(nest, body=tuple(body), recipe=tuple(words))
+
+
+def candidates(fast: LoopNest, target: Target) -> tuple[Choice, ...]:
+    """Choices that may beat the nest that the recipe makes by itself; some of them change nothing."""
+    kinds = {word.partition("(")[0] for word in fast.recipe}
+    found: list[Choice] = []
+    if "block" in kinds:
+        found += [Choice(block=32), Choice(block=128), Choice(depth=32), Choice(depth=128), Choice(depth=256)]
+        found += [Choice(rows=8, vectors=1), Choice(rows=4, vectors=4), Choice(rows=8, vectors=2)]
+    if "tile" in kinds:
+        found += [Choice(block=32), Choice(block=128), Choice(depth=8), Choice(depth=32)]
+        found += [Choice(rows=2), Choice(rows=8)]
+    if kinds & {"spread", "share"}:
+        found += [Choice(items=n) for n in (16, 64, 128, 512, 1024) if n <= target.max_group_items]
+        found += [Choice(plain=1)]
+    if "share" in kinds:
+        found += [Choice(columns=n) for n in (1, 4, 16, 64, 256) if n <= target.max_group_items]
+    return tuple(found)
 
 
 def _is_phases(body: Sequence[Statement]) -> bool:
@@ -65,39 +84,50 @@ def _rows_of(s: Statement, target: Target) -> Rows:
     return open_chain(s) if s.kind == "domain" else Rows((), (s,))
 
 
-def map_rows(rows: Rows, target: Target, divided: bool = False) -> list[tuple[Statement, str]]:
+def map_rows(
+    rows: Rows, target: Target, choice: Choice = UNTUNED, divided: bool = False
+) -> list[tuple[Statement, str]]:
     """The phases that compute rows, each with the words of its recipe."""
-    most = target.max_group_items
-    contraction = find_contraction(rows, target)
+    most = min(target.max_group_items, choice.items or GROUP_ITEMS)
+    contraction = find_contraction(rows, target, choice) if choice.contract != 0 else None
     shared = [s for s in rows.body if isinstance(s, Loop) and is_shared(s)]
     longest = max((trips(s) for s in shared), default=1)
     long, steps = TILE_PARTS if contraction else ROW_PARTS
-    if not divided and longest >= long and can_divide(rows.body):
+    if not (divided or choice.plain) and longest >= long and can_divide(rows.body):
         groups = contraction.groups if contraction else rows.count
         wanted = ceil_div(GROUPS_PER_UNIT * target.threads, max(1, groups))
         if wanted > 1 and rows.count:
             phases = divide_rows(rows, wanted, long, steps)
-            return [found for phase in phases for found in map_rows(phase, target, divided=True)]
+            return [found for phase in phases for found in map_rows(phase, target, choice, divided=True)]
     if contraction:
-        return [block(contraction, target) if fits_blocks(contraction, target) else tile(contraction)]
-    team = choose_team(rows, shared, longest, target)
+        blocks = fits_blocks(contraction, target)
+        return [block(contraction, target, choice) if blocks else tile(contraction)]
+    team = choose_team(rows, shared, longest, target, choice)
     return [spread(rows, most) if team is None else share_rows(rows, team)]
 
 
-def choose_team(rows: Rows, shared: Sequence[Loop], longest: int, target: Target) -> Team | None:
+def choose_team(
+    rows: Rows, shared: Sequence[Loop], longest: int, target: Target, choice: Choice
+) -> Team | None:
     """How many rows a group takes and how many items share a row; None: an item for each row."""
     processor = is_processor(target)
     most = min(LEAF if processor else GROUP_ITEMS, target.max_group_items)
     most = 1 << (most.bit_length() - 1)
+    across = bool(shared) and _rows_are_neighbours(rows, shared)
+    if choice.columns is not None:
+        return _team(rows, min(choice.columns, most, power_of_two(longest)), most, across, processor)
     if longest < SHORT or (processor and rows.count >= GROUPS_PER_UNIT * target.threads):
         return None
-    across = bool(shared) and _rows_are_neighbours(rows, shared)
     enough = target.threads * GROUP_ITEMS * (1 if across else 4)  # items that fill the device
     columns = 1
     while columns < most and columns * 4 <= longest:
         if rows.count * columns >= enough and (across or columns * 8 > longest):
             break
         columns *= 2
+    return _team(rows, columns, most, across, processor)
+
+
+def _team(rows: Rows, columns: int, most: int, across: bool, processor: bool) -> Team | None:
     if columns == 1:
         return None
     return Team(max(1, min(most // columns, power_of_two(rows.count))), columns, across, blocks=processor)

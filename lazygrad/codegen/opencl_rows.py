@@ -92,7 +92,7 @@ def power_of_two(n: int) -> int:
 def spread(rows: Rows, most_items: int) -> tuple[Statement, str]:
     """for i, j: f(i, j)   ->   parallel group: item t: r = 256*group + t;
                                if r < rows: f(r // J, r % J)"""
-    items = min(most_items, GROUP_ITEMS, power_of_two(rows.count))
+    items = min(most_items, power_of_two(rows.count))
     group, item = Var("group", ceil_div(rows.count, items)), Var("item", items)
     row = expr.var("group", group.extent) * items + expr.var("item", items)
     body = guarded_body(unless_always(Guard(row, 0, rows.count)), substitute(rows.body, rows.at(row)))
