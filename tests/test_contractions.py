@@ -3,6 +3,7 @@ what recipes say; the interpreter is the reference."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -98,6 +99,15 @@ def test_infinities_beyond_the_end_of_k_do_not_spread() -> None:
     x, w = rng.uniform(1, 2, (20, 4099)), rng.uniform(1, 2, (4099, 40))
     a, b = (lazygrad.tensor(v.astype("float32")) for v in (x, w))
     np.testing.assert_allclose((1 / a @ b.log()).numpy(), (1 / x) @ np.log(w), rtol=1e-4)
+
+
+def test_squares_are_transposed_without_tables_of_lanes(capfd: pytest.CaptureFixture[str]) -> None:
+    """Such tables would stay in registers that the micro-kernel needs for its sums."""
+    a, b = lazygrad.rand(130, 512).realize(), lazygrad.rand(130, 512).realize()
+    with config.override(DEBUG=7):
+        (a @ b.t()).realize()
+    text = capfd.readouterr().err
+    assert "square_pb" in text and not re.search(r"vpermt2p[sd]\s", text)
 
 
 def test_windows_are_read_once_where_they_have_guards() -> None:

@@ -13,13 +13,21 @@ from collections.abc import Callable, Mapping
 
 from lazygrad.codegen.llvm_builder import Builder, Label
 from lazygrad.codegen.llvm_index import Indices, Rendered
-from lazygrad.codegen.llvm_values import Value, constant, constant_vector, memory_type, register_type
+from lazygrad.codegen.llvm_values import (
+    TYPE_BYTES,
+    Value,
+    constant,
+    constant_vector,
+    memory_type,
+    register_type,
+)
 from lazygrad.codegen.loopnest import Array
 from lazygrad.expr import Expr, Guard
 
 Guards = tuple[Guard, ...]
 MAX_SPREAD_STRIDE = 4  # up to here lanes are spread out and stored with a mask
 MAX_SHUFFLED_STRIDE = 8  # up to here whole runs of memory are loaded and their lanes picked
+CHUNK_BYTES = 16  # of vectors: within these, one instruction interleaves runs of lanes
 MAX_RUNS = 5  # up to here lanes in several runs of neighbours take a load or store each
 
 
@@ -103,17 +111,20 @@ class Memory:
         return columns[place.constant]
 
     def _transposed(self, rows: list[Value]) -> list[Value]:
-        size = half = len(rows)
-        lanes = range(size)
-        while half > 1:
-            half //= 2
-            for i in (i for i in lanes if not i & half):
-                x, y = rows[i], rows[i + half]
-                rows[i] = self.builder.shuffle(x, y, [t if not t & half else size + t - half for t in lanes])
-                rows[i + half] = self.builder.shuffle(
-                    x, y, [t + half if not t & half else size + t for t in lanes]
-                )
-        return rows
+        """The columns of a square: within chunks of a small register, rows are interleaved, then chunks are
+        dealt out. Every step is one instruction that needs no table of lanes, as such tables would stay in
+        registers that the loops around need."""
+        size = len(rows)
+        chunk, step = min(CHUNK_BYTES // TYPE_BYTES[rows[0].type], size), 1
+        while step < size:
+            for i in (i for i in range(size) if not i & step):
+                x, y = rows[i], rows[i + step]
+                rows[i], rows[i + step] = (self.builder.shuffle(x, y, picks) for picks in (
+                    _halves(size, chunk, step) if step < chunk else _chunks(size, chunk)))
+            step *= 2
+        bits = chunk.bit_length() - 1
+        reversed_ = [sum((j >> bit & 1) << bits - 1 - bit for bit in range(bits)) for j in range(chunk)]
+        return [rows[j // chunk * chunk + reversed_[j % chunk]] for j in range(size)]
 
     def load_slot(self, array: Array, slot: Value, lanes: int, name: str) -> Value:
         type_ = register_type(array.dtype)
@@ -351,6 +362,20 @@ class Memory:
         self.indices.close(outer)
         b.branch(after)
         b.place(after)
+
+
+def _halves(size: int, chunk: int, run: int) -> list[list[int]]:
+    """Lanes of two vectors of `size`: runs of x and y in turn, of the lower half of each chunk, and of the
+    upper."""
+    lower = [start + t // (2 * run) * run + t % run + (size if t // run % 2 else 0)
+             for start in range(0, size, chunk) for t in range(chunk)]
+    return [lower, [t + chunk // 2 for t in lower]]
+
+
+def _chunks(size: int, chunk: int) -> list[list[int]]:
+    """Lanes of two vectors of `size`: every second chunk, and the others."""
+    even = [start + t for start in range(0, 2 * size, 2 * chunk) for t in range(chunk)]
+    return [even, [t + chunk for t in even]]
 
 
 def alloca(builder: Builder, array: Array, lanes: int, name: str) -> Value:
