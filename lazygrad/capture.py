@@ -125,6 +125,7 @@ class PlannedGraph(CapturedGraph):
         report.schedule_line(device, [s.kernel for s in plan.steps], plan.seconds if fresh else None,
                              plan.compiled, plan.from_disk)
         self.replay = device.prepare([(s.kernel.program, (*s.memory, *s.tables)) for s in plan.steps])
+        self.launch = self.replay.launcher()
         self.names = frozenset(self.replay.least)
         self.buffers: dict[Hashable, Any] = {}  # what is bound, as weak references: its owner keeps it
         number = {node.arg: i for i, node in enumerate(promises)}
@@ -242,7 +243,7 @@ class PlannedGraph(CapturedGraph):
         if config.get("DEBUG"):
             self._run_told()
         else:
-            self.replay.run()
+            self.launch()
         del blocks
         if self.kept_slab:
             for k, (kind, offset, nbytes) in enumerate(self.places):
@@ -252,6 +253,16 @@ class PlannedGraph(CapturedGraph):
         for k, twin in self.twins:
             found[k] = copied(found[twin], self.places[k][2])
         return found
+
+    def results_alone(self) -> bool:
+        """Whether a run does nothing but launch, and each target has memory of its own: then whoever has
+        given all inputs by `run` may exchange results by `bind_result`, and `launch`."""
+        busy = self.numbers or self.starts or self.intermediates or self.kept
+        return not busy and all(kind == "result" for kind, _, _ in self.places)
+
+    def bind_result(self, target: int, buffer: Buffer) -> None:
+        """Let the launches put a target into a buffer of its size."""
+        self._bind(self.places[target][1], buffer)
 
     def _send_numbers(self, inputs: Sequence[Buffer]) -> None:
         values: list[Any] = [number.value for number, _, _, _ in self.numbers]

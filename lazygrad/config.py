@@ -79,6 +79,7 @@ ROWS = (
 )
 BY_NAME = {row.name: row for row in ROWS}
 _values: dict[str, Any] = {}
+changes = 0  # of settings so far: whoever saw this number has seen all
 
 
 def _parse(name: str, text: str) -> Any:
@@ -101,10 +102,13 @@ def get(name: str) -> Any:
 @contextmanager
 def override(**settings: Any) -> Iterator[None]:
     """Set settings for a block of code: `with override(DEBUG=2, NOOPT=True): ...`."""
+    global changes
     before = {name: get(name) for name in settings}
     _values.update({name: _parse(name, str(int(v) if isinstance(v, bool) else v))
                     for name, v in settings.items()})
+    changes += 1
     try:
         yield
     finally:
         _values.update(before)
+        changes += 1

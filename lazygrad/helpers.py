@@ -3,6 +3,10 @@
 import gc
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Generic, TypeVar
+from weakref import ref
+
+Member = TypeVar("Member")
 
 
 def product(sizes: Iterable[int]) -> int:
@@ -50,3 +54,30 @@ def collector_paused() -> Iterator[None]:
     finally:
         if enabled:
             gc.enable()
+
+
+class Living(Generic[Member]):
+    """A set of objects without an equality of their own that keeps none of them alive: a WeakSet at a third
+    of its costs."""
+
+    def __init__(self) -> None:
+        self._members: set[ref[Member]] = set()
+        # a reference calls the second when its object dies; constructors call both themselves
+        self.enter, self.leave = self._members.add, self._members.discard
+
+    def add(self, member: Member) -> None:
+        """Let an object belong to the set while it lives."""
+        self.enter(ref(member, self.leave))
+
+    def discard(self, member: Member) -> None:
+        """Let an object belong to the set no more."""
+        self._members.discard(ref(member))
+
+    def __iter__(self) -> Iterator[Member]:
+        return iter([found for member in list(self._members) if (found := member()) is not None])
+
+    def __len__(self) -> int:
+        return len(self._members)
+
+    def __contains__(self, member: Member) -> bool:
+        return ref(member) in self._members

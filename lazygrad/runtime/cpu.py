@@ -6,7 +6,7 @@ import atexit
 import ctypes
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache, lru_cache
 from pathlib import Path
@@ -217,7 +217,7 @@ class CpuReplay(Replay):
         self.threads, self.pool = device.threads, device.pool
         self.count = sum(len(program.phases) for program in programs)
         self.scratch = max((program.source.scratch for program in programs), default=0)
-        self.records = (LaunchRecord * max(1, self.count))()
+        self.records = (LaunchRecord * (self.count + 1))()  # the last one has no function
         # the launches run one after another, so all can use the same temporaries
         self.temporaries = device.allocate(max((program.temporary_bytes for program in programs), default=0))
         self.pointers = (ctypes.c_void_p * max(1, sum(program.pointer_count for program in programs)))()
@@ -231,6 +231,10 @@ class CpuReplay(Replay):
                 self.pointers[place] = self.temporaries.address + offset
             pointer, record = pointer + program.pointer_count, record + len(program.phases)
         self.bind_own()
+
+    def launcher(self) -> Callable[[], None]:
+        shared = self.scratch or any(record.count > record.grain for record in self.records[:self.count])
+        return self.run if shared else self.pool.run_small(self.records) or self.run
 
     def bind(self, name: Any, buffer: Buffer) -> None:
         assert isinstance(buffer, CpuBuffer) and buffer.nbytes >= self.least[name], (name, buffer)

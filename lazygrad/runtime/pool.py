@@ -17,6 +17,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 
@@ -241,6 +242,27 @@ done:
   ret void
 }
 
+; run launches in order up to one without a function, on the calling thread alone and without scratch
+define void @alone(ptr %list) {
+entry:
+  br label %head
+head:
+  %record = phi ptr [ %list, %entry ], [ %record.next, %body ]
+  %function = load ptr, ptr %record
+  %more = icmp ne ptr %function, null
+  br i1 %more, label %body, label %done
+body:
+  %buffers.at = getelementptr i8, ptr %record, i64 8
+  %count.at = getelementptr i8, ptr %record, i64 16
+  %buffers = load ptr, ptr %buffers.at
+  %count = load i64, ptr %count.at
+  call void %function(ptr %buffers, i64 0, i64 %count, ptr null)
+  %record.next = getelementptr i8, ptr %record, i64 32
+  br label %head
+done:
+  ret void
+}
+
 ; n pauses, to learn how long one takes
 define void @spin(i64 %n) {
 entry:
@@ -295,7 +317,7 @@ class ThreadPool:
     """
 
     def __init__(self, target: Target) -> None:
-        symbols = ("run", "helper", "spin")
+        symbols = ("run", "alone", "helper", "spin")
         self._libc = ctypes.CDLL(None) if os.name == "posix" else None
         self.note = "" if self._libc is not None else "one thread: this system has no POSIX threads"
         self._library: Library | None = None
@@ -304,6 +326,7 @@ class ThreadPool:
             addresses = self._library.addresses
             pointer, number = ctypes.c_void_p, ctypes.c_int64
             self._run = ctypes.CFUNCTYPE(None, pointer, pointer, number)(addresses["run"])
+            self._alone = ctypes.CFUNCTYPE(None, pointer)(addresses["alone"])
             self._spin = ctypes.CFUNCTYPE(None, number)(addresses["spin"])
         self.lock = threading.RLock()
         self._reset()
@@ -346,6 +369,13 @@ class ThreadPool:
             if scratch > self._scratch_bytes:
                 self._grow_scratch(scratch)
             self._run(self._address, ctypes.addressof(records), n)
+
+    def run_small(self, records: ctypes.Array[LaunchRecord]) -> Callable[[], None] | None:
+        """A function that runs launches in order up to one without a function, on the thread that calls it:
+        no lock, no helper, no scratch. None where this system has no native code for it."""
+        if self._library is None:
+            return None
+        return partial(self._alone, ctypes.c_void_p(ctypes.addressof(records)))
 
     def _set_threads(self, threads: int) -> None:
         """Let `threads` threads share launches, starting the ones that do not exist yet."""

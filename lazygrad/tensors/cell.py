@@ -9,21 +9,21 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
-from itertools import count
 from typing import Any
-from weakref import WeakSet, ref
+from weakref import ref
 
 from lazygrad import ops
 from lazygrad.graph import Node
+from lazygrad.helpers import Living
 from lazygrad.tensors.recording import now
 from lazygrad.tensors.views import Chain, read_through, write_back
 
 _REALIZED = (ops.OPS["buffer"], ops.OPS["scalar"])
-live_cells: WeakSet[Cell] = WeakSet()
-_numbers = count()
-pending_cells: WeakSet[Cell] = WeakSet()
+live_cells: Living[Cell] = Living()
+_enter, _leave = live_cells.enter, live_cells.leave
+pending_cells: Living[Cell] = Living()
 _serials = itertools.count()
-tracked_histories: WeakSet[History] = WeakSet()
+tracked_histories: Living[History] = Living()
 
 
 class Token:
@@ -65,7 +65,7 @@ class Cell:
 
     def __init__(self, node: Node, device: str, tainted: bool = False):
         self.node, self.device, self.version, self.tainted, self.serial = node, device, 0, tainted, 0
-        live_cells.add(self)
+        _enter(ref(self, _leave))
         if node.op not in _REALIZED:
             self._wait()
 

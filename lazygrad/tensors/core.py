@@ -72,15 +72,15 @@ class Tensor:
     _strides: tuple[int, ...] | None  # None: contiguous
     _offset: int
     # caches: the value's node as of the cell's node, and the differentiable node as of the root's
-    _plain: Node | None
-    _plain_base: Node | None
-    _graph: Node | None
-    _graph_root: Node | None
-    _grad: Tensor | None
-    _hooks: dict[int, Any] | None  # of a leaf: called with its gradient
-    _after_grad: dict[int, Any] | None  # of a leaf: called after its gradient was added to
-    _base: Tensor | None  # of a view: the tensor it was made from
-    _made_by: GradFn | None  # of a differentiable result: the operation that made it
+    _plain: Node | None = None
+    _plain_base: Node | None = None
+    _graph: Node | None = None
+    _graph_root: Node | None = None
+    _grad: Tensor | None = None
+    _hooks: dict[int, Any] | None = None  # of a leaf: called with its gradient
+    _after_grad: dict[int, Any] | None = None  # of a leaf: called after its gradient was added to
+    _base: Tensor | None = None  # of a view: the tensor it was made from
+    _made_by: GradFn | None = None  # of a differentiable result: the operation that made it
 
     if TYPE_CHECKING:
 
@@ -375,8 +375,6 @@ def assemble(
     made._history, made._chain = history, chain
     made._shape = shape if type(shape) is Size else Size(shape)
     made._dtype, made._strides, made._offset = dtype, strides, offset
-    made._plain = made._plain_base = made._graph = made._graph_root = None
-    made._grad = made._base = made._hooks = made._after_grad = made._made_by = None
     return made
 
 

@@ -28,6 +28,7 @@ from lazygrad.tensors.reachable import Arguments, is_plain
 from lazygrad.tensors.recorder import Recorder
 from lazygrad.tensors.recording import now
 from lazygrad.tensors.replay import MISS, Replay
+from lazygrad.tensors.shortcut import shortcut
 from lazygrad.tensors.stands import Stand, signature
 
 KINDS = 256  # of arguments that one function remembers
@@ -98,10 +99,11 @@ class _Jitted:
 
     def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         last = self._last
-        if last is not None and last.fits(args, kwargs):
-            result = last.replay.run(last.tensors)
+        if last is not None:
+            result = last.run(args, kwargs)
             if result is not MISS:
                 return result
+            self._last = None  # what it knows to be bound may be bound no more
         tensors = Arguments()
         objects: list[Any] = []
         values = _kind((args, kwargs), tensors, objects)
@@ -129,8 +131,7 @@ class _Jitted:
 
     def _record(self, args: Any, kwargs: Any, tensors: Arguments, objects: list[Any],
                 replays: list[Replay]) -> Any:
-        own = {"function": self.function}
-        roots: list[tuple[Any, Any, str]] = [(own, "function", self._name)]
+        roots: list[tuple[Any, Any, str]] = [((self.function,), 0, self._name)]
         roots += [(objects, i, type(x).__name__) for i, x in enumerate(objects)]
         roots += [(tensors, i, f"argument {i}") for i in range(len(tensors))]
         replay = Replay(tensors, roots)
@@ -167,22 +168,43 @@ class _Jitted:
 
 class _Last:
     """The arguments of a call, all of them tensors or plain values, and the replay that it took: a call with
-    the very same ones takes it again."""
+    the very same ones takes it again, from the second time on by a shortcut where there is one."""
 
     def __init__(self, args: tuple[Any, ...], kwargs: dict[str, Any], tensors: Arguments,
                  replay: Replay) -> None:
         self.args, self.names = (*args, *kwargs.values()), tuple(kwargs)
-        self.tensors, self.replay, self.setting = tensors, replay, _setting()
+        self.tensors, self.replay = tensors, replay
+        self.changes, self.setting = config.changes, _setting()
+        self.grad_mode, self.dtype = mode.enabled, get_default_dtype()
+        self.shortcut: Callable[[], Any] | None = None
 
-    def fits(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-        """Whether a call is the same, as far as arguments and settings tell."""
-        if kwargs:
+    def run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """The result, or MISS where the call is another one or the recording does not hold."""
+        if kwargs or self.names:
+            if tuple(kwargs) != self.names:
+                return MISS
             args = (*args, *kwargs.values())
-        if len(args) != len(self.args) or tuple(kwargs) != self.names or not all(map(is_, args, self.args)):
-            return False
-        stands = self.replay.argument_stands
-        same = all(map(is_, [s.tensor for s in stands], self.tensors)) and all(map(Stand.is_same, stands))
-        return same and self.setting == _setting()
+        if len(args) != len(self.args) or not all(map(is_, args, self.args)):
+            return MISS
+        if mode.enabled is not self.grad_mode or get_default_dtype() is not self.dtype:
+            return MISS
+        if config.changes != self.changes and not self._settings_hold():
+            return MISS
+        if self.shortcut is not None:
+            return self.shortcut()
+        if not all(map(Stand.is_same, self.replay.argument_stands)):
+            return MISS
+        result = self.replay.run(self.tensors)
+        if result is not MISS:
+            self.shortcut = shortcut(self.replay)
+        return result
+
+    def _settings_hold(self) -> bool:
+        changes, setting = config.changes, _setting()
+        self.shortcut = None  # it prints nothing, whatever DEBUG says
+        if setting == self.setting:
+            self.changes = changes
+        return setting == self.setting
 
 
 def _is_simple(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:

@@ -120,7 +120,7 @@ class Reach:
         by_container: dict[int, list[tuple[Any, Any, Any]]] = {}
         self._single = []
         for container, key, value, _ in self.values:
-            if isinstance(container, Length | Structure):
+            if isinstance(container, Length | Structure | tuple):  # a tuple cannot change
                 continue
             group = by_container.setdefault(id(container), []) if type(container) in _FAST else self._single
             group.append((container, key, value))
@@ -135,6 +135,10 @@ class Reach:
         self._measured = [of for of, _ in lengths], [n for _, n in lengths]
         self._structures = [(container.of, v) for container, _, v, _ in self.values
                             if isinstance(container, Structure)]
+
+    def is_certain(self) -> bool:
+        """Whether nothing of it, once prepared, can change."""
+        return not (self._groups or self._measured[0] or self._single or self._structures)
 
     def holds(self) -> bool:
         """Whether all values are what they were."""

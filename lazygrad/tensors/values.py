@@ -29,7 +29,9 @@ def realize(*tensors: Tensor) -> None:
 @method("realize")
 def _realize(x: Tensor) -> Tensor:
     """Compute the tensor now, and return it."""
-    realize_cells([x.cell])
+    cell = x._history.cell
+    if not cell.is_realized:
+        realize_cells([cell])
     return x
 
 
