@@ -133,6 +133,18 @@ def test_prelu_has_one_weight_or_one_for_each_channel(device: str) -> None:
         functional.prelu(lazygrad.ones(2, 3), lazygrad.ones(2))
 
 
+@pytest.mark.parametrize("g", [1.0, math.inf, math.nan])
+@pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan, 0.0, -1.0])
+def test_gradients_of_prelu_at_special_values(value: float, g: float) -> None:
+    torch = pytest.importorskip("torch")
+    gradients = []
+    for library in (torch, lazygrad):
+        x, w = (library.tensor([v], requires_grad=True) for v in (value, 0.25))
+        library.nn.functional.prelu(x, w).backward(library.tensor([g]))
+        gradients.append((x.grad.tolist(), w.grad.tolist()))
+    np.testing.assert_array_equal(*gradients)
+
+
 LOSSES: list[tuple[str, tuple, dict]] = [
     ("mse_loss", (normal(3, 4), normal(3, 4)), {}),
     ("l1_loss", (normal(3, 4), normal(3, 4)), {}),

@@ -27,6 +27,34 @@ F.interpolate(g, scale_factor=2); F.unfold(g, 2); a.add_(1); a.mul_(y); a.relu_(
 a.masked_fill_(a > 0, 0.0); put(a, 0, y[0]); put(a, 0, 1.0); put(a, a > 0, 0.0); put(a, [0, 1], y[:2])
 a[:, 1].mul_(2); also(a[:, 1].mul_(2), a); x.detach(); sum([x, y]); (x > 0)
 """
+# whose values are not printed too, which would take a kernel each
+NAMED = """
+F.hardtanh(x); F.relu6(x); F.hardsigmoid(x); F.hardswish(x); F.threshold(x, 0.1, 0.0); F.leaky_relu(x)
+F.prelu(x, y[0, :1]); F.rrelu(x); F.rrelu(x, training=True); F.elu(x); F.selu(x); F.celu(x); F.gelu(x)
+F.gelu(x, approximate="tanh"); F.silu(x); F.softplus(x); F.mish(x); F.logsigmoid(x); F.softsign(x)
+F.tanhshrink(x); F.hardshrink(x); F.softshrink(x); F.glu(x[:, :2]); F.softmax(x, 1); F.softmin(x, 1)
+F.log_softmax(x, 1); F.normalize(x); F.relu(a, True); F.hardtanh(a, -1, 1, True); F.relu6(a, True)
+F.hardsigmoid(a, True); F.hardswish(a, True); F.threshold(a, 0.1, 0.0, True); F.leaky_relu(a, 0.1, True)
+F.rrelu(a, inplace=True); F.elu(a, 1.0, True); F.selu(a, True); F.celu(a, 1.0, True); F.silu(a, True)
+F.mish(a, True); F.l1_loss(x, y); F.huber_loss(x, y); F.kl_div(x, y, reduction="sum")
+F.poisson_nll_loss(x, y); F.cross_entropy(x, i[0], label_smoothing=0.1); F.cross_entropy(x, y)
+F.cross_entropy(x, y, reduction="sum")
+F.cross_entropy(g[0], i[:1, :1].expand(1, 4)); F.nll_loss(g, i[:1, :1, None].expand(1, 4, 4) * 0)
+F.cross_entropy(x[..., None], i[0][:, None], reduction="none"); F.soft_margin_loss(x, y.detach())
+F.hinge_embedding_loss(x, y); F.multi_margin_loss(x, i[0]); F.multilabel_margin_loss(x, i)
+F.instance_norm(g); F.rms_norm(x, (3,)); F.linear(x[0], y); F.bilinear(x, y, x[None].expand(2, 3, 3))
+F.conv1d(x[None], y[None]); F.conv3d(g[None], k[None]); F.conv2d(g[0], k); F.conv_transpose2d(g[0], k)
+F.conv_transpose3d(g[None], k[None]); F.max_pool1d(x, 2); F.avg_pool1d(x, 2); F.adaptive_avg_pool1d(x, 2)
+F.adaptive_max_pool1d(x, 2); F.adaptive_avg_pool2d(g, 2); F.adaptive_max_pool2d(g, 2); F.lp_pool2d(g, 2, 2)
+F.pairwise_distance(x, y); F.cosine_similarity(x, y); F.pdist(x); F.pad(x, (1, 1), "reflect")
+F.pad(g, (1, 1, 1, 1), "replicate"); F.pad(x, (1, 1), "circular"); F.normalize(x[0], dim=0)
+F.grid_sample(g, g.reshape(1, 2, 4, 2), align_corners=False)
+F.affine_grid(x[None, :2], (1, 1, 2, 2), False); F.dropout(x)
+F.fold(x.reshape(1, 1, 9).expand(1, 4, 9), (4, 4), 2)
+x ** 0.5; x ** -1; x.pow(-0.5); x.lerp(y, 0.3); x.lerp(y, y); x.clamp_min(0); x.clamp_max(y); x.frac()
+x.roll(1); x.roll(1, 0); x.median(); x.median(0)[0]; x.nanmedian(0)[0]; x.scatter(0, i, y)
+x.scatter(0, i, 1.0); T.div(x, y, rounding_mode="floor"); T.kron(x, y); T.tensordot(x, y, 1)
+"""
 
 
 def put(a, index, value):
@@ -34,9 +62,9 @@ def put(a, index, value):
     return a
 
 
-def results(library):
+def results(library, cases=CASES):
     names = {"T": library, "F": library.nn.functional, "put": put, "also": lambda _, a: a}
-    for case in (c.strip() for line in CASES.strip().splitlines() for c in line.split(";")):
+    for case in (c.strip() for line in cases.strip().splitlines() for c in line.split(";")):
         x, y = ((library.arange(9.0).reshape(3, 3) / n + 0.1).requires_grad_() for n in (5, 7))
         g, k = library.ones(1, 1, 4, 4, requires_grad=True), library.ones(1, 1, 2, 2, requires_grad=True)
         i = library.tensor([[0, 1, 2]] * 3)
@@ -45,7 +73,8 @@ def results(library):
 
 def test_operations_are_named_as_by_torch() -> None:
     torch = pytest.importorskip("torch")
-    for (case, theirs), (_, ours) in zip(results(torch), results(lazygrad), strict=True):
+    cases = CASES + NAMED.lstrip()
+    for (case, theirs), (_, ours) in zip(results(torch, cases), results(lazygrad, cases), strict=True):
         got, want = (None if r.grad_fn is None else type(r.grad_fn).__name__ for r in (ours, theirs))
         assert got == want, case
 

@@ -138,7 +138,8 @@ def div(input: Any, other: Any, *, rounding_mode: str | None = None, out: Tensor
         raise RuntimeArgumentError(
             f"[div] expected rounding_mode to be one of None, 'trunc', or 'floor' but found {rounding_mode!r}"
         )
-    return _into(out, _integer_or_float("div", _ROUNDED[rounding_mode], x, y))
+    result = _integer_or_float("div", _ROUNDED[rounding_mode], x, y)
+    return _into(out, as_operation(result, "DivBackward2", x, y))
 
 
 def _default_float() -> DType:
@@ -223,7 +224,7 @@ def pow(input: Any, exponent: Any) -> Tensor:
         if isinstance(x, Tensor) and x._dtype is dtype and dtype.kind != "bool":
             special = _POWERS.get(y) or (_FLOAT_POWERS.get(y) if dtype.kind == "float" else None)
             if special:
-                return special(x)
+                return as_operation(special(x), "pow", x)
     if dtype.kind == "bool":
         return elementwise("pow", lambda a, b: ops.bitor(a, ops.bitnot(b)), (x, y))
     name = "pow" if not isinstance(y, Tensor) else "PowBackward1" if isinstance(x, Tensor) else "PowBackward2"

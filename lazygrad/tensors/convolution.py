@@ -15,6 +15,7 @@ from lazygrad.errors import ArgumentError, ArgumentTypeError, RuntimeArgumentErr
 from lazygrad.graph import Node
 from lazygrad.helpers import product
 from lazygrad.tensors.core import Tensor, apply, creator
+from lazygrad.tensors.grad_fn import as_operation
 
 
 def spread_sizes(op: str, what: str, value: Any, rank: int, least: int = 1) -> tuple[int, ...]:
@@ -106,7 +107,9 @@ def convolve(
             is_batched, x, lambda n: windows.convolution(op, n, w, b, steps, pads, dilations, groups)
         )
 
-    return apply(op, build, input, weight, *([] if bias is None else [bias]))
+    given = [input, weight] if bias is None else [input, weight, bias]
+    result = apply(op, build, *given)
+    return result if is_batched else as_operation(result, "SqueezeBackward1", *given)
 
 
 conv1d = _of_rank(1, "conv1d", convolve, """input (N, Ci, L) or (Ci, L) with weight (Co, Ci/groups, k) and
@@ -145,7 +148,9 @@ def convolve_transposed(
         return with_batch(is_batched, x, lambda n: windows.transposed_convolution(
             op, n, w, b, steps, pads, extra, groups, dilations))
 
-    return apply(op, build, input, weight, *([] if bias is None else [bias]))
+    given = [input, weight] if bias is None else [input, weight, bias]
+    result = apply(op, build, *given)
+    return result if is_batched else as_operation(result, "SqueezeBackward1", *given)
 
 
 conv_transpose1d = _of_rank(1, "conv_transpose1d", convolve_transposed, """The transpose of conv1d: input

@@ -14,7 +14,7 @@ from lazygrad.tensors import promotion
 from lazygrad.tensors.arithmetic import add, div, mul, require_tensor, sub, truth, with_in_place
 from lazygrad.tensors.arithmetic import pow as power
 from lazygrad.tensors.core import Tensor, apply, function, method
-from lazygrad.tensors.grad_fn import one_operation
+from lazygrad.tensors.grad_fn import as_operation, one_operation
 from lazygrad.tensors.promotion import (
     broadcast,
     check_operand,
@@ -146,6 +146,7 @@ def square(input: Tensor) -> Tensor:
 
 
 @with_in_place("frac")
+@one_operation("frac")
 def frac(input: Tensor) -> Tensor:
     """The part after the point, with the sign of the whole."""
     return sub(input, input.trunc())
@@ -383,13 +384,13 @@ def _bounded(x: Node, bound: Node, beyond: Node, within: Node) -> Node:
 @with_in_place("clamp_min")
 def clamp_min(input: Tensor, min: Any) -> Tensor:
     """No element below min."""
-    return clamp(input, min=min)
+    return as_operation(clamp(input, min=min), f"ClampMinBackward{int(isinstance(min, Tensor))}", input, min)
 
 
 @with_in_place("clamp_max")
 def clamp_max(input: Tensor, max: Any) -> Tensor:
     """No element above max."""
-    return clamp(input, max=max)
+    return as_operation(clamp(input, max=max), f"ClampMaxBackward{int(isinstance(max, Tensor))}", input, max)
 
 
 @with_in_place("nan_to_num")
@@ -433,7 +434,8 @@ def lerp(input: Tensor, end: Tensor, weight: Any) -> Tensor:
         near_end = ops.sub(y, ops.mul(gap, ops.sub(ops.like(1, w), w)))
         return ops.where(ops.lt(ops.abs_(w), ops.like(0.5, w)), near_start, near_end)
 
-    return elementwise("lerp", build, (x, y, w))
+    name = "LerpBackward1" if isinstance(w, Tensor) else "LerpBackward0"
+    return as_operation(elementwise("lerp", build, (x, y, w)), name, x, y, w)
 
 
 @with_in_place("addcmul")

@@ -21,19 +21,37 @@ P = ParamSpec("P")
 _NAMES = {
     "clamp": "ClampBackward1",
     "contiguous": "CloneBackward0",
+    "celu_": "CeluBackward1",
+    "cosine_similarity": "SumBackward1",
     "copy_": "CopyBackwards",
+    "elu_": "EluBackward1",
     "fill_": "FillBackward2",
     "fold": "Col2ImBackward0",
+    "kron": "UnsafeViewBackward0",
+    "leaky_relu_": "LeakyReluBackward1",
+    "lp_pool1d": "PowBackward0",
+    "lp_pool2d": "PowBackward0",
+    "lp_pool3d": "PowBackward0",
     "norm": "LinalgVectorNormBackward0",
     "pad": "ConstantPadNdBackward0",
+    "pairwise_distance": "NormBackward1",
+    "prelu": "PreluKernelBackward0",
     "reshape": "UnsafeViewBackward0",
+    "rrelu": "RreluWithNoiseBackward0",
+    "rrelu_": "RreluWithNoiseBackward1",
+    "selu": "EluBackward0",
+    "selu_": "EluBackward1",
     "setitem": "IndexPutBackward0",
+    "threshold_": "ThresholdBackward1",
+    "tensordot": "ViewBackward0",
     "to": "ToCopyBackward0",
 }
 _NAMES |= {
     f"{name}{rank}d": "ConvolutionBackward0" for name in ("conv", "conv_transpose") for rank in (1, 2, 3)
 }
 _NAMES |= {f"max_pool{rank}d": f"MaxPool{rank}DWithIndicesBackward0" for rank in (2, 3)}
+# over one axis PyTorch pools as over two, and takes the other one away
+_NAMES |= {f"{name}_pool1d": "SqueezeBackward1" for name in ("max", "avg", "adaptive_max", "adaptive_avg")}
 
 
 class GradFn:

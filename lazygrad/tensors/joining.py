@@ -18,7 +18,7 @@ from lazygrad.tensors.arithmetic import with_in_place
 from lazygrad.tensors.axes import axis_of, sizes_of
 from lazygrad.tensors.core import Tensor, apply, creator, from_node, function, method
 from lazygrad.tensors.devices import usable_device
-from lazygrad.tensors.grad_fn import as_operation
+from lazygrad.tensors.grad_fn import as_operation, one_operation
 from lazygrad.tensors.indexing import check_index, getitem, index_tensor
 from lazygrad.tensors.lookup import index_select
 from lazygrad.tensors.movement import as_strided, atleast_1d, atleast_2d, atleast_3d, tensor_split
@@ -197,6 +197,7 @@ def repeat_interleave(input: Tensor, repeats: Any = None, dim: int | None = None
 
 
 @function("roll")
+@one_operation("roll")
 def roll(input: Tensor, shifts: Any, dims: Any = None) -> Tensor:
     """The elements moved along dims (of the flattened tensor without any); what leaves one end enters the
     other."""

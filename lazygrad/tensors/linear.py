@@ -230,13 +230,17 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     given = [input, weight] if bias is None else [input, weight, bias]
     flat = "mm" if bias is None else "addmm"
     name = flat if input.ndim == 2 else "UnsafeViewBackward0" if bias is None else "view"
+    if input.ndim == 1 and bias is None:
+        name = "SqueezeBackward4"
     return as_operation(apply("linear", contraction.linear, *given), name, *given)
 
 
 @creator("bilinear")
 def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """input1 (..., a) and input2 (..., b) through weight (out, a, b), plus bias (out): (..., out)."""
-    return apply("bilinear", contraction.bilinear, input1, input2, weight, *([] if bias is None else [bias]))
+    given = [input1, input2, weight, *([] if bias is None else [bias])]
+    result = apply("bilinear", contraction.bilinear, *given)
+    return as_operation(result, "view" if bias is None else "add", *given)
 
 
 @function("trace")

@@ -13,6 +13,7 @@ from lazygrad.graph import Node
 from lazygrad.tensors.arithmetic import in_place
 from lazygrad.tensors.axes import axis_of
 from lazygrad.tensors.core import Tensor, apply, creator, function
+from lazygrad.tensors.grad_fn import as_operation
 from lazygrad.tensors.indexing import check_index, number_node
 
 
@@ -121,7 +122,8 @@ def scatter(input: Tensor, dim: int, index: Tensor, src: Any = None, *, value: A
     src = value if src is None else src
     if src is None:
         raise ArgumentTypeError("[scatter] needs src, a tensor, or value, a number")
-    return _written("scatter", input, dim, index, src, _SCATTER_REDUCE[reduce])
+    result = _written("scatter", input, dim, index, src, _SCATTER_REDUCE[reduce])
+    return result if isinstance(src, Tensor) else as_operation(result, "ScatterBackward1", input)
 
 
 @_with_in_place("scatter_add")

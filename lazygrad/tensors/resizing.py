@@ -12,6 +12,7 @@ from lazygrad.errors import ArgumentError, ShapeError
 from lazygrad.graph import Node
 from lazygrad.tensors.convolution import spread_sizes
 from lazygrad.tensors.core import FUNCTIONS, Tensor, apply, creator
+from lazygrad.tensors.grad_fn import as_operation
 from lazygrad.tensors.indexing import number_node
 
 # Padding
@@ -96,7 +97,8 @@ def _pad_by(x: Tensor, mode: str, pairs: windows.Pads, amounts: list[int]) -> Te
             node = axes.shrink_axis(node, axis, crop[0], node.shape[axis] - crop[1])
         return node
 
-    return apply("pad", padded, x)
+    name = {"reflect": "ReflectionPad", "replicate": "ReplicationPad"}.get(mode)
+    return apply("CopySlices" if name is None else f"{name}{len(pairs)}DBackward0", padded, x)
 
 
 # Interpolation
@@ -214,7 +216,7 @@ def grid_sample(input: Tensor, grid: Tensor, mode: str = "bilinear", padding_mod
         axes.require_float(op, x)
         return sampling.grid_sample(x, g, mode, padding_mode, bool(align_corners))
 
-    return apply(op, build, input, grid)
+    return as_operation(apply(op, build, input, grid), f"GridSampler{rank}DBackward0", input, grid)
 
 
 @creator("affine_grid")
@@ -234,4 +236,4 @@ def affine_grid(theta: Tensor, size: Sequence[int], align_corners: bool | None =
         axes.require_float(op, t)
         return sampling.affine_grid(t, out, bool(align_corners))
 
-    return apply(op, build, theta)
+    return as_operation(apply(op, build, theta), "AffineGridGeneratorBackward0", theta)

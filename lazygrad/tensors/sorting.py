@@ -13,6 +13,7 @@ from lazygrad.graph import Node
 from lazygrad.tensors.arithmetic import ne
 from lazygrad.tensors.axes import axis_of
 from lazygrad.tensors.core import Tensor, apply, creator, from_node, function, method
+from lazygrad.tensors.grad_fn import as_operation
 from lazygrad.tensors.indexing import mask_places
 from lazygrad.tensors.promotion import check_operand
 from lazygrad.tensors.reduction import pair_type
@@ -94,7 +95,7 @@ def _median(op: str, x: Tensor, dim: int | None, keepdim: bool, skip_nan: bool) 
             return n, axes.full(0, n, dtypes.int64)
         return tuple(_squeezed(v, axis, keepdim) for v in ordering.median(n, axis, skip_nan))
 
-    return _pair(op, _median_result, build, x)
+    return as_operation(_pair(op, _median_result, build, x), f"{op.capitalize()}Backward1", x)
 
 
 def _median_of_all(op: str, x: Tensor, skip_nan: bool) -> Tensor:

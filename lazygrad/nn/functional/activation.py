@@ -14,14 +14,19 @@ import lazygrad
 from lazygrad import ops
 from lazygrad.errors import ShapeError
 from lazygrad.tensors import Tensor
+from lazygrad.tensors.arithmetic import store
 from lazygrad.tensors.core import apply
+from lazygrad.tensors.grad_fn import as_operation, one_operation
 
 _SELU_ALPHA = 1.6732632423543772848170429916717
 _SELU_SCALE = 1.0507009873554804934193349852946
 
 
-def _finish(input: Tensor, result: Tensor, inplace: bool) -> Tensor:
-    return input.copy_(result) if inplace else result
+def _finish(name: str, input: Tensor, result: Tensor, inplace: bool = False, weight: Any = None) -> Tensor:
+    """The result as made by one operation, in the input where it is wanted there."""
+    if not inplace:
+        return as_operation(result, name, input, weight)
+    return store(name, input, as_operation(result, f"{name}_", input))
 
 
 def _derived_from(name: str, value: Tensor, other: Tensor) -> Tensor:
@@ -31,7 +36,7 @@ def _derived_from(name: str, value: Tensor, other: Tensor) -> Tensor:
 
 def relu(input: Tensor, inplace: bool = False) -> Tensor:
     """max(x, 0); the derivative at 0 is 0."""
-    return _finish(input, input.relu(), inplace)
+    return _finish("relu", input, input.relu(), inplace)
 
 
 def relu_(input: Tensor) -> Tensor:
@@ -45,7 +50,7 @@ def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace
     above = lazygrad.where(input <= min_val, min_val, input)
     value = lazygrad.where(input >= max_val, max_val, above)
     inside = lazygrad.where((input > min_val) & (input < max_val), input, 0.0)
-    return _finish(input, _derived_from("hardtanh", value, inside), inplace)
+    return _finish("hardtanh", input, _derived_from("hardtanh", value, inside), inplace)
 
 
 def hardtanh_(input: Tensor, min_val: float = -1.0, max_val: float = 1.0) -> Tensor:
@@ -60,7 +65,7 @@ def relu6(input: Tensor, inplace: bool = False) -> Tensor:
 
 def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
     """(x + 3) / 6 limited to [0, 1]."""
-    return _finish(input, hardtanh(input + 3.0, 0.0, 6.0) / 6.0, inplace)
+    return _finish("hardsigmoid", input, hardtanh(input + 3.0, 0.0, 6.0) / 6.0, inplace)
 
 
 def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
@@ -68,7 +73,7 @@ def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
     value = input * hardtanh(input + 3.0, 0.0, 6.0) / 6.0
     # up to -3 it is flat: no cotangent passes, not even NaN
     flat_below = lazygrad.where(input <= -3.0, 0.0, value)
-    return _finish(input, _derived_from("hardswish", value, flat_below), inplace)
+    return _finish("hardswish", input, _derived_from("hardswish", value, flat_below), inplace)
 
 
 def sigmoid(input: Tensor) -> Tensor:
@@ -83,17 +88,21 @@ def tanh(input: Tensor) -> Tensor:
 
 def threshold(input: Tensor, threshold: float, value: float, inplace: bool = False) -> Tensor:
     """x where it is above `threshold`, else `value`."""
-    return _finish(input, lazygrad.where(input <= threshold, value, input), inplace)
+    return _finish("threshold", input, lazygrad.where(input <= threshold, value, input), inplace)
 
 
 def threshold_(input: Tensor, threshold: float, value: float) -> Tensor:
     """threshold in place."""
-    return _finish(input, lazygrad.where(input <= threshold, value, input), True)
+    return _finish("threshold", input, lazygrad.where(input <= threshold, value, input), True)
+
+
+def _sloped(x: Tensor, slope: Any) -> Tensor:
+    return lazygrad.where(x > 0, x, x * slope)
 
 
 def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
     """x where positive, else negative_slope * x."""
-    return _finish(input, lazygrad.where(input > 0, input, input * negative_slope), inplace)
+    return _finish("leaky_relu", input, _sloped(input, negative_slope), inplace)
 
 
 def leaky_relu_(input: Tensor, negative_slope: float = 0.01) -> Tensor:
@@ -110,7 +119,9 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
             "give one weight or one for each channel"
         )
     slope = weight.reshape(-1, *(1,) * (input.ndim - 2)) if input.ndim > 1 else weight
-    return lazygrad.where(input > 0, input, slope * input)
+    # zeros in place of positive inputs, so that an infinite one does not make the weight's gradient NaN
+    low = lazygrad.where(input > 0, 0.0, input)
+    return _finish("prelu", input, lazygrad.where(input > 0, input, slope * low), weight=weight)
 
 
 def rrelu(input: Tensor, lower: float = 1 / 8, upper: float = 1 / 3, training: bool = False,
@@ -118,9 +129,9 @@ def rrelu(input: Tensor, lower: float = 1 / 8, upper: float = 1 / 3, training: b
     """leaky_relu with a slope drawn from [lower, upper] for each element, or the middle one outside
     training."""
     if not training:
-        return leaky_relu(input, (lower + upper) / 2, inplace)
+        return _finish("rrelu", input, _sloped(input, (lower + upper) / 2), inplace)
     slope = lazygrad.rand(input.shape, dtype=input.dtype, device=input.device) * (upper - lower) + lower
-    return _finish(input, lazygrad.where(input > 0, input, input * slope), inplace)
+    return _finish("rrelu", input, _sloped(input, slope), inplace)
 
 
 def rrelu_(input: Tensor, lower: float = 1 / 8, upper: float = 1 / 3, training: bool = False) -> Tensor:
@@ -138,7 +149,8 @@ def _rise(name: str, x: Tensor) -> Tensor:
 
 def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     """x where positive, else alpha * (exp(x) - 1)."""
-    return _finish(input, lazygrad.where(input > 0, input, _rise("elu", input) * alpha), inplace)
+    result = lazygrad.where(input > 0, input, _rise("elu", input) * alpha)
+    return _finish("elu", input, result, inplace)
 
 
 def elu_(input: Tensor, alpha: float = 1.0) -> Tensor:
@@ -149,7 +161,7 @@ def elu_(input: Tensor, alpha: float = 1.0) -> Tensor:
 def selu(input: Tensor, inplace: bool = False) -> Tensor:
     """The self-normalizing ELU: scale * elu(x, alpha) with fixed numbers."""
     negative = _rise("selu", input) * (_SELU_SCALE * _SELU_ALPHA)
-    return _finish(input, lazygrad.where(input > 0, input * _SELU_SCALE, negative), inplace)
+    return _finish("selu", input, lazygrad.where(input > 0, input * _SELU_SCALE, negative), inplace)
 
 
 def selu_(input: Tensor) -> Tensor:
@@ -163,7 +175,7 @@ def celu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
         raise ShapeError("[celu] ZeroDivisionError: alpha cannot be 0 for CELU")
     # the sign of x, not of x / alpha, tells the branch
     negative = _rise("celu", lazygrad.where(input > 0, 0.0, input) * (1.0 / alpha)) * alpha
-    return _finish(input, lazygrad.where(input > 0, input, negative), inplace)
+    return _finish("celu", input, lazygrad.where(input > 0, input, negative), inplace)
 
 
 def celu_(input: Tensor, alpha: float = 1.0) -> Tensor:
@@ -171,6 +183,7 @@ def celu_(input: Tensor, alpha: float = 1.0) -> Tensor:
     return celu(input, alpha, inplace=True)
 
 
+@one_operation("gelu")
 def gelu(input: Tensor, approximate: str = "none") -> Tensor:
     """x times the normal distribution's integral up to x; `approximate="tanh"` uses tanh in place of erf."""
     if approximate == "none":
@@ -183,9 +196,10 @@ def gelu(input: Tensor, approximate: str = "none") -> Tensor:
 
 def silu(input: Tensor, inplace: bool = False) -> Tensor:
     """x * sigmoid(x)."""
-    return _finish(input, input * input.sigmoid(), inplace)
+    return _finish("silu", input, input * input.sigmoid(), inplace)
 
 
+@one_operation("softplus")
 def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
     """log(1 + exp(beta * x)) / beta; x itself where beta * x is above `threshold`."""
     scaled = input * beta
@@ -197,9 +211,10 @@ def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tenso
 
 def mish(input: Tensor, inplace: bool = False) -> Tensor:
     """x * tanh(softplus(x))."""
-    return _finish(input, input * softplus(input).tanh(), inplace)
+    return _finish("mish", input, input * softplus(input).tanh(), inplace)
 
 
+@one_operation("LogSigmoidBackward0")
 def logsigmoid(input: Tensor) -> Tensor:
     """log(sigmoid(x)), without overflow for any x."""
     negative = input <= 0  # not abs and minimum: at 0 they have a derivative of their own choice
@@ -236,6 +251,7 @@ def softshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
     return _derived_from("softshrink", value, _beyond(input, lambd))
 
 
+@one_operation("glu")
 def glu(input: Tensor, dim: int = -1) -> Tensor:
     """The first half along `dim` times the sigmoid of the second; the size of `dim` must be even."""
     if input.ndim == 0:

@@ -12,7 +12,7 @@ from lazygrad.errors import ArgumentError, ShapeError
 from lazygrad.nn.functional.activation import logsigmoid
 from lazygrad.nn.functional.norm import wide
 from lazygrad.tensors import Tensor
-from lazygrad.tensors.grad_fn import one_operation
+from lazygrad.tensors.grad_fn import as_operation, one_operation
 
 
 def chosen_reduction(reduction: str, size_average: bool | None, reduce: bool | None) -> str:
@@ -77,7 +77,13 @@ def _check_weight(name: str, weight: Tensor | None, classes: int) -> None:
         )
 
 
-@one_operation("nll_loss")
+def _nll_name(input: Tensor, reduction: str) -> str:
+    """What PyTorch calls the loss: beyond matrices another kernel, and a view where it reshapes."""
+    if input.ndim <= 2:
+        return "nll_loss"
+    return "view" if reduction == "none" and input.ndim != 4 else "NllLoss2DBackward0"
+
+
 def nll_loss(input: Tensor, target: Tensor, weight: Tensor | None = None, size_average: bool | None = None,
              ignore_index: int = -100, reduce: bool | None = None, reduction: str = "mean") -> Tensor:
     """Minus the entry of `input` (log probabilities, (C,) or (N, C, ...)) at each target class ((), (N,
@@ -89,10 +95,10 @@ def nll_loss(input: Tensor, target: Tensor, weight: Tensor | None = None, size_a
     axis = _class_axis("nll_loss", input, target)
     _check_weight("nll_loss", weight, input.shape[axis])
     safe = lazygrad.where(target == ignore_index, 0, target).long()
-    return _over_targets(-_picked(input, safe, axis), target, weight, ignore_index, reduction)
+    result = _over_targets(-_picked(input, safe, axis), target, weight, ignore_index, reduction)
+    return as_operation(result, _nll_name(input, reduction), input)
 
 
-@one_operation("nll_loss")
 def cross_entropy(
     input: Tensor,
     target: Tensor,
@@ -131,7 +137,8 @@ def cross_entropy(
     if label_smoothing > 0:
         smooth = _smooth_loss(x - top - total.unsqueeze(axis), target, weight, ignore_index, reduction, axis)
         result = (1 - label_smoothing) * result + (label_smoothing / input.shape[axis]) * smooth
-    return result.to(input.dtype)
+        return as_operation(result.to(input.dtype), "add", input)
+    return as_operation(result.to(input.dtype), _nll_name(input, reduction), input)
 
 
 def _smooth_loss(log_prob: Tensor, target: Tensor, weight: Tensor | None, ignore_index: int, reduction: str,
@@ -166,7 +173,9 @@ def _soft_cross_entropy(
         return -product.sum(axis).to(input.dtype)
     total = -product.sum()
     count = max(input.numel() // max(classes, 1), 0)
-    return (total / count if reduction == "mean" else total).to(input.dtype)
+    if reduction == "mean":
+        return as_operation((total / count).to(input.dtype), "DivBackward1", input, target)
+    return total.to(input.dtype)
 
 
 @one_operation("binary_cross_entropy")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import lazygrad
 from lazygrad.tensors import Tensor
+from lazygrad.tensors.grad_fn import one_operation
 
 
 def normalize(input: Tensor, p: float = 2.0, dim: int | tuple[int, ...] = 1, eps: float = 1e-12,
@@ -13,6 +14,7 @@ def normalize(input: Tensor, p: float = 2.0, dim: int | tuple[int, ...] = 1, eps
     return result if out is None else out.copy_(result)
 
 
+@one_operation("pdist")
 def pdist(input: Tensor, p: float = 2.0) -> Tensor:
     """The p-norm distances between all pairs of rows i < j of a (N, M) tensor: (N * (N - 1) / 2,)."""
     count = input.shape[0]

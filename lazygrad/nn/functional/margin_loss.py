@@ -39,6 +39,7 @@ def margin_ranking_loss(input1: Tensor, input2: Tensor, target: Tensor, margin: 
     return reduced((-target * (input1 - input2) + margin).clamp(min=0), reduction)
 
 
+@one_operation("soft_margin_loss")
 def soft_margin_loss(
     input: Tensor,
     target: Tensor,

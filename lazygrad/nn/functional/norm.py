@@ -98,6 +98,7 @@ def batch_norm(
     return _affine(result, scale, shift).to(input.dtype)
 
 
+@one_operation("view")
 def instance_norm(input: Tensor, running_mean: Tensor | None = None, running_var: Tensor | None = None,
                   weight: Tensor | None = None, bias: Tensor | None = None, use_input_stats: bool = True,
                   momentum: float = 0.1, eps: float = 1e-5) -> Tensor:
