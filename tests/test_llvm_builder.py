@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from lazygrad import dtypes as dt
+from lazygrad.codegen.llvm import abilities
 from lazygrad.codegen.llvm_builder import Module
 from lazygrad.codegen.llvm_values import constant_vector, memory_type, scalar_text
 from lazygrad.runtime import jit
@@ -47,7 +48,7 @@ def sample(d: dt.DType) -> np.ndarray:
 
 @pytest.mark.parametrize("lanes", [0, 8])
 def test_casts_between_all_dtypes(lanes):
-    module = Module()
+    module = Module(abilities=abilities(chosen_target()))
     for source, to in CASTS:
         b = module.function(f"cast_{source.name}_{to.name}", [("x", "ptr"), ("out", "ptr")])
         x, out = b.parameters

@@ -9,13 +9,15 @@ import ctypes
 import re
 import sys
 import time
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
 import pytest
 
-from lazygrad.codegen.llvm import scales_in_hardware
+from lazygrad.codegen.llvm import abilities
 from lazygrad.codegen.llvm_builder import Module
+from lazygrad.codegen.llvm_instructions import Abilities
 from lazygrad.codegen.vector_math import FUNCTIONS, expand
 from lazygrad.dtypes import BY_NAME
 from lazygrad.runtime import jit
@@ -57,16 +59,18 @@ LIBRARY |= {"atanh": "arctanh", "pow": "power", "atan2": "arctan2", "round": "ri
 TWO_ARGUMENTS = ("pow", "atan2")
 LLVM_TYPES = {"float32": "float", "float64": "double"}
 SAMPLES = 1 << 15
-SCALES = scales_in_hardware(chosen_target())
+OWN = abilities(chosen_target())
+LEAST = Abilities(fuses=False, rounds=False, halves=False, masked=())  # of any processor
+ABILITIES = {"own": OWN, "least": LEAST}
 LONG_DOUBLES = np.finfo(np.longdouble).nmant >= 63
 
 
 @cache
-def kernel_text(name: str, dtype: str, lanes: int, scales: bool = SCALES) -> str:
+def kernel_text(name: str, dtype: str, lanes: int, can: Abilities = OWN) -> str:
     """A loop over arrays: void kernel(x, y, out, n)."""
     d, type_ = BY_NAME[dtype], LLVM_TYPES[dtype]
     attributes = 'nounwind "prefer-vector-width"="512" "min-legal-vector-width"="512"'
-    module = Module(function_attributes=attributes, scales=scales)
+    module = Module(function_attributes=attributes, abilities=can)
     b = module.function("kernel", [("x", "ptr"), ("y", "ptr"), ("out", "ptr"), ("n", "i64")])
     x, y, out, n = b.parameters
     loop = b.begin_loop("i", 0, n, max(lanes, 1))
@@ -79,22 +83,22 @@ def kernel_text(name: str, dtype: str, lanes: int, scales: bool = SCALES) -> str
 
 
 @cache
-def loaded(name: str, dtype: str, lanes: int, scales: bool = SCALES):
-    library, _ = jit.load(kernel_text(name, dtype, lanes, scales), ["kernel"], chosen_target())
+def loaded(name: str, dtype: str, lanes: int, can: Abilities = OWN):
+    library, _ = jit.load(kernel_text(name, dtype, lanes, can), ["kernel"], chosen_target())
     pointer = ctypes.c_void_p
     signature = ctypes.CFUNCTYPE(None, pointer, pointer, pointer, ctypes.c_int64)
     return library, signature(library.addresses["kernel"])
 
 
 def computed(
-    name: str, x: np.ndarray, y: np.ndarray | None = None, lanes: int | None = None, scales: bool = SCALES
+    name: str, x: np.ndarray, y: np.ndarray | None = None, lanes: int | None = None, can: Abilities = OWN
 ) -> np.ndarray:
     """Our function over arrays of float32 or float64."""
     lanes = (16 if x.dtype == np.float32 else 8) if lanes is None else lanes
     padded = -(-x.size // 16) * 16
     inputs = [np.resize(v, padded) for v in (x, x if y is None else y)]
     out = np.empty_like(inputs[0])
-    _, function = loaded(name, x.dtype.name, lanes, scales)
+    _, function = loaded(name, x.dtype.name, lanes, can)
     function(inputs[0].ctypes.data, inputs[1].ctypes.data, out.ctypes.data, padded)
     return out[: x.size]
 
@@ -188,25 +192,28 @@ def assert_close(name: str, inputs: tuple[np.ndarray, ...], got: np.ndarray, exp
     assert errors[worst] <= limit, f"{told}: {errors[worst]} ulp"
 
 
+@pytest.mark.parametrize("can", ABILITIES)
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_float32(name):
+def test_float32(name, can):
     inputs = arguments(name, np.float32)
-    assert_close(name, inputs, computed(name, *inputs), reference(name, *inputs))
+    assert_close(name, inputs, computed(name, *inputs, can=ABILITIES[can]), reference(name, *inputs))
 
 
 def test_exp_without_scaling_in_hardware():
     """As on processors that lack the instruction, which this one may have."""
+    without = replace(OWN, scales=False)
     inputs = arguments("exp", np.float32)
-    assert_close("exp", inputs, computed("exp", *inputs, scales=False), reference("exp", *inputs))
-    assert "ldexp" not in kernel_text("exp", "float32", 16, False)
-    assert "ldexp" in kernel_text("exp", "float32", 16, True)
+    assert_close("exp", inputs, computed("exp", *inputs, can=without), reference("exp", *inputs))
+    assert "ldexp" not in kernel_text("exp", "float32", 16, without)
+    assert "ldexp" in kernel_text("exp", "float32", 16, replace(OWN, scales=True))
 
 
 @pytest.mark.skipif(not LONG_DOUBLES, reason="no type with more digits than float64")
+@pytest.mark.parametrize("can", ABILITIES)
 @pytest.mark.parametrize("name", [name for name in FUNCTIONS if name not in ("erf", "erfc")])
-def test_float64(name):
+def test_float64(name, can):
     inputs = arguments(name, np.float64)
-    assert_close(name, inputs, computed(name, *inputs), reference(name, *inputs))
+    assert_close(name, inputs, computed(name, *inputs, can=ABILITIES[can]), reference(name, *inputs))
 
 
 @pytest.mark.parametrize("name", ["erf", "erfc"])

@@ -9,6 +9,7 @@ from itertools import count
 from lazygrad import expr
 from lazygrad.codegen.llvm_body import Body
 from lazygrad.codegen.llvm_builder import Builder, Module
+from lazygrad.codegen.llvm_instructions import Abilities
 from lazygrad.codegen.llvm_memory import NeedsMemory
 from lazygrad.codegen.llvm_values import Value, memory_type
 from lazygrad.codegen.loopnest import (
@@ -53,18 +54,16 @@ def _render(nest: LoopNest, target: Target, on_stack: frozenset[Array]) -> Sourc
     name = identifier(nest.name)
     width = target.vector_bytes * 8
     attributes = f'nounwind "prefer-vector-width"="{width}" "min-legal-vector-width"="{width}"'
-    narrows = "+avx512vl" in target.features.split(",")
-    module = Module(legend(nest), attributes, scales_in_hardware(target), narrows)
+    module = Module(legend(nest), attributes, abilities(target))
     found = arrays(nest.body)
     temporaries = [a for a in found if a.space == "temporary"]
     scratch, scratch_bytes = place_scratch(a for a in found if a.space in ("scratch", "local"))
     slots = {a: i for i, a in enumerate((*nest.parameters, *temporaries))}
-    fma = any(f in target.features.split(",") for f in ("+fma", "+neon"))
     groups = split_phases(nest.body)
     phases = []
     for i, group in enumerate(groups):
         phase_name = name if len(groups) == 1 else f"{name}_phase{i + 1}"
-        _function(module, phase_name, group, slots, scratch, on_stack, fma)
+        _function(module, phase_name, group, slots, scratch, on_stack)
         loop = parallel_loop(group)
         phases.append(Phase(phase_name, loop.var.extent, loop.grain) if loop else Phase(phase_name, 1))
     uses = tuple(
@@ -84,9 +83,19 @@ def _render(nest: LoopNest, target: Target, on_stack: frozenset[Array]) -> Sourc
     )
 
 
-def scales_in_hardware(target: Target) -> bool:
-    """Whether floats of every vector width are multiplied by powers of two in one instruction."""
-    return {"+avx512f", "+avx512vl"} <= set(target.features.split(","))
+def abilities(target: Target) -> Abilities:
+    """What a processor does in one instruction, by its features."""
+    has = frozenset(target.features.split(","))
+    arm = "+neon" in has
+    masked = {"+avx": (32, 64), "+avx512f": (32, 64), "+avx512bw": (8, 16, 32, 64)}
+    return Abilities(
+        fuses=arm or "+fma" in has,
+        rounds=arm or "+sse4.1" in has,
+        halves=arm or "+f16c" in has,
+        scales={"+avx512f", "+avx512vl"} <= has,
+        narrows="+avx512vl" in has,
+        masked=max((bits for feature, bits in masked.items() if feature in has), key=len, default=()),
+    )
 
 
 def identifier(name: str) -> str:
@@ -194,7 +203,6 @@ def _function(
     slots: dict[Array, int],
     scratch: dict[Array, int],
     on_stack: frozenset[Array],
-    fma: bool,
 ) -> None:
     """A phase: a body that takes its arrays as pointers of which none overlaps another, and the entry that
     the pool
@@ -214,7 +222,7 @@ def _function(
             pointers[array] = body.alloca(
                 memory_type(array.dtype), max(array.size, 1), ALIGNMENT, identifier(array.name)
             )
-    renderer = Body(body, pointers, fma)
+    renderer = Body(body, pointers)
     loop = parallel_loop(group)
     renderer.statements(group[:-1] if loop else group)
     if loop:

@@ -46,8 +46,8 @@ UNROLLED_BY_LLVM = 16  # innermost loops of at most so many turns may be unrolle
 class Body:
     """Renders statements into `builder`; `pointers` holds the arrays that have an address."""
 
-    def __init__(self, builder: Builder, pointers: Mapping[Array, LlvmValue], fma: bool):
-        self.builder, self.fma = builder, fma
+    def __init__(self, builder: Builder, pointers: Mapping[Array, LlvmValue]):
+        self.builder = builder
         self.indices = Indices(builder)
         self.memory = Memory(self.indices, pointers)
         self.products: dict[
@@ -180,7 +180,7 @@ class Body:
 
     def step(self, s: Accumulate, old: LlvmValue, x: LlvmValue) -> LlvmValue:
         """old combined with x; a product is added by one multiply-add."""
-        if s.combine == "add" and self.fma and x.name in self.products:
+        if s.combine == "add" and self.builder.abilities.fuses and x.name in self.products:
             a, b = self.products[x.name]
             return self.builder.fma(a, b, old)
         return combine(self.builder, s.combine, old, x, s.array.dtype)

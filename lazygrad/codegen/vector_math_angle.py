@@ -20,11 +20,11 @@ _LEAST_EXPONENT = 1011 + 16  # of angles whose digits of 1/(2 pi) begin inside t
 def _without_multiple(b: Builder, x: Value, n: Value, name: str) -> tuple[Value, Value]:
     """x - n * constant, and what rounding took from it."""
     first, second, third = parts(name, x.type)
-    r = b.fma(n, -first, x)  # exact
+    r = b.fused(n, -first, x)  # exact
     product = b.fmul(n, second)
     total = b.fsub(r, product)
     lost = b.fsub(b.fsub(r, total), product)
-    more = b.fma(n, third, b.fma(n, second, b.fneg(product)))
+    more = b.fma(n, third, b.fused(n, second, b.fneg(product)))
     return total, b.fsub(lost, more)
 
 
@@ -119,7 +119,7 @@ def _angle(b: Builder, high: Value, low: Value) -> tuple[Value, Value]:
     rest = b.fma(b.uitofp(low, "double"), 2.0**-64, b.sitofp(b.sub(high, b.fptosi(main, "i64")), "double"))
     scale, scale_low = (part * 2.0**-64 for part in parts("two_pi", "double"))
     r = b.fmul(main, scale)
-    lost = b.fma(main, scale, b.fneg(r))
+    lost = b.fused(main, scale, b.fneg(r))
     return r, b.fma(rest, scale, b.fma(main, scale_low, lost))
 
 

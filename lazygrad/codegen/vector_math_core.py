@@ -14,9 +14,6 @@ from lazygrad.codegen.llvm_builder import Builder
 from lazygrad.codegen.llvm_values import Value, mangled
 from lazygrad.codegen.vector_math_tables import PARTS, POLYNOMIALS
 
-# log(2) as a sum whose first part times any exponent is exact
-LN2_HEAD = int(PARTS["ln2"]["double"][0] * 2.0**42) / 2.0**42
-LN2_TAIL = PARTS["ln2"]["double"][0] - LN2_HEAD + PARTS["ln2"]["double"][1]
 INF, NAN = float("inf"), float("nan")
 
 
@@ -60,6 +57,19 @@ def parts(name: str, type_: str) -> tuple[float, ...]:
     return PARTS[name][type_]
 
 
+def ln2_parts(type_: str, fused: bool = False) -> tuple[float, float]:
+    """log(2) as a sum of two numbers, of which the first times any exponent is exact, unless multiply-adds
+    are fused anyway."""
+    high, low = PARTS["ln2"][type_]
+    if fused:
+        return high, low
+    head = int(high * 2.0 ** _HEAD_DIGITS[type_]) / 2.0 ** _HEAD_DIGITS[type_]
+    return head, high - head + low
+
+
+_HEAD_DIGITS = {"float": 15, "double": 42}  # beside those of an exponent
+
+
 def at_most(b: Builder, x: Value, bound: float) -> Value:
     """The smaller of x and bound; NaN stays."""
     return b.select(b.fcmp("ogt", x, bound), bound, x)
@@ -72,7 +82,7 @@ def at_least(b: Builder, x: Value, bound: float) -> Value:
 
 def odd_cube(b: Builder, x: Value, square: Value, name: str) -> Value:
     """x + x^3 q(x^2)."""
-    return b.fma(b.fmul(x, square), polynomial(b, square, name), x)
+    return b.fused(b.fmul(x, square), polynomial(b, square, name), x)
 
 
 def widened(function: Callable[..., Value]) -> Callable[..., Value]:
@@ -113,8 +123,9 @@ def exp_pieces(b: Builder, x: Value) -> tuple[Value, Value]:
 def _exp_pieces_double(b: Builder, x: Value) -> tuple[Value, Value]:
     """x - n log(2) in two doubles, the first of them exact, so that little but the last rounding is left."""
     n, _ = rounded(b, x, parts("log2e", "double")[0])
-    exact = b.fma(n, -LN2_HEAD, x)
-    small = b.fmul(n, LN2_TAIL)
+    head, tail = ln2_parts(x.type)
+    exact = b.fma(n, -head, x)
+    small = b.fmul(n, tail)
     r = b.fsub(exact, small)
     r_low = b.fsub(b.fsub(exact, r), small)
     p = one_plus(b, r, b.fma(b.fmul(r, r), polynomial(b, r, "exp"), r_low))
@@ -130,7 +141,7 @@ def one_plus(b: Builder, x: Value, small: Value) -> Value:
 
 
 def _exp_pieces_float(b: Builder, x: Value) -> tuple[Value, Value]:
-    log2e, (high, low) = parts("log2e", x.type)[0], parts("ln2", x.type)
+    log2e, (high, low) = parts("log2e", x.type)[0], ln2_parts(x.type, b.abilities.fuses)
     n, power = rounded(b, x, 0.5 * log2e)  # half the exponent: a wider interval costs less than two powers
     r = b.fma(n, -2 * low, b.fma(n, -2 * high, x))
     p = b.fadd(b.fma(b.fmul(r, r), polynomial(b, r, "exp"), r), 1.0)
@@ -140,7 +151,7 @@ def _exp_pieces_float(b: Builder, x: Value) -> tuple[Value, Value]:
 def exp(b: Builder, x: Value) -> Value:
     form = FORMATS[x.type]
     x = at_least(b, at_most(b, x, form.exp_high), form.exp_low)
-    if x.type == "float" and b.module.scales:
+    if x.type == "float" and b.abilities.scales:
         return _exp_scaled(b, x)
     p, s = exp_pieces(b, x)
     return b.fmul(b.fmul(p, s), s)
@@ -161,15 +172,20 @@ def _exp_scaled(b: Builder, x: Value) -> Value:
 def exp2(b: Builder, x: Value) -> Value:
     form = FORMATS[x.type]
     x = at_least(b, at_most(b, x, form.exp2_high), form.exp2_low)
-    n, s = rounded(b, x, 0.5)
-    r = b.fma(n, -2.0, x)
+    if b.abilities.fuses:
+        n, s = rounded(b, x, 0.5)
+        r, other = b.fma(n, -2.0, x), s
+    else:  # what two roundings lose is less in half the interval
+        n, _ = rounded(b, x, 1.0)
+        r, (half, s) = b.fsub(x, n), rounded(b, n, 0.5)
+        _, other = rounded(b, b.fsub(n, half), 1.0)
     p = b.fma(r, polynomial(b, r, "exp2"), 1.0)
-    return b.fmul(b.fmul(p, s), s)
+    return b.fmul(b.fmul(p, s), other)
 
 
 def expm1_pieces(b: Builder, x: Value, offset: int = 0) -> tuple[Value, Value]:
     """p and s with exp(x) - 1 = (s p + s - 2^offset) / 2^offset, s = 2^(n + offset)."""
-    log2e, (high, low) = parts("log2e", x.type)[0], parts("ln2", x.type)
+    log2e, (high, low) = parts("log2e", x.type)[0], ln2_parts(x.type, b.abilities.fuses)
     n, s = rounded(b, x, log2e, offset)
     r = b.fma(n, -low, b.fma(n, -high, x))
     return b.fma(b.fmul(r, r), polynomial(b, r, "expm1"), r), s
@@ -241,7 +257,7 @@ def log1p_rest(b: Builder, f: Value) -> Value:
 
 def log_of_pieces(b: Builder, f: Value, e: Value) -> Value:
     """log((1 + f) 2^e)."""
-    high, low = parts("ln2", f.type)
+    high, low = ln2_parts(f.type, b.abilities.fuses)
     return b.fma(e, high, b.fadd(f, b.fma(e, low, log1p_rest(b, f))))
 
 
@@ -268,10 +284,10 @@ def _log_in_base(b: Builder, x: Value, scale: tuple[float, ...], unit: tuple[flo
     m, e = mantissa(b, x)
     f = b.fsub(m, 1.0)
     main = b.fmul(f, scale[0])
-    rest = b.fma(log1p_rest(b, f), scale[0], b.fma(f, scale[1], b.fma(f, scale[0], b.fneg(main))))
+    rest = b.fused(log1p_rest(b, f), scale[0], b.fma(f, scale[1], b.fused(f, scale[0], b.fneg(main))))
     whole = b.fmul(e, unit[0])
     if unit[1]:
-        rest = b.fadd(rest, b.fma(e, unit[1], b.fma(e, unit[0], b.fneg(whole))))
+        rest = b.fadd(rest, b.fma(e, unit[1], b.fused(e, unit[0], b.fneg(whole))))
     total = b.fadd(whole, main)
     lost = b.fadd(b.fsub(whole, total), main)
     return log_ends(b, x, b.fadd(total, b.fadd(lost, rest)))

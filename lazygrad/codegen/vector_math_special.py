@@ -31,9 +31,9 @@ def _erf_small(b: Builder, x: Value) -> Value:
 def _erf_float(b: Builder, x: Value) -> Value:
     """1 - exp(y) as -(exp(y) - 1), which is as exact near 0 as in the tail; y = t q(t), its head apart."""
     t = at_most(b, b.fabs(x), _ERF_END)
-    y = b.fma(t, -parts("erf_slope", x.type)[0], b.fmul(t, polynomial(b, t, "erf_log")))
+    y = b.fused(t, -parts("erf_slope", x.type)[0], b.fmul(t, polynomial(b, t, "erf_log")))
     n, power = rounded(b, y, parts("log2e", x.type)[0])
-    r = b.fma(n, -parts("ln2", x.type)[0], y)
+    r = b.fused(n, -parts("ln2", x.type)[0], y)
     p = b.fma(b.fmul(r, r), polynomial(b, r, "expm1"), r)
     return b.copysign(b.fma(power, p, b.fsub(power, 1.0)), x)
 
@@ -48,7 +48,7 @@ def _erfc_positive(b: Builder, a: Value) -> Value:
     a = at_most(b, a, _ERFC_END)
     center = ERFC_CENTER
     square = b.fmul(a, a)
-    lost = b.fma(a, a, b.fneg(square))
+    lost = b.fused(a, a, b.fneg(square))
     q = polynomial(b, b.fdiv(b.fsub(a, center), b.fadd(a, center)), "erfcx")
     q = b.fdiv(b.fma(b.fneg(lost), q, q), b.fma(a, 2.0, 1.0))
     p, s = exp_pieces(b, b.fneg(square))
@@ -96,9 +96,9 @@ def _log2_pair(b: Builder, x: Value) -> tuple[Value, Value]:
     d_low = b.fsub(m, b.fsub(d, 1.0))
     inverse = b.fdiv(b.like(d, 1.0), d)
     s = b.fmul(f, inverse)
-    s_low = b.fmul(b.fma(b.fneg(s), d_low, b.fma(b.fneg(s), d, f)), inverse)
+    s_low = b.fmul(b.fma(b.fneg(s), d_low, b.fused(b.fneg(s), d, f)), inverse)
     z = b.fmul(s, s)
-    z_low = b.fma(b.fadd(s, s), s_low, b.fma(s, s, b.fneg(z)))
+    z_low = b.fma(b.fadd(s, s), s_low, b.fused(s, s, b.fneg(z)))
     # c = 2/3 + z q(z)
     third, third_low = parts("two_thirds", "double")
     tail = b.fmul(z, polynomial(b, z, "log_pair"))
@@ -106,16 +106,16 @@ def _log2_pair(b: Builder, x: Value) -> tuple[Value, Value]:
     c_low = b.fadd(b.fsub(tail, b.fsub(c, third)), third_low)
     # t = s^3 c
     cube = b.fmul(z, s)
-    cube_low = b.fma(z, s_low, b.fma(z_low, s, b.fma(z, s, b.fneg(cube))))
+    cube_low = b.fma(z, s_low, b.fma(z_low, s, b.fused(z, s, b.fneg(cube))))
     t = b.fmul(cube, c)
-    t_low = b.fma(cube, c_low, b.fma(cube_low, c, b.fma(cube, c, b.fneg(t))))
+    t_low = b.fma(cube, c_low, b.fma(cube_low, c, b.fused(cube, c, b.fneg(t))))
     # the natural logarithm of m, 2 s + t, then times log2(e), then plus the exponent
     twice = b.fadd(s, s)
     a = b.fadd(twice, t)
     a_low = b.fadd(b.fadd(b.fsub(twice, a), t), b.fma(s_low, 2.0, t_low))
     scale, scale_low = parts("log2e", "double")
     w = b.fmul(a, scale)
-    w_low = b.fma(a, scale_low, b.fma(a_low, scale, b.fma(a, scale, b.fneg(w))))
+    w_low = b.fma(a, scale_low, b.fma(a_low, scale, b.fused(a, scale, b.fneg(w))))
     high = b.fadd(e, w)
     return high, b.fadd(b.fadd(b.fsub(e, high), w), w_low)
 
@@ -126,7 +126,7 @@ def _exp2_of_pair(b: Builder, t: Value, t_low: Value) -> Value:
     exact, (ln2, ln2_low) = b.fsub(t, n), parts("ln2", "double")
     r = b.fadd(exact, t_low)
     e = b.fmul(r, ln2)
-    e_low = b.fma(b.fadd(b.fsub(exact, r), t_low), ln2, b.fma(r, ln2_low, b.fma(r, ln2, b.fneg(e))))
+    e_low = b.fma(b.fadd(b.fsub(exact, r), t_low), ln2, b.fma(r, ln2_low, b.fused(r, ln2, b.fneg(e))))
     small = b.fma(b.fmul(e, e), polynomial(b, e, "exp"), b.fma(e_low, e, e_low))
     p = one_plus(b, e, small)
     m, power = rounded(b, n, 0.5)
@@ -139,7 +139,7 @@ def _power_double(b: Builder, x: Value, y: Value) -> Value:
     high, low = _log2_pair(b, x)
     high = _base_ends(b, x, high)
     t = b.fmul(y, high)
-    t_low = b.fma(y, low, b.fma(y, high, b.fneg(t)))
+    t_low = b.fma(y, low, b.fused(y, high, b.fneg(t)))
     t_low = b.select(b.fcmp("olt", b.fabs(t), 1100.0), t_low, 0.0)
     return _exp2_of_pair(b, at_least(b, at_most(b, t, 1100.0), -1100.0), t_low)
 
