@@ -119,7 +119,8 @@ GIVEN = {
     "randperm": (3,), "normal": (0.0, 1.0, (2,)), "tril_indices": (2, 2), "triu_indices": (2, 2),
     "tensor": (1.5,), "as_tensor": (np.ones(2),), "asarray": ([1],), "scalar_tensor": (1,),
 }
-OF_A_TENSOR = {"full": ((2,), 1.0), "full_like": (1,), "randint_like": (0, 3), "tensor": ([1],), "to": ()}
+OF_A_TENSOR = {"full": ((2,), 1.0), "full_like": (1,), "randint_like": (0, 3), "tensor": ([1],), "to": (),
+               "cuda": ()}
 
 
 def takes_device(definition: object) -> bool:
@@ -151,7 +152,11 @@ def test_a_module_stays_where_it_is_if_the_device_is_not_there() -> None:
                  lambda: nn.Linear(3, 2, device="cl:77"), lambda: lazygrad.Tensor(2, 3, device="cl:77")):
         with pytest.raises(DeviceError, match=r"^\[device\] CL"):
             move()
+    for move in (model.cuda, lazygrad.ones(2).cuda, lambda: lazygrad.ones(2).to("cuda")):
+        with pytest.raises(DeviceError, match=r"^\[device\] unknown device 'cuda'"):
+            move()
     assert {place(p) for p in model.parameters()} == {place(lazygrad.ones(1))}
+    assert {place(p) for p in model.cuda("numpy").parameters()} == {"NUMPY"}
 
 
 @pytest.mark.parametrize("name", COMPILING)

@@ -275,6 +275,27 @@ def test_creation(name):
     check(CREATION[name](lazygrad), CREATION[name](pytorch()), 1e-6)
 
 
+def test_the_class_shows_a_tensor_as_it_is():
+    x = lazygrad.ones(2, 3, dtype=lazygrad.float64, requires_grad=True)
+    y = lazygrad.Tensor(x)
+    assert y.dtype is x.dtype and y.grad_fn.name() == "AliasBackward0"
+    (y * 3).sum().backward()
+    assert x.grad.tolist() == [[3.0] * 3] * 2
+    whole = lazygrad.tensor([1, 2])
+    lazygrad.Tensor(whole)[0] = 5
+    assert whole.tolist() == [5, 2]
+
+
+def test_what_the_class_refuses():
+    """As PyTorch does, in the same words."""
+    for m in (lazygrad, pytorch()):
+        with pytest.raises(RuntimeError, match=r"Tensor\(tensor, device=device\) is not supported"):
+            m.Tensor(m.ones(2), device="cpu")
+        for value in (1.5, None, True, {1: 2}):
+            with pytest.raises(TypeError, match=f"data must be a sequence .got {type(value).__name__}"):
+                m.Tensor(value)
+
+
 CONVERSIONS = ("float", "double", "half", "bfloat16", "long", "int", "short", "char", "byte", "bool")
 
 

@@ -278,7 +278,7 @@ class Module(TreeMethods, StateMethods, HookMethods):
         return self._apply(lambda x: x.cpu())
 
     def cuda(self, device: Any = None) -> Any:
-        """Move to the accelerator that "cuda" names."""
+        """Move to `device`. Raises DeviceError without one: no device is called cuda here."""
         return self._apply(lambda x: x.cuda(device))
 
     def to_empty(self, *, device: Any, recurse: bool = True) -> Any:

@@ -68,6 +68,12 @@ def cpu(x: Tensor) -> Tensor:
     return to(x, device="CPU")
 
 
+@method("cuda")
+def cuda(x: Tensor, device: Any = None, non_blocking: bool = False) -> Tensor:
+    """The tensor on `device`. Raises DeviceError without one: no device is called cuda here."""
+    return to(x, device="cuda" if device is None else device)
+
+
 def _converter(name: str, dtype: DType) -> None:
     def convert(x: Tensor, memory_format: Any = None) -> Tensor:
         return to(x, dtype)

@@ -17,7 +17,7 @@ from lazygrad.graph import Node
 from lazygrad.ops.elementwise import convert
 from lazygrad.tensors import promotion
 from lazygrad.tensors.axes import sizes_of
-from lazygrad.tensors.core import Size, Tensor, creator, from_node, method
+from lazygrad.tensors.core import Size, Tensor, creator, from_node, method, view_of
 from lazygrad.tensors.devices import usable_device
 from lazygrad.tensors.promotion import check_operand, converted, known_dtype, number_dtype, result_type
 
@@ -471,10 +471,14 @@ def copy_(x: Tensor, src: Any, non_blocking: bool = False) -> Tensor:
 
 def _new(cls: type, *args: Any, device: Any = None, dtype: DType | None = None) -> Tensor:
     """`Tensor(2, 3)`: an empty tensor of a shape; `Tensor([1, 2])`: these numbers; both of the default float
-    type."""
-    dtype = dtype or promotion.get_default_dtype()
+    type. `Tensor(tensor)`: a view of it. Raises ArgumentTypeError for one number that is no size,
+    RuntimeArgumentError for a tensor with a device."""
     if len(args) == 1 and isinstance(args[0], Tensor):
-        return Tensor._make_subclass(cls, args[0].to(dtype))
+        return _view_as(cls, args[0], device, dtype)
+    dtype = dtype or promotion.get_default_dtype()
+    if len(args) == 1 and (args[0] is None or isinstance(args[0], bool | float | dict)):
+        raise ArgumentTypeError(f"[Tensor] data must be a sequence (got {type(args[0]).__name__}): "
+                                "tensor(...) takes one number")
     if len(args) == 1 and not hasattr(args[0], "__index__"):
         if isinstance(args[0], Size):
             return Tensor._make_subclass(cls, _filled("Tensor", args[0], 0, dtype, device, False))
@@ -482,6 +486,16 @@ def _new(cls: type, *args: Any, device: Any = None, dtype: DType | None = None) 
     return Tensor._make_subclass(
         cls, _filled("Tensor", sizes_of("Tensor", args or (0,)), 0, dtype, device, False)
     )
+
+
+def _view_as(cls: type, x: Tensor, device: Any, dtype: DType | None) -> Tensor:
+    if device is not None:
+        raise RuntimeArgumentError(
+            "[Tensor] Legacy tensor constructor of the form Tensor(tensor, device=device) is not supported: "
+            "use x.to(device), tensor(...) or as_tensor(...)"
+        )
+    x = x if dtype is None else x.to(dtype)
+    return view_of(x, [], x._shape, x._strides) if cls is Tensor else Tensor._make_subclass(cls, x)
 
 
 Tensor.__new__ = _new  # type: ignore[method-assign,assignment]

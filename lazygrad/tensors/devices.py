@@ -22,7 +22,8 @@ def canonical_device(value: Any) -> str:
         raise ArgumentTypeError(f"[device] expected a name or a device, not {type(value).__name__}")
     kind, _, number = value.upper().partition(":")
     if kind not in KINDS or (number and not number.isdigit()):
-        raise DeviceError(f"[device] unknown device {value!r}: there are cpu, cl, cl:1 ... and numpy")
+        raise DeviceError(f"[device] unknown device {value!r}: there are cpu, cl, cl:1 ... (GPUs, through "
+                          "OpenCL) and numpy")
     return f"{kind}:{int(number)}" if kind == "CL" and number and int(number) else kind
 
 
