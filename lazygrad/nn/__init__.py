@@ -1,6 +1,6 @@
 """Neural networks under the names of torch.nn: modules, `functional`, `init`."""
 
-from lazygrad.nn import functional, init
+from lazygrad.nn import functional, init, utils
 from lazygrad.nn.activation import (
     CELU,
     ELU,
@@ -138,6 +138,16 @@ from lazygrad.nn.pooling import (
     MaxPool1d,
     MaxPool2d,
     MaxPool3d,
+)
+from lazygrad.nn.recurrent import (
+    GRU,
+    LSTM,
+    RNN,
+    GRUCell,
+    LSTMCell,
+    RNNBase,
+    RNNCell,
+    RNNCellBase,
 )
 from lazygrad.nn.shape import (
     ChannelShuffle,
@@ -278,5 +288,14 @@ __all__ = [
     "ZeroPad2d",
     "ZeroPad3d",
     "functional",
+    "RNN",
+    "GRU",
+    "LSTM",
+    "RNNCell",
+    "LSTMCell",
+    "GRUCell",
+    "RNNBase",
+    "RNNCellBase",
+    "utils",
     "init",
 ]
