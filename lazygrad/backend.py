@@ -6,11 +6,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lazygrad import config
 from lazygrad.codegen import cpu_recipe, llvm, opencl, opencl_recipe
+from lazygrad.codegen.choice import UNTUNED, Choice
 from lazygrad.codegen.loopnest import Array, LoopNest
 from lazygrad.codegen.lower import Place
 from lazygrad.codegen.lower_group import lower
@@ -22,17 +24,22 @@ from lazygrad.runtime.device import Device, Program
 from lazygrad.source import Source, Target
 from lazygrad.tape import TapeGroup
 
+if TYPE_CHECKING:
+    from lazygrad.tune import Tuning
+
 
 @dataclass(frozen=True)
 class Backend:
-    """How one language is generated: the recipe that makes a naive nest fast, and the text of a nest."""
+    """How one language is generated: the recipe that makes a naive nest fast by a choice, the choices that
+    may be better than its own, and the text of a nest."""
 
-    optimize: Callable[[LoopNest, Target], LoopNest]
+    optimize: Callable[[LoopNest, Target, Choice], LoopNest]
+    candidates: Callable[[LoopNest, Target], Sequence[Choice]]
     render: Callable[[LoopNest, Target], Source]
 
 
-BACKENDS = {"llvm": Backend(cpu_recipe.optimize, llvm.render),
-            "opencl": Backend(opencl_recipe.optimize, opencl.render)}
+BACKENDS = {"llvm": Backend(cpu_recipe.optimize, cpu_recipe.candidates, llvm.render),
+            "opencl": Backend(opencl_recipe.optimize, opencl_recipe.candidates, opencl.render)}
 
 
 @dataclass(frozen=True)
@@ -41,7 +48,7 @@ class Kernel:
     and which memory each parameter is.
 
     `slots`: numbers of the memories (as `storages` numbered them at compile time) in parameter order.
-    `legend`: a line for each parameter, what it holds.
+    `legend`: a line for each parameter, what it holds. `tuning`: how its recipe was chosen, under TUNE=1.
     """
 
     program: Program
@@ -50,6 +57,7 @@ class Kernel:
     slots: tuple[int, ...]
     legend: tuple[str, ...]
     seconds: float
+    tuning: Tuning | None = None
 
 
 ALONE_FLOPS = 3 << 20  # of a contraction: about 30 us of one thread
@@ -110,7 +118,7 @@ def compile_group(group: Group, memory: Memory, device: Device) -> tuple[Kernel,
     """The kernel of a group, the memory of each of its parameters, and whether it was compiled just now."""
     names, places, starts = memory.of(group)
     structure = _structure(group, places), tuple(starts.get(n) for n in group.inputs)
-    key = (structure, memory.extents(group), device.name, config.get("NOOPT"))
+    key = (structure, memory.extents(group), device.name, config.get("NOOPT"), config.get("TUNE"))
     fresh = key not in _kernels
     if fresh:
         _kernels[key] = _compile(group, memory, device)
@@ -136,19 +144,32 @@ def _compile(group: Group, memory: Memory, device: Device) -> Kernel:
     placed = memory.placed(group)
     naive = lower_tape(group, placed) if isinstance(group, TapeGroup) else lower(group, placed, device.target)
     backend = BACKENDS[device.target.language]
-    nest = naive if config.get("NOOPT") else backend.optimize(naive, device.target)
-    program = device.load(_undivided(backend.render(nest, device.target), nest))
     names, places, _ = memory.of(group)
     slot_of = {placed[node].array: slot for node, (slot, _) in places.items()}
     slot_of |= {place.start[0]: names.index(SCALARS) for place in placed.values() if place.start is not None}
-    slots = tuple(slot_of[a] for a in nest.parameters if a in slot_of)
-    return Kernel(program, naive, nest, slots, _legend(nest, placed), time.perf_counter() - start)
+    slots = tuple(slot_of[a] for a in naive.parameters if a in slot_of)
+
+    def made(choice: Choice) -> tuple[LoopNest, Program]:
+        nest = naive if config.get("NOOPT") else backend.optimize(naive, device.target, choice)
+        assert nest.parameters == naive.parameters, nest.name
+        return nest, device.load(_undivided(backend.render(nest, device.target), nest, choice))
+
+    nest, program = made(UNTUNED)
+    tuning = None
+    if config.get("TUNE") and not config.get("NOOPT") and not isinstance(group, TapeGroup):
+        from lazygrad import tune  # nobody else waits for its imports
+
+        layout = tune.Layout(places, memory.extents(group))
+        tuned = tune.Kernel(naive, group, layout, slots, lambda choice: made(choice)[1])
+        tuning = tune.tune(tuned, backend.candidates(nest, device.target), device)
+        nest, program = made(tuning.choice)
+    return Kernel(program, naive, nest, slots, _legend(nest, placed), time.perf_counter() - start, tuning)
 
 
-def _undivided(source: Source, nest: LoopNest) -> Source:
+def _undivided(source: Source, nest: LoopNest, choice: Choice) -> Source:
     """The source of a small contraction with each phase in one piece: waking a thread takes longer."""
     contracts = any("contract(" in step for step in nest.recipe)
-    if source.language != "llvm" or nest.flops > ALONE_FLOPS or not contracts:
+    if source.language != "llvm" or nest.flops > ALONE_FLOPS or not contracts or choice.share is not None:
         return source
     return replace(source, phases=tuple([replace(phase, grain=phase.count) for phase in source.phases]))
 

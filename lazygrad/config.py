@@ -70,6 +70,8 @@ ROWS = (
     Setting("CPU", "host", _processor, "host, or a processor's name as LLVM has it, such as x86-64-v3",
             "processor that kernels of the device CPU are compiled for"),
     Setting("NOOPT", "0", _flag, "0 or 1", "1 runs every kernel as its naive loop nest, without a recipe"),
+    Setting("TUNE", "0", _flag, "0 or 1",
+            "1 tries a few recipes for each new kernel and keeps the fastest, on disk too"),
     Setting("CACHE_DIR", "", _cache_dir, "a folder, or off",
             "where compiled kernels are kept between processes; PoCL keeps its own"),
     Setting("NO_COLOR", "0", lambda text: bool(text) and text != "0", "anything",

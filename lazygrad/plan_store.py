@@ -8,18 +8,15 @@ is kept by the device. Files that are damaged, or that another version wrote, ar
 from __future__ import annotations
 
 import pickle
-import sys
 import time
 import zlib
 from collections.abc import Hashable
-from dataclasses import fields, replace
-from functools import cache
-from pathlib import Path
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
 
-from lazygrad import config
+from lazygrad import config, fingerprint
 from lazygrad.backend import Kernel
 from lazygrad.errors import LazygradError
 from lazygrad.plan import Plan, Step
@@ -51,16 +48,18 @@ def write_plan(structure: Hashable, plan: Plan) -> None:
     if config.get("CACHE_DIR") is None:
         return
     device = plan.device
-    steps = [(step.kernel.program.source, step.kernel.slots, step.kernel.legend, step.memory,
-              [device.copy_out(table) for table in step.tables]) for step in plan.steps]
+    steps = []
+    for step in plan.steps:
+        made, contents = step.kernel, [device.copy_out(table) for table in step.tables]
+        steps.append((made.program.source, made.slots, made.legend, made.tuning, step.memory, contents))
     layout = {name: getattr(plan, name) for name in _LAYOUT}
     record = pickle.dumps((layout, steps), pickle.HIGHEST_PROTOCOL)
     disk.write("plan", _name(structure, device), zlib.compress(record, 1))
 
 
 def _step(row: Any, device: Device) -> Step:
-    source, slots, legend, memory, contents = row
-    kernel = Kernel(device.load(source), None, None, slots, legend, 0.0)
+    source, slots, legend, tuning, memory, contents = row
+    kernel = Kernel(device.load(source), None, None, slots, legend, 0.0, tuning)
     tables = []
     for content in contents:
         tables.append(device.allocate(len(content)))
@@ -69,19 +68,4 @@ def _step(row: Any, device: Device) -> Step:
 
 
 def _name(structure: Hashable, device: Device) -> str:
-    return disk.digest(repr(structure), repr(_facts(device)), _version())
-
-
-def _facts(device: Device) -> Any:
-    """What code generation knows of a device, in an order that is the same in every process."""
-    target = device.target
-    return replace(target, dtypes=frozenset()), sorted(target.dtypes), device.description
-
-
-@cache
-def _version() -> str:
-    """What the files of this package are: name, size and time of each."""
-    folder = Path(__file__).parent
-    files = [(str(path.relative_to(folder)), path.stat().st_size, path.stat().st_mtime_ns)
-             for path in sorted(folder.rglob("*.py"))]
-    return repr((sys.version, np.__version__, files))
+    return disk.digest(repr(structure), repr(fingerprint.facts(device)), fingerprint.package())

@@ -11,14 +11,18 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lazygrad import config
 from lazygrad.backend import Kernel
+from lazygrad.codegen.choice import UNTUNED
 from lazygrad.graph import Node, topological
 from lazygrad.group import Group
 from lazygrad.runtime.device import Buffer, Device, Program
 from lazygrad.schedule import Schedule
+
+if TYPE_CHECKING:
+    from lazygrad.tune import Tuning
 
 LEVELS = (
     "nothing",
@@ -132,7 +136,20 @@ def group_text(group: Group, title: str, kernel: Kernel, reasons: Mapping[Node, 
     for node in group.outputs:
         lines.append(f"  stores  {node_text(node)}: {reasons.get(node, 'an output of the same loops')}")
     lines.append(f"  recipe  {' '.join(kernel.nest.recipe) or 'none: it runs as its naive nest'}")
+    if kernel.tuning is not None:
+        lines += [f"  tuned   {line}" for line in tuning_lines(kernel.tuning)]
     return "\n".join(lines)
+
+
+def tuning_lines(tuning: Tuning) -> list[str]:
+    """Every choice that was tried for a kernel, with its time or why it was refused."""
+    if tuning.note:
+        return [f"not: {tuning.note}"]
+    lines = []
+    for trial in tuning.trials:
+        text = trial.refused and f"refused: {trial.refused}" or time_text(trial.seconds)
+        lines.append(f"{trial.choice!s:24} {text}{'  <- chosen' * (trial.choice == tuning.choice)}")
+    return lines
 
 
 def _shortened(words: Sequence[str]) -> str:
@@ -220,6 +237,21 @@ def planned(story: Story) -> None:
         emit(story_text(story, level))
 
 
+def tuned(device: Device, kernel: Kernel) -> None:
+    """Level 2: one line for a kernel that was tuned just now, or of which the best choice was known."""
+    tuning = kernel.tuning
+    if config.get("DEBUG") < 2 or tuning is None:
+        return
+    if tuning.note:
+        result = f"not tuned: {tuning.note}"
+    elif tuning.choice == UNTUNED:
+        result = "nothing better found"
+    else:
+        result = f"{tuning.choice}, {tuning.gain:.2f} times as fast"
+    tried = "known from before" if tuning.known else f"{max(0, len(tuning.trials) - 1)} tried"
+    emit(f"{device.name}: {paint(kernel.program.source.name, 'name')}: {result}, {tried}")
+
+
 def schedule_line(device: Device, kernels: Sequence[Kernel], seconds: tuple[float, float] | None,
                   compiled: int, from_disk: bool) -> None:
     """Level 1: one line per schedule. `seconds`: to plan and to compile, None where the plan was cached."""
@@ -287,10 +319,11 @@ def kernel_line(kernel: Kernel, seconds: float, buffers: int, total: float) -> s
     """One run of a kernel: name, buffers, bytes, time, rates, share of the whole."""
     source = kernel.program.source
     share = f"{seconds / total:4.0%}"
+    tuned = kernel.tuning is not None and kernel.tuning.choice != UNTUNED
     return (
         f"{paint(f'{source.name:40}', 'name')} {buffers:2d} buffer{'s' if buffers != 1 else ' '} "
         f"{size_text(source.bytes_moved):>10} {time_text(seconds):>9} "
         f"{source.flops / seconds / 1e9:8.2f} GFLOPS "
         f"{source.bytes_moved / seconds / 1e9:7.2f} GB/s "
-        f"{paint(share, 'slow') if seconds > _SLOW * total else share}"
+        f"{paint(share, 'slow') if seconds > _SLOW * total else share}{'  tuned' * tuned}"
     )

@@ -81,7 +81,7 @@ UNTUNED = Choice()
 def read_choice(settled: dict[str, float]) -> Choice:
     """The choice that `settled` names. Raises TypeError or ValueError for what is none."""
     for name, value in settled.items():
-        if not isinstance(value, float if name == "share" else int) or value < 0:
+        if type(value) is not (float if name == "share" else int) or value < 0:
             raise ValueError(f"{name}={value!r}")
     return Choice(**settled)  # type: ignore[arg-type]
 
