@@ -46,12 +46,14 @@ newaxis = None
 globals().update(FUNCTIONS)
 
 # packages of the floors above, loaded when they are first named
-_ABOVE = ("nn", "optim", "autograd")
+_ABOVE = ("nn", "optim", "autograd", "func")
 
 
 def __getattr__(name: str) -> Any:
     if name in _ABOVE:
         return importlib.import_module(f"lazygrad.{name}")
+    if name == "vmap":
+        return importlib.import_module("lazygrad.func").vmap
     raise AttributeError(f"module 'lazygrad' has no attribute {name!r}")
 
 

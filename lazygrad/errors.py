@@ -45,6 +45,10 @@ class CaptureError(LazygradError, RuntimeError):
     """Something in a function under `lazygrad.jit` that a replay could not repeat."""
 
 
+class BatchError(LazygradError, RuntimeError):
+    """Something in a function under `vmap` that cannot be done for all examples at once."""
+
+
 class OutOfMemoryError(DeviceError):
     """A device that has no room for a buffer."""
 

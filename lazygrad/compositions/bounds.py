@@ -183,6 +183,7 @@ _ROWS: dict[str, Callable[..., Interval]] = {
             "gather",
             "leaf",
             "detach",
+            "example",
             "copy",
             "surrogate",
             "cummax",

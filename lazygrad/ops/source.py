@@ -90,6 +90,9 @@ detach: Op = _annotation("detach", 1, None)
 surrogate: Op = _annotation("surrogate", 2, lambda g, n, x, y: (None, g))
 # The value is in the buffer arg already; the input is kept as its history, for gradients alone.
 saved: Op = _annotation("saved", 1, lambda g, n, x: (g,), numpy=None)
+# One of the examples along x's first axis, of shape x.shape[1:]; which one, only a rewrite of the graph
+# decides (batching.py). arg is the token of whoever named the examples.
+example: Op = Op("example", "annotation", 1, lambda i, _: i[0].shape[1:], lambda i, _: i[0].dtype, None)
 # arg = (source device, destination device).
 copy: Op = _annotation("copy", 1, lambda g, n, x: (copy(g, arg=(n.arg[1], n.arg[0])),))
 

@@ -2,9 +2,9 @@
 
 A file imports only from files listed before it: devices, modes, views, recording, cell, lifetimes,
 realization, core, promotion, values, conversion, axes, arithmetic, elementwise, shapes, movement,
-reduction, scans, creation, limits, printing, flow, autograd; then indexing, lookup, joining, linear,
-convolution, pooling, resizing, generator, random, sorting, explaining, reachable, recorder, blueprint,
-stands, replay, jit.
+reduction, scans, creation, limits, printing, flow, autograd; then examples, indexing, lookup, joining,
+linear, convolution, pooling, resizing, generator, random, sorting, explaining, reachable, recorder,
+blueprint, stands, replay, jit.
 A definition is written once and published by `@function`, `@method` or `@creator` of core.py; `FUNCTIONS`
 collects what the package exports as functions.
 """

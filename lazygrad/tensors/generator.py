@@ -13,11 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from lazygrad import dtypes, engine
+from lazygrad import dtypes, engine, ops
 from lazygrad.errors import ArgumentError, ArgumentTypeError
 from lazygrad.graph import Node
 from lazygrad.tensors.core import Tensor, creator, from_node
 from lazygrad.tensors.devices import usable_device
+from lazygrad.tensors.examples import counters
 from lazygrad.tensors.recording import at_each_run, check_no_recording, host_numbers
 from lazygrad.tensors.values import read
 
@@ -84,15 +85,17 @@ class Generator:
         return other
 
     def take(self, count: int) -> tuple[Node, Node]:
-        """Seed and first counter, as data, of the next `count` counters."""
+        """Seed and first counter, as data, of the next `count` counters (of as many for each example, under
+        vmap)."""
+        total, number = counters(count)
 
         def numbers() -> tuple[int, int]:
             offset = self._offset
-            self._offset = (offset + count) & _WORD
+            self._offset = (offset + total) & _WORD
             return self._seed, offset
 
         seed, first = host_numbers(numbers, dtypes.uint64)
-        return seed, first
+        return seed, first if number is None else ops.add(first, number)
 
 
 default_generator = Generator("NUMPY")

@@ -25,6 +25,7 @@ from lazygrad.graph import Node
 from lazygrad.helpers import product
 from lazygrad.tensors.arithmetic import ne
 from lazygrad.tensors.core import Tensor, apply, from_node, function, method, view_of
+from lazygrad.tensors.examples import of_all_examples
 from lazygrad.tensors.grad_fn import one_operation
 from lazygrad.tensors.movement import selected, sliced
 from lazygrad.tensors.promotion import check_operand
@@ -59,7 +60,7 @@ def check_index(op: str, index: Tensor, size: int, dim: int, negative: bool = Tr
         _measure(node, download(node))
     if _is_inside(index.plain_node(), size, negative):
         return
-    values = read(index)
+    values = read(of_all_examples(index))
     lowest = -size if negative else 0
     wrong = values[(values < lowest) | (values >= size)]
     if wrong.size:
@@ -102,7 +103,10 @@ def _index_item(item: Any, device: str) -> Any:
             raise OutOfBoundsError("[index] tensors used as indices must be integers or bools, not "
                                    f"{item._dtype!r}")
         if not item.ndim:
-            return bool(item) if item._dtype in (dtypes.bool_, dtypes.uint8) else int(item)
+            if item._dtype in (dtypes.bool_, dtypes.uint8):
+                return bool(item)
+            # a number that differs between examples is looked up like any other tensor
+            return int(item) if of_all_examples(item) is item else item
         if item.cell.device != device:
             item = item.to(device)
         return ne(item, 0) if item._dtype is dtypes.uint8 else item

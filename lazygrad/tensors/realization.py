@@ -18,11 +18,15 @@ import numpy as np
 
 from lazygrad.engine import download, upload
 from lazygrad.engine import realize as compute
+from lazygrad.errors import BatchError
 from lazygrad.graph import Node, intern, topological
+from lazygrad.ops import OPS
 from lazygrad.runtime.registry import open_device
 from lazygrad.tensors.cell import Cell, pending_cells, tracked_histories
 from lazygrad.tensors.lifetimes import donated_buffers, kept_for_gradients
 from lazygrad.tensors.recording import now
+
+_EXAMPLE = OPS["example"]
 
 
 class _Values(WeakKeyDictionary[Node, Node]):
@@ -92,6 +96,7 @@ def _connected(wanted: list[Cell]) -> list[Cell]:
     if not others:
         return wanted
     owner: dict[Node, int] = {}
+    valueless: set[int] = set()
     parent = list(range(len(wanted) + len(others)))
 
     def find(i: int) -> int:
@@ -107,6 +112,9 @@ def _connected(wanted: list[Cell]) -> list[Cell]:
             below = _inputs(node)
             if not below:  # data, or remembered
                 continue
+            if node.op is _EXAMPLE:
+                valueless.add(i)
+                break
             if node in owner:
                 parent[find(i)] = find(owner[node])
                 continue
@@ -115,7 +123,8 @@ def _connected(wanted: list[Cell]) -> list[Cell]:
                 owner[node] = i
             stack += below
     groups = {find(i) for i in range(len(wanted))}
-    return wanted + [cell for i, cell in enumerate(others, len(wanted)) if find(i) in groups]
+    joined = (cell for i, cell in enumerate(others, len(wanted)) if find(i) in groups and i not in valueless)
+    return wanted + list(joined)
 
 
 def _run(targets: Sequence[Node], device: str, last: Sequence[Cell] | None = None) -> list[Node]:
@@ -159,7 +168,7 @@ def _is_stage(node: Node) -> bool:
     if node.op.name == "leaf":
         waits = node.inputs[0].op.name not in ("buffer", "scalar")
         return waits and _is_live(node.arg) and node not in _values
-    return node.op.name == "copy" and node not in _values
+    return node.op.name in ("copy", "example") and node not in _values
 
 
 def _is_live(token: Any) -> bool:
@@ -168,6 +177,11 @@ def _is_live(token: Any) -> bool:
 
 
 def _stage_device(node: Node, device: str) -> str:
+    if node.op.name == "example":
+        raise BatchError("[vmap] the value of one example was asked for, inside the function that vmap runs "
+                         "(by .item(), .numpy(), printing, `if`, a mask as an index ...) or after it: the "
+                         "function runs once for all examples, so none has a value. Use lazygrad.where for "
+                         "choices, and return what is to be seen")
     return node.arg[0] if node.op.name == "copy" else node.arg.cell().device
 
 
