@@ -21,12 +21,13 @@ from lazygrad.graph import Node, intern, topological
 from lazygrad.group import inputs_in_plan
 from lazygrad.helpers import round_up, row_strides
 from lazygrad.interpret import interpret
+from lazygrad.order import order_groups
 from lazygrad.plan import Plan, Step
 from lazygrad.plan_store import read_plan, write_plan
 from lazygrad.report import Story
 from lazygrad.runtime.device import Buffer, Device
 from lazygrad.runtime.registry import open_device
-from lazygrad.schedule import ALIGN, Schedule, Slot, order_groups, plan_memory
+from lazygrad.schedule import ALIGN, Schedule, Slot, plan_memory
 from lazygrad.simplify import simplify
 
 # buffers that results may be written over, each with the number of the only target that may take it, None for
@@ -166,7 +167,7 @@ def make_plan(targets: Sequence[Node], sources: Sequence[Node], device: Device, 
     gifts = [n for n in numbers if n.op.name == "buffer" and n.arg in donate and n not in simplified]
     takers = [donate[n.arg] for n in gifts]
     donated = {n: None if t is None else simplified[t] for n, t in zip(gifts, takers, strict=True)}
-    schedule = plan_memory(order_groups(groups), todo, donated)
+    schedule = plan_memory(order_groups(groups, todo, donated), todo, donated)
     planned = time.perf_counter()
     scalars, starts, scalar_bytes = _lay_out_scalars(sources)
     memory = _find_memory(schedule, numbers, scalars, starts)

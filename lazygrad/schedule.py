@@ -1,4 +1,4 @@
-"""The schedule: fusion groups in order, and the memory of what they store.
+"""The schedule: fusion groups in their order, and the memory of what they store.
 
 Targets get buffers of their own. Intermediates share blocks: a block serves one after another as their
 lifetimes allow. Where a kernel has many small ones, these share slabs, since it takes only so many buffers.
@@ -48,27 +48,6 @@ class Schedule:
 
 def _is_small(node: Node) -> bool:
     return node.op.name not in IN_MEMORY and nbytes(node) <= SMALL
-
-
-def order_groups(groups: Sequence[Group]) -> list[Group]:
-    """Groups so that each comes after those whose outputs it reads; otherwise in the given order reversed.
-
-    (Fusion finds the groups users first.)
-    """
-    writer = {node: group for group in groups for node in group.outputs}
-    order: list[Group] = []
-    done: set[int] = set()
-    for start in reversed(groups):
-        stack = [(start, False)]
-        while stack:
-            group, ready = stack.pop()
-            if ready:
-                order.append(group)
-            elif id(group) not in done:
-                done.add(id(group))
-                stack.append((group, True))
-                stack.extend((writer[i], False) for i in group.inputs if i in writer)
-    return order
 
 
 def plan_memory(groups: Sequence[Group], targets: Iterable[Node],

@@ -9,7 +9,8 @@ from lazygrad import dtypes, ops
 from lazygrad.fuse import fuse
 from lazygrad.graph import topological
 from lazygrad.group import IN_MEMORY, nbytes
-from lazygrad.schedule import order_groups, plan_memory
+from lazygrad.order import order_groups
+from lazygrad.schedule import plan_memory
 from lazygrad.source import Target
 
 

@@ -17,8 +17,8 @@ from lazygrad.gradient import gradient
 from lazygrad.graph import Node, topological
 from lazygrad.group import Group
 from lazygrad.interpret import interpret
+from lazygrad.order import order_groups
 from lazygrad.runtime.cpu import cpu_device
-from lazygrad.schedule import order_groups
 from lazygrad.simplify import simplify
 from lazygrad.source import Target
 
