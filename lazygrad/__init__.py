@@ -22,6 +22,7 @@ from lazygrad.dtypes import (
     uint32,
     uint64,
 )
+from lazygrad.einops_backend import watch as _watch_for_einops
 from lazygrad.errors import LazygradError
 from lazygrad.tensors import (
     FUNCTIONS,
@@ -44,17 +45,19 @@ bool = bool_
 dtype = DType
 newaxis = None
 globals().update(FUNCTIONS)
+_watch_for_einops()
 
-# packages of the floors above, loaded when they are first named
-_ABOVE = ("nn", "optim", "autograd", "func")
+# modules of the floors above, loaded when they are first named, and names that are in one of them
+_ABOVE = ("autograd", "func", "nn", "optim", "version")
+_IN_MODULES = {"as_torch": "torch_name", "vmap": "func"}
 
 
 def __getattr__(name: str) -> Any:
     if name in _ABOVE:
         return importlib.import_module(f"lazygrad.{name}")
-    if name == "vmap":
-        return importlib.import_module("lazygrad.func").vmap
-    raise AttributeError(f"module 'lazygrad' has no attribute {name!r}")
+    if name in _IN_MODULES:
+        return getattr(importlib.import_module(f"lazygrad.{_IN_MODULES[name]}"), name)
+    raise AttributeError(f"module 'lazygrad' has no attribute {name!r}: lazygrad lacks torch.{name}")
 
 
 __all__ = [

@@ -1,4 +1,5 @@
-"""`python -m lazygrad`: version, devices, settings, DEBUG levels. Subcommands are rows of COMMANDS."""
+"""`python -m lazygrad`: version, devices, settings, DEBUG levels; `python -m lazygrad run SCRIPT`: a PyTorch
+program over lazygrad. Subcommands are rows of COMMANDS."""
 
 from __future__ import annotations
 
@@ -14,6 +15,7 @@ import lazygrad
 from lazygrad import config
 from lazygrad.errors import LazygradError
 from lazygrad.report import LEVELS, size_text
+from lazygrad.run_script import run_script
 from lazygrad.runtime.cl_platform import describe, find_devices, target_of
 from lazygrad.runtime.registry import open_device
 from lazygrad.source import Target
@@ -91,7 +93,7 @@ def print_settings() -> bool:
     return right
 
 
-COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {"info": info}
+COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {"info": info, "run": run_script}
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -108,7 +110,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """`main` in a pipe whose reader may have seen enough (`| head -1`): the rest is not printed, status 1."""
+    """`main`; in a pipe whose reader may have seen enough (`| head -1`) the rest is not printed: 1."""
     try:
         status = main(arguments)
         sys.stdout.flush()

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+shown_package = "lazygrad"  # under which types and shapes print; `as_torch` makes it "torch"
+
 
 @dataclass(frozen=True, eq=False)
 class DType:
@@ -18,7 +20,7 @@ class DType:
     itemsize: int
 
     def __repr__(self) -> str:
-        return f"lazygrad.{self.name}"
+        return f"{shown_package}.{self.name}"
 
     def __reduce__(self) -> tuple[Callable[[str], DType], tuple[str]]:
         return by_name, (self.name,)  # copies and pickles are the type itself

@@ -1,5 +1,7 @@
 """Errors that a user can make, each also the built-in type that PyTorch users catch."""
 
+from pickle import UnpicklingError
+
 
 class LazygradError(Exception):
     """Every error that lazygrad raises on purpose."""
@@ -55,3 +57,23 @@ class OutOfMemoryError(DeviceError):
 
 class SettingError(LazygradError, ValueError):
     """An environment variable or setting that is unknown or has a wrong value."""
+
+
+class FileFormatError(LazygradError, UnpicklingError, RuntimeError):
+    """A file that is damaged, or not of the kind that it should be. Nothing of it was taken."""
+
+
+class TruncatedFileError(FileFormatError, EOFError):
+    """A file that ends before what it promises."""
+
+
+class UnsafeFileError(FileFormatError):
+    """A file that asks for code to be run, or for more memory than what it holds can need."""
+
+
+class TorchNameError(LazygradError, ImportError):
+    """The name `torch` that is PyTorch's own already."""
+
+
+class UnsupportedError(LazygradError, RuntimeError):
+    """A part of PyTorch that has no counterpart here."""

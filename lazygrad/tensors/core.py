@@ -21,7 +21,7 @@ from weakref import ref
 
 import numpy as np
 
-from lazygrad import ops
+from lazygrad import dtypes, ops
 from lazygrad.dtypes import DType, bool_
 from lazygrad.errors import DeviceError, GradientError, ShapeError
 from lazygrad.graph import Node
@@ -47,7 +47,7 @@ class Size(tuple):
         return product(self)
 
     def __repr__(self) -> str:
-        return f"lazygrad.Size([{', '.join(map(str, self))}])"
+        return f"{dtypes.shown_package}.Size([{', '.join(map(str, self))}])"
 
     def __getitem__(self, index: Any) -> Any:
         got = tuple.__getitem__(self, index)

@@ -27,7 +27,7 @@ class Pair(NamedTuple):
     indices: Tensor
 
     def __repr__(self) -> str:
-        return (f"lazygrad.return_types.{type(self).__name__}(\nvalues={self.values!r},\n"
+        return (f"{dtypes.shown_package}.return_types.{type(self).__name__}(\nvalues={self.values!r},\n"
                 f"indices={self.indices!r})")
 
 
@@ -329,7 +329,7 @@ def _variance(name: str, x: Tensor, axes: tuple[int, ...], correction: float, ke
     gap = sub(wide, mean(wide, axes, True)) if axes else sub(wide, wide)
     total = fold(name, ops.sum_, mul(gap, gap), axes, keepdim)
     freedom = max(count - correction, 0)
-    return div(total, float(freedom)).to(x._dtype)
+    return div(total, float(freedom))
 
 
 def _moment(
@@ -347,7 +347,9 @@ def _moment(
     ) -> Any:
         axes, freedom = _moment_arguments(name, input, dim, unbiased, correction)
         variance = _variance(name, input, axes, freedom, keepdim)
-        return as_operation(finish(variance, lambda: mean(input, axes, keepdim)), name, input)
+        made = finish(variance, lambda: mean(input, axes, keepdim))
+        made = tuple(m.to(input._dtype) for m in made) if isinstance(made, tuple) else made.to(input._dtype)
+        return as_operation(made, name, input)
 
     moment.__name__ = moment.__qualname__ = name
     moment.__doc__ = what
@@ -372,6 +374,9 @@ def norm(
 ) -> Tensor:
     """The p-norm over dimensions, all by default. Raises DTypeError for integers."""
     x = input if dtype is None else input.to(dtype)
+    wide = x._dtype.accumulator
+    if x._dtype is not wide:
+        return norm(x.to(wide), p, dim, keepdim).to(x._dtype)
     if x._dtype.kind != "float":
         raise DTypeError(
             "[norm] linalg.vector_norm: Expected a floating point or complex tensor as input. "

@@ -1,0 +1,114 @@
+"""`as_torch`: lazygrad under the name `torch`, and its modules under the names of torch's, in this process.
+
+A finder answers for `torch` and `torch.*` with lazygrad's own module objects, so that `torch.nn` and
+`lazygrad.nn` are one. Only the root is a module of its own: its `__version__` is that of the PyTorch whose
+surface this is, since programs compare it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+from typing import Any
+
+import lazygrad
+from lazygrad import dtypes
+from lazygrad.errors import TorchNameError
+from lazygrad.version import TORCH_VERSION
+
+# where lazygrad's module of the same name is another thing
+_ELSEWHERE = {"ops": "lazygrad.torch_ops"}
+
+
+class TorchRoot(ModuleType):
+    """The module `torch`: every name is looked up and set in lazygrad."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name in _ELSEWHERE:
+            return importlib.import_module(_ELSEWHERE[name])
+        return getattr(lazygrad, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in _ELSEWHERE or (name.startswith("__") and name.endswith("__")):
+            super().__setattr__(name, value)
+        else:
+            setattr(lazygrad, name, value)
+
+    def __delattr__(self, name: str) -> None:
+        delattr(lazygrad, name)
+
+    def __dir__(self) -> list[str]:
+        return dir(lazygrad)
+
+    def __repr__(self) -> str:
+        return f"<module 'torch' ({TORCH_VERSION}, lazygrad {lazygrad.__version__})>"
+
+
+class TorchLoader(Loader):
+    """Loads `torch` as a TorchRoot, and `torch.x` as the module `lazygrad.x` itself."""
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        """The module that stands under the name of the spec."""
+        if spec.name == "torch":
+            return TorchRoot("torch", lazygrad.__doc__)
+        module = importlib.import_module(our_name(spec.name))
+        self.own_spec = module.__spec__
+        return module
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Give the root its own attributes, and another module its spec back."""
+        if isinstance(module, TorchRoot):
+            module.__path__ = []
+            module.__file__ = lazygrad.__file__
+            module.__version__ = TORCH_VERSION
+        else:
+            module.__spec__ = self.own_spec
+
+
+class TorchFinder(MetaPathFinder):
+    """Finds `torch` and everything below it in lazygrad."""
+
+    def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
+        """The spec of a module of torch. Raises ModuleNotFoundError for one that lazygrad lacks."""
+        if fullname != "torch" and not fullname.startswith("torch."):
+            return None
+        if fullname != "torch":
+            try:
+                importlib.import_module(our_name(fullname))
+            except ModuleNotFoundError as error:
+                if error.name is None or not our_name(fullname).startswith(error.name):
+                    raise  # something that our module needs
+                raise ModuleNotFoundError(
+                    f"No module named {fullname!r}: torch is lazygrad here, which has neither a module nor a "
+                    f"name {our_name(fullname)!r}"
+                ) from None
+        return ModuleSpec(fullname, TorchLoader(), origin=lazygrad.__file__, is_package=True)
+
+
+def our_name(name: str) -> str:
+    """The name of lazygrad's module for one of torch's: "torch.nn" is "lazygrad.nn"."""
+    _, first, rest = (*name.split(".", 2), "", "")[:3]
+    return ".".join(filter(None, [_ELSEWHERE.get(first, f"lazygrad.{first}"), rest]))
+
+
+def as_torch() -> ModuleType:
+    """Make `import torch` mean lazygrad in this process, with all of its modules, and return that `torch`.
+
+    Types and shapes print under the name of torch from then on. Calling it again changes nothing. Raises
+    TorchNameError where PyTorch itself has been imported already.
+    """
+    there = sys.modules.get("torch")
+    if isinstance(there, TorchRoot):
+        return there
+    if there is not None:
+        raise TorchNameError(
+            f"[as_torch] PyTorch itself was imported already, from {getattr(there, '__file__', '?')}: call "
+            "lazygrad.as_torch() before anything that imports torch, or start the program with "
+            "python -m lazygrad run SCRIPT"
+        )
+    sys.meta_path.insert(0, TorchFinder())
+    dtypes.shown_package = "torch"
+    return importlib.import_module("torch")

@@ -1,0 +1,196 @@
+"""lazygrad under the name `torch`: imports, names that are missing, whole programs, and einops."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import lazygrad
+
+SOURCE = """
+import sys
+import torch, torch.nn as nn, torch.nn.functional as F, torch.optim.lr_scheduler
+from torch import Tensor, nn as other
+from torch.nn.functional import relu
+from torch.nn.parameter import Parameter
+
+
+def double(x: torch.Tensor) -> Tensor:
+    return x * 2
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(3, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(self.layer(x))
+"""
+
+
+def started(arguments, cwd, **options):
+    """A finished process of Python with these arguments."""
+    path = os.pathsep.join([str(Path(lazygrad.__file__).parent.parent), os.environ.get("PYTHONPATH", "")])
+    return subprocess.run([sys.executable, *map(str, arguments)], cwd=cwd, capture_output=True, text=True,
+                          env={**os.environ, "PYTHONPATH": path}, timeout=300, **options)
+
+
+def run(text, tmp_path, *arguments):
+    """`python -m lazygrad run` of a program of this text."""
+    (tmp_path / "program.py").write_text(text)
+    return started(["-m", "lazygrad", "run", "program.py", *arguments], tmp_path)
+
+
+def test_modules_types_and_checks_are_lazygrads_own(tmp_path):
+    done = run(SOURCE + """
+import lazygrad
+assert nn is other is lazygrad.nn and relu is F.relu is lazygrad.nn.functional.relu
+assert sys.modules["torch.nn.functional"] is lazygrad.nn.functional
+assert lazygrad.nn.__spec__.name == "lazygrad.nn" and torch.nn.Linear is lazygrad.nn.Linear
+x = torch.zeros(2, 3, dtype=torch.float32, device=torch.device("cpu"))
+assert isinstance(x, torch.Tensor) and isinstance(x.shape, torch.Size) and isinstance(x.dtype, torch.dtype)
+assert isinstance(Net().layer.weight, Parameter) and Net()(double(x)).shape == (2, 2)
+assert str(x.dtype) == "torch.float32" and repr(x.shape) == "torch.Size([2, 3])"
+assert repr(x[0].double()) == "tensor([0., 0., 0.], dtype=torch.float64)", repr(x[0].double())
+assert tuple(map(int, torch.__version__.split(".")[:2])) >= (2, 0)
+torch.my_own = 3
+assert lazygrad.my_own == 3 and "my_own" in dir(torch)
+del torch.my_own
+assert not hasattr(torch, "my_own")
+""", tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
+def test_missing_names_say_that_lazygrad_lacks_them(tmp_path):
+    done = run("""
+import torch
+
+def message(kind, code):
+    try:
+        exec(code)
+    except kind as error:
+        assert "lazygrad" in str(error), error
+        return
+    raise AssertionError(code)
+
+message(AttributeError, "torch.fooled")
+message(AttributeError, "torch.nn.Fooled")
+message(AttributeError, "torch.nn.functional.fooled")
+message(ImportError, "from torch import fooled")
+message(ImportError, "from torch.nn import Fooled")
+message(ImportError, "import torch.fooled.deeper")
+message(ImportError, "import torch.nn.fooled")
+assert not hasattr(torch, "fooled") and getattr(torch, "fooled", 3) == 3
+""", tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
+def test_pytorch_that_was_imported_first_is_an_error(tmp_path):
+    (tmp_path / "torch.py").write_text("")
+    done = started(["-c", "import torch, lazygrad; lazygrad.as_torch()"], tmp_path)
+    assert done.returncode == 1
+    assert "TorchNameError: [as_torch] PyTorch itself was imported already, from" in done.stderr
+    again = "import lazygrad; a = lazygrad.as_torch(); import torch; assert a is torch is lazygrad.as_torch()"
+    assert started(["-c", again], tmp_path).returncode == 0
+
+
+PROGRAMS = {
+    "arguments": "import sys; print(sys.argv, __name__, __file__, sys.path[0], __spec__, __package__)",
+    "exit": "import sys; sys.exit(7)",
+    "exit with words": "import sys; sys.exit('no more')",
+    "error": "def f():\n    raise ValueError('boo')\n\nf()\n",
+    "chain": "try:\n    1 / 0\nexcept ZeroDivisionError as e:\n    raise KeyError('x') from e\n",
+    "syntax": "x = (\n",
+    "own hook": "import sys\nsys.excepthook = lambda t, v, tb: print(v, tb.tb_lineno)\n\nraise ValueError(3)",
+    "at exit": "import atexit\natexit.register(print, 'last')\nraise ValueError(3)",
+    "main again": "import __main__, pickle\nclass A: pass\nassert __main__.A is A\npickle.dumps(A())",
+    "closed pipe": "raise BrokenPipeError('mine')",
+}
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_a_program_behaves_as_under_python(name, tmp_path):
+    ours = run(PROGRAMS[name], tmp_path, "one", "--two")
+    plain = started(["program.py", "one", "--two"], tmp_path)
+    assert (ours.stdout, ours.stderr, ours.returncode) == (plain.stdout, plain.stderr, plain.returncode)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals")
+def test_an_interrupt_ends_as_under_python(tmp_path):
+    ours = run("raise KeyboardInterrupt", tmp_path)
+    assert ours.returncode == started(["program.py"], tmp_path).returncode == -signal.SIGINT
+    assert ours.stderr.count("File") == 1
+
+
+@pytest.mark.parametrize("arguments", [["missing.py"], ["-m", "missing"], ["-m", "json"], ["-m", "mi.ssing"]])
+def test_a_program_that_is_not_there_is_told_as_by_python(arguments, tmp_path):
+    ours = started(["-m", "lazygrad", "run", *arguments], tmp_path)
+    plain = started(arguments, tmp_path)
+    assert ours.returncode == plain.returncode
+    assert ours.stderr.split(": ", 1)[1] == plain.stderr.split(": ", 1)[1]
+
+
+def test_modules_folders_and_text_run(tmp_path):
+    package = tmp_path / "pack"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    inner = "import sys, torch; print(sys.argv[1:], __package__, __name__, torch.ones(1).item())"
+    (package / "inner.py").write_text(inner)
+    (package / "__main__.py").write_text("import sys; print('main', sys.argv[1:])")
+    for given in (["-m", "pack.inner", "a"], ["-m", "pack", "b"], ["pack", "c"],
+                  ["-c", "import torch; print(5)"]):
+        done = started(["-m", "lazygrad", "run", *given], tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout in ("['a'] pack __main__ 1.0\n", "main ['b']\n", "main ['c']\n", "5\n")
+    assert started(["-m", "lazygrad", "run"], tmp_path).returncode == 2
+
+
+def check_einops(einops, module):
+    """Functions of einops against the same written with the tensors' own methods."""
+    x = module.arange(24.0).reshape(2, 3, 4).requires_grad_()
+    assert einops.rearrange(x, "a b c -> c (a b)").tolist() == x.permute(2, 0, 1).reshape(4, 6).tolist()
+    for reduction in ("max", "min", "sum", "mean", "prod"):
+        got = einops.reduce(x, "a b (c two) -> b c", reduction, two=2)
+        parts = x.reshape(2, 3, 2, 2)
+        for axis in (3, 0):
+            parts = getattr(parts, {"max": "amax", "min": "amin"}.get(reduction, reduction))(dim=axis)
+        assert got.shape == (3, 2) and (got - parts).abs().max().item() < 1e-3 * parts.abs().max().item()
+    assert einops.repeat(x, "a b c -> a b (n c)", n=2).tolist() == module.cat([x, x], -1).tolist()
+    packed, sizes = einops.pack([x, x[:, 0]], "a * c")
+    assert packed.shape == (2, 4, 4) and einops.unpack(packed, sizes, "a * c")[1].tolist() == x[:, 0].tolist()
+    assert einops.einsum(x, x, "a b c, a d c -> a b d").tolist() == (x @ x.mT).tolist()
+    assert einops.rearrange([x, x], "n a b c -> a (n b) c").shape == (2, 6, 4)
+    assert einops.asnumpy(x).shape == (2, 3, 4)
+    einops.reduce(x, "a b c -> a", "sum").sum().backward()
+    assert (x.grad == 1).all()
+
+
+def test_einops_works_on_tensors():
+    check_einops(pytest.importorskip("einops"), lazygrad)
+
+
+@pytest.mark.parametrize("first", ["import einops, lazygrad", "import lazygrad, einops"])
+def test_einops_may_be_imported_first_or_last(first, tmp_path):
+    pytest.importorskip("einops")
+    code = f"{first}; print(einops.rearrange(lazygrad.zeros(2, 3), 'a b -> b a').shape)"
+    assert started(["-c", code], tmp_path).stdout == "lazygrad.Size([3, 2])\n"
+
+
+def test_einops_and_its_layers_work_under_the_name_of_torch(tmp_path):
+    pytest.importorskip("einops")
+    here = str(Path(__file__).parent)
+    done = run(f"import sys; sys.path.append({here!r})\nimport torch, einops\n" + """
+from einops.layers.torch import EinMix, Rearrange, Reduce
+from test_as_torch import check_einops
+check_einops(einops, torch)
+model = torch.nn.Sequential(Rearrange("b c h w -> b (h w) c"), Reduce("b n c -> b c", "mean"),
+                            EinMix("b c -> b d", weight_shape="c d", bias_shape="d", c=3, d=5))
+y = model(torch.randn(2, 3, 4, 4))
+y.sum().backward()
+assert y.shape == (2, 5) and model[2].weight.grad.shape == (3, 5)
+""", tmp_path)
+    assert done.returncode == 0, done.stderr
