@@ -87,7 +87,7 @@ def compare_modules(
 def compare(ours: list[Any], theirs: list[Any], dtype: str) -> None:
     """Assert equal shapes and types, and values as near as the type allows."""
     assert len(ours) == len(theirs)
-    near = {"rtol": 1e-9, "atol": 1e-10} if dtype == "float64" else {"rtol": 2e-4, "atol": 2e-5}
+    near = {"rtol": 1e-9, "atol": 1e-10} if dtype == "float64" else {"rtol": 2e-4, "atol": 2e-4}
     for a, b in zip(ours, theirs, strict=True):
         assert (a is None) == (b is None)
         if a is not None:

@@ -87,6 +87,9 @@ from lazygrad.nn.loss import (
 from lazygrad.nn.module import (
     Module,
 )
+from lazygrad.nn.multihead import (
+    MultiheadAttention,
+)
 from lazygrad.nn.norm import (
     BatchNorm1d,
     BatchNorm2d,
@@ -160,6 +163,13 @@ from lazygrad.nn.shape import (
     Upsample,
     UpsamplingBilinear2d,
     UpsamplingNearest2d,
+)
+from lazygrad.nn.transformer import (
+    Transformer,
+    TransformerDecoder,
+    TransformerDecoderLayer,
+    TransformerEncoder,
+    TransformerEncoderLayer,
 )
 
 __all__ = [
@@ -297,5 +307,11 @@ __all__ = [
     "RNNBase",
     "RNNCellBase",
     "utils",
+    "MultiheadAttention",
+    "Transformer",
+    "TransformerDecoder",
+    "TransformerDecoderLayer",
+    "TransformerEncoder",
+    "TransformerEncoderLayer",
     "init",
 ]

@@ -70,6 +70,7 @@ from lazygrad.nn.functional.margin_loss import (
     triplet_margin_loss,
     triplet_margin_with_distance_loss,
 )
+from lazygrad.nn.functional.multi_head import multi_head_attention_forward
 from lazygrad.nn.functional.norm import (
     batch_norm,
     group_norm,
