@@ -12,9 +12,10 @@ import pytest
 
 import lazygrad
 from lazygrad import config, dtypes, explain
+from lazygrad.codegen.contraction_skip import Skip
 from lazygrad.codegen.contraction_tiles import shared_evenly
 from lazygrad.codegen.llvm_index import Runs, lane_runs
-from lazygrad.expr import var
+from lazygrad.expr import Var, const, var
 from lazygrad.helpers import ceil_div
 from lazygrad.nn import functional as F
 
@@ -74,6 +75,9 @@ CONVOLUTIONS: list[tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]] = [
     ((2, 6, 13, 20), (17, 6, 5, 3), {"stride": (3, 2), "padding": (2, 0), "dilation": (1, 2)}),
     ((2, 6, 9, 9), (8, 6, 2, 2), {"stride": 3}),
     ((20, 6, 1, 7), (17, 6, 1, 3), {"padding": (0, 1)}),
+    ((16, 40, 4, 4), (40, 40, 3, 3), {"padding": 1}),
+    ((8, 9, 12, 12), (7, 9, 5, 5), {}),
+    ((8, 200, 6, 8), (130, 200, 3, 1), {"padding": (1, 0)}),
 ]
 
 
@@ -143,6 +147,30 @@ def test_the_gradient_of_a_strided_convolution_has_no_terms_that_are_zero() -> N
     assert "residue(i2%2=1)" in text and "residue(i3%2=1)" in text and text.count("for task") == 4
     for depth in (16, 32, 64):
         assert f"block(k,{depth})" in text
+
+
+def test_terms_that_are_absent_for_a_whole_tile_are_passed_by() -> None:
+    """In gradients of inputs; in a padded convolution they are zeros, and count."""
+    x, w = lazygrad.rand(8, 16, 8, 8).realize(), lazygrad.rand(16, 16, 3, 3).realize()
+    x.requires_grad = True
+    y = F.conv2d(x, w, padding=1)
+    assert "skip(" not in str(explain(y))
+    y.backward(lazygrad.rand(8, 16, 8, 8).realize())
+    text = str(explain(x.grad))
+    assert re.search(r"skip\(\w+,8%\)", text) and re.search(r"serial from .* to ", text)
+
+
+@pytest.mark.parametrize("step, sign", [(1, -1), (1, 1), (-1, -1), (2, 1), (3, -1), (-2, 1)])
+def test_turns_that_count(step: int, sign: int) -> None:
+    column, term, inner = Var("i", 12), Var("k", 5), 32
+    skip = Skip(column, term, step, sign, 1, -3, 9, inner)
+    counted = 0
+    for i in range(column.extent):
+        begin, end = (e.constant for e in skip.turns(const(i * inner + 5 * inner * column.extent)))
+        want = [k for k in range(term.extent) if -3 <= step * i + sign * k + 1 < 9]
+        assert [k for k in range(term.extent) if begin <= k < end] == want
+        counted += len(want)
+    assert skip.share == pytest.approx(1 - counted / 60)
 
 
 @pytest.mark.parametrize("m, k, n", [(20, 40003, 10), (3, 9000, 33), (30, 5000, 16)])

@@ -50,6 +50,7 @@ class Contraction:
     result: str  # the name that the epilogue reads the sum by
     lets: dict[str, Let]
     stores: tuple[Store, ...]
+    absent: tuple[Guard, ...] = ()  # outside these a product is no term of the sum
 
     @property
     def sizes(self) -> tuple[int, int, int]:
@@ -160,9 +161,9 @@ def _with_guards(found: Contraction, guards: tuple[Guard, ...]) -> Contraction:
     needed = {v for g in guards for v in expr.variables(g.e)}
     zero = Constant(0.0, found.accumulator.dtype)
     if needed <= found.variables(found.a):
-        return replace(found, a=Select(guards, found.a, zero))
+        return replace(found, a=Select(guards, found.a, zero), absent=guards)
     if needed <= found.variables(found.b):
-        return replace(found, b=Select(guards, found.b, zero))
+        return replace(found, b=Select(guards, found.b, zero), absent=guards)
     return replace(found, outer=())  # no factor alone can carry them: no contraction
 
 

@@ -23,6 +23,7 @@ from lazygrad import expr
 from lazygrad.codegen.choice import UNTUNED, Choice
 from lazygrad.codegen.contraction import Contraction, recognise, unflattened
 from lazygrad.codegen.contraction_pack import Panel, guarded, nested
+from lazygrad.codegen.contraction_skip import Skip, with_skip
 from lazygrad.codegen.contraction_stage import stage
 from lazygrad.codegen.contraction_tiles import Tiles, choose_tiles, index, unless
 from lazygrad.codegen.loopnest import (
@@ -42,7 +43,7 @@ from lazygrad.codegen.loopnest import (
 from lazygrad.codegen.transform import split_divisions
 from lazygrad.codegen.transform_guards import split_residues
 from lazygrad.dtypes import DType
-from lazygrad.expr import Atom, Expr, Var
+from lazygrad.expr import Atom, Expr, Guard, Var
 from lazygrad.helpers import ceil_div, product
 from lazygrad.source import Target
 
@@ -70,6 +71,9 @@ def _contracted(nest: LoopNest, target: Target, choice: Choice) -> LoopNest | No
     if m * n * k * product(v.extent for v in found.outer) < MIN_WORK or m < 2 or n < 2 or k < 4:
         return None
     tiles = choose_tiles(found, target, choice)
+    found, skip = with_skip(found, tiles.columns)
+    if skip is not None:
+        tiles = choose_tiles(found, target, choice)
     phases, words = [], []
     made_a, made_b = stage(found, found.a, "a", tiles.lanes), stage(found, found.b, "b", tiles.lanes)
     if made_a is not None:
@@ -83,8 +87,9 @@ def _contracted(nest: LoopNest, target: Target, choice: Choice) -> LoopNest | No
     words = [f"contract({' '.join(axes)})", *words, f"tile({tiles.rows},{tiles.columns})", "pack(a)",
              "pack(b)", f"vectorize(n,{tiles.lanes})", f"block(k,{tiles.depth.size})",
              f"parallelize(n/{tiles.column_tiles * tiles.columns})",
-             *([f"parts(k,{tiles.k_parts})"] if tiles.k_parts > 1 else [])]
-    builder = _Builder(found, tiles)
+             *([f"parts(k,{tiles.k_parts})"] if tiles.k_parts > 1 else []),
+             *([f"skip({skip.term.name},{skip.share:.0%})"] if skip is not None else [])]
+    builder = _Builder(found, tiles, skip)
     if builder.direct:
         words[words.index("pack(b)")] = "direct(b)"
     body = (*phases, *builder.body())
@@ -107,8 +112,8 @@ class _Task:
 class _Builder:
     """Builds the phases of one tiled contraction."""
 
-    def __init__(self, found: Contraction, tiles: Tiles):
-        self.found, self.tiles = found, tiles
+    def __init__(self, found: Contraction, tiles: Tiles, skip: Skip | None = None):
+        self.found, self.tiles, self.skip = found, tiles, skip
         self.m, self.n, _ = found.sizes
         self.kind: DType = found.accumulator.dtype
         self.row_tiles = ceil_div(self.m, tiles.rows)
@@ -246,19 +251,37 @@ class _Builder:
     def multiply(self, task: _Task, row_tile: Expr, column_tile: Expr, block: Expr) -> Statement:
         """The micro-kernel: acc[i, j] += panel_a[k, i] * panel_b[k, j], or b where it stands."""
         t = self.tiles
-        k, i, j = Var("k", self.depth), Var("i", t.rows), self.over_columns("j")
-        loops, depth = [k], index(k)
-        before: tuple[Statement, ...] = ()
-        b = Load(self.panel_b, (column_tile * self.depth + depth) * t.columns + index(j))
+        i, j = Var("i", t.rows), self.over_columns("j")
+        tile, before = task.first_tile + column_tile, list[Statement]()
         if self.direct:
-            loops, depth, bring = self.b.read(task.values, task.first_tile + column_tile, block, self.row)
-            b, before = Load(self.row, index(j)), (bring,)
-        block = (task.outer_a * self.row_tiles + row_tile) * self.k_blocks + block
-        a = Load(self.panel_a, (block * self.depth + depth) * t.rows + index(i))
+            loops, depth, bring = self.b.read(task.values, tile, block, self.row)
+            b, before = Load(self.row, index(j)), [bring]
+        else:
+            loops = [Var("k", self.depth)]
+            if self.skip is not None and self.skip.term == t.depth.cut:
+                loops = [Var("kt", t.depth.chunk), Var("k", self.depth // t.depth.chunk)]
+            depth = expr.flatten((index(v) for v in loops), (v.extent for v in loops))
+            b = Load(self.panel_b, (column_tile * self.depth + depth) * t.columns + index(j))
+        panel = (task.outer_a * self.row_tiles + row_tile) * self.k_blocks + block
+        a = Load(self.panel_a, (panel * self.depth + depth) * t.rows + index(i))
         product_ = Compute("mul", (a, b), self.kind)
         step = self.over_tile(i, j, (Accumulate(self.acc, self.slot(i, j), "add", product_),))
         (whole,) = nested(loops, (*before, step))
-        return whole
+        assert isinstance(whole, Loop)
+        return self.without_absent(whole, tile * t.columns, block)
+
+    def without_absent(self, whole: Loop, first: Expr, block: Expr) -> Statement:
+        """The loop over a block of k without the terms that count for none of the columns from `first` on."""
+        if self.skip is None:
+            return whole
+        depth, term = self.tiles.depth, self.skip.term
+        begin, end = self.skip.turns(first)
+        if term == depth.cut:
+            start = block % depth.cuts * depth.chunk
+            return replace(whole, span=(begin - start, end - start))
+        at = unflattened(block // depth.cuts, depth.outer)[term]
+        guards = (Guard(at - begin, 0, 1 << 60), Guard(end - at, 1, 1 << 60))
+        return If(guards, (whole,))
 
     def partial_index(self, row_tile: Expr, column_tile: Expr) -> Expr:
         t = self.tiles

@@ -310,6 +310,8 @@ class Body:
             return 0, end
         b = self.builder
         first, last = (self.indices.scalar(e) for e in s.span)
+        if s.span[0].bounds[0] < 0:
+            first = b.select(b.icmp("sgt", first, 0), first, 0)
         return first, b.select(b.icmp("slt", last, end), last, end)
 
     def counted(self, s: Loop, begin: LlvmValue | int, end: LlvmValue | int) -> None:

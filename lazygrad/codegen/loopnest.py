@@ -153,9 +153,9 @@ class Loop:
                       `unroll` vectors together (independent accumulators in reductions)
           "unroll"    the body written out extent times, var a constant in each
     grain: parallel loops: how many iterations are worth handing to a worker at once.
-    span: of serial and vector loops on CPUs, the turns [begin, end) that run (an end beyond the extent is the
-          extent). In a vector loop both are multiples of lanes * unroll; what it has beyond a multiple
-          of that always runs.
+    span: of serial and vector loops on CPUs, the turns [begin, end) that run (a begin below 0 is 0, an end
+          beyond the extent is the extent). In a vector loop both are multiples of lanes * unroll; what it has
+          beyond a multiple of that always runs.
     """
 
     var: Var
