@@ -14,7 +14,15 @@ from lazygrad.graph import Node
 from lazygrad.tensors import promotion
 from lazygrad.tensors.core import FUNCTIONS, Tensor, function, method
 from lazygrad.tensors.grad_fn import as_operation
-from lazygrad.tensors.promotion import NUMBERS, check_castable, check_operand, elementwise, result_type
+from lazygrad.tensors.promotion import (
+    NUMBERS,
+    by_number,
+    check_castable,
+    check_operand,
+    elementwise,
+    result_type,
+    rounded_once,
+)
 
 Binary = Callable[..., Tensor]
 
@@ -78,24 +86,31 @@ def _no_bool(name: str, sign: str, x: Any, y: Any) -> None:
         )
 
 
-def _scaled(name: str, y: Any, alpha: Any, x: Any) -> Any:
+def _sum(name: str, row: Callable[..., Node], x: Any, y: Any, alpha: Any) -> Tensor:
+    """row(x, alpha * y); of 16-bit floats in float32 with alpha rounded first, as PyTorch computes it."""
     if alpha == 1 and not isinstance(alpha, Tensor):
-        return y
-    if isinstance(alpha, float) and result_type(x, y).kind != "float":
+        return elementwise(name, row, (x, y))
+    dtype = result_type(x, y)
+    if isinstance(alpha, float) and dtype.kind != "float":
         raise DTypeError(
             f"[{name}] For integral input tensors, argument alpha must not be a floating point "
             "number, "
             f"but it is {alpha}"
         )
-    return mul(y, alpha) if isinstance(y, Tensor) else y * alpha
+    if dtype.accumulator is dtype or isinstance(alpha, Tensor):
+        return elementwise(name, row, (x, mul(y, alpha) if isinstance(y, Tensor) else y * alpha))
+
+    def build(a: Node, b: Node) -> Node:
+        return row(a, ops.mul(b, ops.cast(ops.const(alpha, dtype, b.shape), arg=b.dtype)))
+
+    return rounded_once(name, build, (x, y), dtype)
 
 
 @with_in_place("add")
 def add(input: Any, other: Any, *, alpha: Any = 1, out: Tensor | None = None) -> Tensor:
     """input + alpha * other, elementwise."""
     x, y = check_operand("add", input), check_operand("add", other)
-    y = _scaled("add", y, alpha, x)
-    return _into(out, elementwise("add", ops.add, (x, y)))
+    return _into(out, _sum("add", ops.add, x, y, alpha))
 
 
 @with_in_place("sub", "subtract")
@@ -103,8 +118,7 @@ def sub(input: Any, other: Any, *, alpha: Any = 1, out: Tensor | None = None) ->
     """input - alpha * other, elementwise. Raises DTypeError for bool."""
     x, y = check_operand("sub", input), check_operand("sub", other)
     _no_bool("sub", "-", x, y)
-    y = _scaled("sub", y, alpha, x)
-    result = elementwise("sub", ops.sub, (x, y))
+    result = _sum("sub", ops.sub, x, y, alpha)
     return _into(out, result if isinstance(x, Tensor) else as_operation(result, "RsubBackward1", y))
 
 
@@ -117,10 +131,11 @@ def rsub(input: Any, other: Any, *, alpha: Any = 1) -> Tensor:
 @with_in_place("mul", "multiply")
 def mul(input: Any, other: Any, *, out: Tensor | None = None) -> Tensor:
     """input * other, elementwise."""
-    return _into(out, elementwise("mul", ops.mul, (check_operand("mul", input), check_operand("mul", other))))
+    return _into(out, by_number("mul", ops.mul, (check_operand("mul", input), check_operand("mul", other))))
 
 
 _ROUNDED = {"floor": ops.floordiv, "trunc": ops.truncdiv}
+_QUOTIENTS = tuple(_ROUNDED.values())
 
 
 @with_in_place("div", "divide")
@@ -132,7 +147,7 @@ def div(input: Any, other: Any, *, rounding_mode: str | None = None, out: Tensor
     dtype = result_type(x, y)
     if rounding_mode is None:
         return _into(
-            out, elementwise("div", ops.div, (x, y), dtype if dtype.kind == "float" else _default_float())
+            out, by_number("div", ops.div, (x, y), dtype if dtype.kind == "float" else _default_float())
         )
     if rounding_mode not in _ROUNDED:
         raise RuntimeArgumentError(
@@ -154,7 +169,7 @@ def _integer_or_float(name: str, row: Callable[..., Node], x: Any, y: Any) -> Te
         )
     if dtype.kind != "float" and not isinstance(y, Tensor) and y == 0:
         raise _ZeroDivision(f"[{name}] ZeroDivisionError: integer division by zero")
-    return elementwise(name, row, (x, y))
+    return (by_number if row in _QUOTIENTS else elementwise)(name, row, (x, y))
 
 
 class _ZeroDivision(DTypeError, ZeroDivisionError):
@@ -342,12 +357,22 @@ def logical_not(input: Tensor) -> Tensor:
 # Operators
 
 
+def _divided_into(x: Any, y: Any) -> Tensor:
+    """x / y; a number divided by a tensor is the number times the inverse, as in PyTorch."""
+    return div(x, y) if isinstance(x, Tensor | np.ndarray) else mul(FUNCTIONS["reciprocal"](y), x)
+
+
+_REFLECTED = {"truediv": _divided_into}
+
+
 def _operator(name: str, definition: Binary) -> None:
+    from_right = _REFLECTED.get(name, definition)
+
     def forward(x: Tensor, y: Any) -> Any:
         return definition(x, y) if isinstance(y, _OPERANDS) else NotImplemented
 
     def reflected(x: Tensor, y: Any) -> Any:
-        return definition(y, x) if isinstance(y, _OPERANDS) else NotImplemented
+        return from_right(y, x) if isinstance(y, _OPERANDS) else NotImplemented
 
     def changed(x: Tensor, y: Any) -> Any:
         return (

@@ -11,7 +11,7 @@ from lazygrad.dtypes import DType
 from lazygrad.errors import ArgumentError, DTypeError
 from lazygrad.graph import Node
 from lazygrad.tensors import promotion
-from lazygrad.tensors.arithmetic import add, div, mul, require_tensor, sub, truth, with_in_place
+from lazygrad.tensors.arithmetic import div, mul, require_tensor, sub, truth, with_in_place
 from lazygrad.tensors.arithmetic import pow as power
 from lazygrad.tensors.core import Tensor, apply, function, method
 from lazygrad.tensors.grad_fn import as_operation, one_operation
@@ -21,7 +21,9 @@ from lazygrad.tensors.promotion import (
     constant,
     converted,
     elementwise,
+    precise,
     result_type,
+    rounded_once,
     stretch,
 )
 
@@ -54,9 +56,10 @@ def unary(
 
 
 def _scale(factor: float) -> Callable[[Node], Node]:
-    return lambda x: ops.mul(x, ops.like(factor, x))
+    return precise(lambda x: ops.mul(x, ops.like(factor, x)))
 
 
+@precise
 def _sigmoid(x: Node) -> Node:
     # the exponential of -|x| alone: that of -x is infinite for small x, and infinity times 0 no derivative
     right = ops.le(ops.like(0, x), x)
@@ -70,6 +73,7 @@ def _relu(x: Node) -> Node:
     return ops.where(ops.le(x, ops.like(0, x)), ops.like(0, x), x)
 
 
+@precise
 def _logit(x: Node) -> Node:
     zero, one = ops.like(0, x), ops.like(1, x)
     value = ops.log(ops.div(x, ops.sub(one, x)))
@@ -79,6 +83,7 @@ def _logit(x: Node) -> Node:
     return ops.surrogate(value, ops.sub(ops.log(within), ops.log1p(ops.neg(within))))
 
 
+@precise
 def _sinc(x: Node) -> Node:
     at_zero, one = ops.eq(x, ops.like(0, x)), ops.like(1, x)
     # a safe number stands where 0 / 0 would be no derivative
@@ -223,6 +228,7 @@ def _binary(name: str, build: Callable[..., Node], floats_only: bool, *aliases: 
 
 
 def _log_add(scale: float) -> Callable[[Node, Node], Node]:
+    @precise
     def build(x: Node, y: Node) -> Node:
         high, low = ops.maximum(x, y), ops.minimum(x, y)
         # equal infinities would give inf - inf
@@ -248,6 +254,7 @@ def _heaviside(x: Node, y: Node) -> Node:
     return ops.where(ops.eq(x, zero), y, ops.cast(ops.lt(zero, x), arg=x.dtype))
 
 
+@precise
 def _hypot(x: Node, y: Node) -> Node:
     # the squares of x and y may overflow or vanish: those of their quotient do not
     a, b = ops.abs_(x), ops.abs_(y)
@@ -435,14 +442,14 @@ def lerp(input: Tensor, end: Tensor, weight: Any) -> Tensor:
         return ops.where(ops.lt(ops.abs_(w), ops.like(0.5, w)), near_start, near_end)
 
     name = "LerpBackward1" if isinstance(w, Tensor) else "LerpBackward0"
-    return as_operation(elementwise("lerp", build, (x, y, w)), name, x, y, w)
+    return as_operation(rounded_once("lerp", build, (x, y, w)), name, x, y, w)
 
 
 @with_in_place("addcmul")
 @one_operation("addcmul")
 def addcmul(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) -> Tensor:
     """input + value * tensor1 * tensor2."""
-    return add(input, mul(mul(tensor1, tensor2), value) if value != 1 else mul(tensor1, tensor2))
+    return _plus_scaled("addcmul", ops.mul, input, tensor1, tensor2, value)
 
 
 @with_in_place("addcdiv")
@@ -453,7 +460,15 @@ def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) 
         raise DTypeError(
             "[addcdiv] Integer division with addcdiv is no longer supported: convert one side to float"
         )
-    return add(input, div(mul(tensor1, value) if value != 1 else tensor1, tensor2))
+    return _plus_scaled("addcdiv", ops.div, input, tensor1, tensor2, value)
+
+
+def _plus_scaled(name: str, row: Callable[..., Node], x: Tensor, y: Tensor, z: Tensor, value: Any) -> Tensor:
+    """x + row(value * y, z), rounded once."""
+    def build(a: Node, b: Node, c: Node, factor: Node | None = None) -> Node:
+        return ops.add(a, row(b if factor is None else ops.mul(factor, b), c))
+
+    return rounded_once(name, build, (x, y, z) if value == 1 else (x, y, z, value))
 
 
 # Closeness

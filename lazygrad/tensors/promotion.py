@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -209,6 +209,39 @@ def elementwise(name: str, build: Any, operands: Sequence[Any], dtype: DType | N
         )
 
     return apply(name, make, *tensors)
+
+
+def rounded_once(name: str, build: Any, operands: Sequence[Any], dtype: DType | None = None) -> Tensor:
+    """`elementwise`, but what is of a 16-bit float type is computed in float32, from numbers with all their
+    digits, and rounded at the end."""
+    target = dtype or result_type(*operands)
+    wide = target.accumulator
+    if wide is target:
+        return elementwise(name, build, operands, target)
+    return elementwise(name, lambda *nodes: converted(build(*nodes), target), operands, wide)
+
+
+def precise(build: Callable[..., Node]) -> Callable[..., Node]:
+    """A builder of several steps that takes 16-bit floats to float32 and rounds once, at the end."""
+
+    def run(*nodes: Node) -> Node:
+        dtype = nodes[0].dtype
+        wide = dtype.accumulator
+        if wide is dtype:
+            return build(*nodes)
+        return converted(build(*[converted(n, wide) for n in nodes]), dtype)
+
+    return run
+
+
+def by_number(name: str, build: Any, operands: tuple[Any, Any], dtype: DType | None = None) -> Tensor:
+    """`elementwise` of two operands; beside 16-bit floats a number, or a second operand without dimensions,
+    keeps all its digits, as in PyTorch's products and quotients."""
+    x, y = operands
+    target = dtype or result_type(x, y)
+    both = isinstance(x, Tensor) and isinstance(y, Tensor)
+    is_number = not both or (not y.ndim and y._dtype is not target)
+    return (rounded_once if is_number else elementwise)(name, build, operands, target)
 
 
 def constant(name: str, value: Scalar, dtype: DType, shape: tuple[int, ...]) -> Node:

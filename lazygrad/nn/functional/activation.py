@@ -13,17 +13,20 @@ from typing import Any
 import lazygrad
 from lazygrad import ops
 from lazygrad.errors import ShapeError
+from lazygrad.nn.functional.norm import wide
 from lazygrad.tensors import Tensor
 from lazygrad.tensors.arithmetic import store
 from lazygrad.tensors.core import apply
-from lazygrad.tensors.grad_fn import as_operation, one_operation
+from lazygrad.tensors.grad_fn import as_operation
 
 _SELU_ALPHA = 1.6732632423543772848170429916717
 _SELU_SCALE = 1.0507009873554804934193349852946
 
 
 def _finish(name: str, input: Tensor, result: Tensor, inplace: bool = False, weight: Any = None) -> Tensor:
-    """The result as made by one operation, in the input where it is wanted there."""
+    """The result as made by one operation, in the input's float type, and in the input where it is wanted
+    there."""
+    result = result.to(input.dtype) if input.is_floating_point() else result
     if not inplace:
         return as_operation(result, name, input, weight)
     return store(name, input, as_operation(result, f"{name}_", input))
@@ -65,14 +68,15 @@ def relu6(input: Tensor, inplace: bool = False) -> Tensor:
 
 def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
     """(x + 3) / 6 limited to [0, 1]."""
-    return _finish("hardsigmoid", input, hardtanh(input + 3.0, 0.0, 6.0) / 6.0, inplace)
+    return _finish("hardsigmoid", input, hardtanh(wide(input) + 3.0, 0.0, 6.0) / 6.0, inplace)
 
 
 def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
     """x * hardsigmoid(x)."""
-    value = input * hardtanh(input + 3.0, 0.0, 6.0) / 6.0
+    x = wide(input)
+    value = x * hardtanh(x + 3.0, 0.0, 6.0) / 6.0
     # up to -3 it is flat: no cotangent passes, not even NaN
-    flat_below = lazygrad.where(input <= -3.0, 0.0, value)
+    flat_below = lazygrad.where(x <= -3.0, 0.0, value)
     return _finish("hardswish", input, _derived_from("hardswish", value, flat_below), inplace)
 
 
@@ -149,8 +153,8 @@ def _rise(name: str, x: Tensor) -> Tensor:
 
 def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     """x where positive, else alpha * (exp(x) - 1)."""
-    result = lazygrad.where(input > 0, input, _rise("elu", input) * alpha)
-    return _finish("elu", input, result, inplace)
+    x = wide(input)
+    return _finish("elu", input, lazygrad.where(x > 0, x, _rise("elu", x) * alpha), inplace)
 
 
 def elu_(input: Tensor, alpha: float = 1.0) -> Tensor:
@@ -160,8 +164,9 @@ def elu_(input: Tensor, alpha: float = 1.0) -> Tensor:
 
 def selu(input: Tensor, inplace: bool = False) -> Tensor:
     """The self-normalizing ELU: scale * elu(x, alpha) with fixed numbers."""
-    negative = _rise("selu", input) * (_SELU_SCALE * _SELU_ALPHA)
-    return _finish("selu", input, lazygrad.where(input > 0, input * _SELU_SCALE, negative), inplace)
+    x = wide(input)
+    negative = _rise("selu", x) * (_SELU_SCALE * _SELU_ALPHA)
+    return _finish("selu", input, lazygrad.where(x > 0, x * _SELU_SCALE, negative), inplace)
 
 
 def selu_(input: Tensor) -> Tensor:
@@ -174,8 +179,9 @@ def celu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     if alpha == 0:
         raise ShapeError("[celu] ZeroDivisionError: alpha cannot be 0 for CELU")
     # the sign of x, not of x / alpha, tells the branch
-    negative = _rise("celu", lazygrad.where(input > 0, 0.0, input) * (1.0 / alpha)) * alpha
-    return _finish("celu", input, lazygrad.where(input > 0, input, negative), inplace)
+    x = wide(input)
+    negative = _rise("celu", lazygrad.where(x > 0, 0.0, x) * (1.0 / alpha)) * alpha
+    return _finish("celu", input, lazygrad.where(x > 0, x, negative), inplace)
 
 
 def celu_(input: Tensor, alpha: float = 1.0) -> Tensor:
@@ -183,42 +189,43 @@ def celu_(input: Tensor, alpha: float = 1.0) -> Tensor:
     return celu(input, alpha, inplace=True)
 
 
-@one_operation("gelu")
 def gelu(input: Tensor, approximate: str = "none") -> Tensor:
     """x times the normal distribution's integral up to x; `approximate="tanh"` uses tanh in place of erf."""
+    x = wide(input)
     if approximate == "none":
-        return input * 0.5 * (1.0 + (input * math.sqrt(0.5)).erf())
+        return _finish("gelu", input, x * 0.5 * (1.0 + (x * math.sqrt(0.5)).erf()))
     if approximate == "tanh":
-        inner = math.sqrt(2.0 / math.pi) * (input + 0.044715 * (input * input * input))
-        return 0.5 * input * (1.0 + inner.tanh())
+        inner = math.sqrt(2.0 / math.pi) * (x + 0.044715 * (x * x * x))
+        return _finish("gelu", input, 0.5 * x * (1.0 + inner.tanh()))
     raise ShapeError(f"[gelu] approximate argument must be either none or tanh, got {approximate!r}")
 
 
 def silu(input: Tensor, inplace: bool = False) -> Tensor:
     """x * sigmoid(x)."""
-    return _finish("silu", input, input * input.sigmoid(), inplace)
+    return _finish("silu", input, wide(input) * wide(input).sigmoid(), inplace)
 
 
-@one_operation("softplus")
 def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
     """log(1 + exp(beta * x)) / beta; x itself where beta * x is above `threshold`."""
-    scaled = input * beta
-    positive = scaled > 0  # the exponential of -|x| alone: that of x is beyond float16 before the threshold
+    x = wide(input)
+    scaled = x * beta
+    positive = scaled > 0  # the exponential of -|x| alone, which does not overflow
     rest = lazygrad.where(positive, -scaled, scaled).exp().log1p()
     curved = (lazygrad.where(positive, scaled, 0.0) + rest) / beta
-    return lazygrad.where(scaled > threshold, input, curved)
+    return _finish("softplus", input, lazygrad.where(scaled > threshold, x, curved))
 
 
 def mish(input: Tensor, inplace: bool = False) -> Tensor:
     """x * tanh(softplus(x))."""
-    return _finish("mish", input, input * softplus(input).tanh(), inplace)
+    return _finish("mish", input, wide(input) * softplus(wide(input)).tanh(), inplace)
 
 
-@one_operation("LogSigmoidBackward0")
 def logsigmoid(input: Tensor) -> Tensor:
     """log(sigmoid(x)), without overflow for any x."""
-    negative = input <= 0  # not abs and minimum: at 0 they have a derivative of their own choice
-    return lazygrad.where(negative, input, 0.0) - lazygrad.where(negative, input, -input).exp().log1p()
+    x = wide(input)
+    negative = x <= 0  # not abs and minimum: at 0 they have a derivative of their own choice
+    result = lazygrad.where(negative, x, 0.0) - lazygrad.where(negative, x, -x).exp().log1p()
+    return _finish("LogSigmoidBackward0", input, result)
 
 
 def softsign(input: Tensor) -> Tensor:
@@ -251,7 +258,6 @@ def softshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
     return _derived_from("softshrink", value, _beyond(input, lambd))
 
 
-@one_operation("glu")
 def glu(input: Tensor, dim: int = -1) -> Tensor:
     """The first half along `dim` times the sigmoid of the second; the size of `dim` must be even."""
     if input.ndim == 0:
@@ -260,8 +266,8 @@ def glu(input: Tensor, dim: int = -1) -> Tensor:
         raise ShapeError(
             f"[glu] Halving dimension must be even, but dimension {dim} is size {input.shape[dim]}"
         )
-    first, second = input.chunk(2, dim)
-    return first * second.sigmoid()
+    first, second = wide(input).chunk(2, dim)
+    return _finish("glu", input, first * second.sigmoid())
 
 
 def _implicit_dim(name: str, ndim: int) -> int:

@@ -194,8 +194,9 @@ def binary_cross_entropy(
         raise ArgumentError(f"[binary_cross_entropy] Using a target size ({target.size()}) that is "
                             f"different to the input size "
                             f"({input.size()}) is deprecated. Please ensure they have the same size.")
-    loss = (target - 1) * _bounded_log(1 - input) - target * _bounded_log(input)
-    return reduced(loss if weight is None else loss * weight, reduction)
+    x, t = wide(input), wide(target)
+    loss = (t - 1) * _bounded_log(1 - x) - t * _bounded_log(x)
+    return reduced(loss if weight is None else loss * weight, reduction).to(input.dtype)
 
 
 def _bounded_log(x: Tensor) -> Tensor:
@@ -213,11 +214,13 @@ def binary_cross_entropy_with_logits(input: Tensor, target: Tensor, weight: Tens
     if tuple(target.shape) != tuple(input.shape):
         raise ArgumentError(f"[binary_cross_entropy_with_logits] Target size ({target.size()}) must be "
                             f"the same as input size ({input.size()})")
-    logs = logsigmoid(input)
+    x, t = wide(input), wide(target)
+    logs = logsigmoid(x)
     if pos_weight is not None:
-        logs = logs * ((pos_weight - 1) * target + 1)
-    loss = (1 - target) * input - logs
-    return reduced(loss if weight is None else loss * weight, reduction)
+        logs = logs * ((pos_weight - 1) * t + 1)
+    loss = (1 - t) * x - logs
+    result = reduced(loss if weight is None else loss * weight, reduction)
+    return result.to(lazygrad.result_type(input, target))
 
 
 def kl_div(input: Tensor, target: Tensor, size_average: bool | None = None, reduce: bool | None = None,

@@ -16,8 +16,8 @@ from lazygrad.tensors.grad_fn import one_operation
 
 
 def wide(x: Tensor) -> Tensor:
-    """x in float32 if its dtype has 16 bits."""
-    return x.float() if x.dtype.itemsize < 4 else x
+    """x in float32 if it is a 16-bit float."""
+    return x.to(x.dtype.accumulator)
 
 
 def _per_channel(x: Tensor, ndim: int) -> Tensor:

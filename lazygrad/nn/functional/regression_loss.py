@@ -11,6 +11,7 @@ import warnings
 import lazygrad
 from lazygrad.errors import ArgumentError
 from lazygrad.nn.functional.classification_loss import chosen_reduction, reduced
+from lazygrad.nn.functional.norm import wide
 from lazygrad.tensors import Tensor
 from lazygrad.tensors.grad_fn import one_operation
 
@@ -67,10 +68,9 @@ def smooth_l1_loss(
         return l1_loss(input, target, size_average, reduce, reduction)
     reduction = chosen_reduction(reduction, size_average, reduce)
     _warn_of_broadcast(input, target)
-    distance = (input - target).abs()
-    return reduced(
-        lazygrad.where(distance < beta, 0.5 * distance * distance / beta, distance - 0.5 * beta), reduction
-    )
+    distance = (wide(input) - wide(target)).abs()
+    loss = lazygrad.where(distance < beta, 0.5 * distance * distance / beta, distance - 0.5 * beta)
+    return reduced(loss, reduction).to(lazygrad.result_type(input, target))
 
 
 @one_operation("huber_loss")
@@ -82,9 +82,9 @@ def huber_loss(input: Tensor, target: Tensor, reduction: str = "mean", delta: fl
         raise ArgumentError(f"[huber_loss] huber_loss does not support non-positive values for delta, got "
                             f"{delta}")
     _warn_of_broadcast(input, target)
-    distance = (input - target).abs()
+    distance = (wide(input) - wide(target)).abs()
     loss = lazygrad.where(distance < delta, 0.5 * distance * distance, delta * (distance - 0.5 * delta))
-    return _weighted(loss, weight, reduction)
+    return _weighted(loss, weight, reduction).to(lazygrad.result_type(input, target))
 
 
 def poisson_nll_loss(input: Tensor, target: Tensor, log_input: bool = True, full: bool = False,
