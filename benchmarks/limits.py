@@ -14,10 +14,11 @@ from pathlib import Path
 import numpy as np
 
 from lazygrad import config
+from lazygrad.codegen.llvm import abilities
 from lazygrad.codegen.llvm_builder import Builder, Module
 from lazygrad.dtypes import float32
 from lazygrad.runtime.cpu import CpuDevice, cpu_device
-from lazygrad.runtime.jit import usable_cores
+from lazygrad.runtime.cpu_target import usable_cores
 from lazygrad.source import BufferUse, Phase, Source, Target
 
 CHAINS = 12  # independent sums: more than the latency of a multiply-add times those begun in a cycle
@@ -73,7 +74,8 @@ def _source(name: str, module: Module, uses: Sequence[BufferUse], chunks: int) -
 
 def _module(target: Target) -> Module:
     width = target.vector_bytes * 8
-    return Module("", f'nounwind "prefer-vector-width"="{width}" "min-legal-vector-width"="{width}"')
+    attributes = f'nounwind "prefer-vector-width"="{width}" "min-legal-vector-width"="{width}"'
+    return Module("", attributes, abilities(target))
 
 
 def _pointers(b: Builder, count: int) -> list:

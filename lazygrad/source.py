@@ -30,6 +30,11 @@ class Target:
     local_bytes: int = 0  # __local memory of a work-group
 
     @property
+    def masks(self) -> bool:
+        """Whether reading some lanes of a vector costs a processor as little as reading all."""
+        return "+avx512f" in self.features.split(",")
+
+    @property
     def ops_per_byte(self) -> float:
         """Arithmetic operations on float32 that take about as long as one byte from memory.
 

@@ -60,7 +60,7 @@ TWO_ARGUMENTS = ("pow", "atan2")
 LLVM_TYPES = {"float32": "float", "float64": "double"}
 SAMPLES = 1 << 15
 OWN = abilities(chosen_target())
-LEAST = Abilities(fuses=False, rounds=False, halves=False, masked=())  # of any processor
+LEAST = Abilities(fuses=False, rounds=False, halves=False)  # of any processor
 ABILITIES = {"own": OWN, "least": LEAST}
 LONG_DOUBLES = np.finfo(np.longdouble).nmant >= 63
 

@@ -89,7 +89,7 @@ def _contracted(nest: LoopNest, target: Target, choice: Choice) -> LoopNest | No
              f"parallelize(n/{tiles.column_tiles * tiles.columns})",
              *([f"parts(k,{tiles.k_parts})"] if tiles.k_parts > 1 else []),
              *([f"skip({skip.term.name},{skip.share:.0%})"] if skip is not None else [])]
-    builder = _Builder(found, tiles, skip)
+    builder = _Builder(found, tiles, skip, target.masks)
     if builder.direct:
         words[words.index("pack(b)")] = "direct(b)"
     body = (*phases, *builder.body())
@@ -112,7 +112,7 @@ class _Task:
 class _Builder:
     """Builds the phases of one tiled contraction."""
 
-    def __init__(self, found: Contraction, tiles: Tiles, skip: Skip | None = None):
+    def __init__(self, found: Contraction, tiles: Tiles, skip: Skip | None, masks: bool):
         self.found, self.tiles, self.skip = found, tiles, skip
         self.m, self.n, _ = found.sizes
         self.kind: DType = found.accumulator.dtype
@@ -125,7 +125,7 @@ class _Builder:
         self.panel_b = Array("panel_b", self.kind, tiles.column_tiles * self.depth * tiles.columns, "scratch")
         self.row = Array("row", self.kind, tiles.columns, "register")
         self.b = Panel(found, found.b, found.n, tiles.columns, tiles.lanes, tiles.depth, self.panel_b, "pb")
-        self.direct = self.b.is_direct(self.m)
+        self.direct = self.b.is_direct(self.m, masks)
         self.acc = Array("tile", self.kind, tiles.rows * tiles.columns, "register")
         self.part_tiles = ceil_div(self.row_tiles, tiles.row_parts)
         self.part_size = self.part_tiles * tiles.rows * tiles.column_tiles * tiles.columns

@@ -73,10 +73,10 @@ class Panel:
         lanes = min(self.lanes, 1 << (self.width - 1).bit_length())
         return nested(loops, (Loop(j, body, "vector", lanes=lanes),))
 
-    def is_direct(self, rows: int) -> bool:
+    def is_direct(self, rows: int, masks: bool) -> bool:
         """Whether the micro-kernel may read the factor where it stands, for so many rows at each element:
-        plain memory, neighbours along the tile, and no more pages or lines of one cache set than stay at
-        hand."""
+        plain memory, neighbours along the tile (in one run or, where `masks` are free, two), and no more
+        pages or lines of one cache set than stay at hand."""
         value = self.found.lets[self.value.name].value if isinstance(self.value, Read) else self.value
         if not isinstance(value, Load) or value.guards or value.dtype != self.array.dtype:
             return False
@@ -86,7 +86,9 @@ class Panel:
         at = unflattened(index(tile) * self.width + index(j), self.along)
         place = expr.substitute(value.index, at)
         runs = lane_runs(place, j, self.lanes)
-        if lane_stride(place, j, self.lanes) != 1 and (runs is None or runs.count > 2 or runs.stride != 1):
+        if lane_stride(place, j, self.lanes) != 1 and (
+            not masks or runs is None or runs.count > 2 or runs.stride != 1
+        ):
             return False
         loops = (Var(self.depth.cut.name, self.depth.chunk), *self.depth.inner)
         pages, near = 1, 0

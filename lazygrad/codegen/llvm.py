@@ -87,14 +87,12 @@ def abilities(target: Target) -> Abilities:
     """What a processor does in one instruction, by its features."""
     has = frozenset(target.features.split(","))
     arm = "+neon" in has
-    masked = {"+avx": (32, 64), "+avx512f": (32, 64), "+avx512bw": (8, 16, 32, 64)}
     return Abilities(
         fuses=arm or "+fma" in has,
         rounds=arm or "+sse4.1" in has,
         halves=arm or "+f16c" in has,
         scales={"+avx512f", "+avx512vl"} <= has,
         narrows="+avx512vl" in has,
-        masked=max((bits for feature, bits in masked.items() if feature in has), key=len, default=()),
     )
 
 

@@ -29,7 +29,6 @@ class Abilities:
     halves: bool = True  # conversions between float16 and float32
     scales: bool = False  # multiplying floats of every vector width by powers of two
     narrows: bool = False  # truncating and storing under a mask
-    masked: tuple[int, ...] = (8, 16, 32, 64)  # bits of elements that are loaded and stored under a mask
 
 
 def _binary(op: str) -> Callable[..., Value]:

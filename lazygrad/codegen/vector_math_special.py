@@ -11,6 +11,7 @@ from lazygrad.codegen.vector_math_core import (
     at_most,
     by_type,
     exp_pieces,
+    ln2_parts,
     mantissa,
     one_plus,
     parts,
@@ -33,7 +34,10 @@ def _erf_float(b: Builder, x: Value) -> Value:
     t = at_most(b, b.fabs(x), _ERF_END)
     y = b.fused(t, -parts("erf_slope", x.type)[0], b.fmul(t, polynomial(b, t, "erf_log")))
     n, power = rounded(b, y, parts("log2e", x.type)[0])
-    r = b.fused(n, -parts("ln2", x.type)[0], y)
+    head, tail = ln2_parts(x.type, b.abilities.fuses)
+    r = b.fma(n, -head, y)
+    if not b.abilities.fuses:  # the head has fewer digits then
+        r = b.fma(n, -tail, r)
     p = b.fma(b.fmul(r, r), polynomial(b, r, "expm1"), r)
     return b.copysign(b.fma(power, p, b.fsub(power, 1.0)), x)
 
