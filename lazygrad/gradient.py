@@ -3,7 +3,8 @@ free."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from lazygrad import ops
 from lazygrad.errors import GradientError
@@ -19,14 +20,25 @@ def differentiable_inputs(node: Node) -> tuple[Node, ...]:
     return tuple(i for i in node.inputs if i.dtype.kind == "float")
 
 
+# what the floors above do on the way: the gradient of a leaf with hooks becomes what the hooks make of it,
+# and the gradients of a call's parts, by number, become one for each of its inputs, or None
+Visit = Callable[[Node, Any], Any]
+
+
 @collector_paused()
-def gradient(outputs: Sequence[Node], cotangents: Sequence[Node], wrt: Sequence[Node]) -> list[Node | None]:
+def gradient(
+    outputs: Sequence[Node], cotangents: Sequence[Node], wrt: Sequence[Node], visit: Visit | None = None
+) -> list[Node | None]:
     """The sum over outputs of `cotangent * d output / d w` for every w of `wrt`, of w's shape and dtype.
 
     Each cotangent has the shape and dtype of its output. None stands where no differentiable path leads from
-    an output to w. Raises GradientError where a path goes through an op that has no derivative.
+    an output to w. `visit` is called once for each hooked leaf and each call on the way, when all of its
+    gradient has arrived; without it hooks do not run, and calls are differentiable again. Raises
+    GradientError where a path goes through an op that has no derivative.
     """
     wanted = set(wrt)
+    found: dict[Node, Node] = {}
+    hooked: set[Node] = set()
     below: dict[Node, tuple[Node, ...]] = {}
 
     def walk(node: Node) -> tuple[Node, ...]:
@@ -34,22 +46,37 @@ def gradient(outputs: Sequence[Node], cotangents: Sequence[Node], wrt: Sequence[
         return below[node]
 
     order = topological([o for o in outputs if o.dtype.kind == "float"], walk)
+    if visit is not None:
+        hooked.update(n for n in order if n.op.name == "leaf" and getattr(n.arg, "hooks", None))
+        wanted |= hooked
     on_path = _nodes_above(order, below, wanted)
+    calls: dict[Node, dict[int, Node]] = {}
     totals: dict[Node, Node] = {}
     for output, cotangent in zip(outputs, cotangents, strict=True):
         if output in on_path or output in wanted:
             _accumulate(totals, output, cotangent)
-    found: dict[Node, Node] = {}
     for node in reversed(order):
-        total = totals.pop(node, None)
-        if total is None:
-            continue
-        if node in wanted:
-            found[node] = total
-        if node in on_path:
-            for x, share in zip(node.inputs, _shares(node, total), strict=True):
-                if share is not None and (x in on_path or x in wanted):
-                    _accumulate(totals, x, share)
+        shares: Sequence[Node | None]
+        if node in calls:
+            parts = calls.pop(node)
+            shares = node.arg.backward(node, parts, True) if visit is None else visit(node, parts)
+        else:
+            total = totals.pop(node, None)
+            if total is None:
+                continue
+            if node in hooked and visit is not None:
+                total = visit(node, total)
+            if node in wanted:
+                found[node] = total
+            if node not in on_path:
+                continue
+            if node.op.name == "part":
+                calls.setdefault(node.inputs[0], {})[node.arg] = total
+                continue
+            shares = _shares(node, total)
+        for x, share in zip(node.inputs, shares, strict=True):
+            if share is not None and (x in on_path or x in wanted):
+                _accumulate(totals, x, share)
     return [found.get(w) for w in wrt]
 
 

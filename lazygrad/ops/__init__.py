@@ -80,6 +80,7 @@ from lazygrad.ops.movement import (
 from lazygrad.ops.reduction import cummax, cummin, cumprod, cumsum, max_, min_, prod, recurrence, sum_
 from lazygrad.ops.source import (
     buffer,
+    call,
     canonical,
     const,
     copy,
@@ -88,6 +89,7 @@ from lazygrad.ops.source import (
     example,
     iota,
     leaf,
+    part,
     saved,
     scalar,
     surrogate,
@@ -115,6 +117,7 @@ __all__ = [
     "bitor",
     "bitxor",
     "buffer",
+    "call",
     "canonical",
     "cast",
     "cat",
@@ -161,6 +164,7 @@ __all__ = [
     "neg",
     "pad",
     "pad_arg",
+    "part",
     "permute",
     "pow_",
     "prod",

@@ -93,6 +93,21 @@ saved: Op = _annotation("saved", 1, lambda g, n, x: (g,), numpy=None)
 # One of the examples along x's first axis, of shape x.shape[1:]; which one, only a rewrite of the graph
 # decides (batching.py). arg is the token of whoever named the examples.
 example: Op = Op("example", "annotation", 1, lambda i, _: i[0].shape[1:], lambda i, _: i[0].dtype, None)
+_call: Op = Op("call", "annotation", None, shape=_explicit, dtype=_explicit, numpy=None, gradient=_explicit)
+_part: Op = _annotation("part", 1, _explicit, numpy=None)
+
+
+def call(function: Hashable, inputs: tuple[Node, ...]) -> Node:
+    """A call of a function with a derivative of its own, and the float inputs that gradients flow to. It has
+    no value; what its results are worth stands in the `surrogate` of each of its parts."""
+    return intern(_call, dtypes.float32, (), inputs, function)
+
+
+def part(of: Node, number: int, dtype: DType, shape: Shape) -> Node:
+    """One result of a call, without a value: where its gradient arrives."""
+    return intern(_part, dtype, shape, (of,), number)
+
+
 # arg = (source device, destination device).
 copy: Op = _annotation("copy", 1, lambda g, n, x: (copy(g, arg=(n.arg[1], n.arg[0])),))
 

@@ -7,11 +7,11 @@ from typing import Any
 
 from lazygrad import ops
 from lazygrad.errors import ArgumentTypeError, GradientError, ShapeError
-from lazygrad.gradient import differentiable_inputs
+from lazygrad.gradient import Visit, differentiable_inputs, gradient
 from lazygrad.graph import Node, topological
 from lazygrad.tensors.cell import Mark, Token
 from lazygrad.tensors.core import Tensor, from_node, method
-from lazygrad.tensors.flow import check_not_spent, flow, free
+from lazygrad.tensors.flow import check_not_spent, free
 from lazygrad.tensors.grad_fn import GradFn, made_by
 from lazygrad.tensors.modes import no_grad, set_grad_enabled
 
@@ -65,13 +65,15 @@ def _wrap(node: Node, device: str, create_graph: bool) -> Tensor:
     return from_node(node, device, tracked=create_graph, tainted=True)
 
 
-def _hooks(create_graph: bool) -> Any:
-    """What passes a gradient through the hooks of a mark."""
+def _visits(create_graph: bool) -> Visit:
+    """What Python does on the way: the hooks of marks, and the derivatives of calls."""
 
-    def through(mark: Mark, g: Node) -> Node:
-        return _call_hooks(mark.hooks, _wrap(g, mark.device, create_graph), create_graph)
+    def visit(node: Node, given: Any) -> Any:
+        if node.op.name == "call":
+            return node.arg.backward(node, given, create_graph)
+        return _call_hooks(node.arg.hooks, _wrap(given, node.arg.device, create_graph), create_graph)
 
-    return through
+    return visit
 
 
 def _call_hooks(hooks: dict[int, Any], g: Tensor, create_graph: bool) -> Node:
@@ -100,6 +102,13 @@ def _targets(order: Sequence[Node], inputs: Any) -> list[tuple[Tensor, Node]]:
     return found
 
 
+def _lost(order: Sequence[Node]) -> list[Node]:
+    """The leaves whose tensors are gone, where calls may have effects on the way to them."""
+    if not any(node.op.name == "call" for node in order):
+        return []
+    return [n for n in order if n.op.name == "leaf" and isinstance(n.arg, Token) and n.arg.tensor() is None]
+
+
 def backward(
     tensors: Any,
     grad_tensors: Any = None,
@@ -117,10 +126,9 @@ def backward(
     seeds = _seeds("backward", outputs, cotangents, create_graph)
     roots, order = _walk(outputs)
     targets = _targets(order, inputs)
+    wanted = [node for _, node in targets] + (_lost(order) if inputs is None else [])
     totals: dict[int, tuple[Tensor, Node]] = {}
-    for (tensor, _), g in zip(
-        targets, flow(roots, seeds, [n for _, n in targets], order, _hooks(create_graph)), strict=True
-    ):
+    for (tensor, _), g in zip(targets, gradient(roots, seeds, wanted, _visits(create_graph)), strict=False):
         if g is not None:
             before = totals.get(id(tensor))
             totals[id(tensor)] = (tensor, g if before is None else ops.add(before[1], g))
@@ -175,7 +183,7 @@ def grad(
     roots, order = _walk(outputs)
     nodes = [x.graph_node() for x in inputs]
     results: list[Tensor | None] = []
-    for x, g in zip(inputs, flow(roots, seeds, nodes, order, _hooks(create_graph)), strict=True):
+    for x, g in zip(inputs, gradient(roots, seeds, nodes, _visits(create_graph)), strict=True):
         if g is not None and x.is_leaf and x._hooks:
             g = _call_hooks(x._hooks, _wrap(g, x.cell.device, create_graph), create_graph)
         if g is None and materialize_grads:

@@ -1,19 +1,15 @@
-"""How gradients flow through the graph of tensors: marks, hooks, and what an earlier backward pass has
-freed."""
+"""What a backward pass frees of the graph of tensors, and what it may therefore no longer walk."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-from lazygrad import ops
 from lazygrad.errors import GradientError
-from lazygrad.gradient import differentiable_inputs, gradient
-from lazygrad.graph import Node, intern
-from lazygrad.tensors.cell import SPENT, History, Mark, tracked_histories
+from lazygrad.gradient import differentiable_inputs
+from lazygrad.graph import Node
+from lazygrad.tensors.cell import SPENT, History, tracked_histories
 
-# what a hook does to a gradient: (mark, g) -> g
-ThroughHooks = Callable[[Mark, Node], Node]
-_LINEAR = frozenset({"add", "sub", "neg", "sum", "cast", "leaf", "detach", "copy"})
+_LINEAR = frozenset({"add", "sub", "neg", "sum", "cast", "leaf", "detach", "copy", "part", "surrogate"})
 
 
 def check_not_spent(order: Sequence[Node], roots: Sequence[History]) -> None:
@@ -39,60 +35,15 @@ def free(order: Sequence[Node]) -> None:
             history.spent = True
             if history.cell.is_realized:
                 history.forget()
+    for node in order:
+        if node.op.name == "call":
+            node.arg.release()
 
 
 def _saves(node: Node) -> bool:
     """Whether PyTorch would keep a value for the derivative of this node."""
+    if node.op.name == "call":
+        return node.arg.saves
     if node.op.kind in ("source", "movement") or node.op.name in _LINEAR:
         return False
     return not (node.op.name in ("mul", "div") and any(i.op.name == "const" for i in node.inputs[-2:]))
-
-
-def marks_of(order: Sequence[Node]) -> list[Node]:
-    """The marked nodes of a graph, in its order."""
-    return [n for n in order if n.op.name == "leaf" and isinstance(n.arg, Mark)]
-
-
-def flow(
-    roots: Sequence[Node],
-    seeds: Sequence[Node],
-    wanted: Sequence[Node],
-    order: Sequence[Node],
-    through_hooks: ThroughHooks,
-) -> list[Node | None]:
-    """The gradients of `wanted`, with hooks applied on the way: at each hooked mark the graph is cut in two,
-    so that what flows on is what the hooks return."""
-    hooked = [n for n in marks_of(order) if n.arg.hooks]
-    if not hooked:
-        return gradient(roots, seeds, wanted)
-    new = _cut(order, hooked)
-    stubs = [new[mark] for mark in hooked]
-    asked = list(dict.fromkeys([new.get(w, w) for w in wanted] + stubs))
-    totals: dict[Node, Node] = {}
-
-    def add(outputs: Sequence[Node], cotangents: Sequence[Node]) -> None:
-        for node, g in zip(asked, gradient(outputs, cotangents, asked), strict=True):
-            if g is not None:
-                totals[node] = g if node not in totals else ops.add(totals[node], g)
-
-    add([new.get(r, r) for r in roots], seeds)
-    for mark, stub in reversed(list(zip(hooked, stubs, strict=True))):
-        if stub in totals:
-            totals[stub] = through_hooks(mark.arg, totals[stub])
-            before = mark.inputs[0]
-            add([new.get(before, before)], [totals[stub]])
-    return [totals.get(new.get(w, w)) for w in wanted]
-
-
-def _cut(order: Sequence[Node], hooked: Sequence[Node]) -> dict[Node, Node]:
-    """The nodes above hooked marks rebuilt over stubs: the same values, but no gradient passes a stub."""
-    marked = set(hooked)
-    new: dict[Node, Node] = {}
-    for node in order:
-        if node in marked:
-            new[node] = ops.leaf(ops.detach(node.inputs[0]), arg=node.arg)
-            continue
-        inputs = tuple(new.get(i, i) for i in node.inputs)
-        if inputs != node.inputs:
-            new[node] = intern(node.op, node.dtype, node.shape, inputs, node.arg)
-    return new
