@@ -48,8 +48,15 @@ globals().update(FUNCTIONS)
 _watch_for_einops()
 
 # modules of the floors above, loaded when they are first named, and names that are in one of them
-_ABOVE = ("autograd", "func", "nn", "optim", "version")
-_IN_MODULES = {"as_torch": "torch_name", "vmap": "func"}
+_ABOVE = ("autograd", "func", "nn", "optim", "safetensors", "serialization", "version")
+_IN_MODULES = {
+    "TypedStorage": "tensors.storage",
+    "UntypedStorage": "tensors.storage",
+    "as_torch": "torch_name",
+    "load": "serialization",
+    "save": "serialization",
+    "vmap": "func",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -61,6 +61,16 @@ class CpuBuffer(Buffer):
         return np.asarray(_Exposed(self, dtype, tuple(shape)))
 
 
+class BorrowedBuffer(CpuBuffer):
+    """A buffer over memory of somebody else, whom it keeps alive."""
+
+    __slots__ = ("owner",)
+
+    def __init__(self, device: Device, memory: np.ndarray) -> None:
+        super().__init__(device, memory.nbytes, memory.ctypes.data)
+        self.owner = memory
+
+
 class _Exposed:
     """NumPy's way to see foreign memory; it becomes the base of the array."""
 
@@ -285,7 +295,14 @@ class CpuDevice(Device):
         return CpuBuffer(self, nbytes, self.memory.take(nbytes))
 
     def free(self, buffer: Buffer) -> None:
-        self.memory.give(buffer.handle)
+        if not isinstance(buffer, BorrowedBuffer):
+            self.memory.give(buffer.handle)
+
+    def borrow(self, memory: np.ndarray) -> CpuBuffer:
+        return BorrowedBuffer(self, memory)
+
+    def slice(self, storage: Buffer, offset: int, nbytes: int) -> CpuBuffer:
+        return CpuBuffer(self, nbytes, storage.handle, storage, offset)
 
     def copy_in(self, buffer: Buffer, data: Any) -> None:
         view = byte_view(data)

@@ -140,6 +140,13 @@ class Device:
         """Part of a root buffer: called by Buffer alone."""
         return type(storage)(self, nbytes, storage.handle, storage, offset)
 
+    def borrow(self, memory: np.ndarray) -> Buffer:
+        """A buffer over bytes of the host (one row of them, writable), which it keeps alive; a copy where the
+        device has memory of its own."""
+        buffer = self.allocate(memory.nbytes)
+        self.copy_in(buffer, memory)
+        return buffer
+
     def copy_in(self, buffer: Buffer, data: Any) -> None:
         """Fill the start of a buffer from a bytes-like object or an ndarray (its elements row by row)."""
         raise AssertionError(f"{type(self).__name__} cannot copy in")

@@ -1,7 +1,7 @@
 """Tensors with PyTorch's names and semantics over the lazy graph.
 
 A file imports only from files listed before it: devices, modes, views, recording, cell, lifetimes,
-realization, core, promotion, values, conversion, axes, arithmetic, elementwise, shapes, movement,
+realization, core, storage, promotion, values, conversion, axes, arithmetic, elementwise, shapes, movement,
 reduction, scans, creation, limits, printing, flow, autograd; then examples, indexing, lookup, joining,
 linear, convolution, pooling, resizing, generator, random, sorting, explaining, reachable, recorder,
 blueprint, stands, replay, jit.
@@ -33,6 +33,7 @@ from lazygrad.tensors import (
     scans,
     shapes,
     sorting,
+    storage,
     values,
 )
 from lazygrad.tensors.core import FUNCTIONS, Size, Tensor

@@ -216,7 +216,7 @@ def _deepcopy(x: Tensor, memo: dict[int, Any]) -> Tensor:
     memo[id(x)] = made
     made._grad = None if x._grad is None else copy.deepcopy(x._grad, memo)
     for name, value in x.__dict__.items():
-        if name not in _OWN:
+        if name not in own_attributes:
             made.__dict__[name] = copy.deepcopy(value, memo)
     return made
 
@@ -228,7 +228,7 @@ def _copy(x: Tensor) -> Tensor:
     return made
 
 
-_OWN = frozenset(
+own_attributes = frozenset(
     {
         "_history",
         "_chain",
@@ -267,7 +267,7 @@ def rebuild_tensor(
 
 @method("__reduce_ex__")
 def _reduce(x: Tensor, protocol: Any) -> tuple[Any, ...]:
-    attributes = {k: v for k, v in x.__dict__.items() if k not in _OWN}
+    attributes = {k: v for k, v in x.__dict__.items() if k not in own_attributes}
     values = dtypes.to_storage(read(x), x._dtype)
     return rebuild_tensor, (type(x), values, x._dtype.name, x.cell.device, x.requires_grad, attributes)
 

@@ -1,0 +1,373 @@
+"""Storages as objects: `UntypedStorage` (the bytes that tensors share), `TypedStorage`, and tensors over
+them.
+
+A storage is a cell, or bytes on the host whose element type the first tensor over them decides: so a file is
+read before its tensors are known.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
+from weakref import WeakValueDictionary
+
+import numpy as np
+
+from lazygrad import dtypes, ops
+from lazygrad.dtypes import DType
+from lazygrad.errors import DTypeError, ShapeError
+from lazygrad.helpers import inverse_permutation, product
+from lazygrad.runtime.registry import open_device
+from lazygrad.tensors.cell import Cell, History
+from lazygrad.tensors.core import Tensor, assemble, method, row_strides_of
+from lazygrad.tensors.devices import device as device_type
+from lazygrad.tensors.devices import usable_device
+from lazygrad.tensors.realization import realize_cells
+from lazygrad.tensors.views import Chain
+
+MOST_AXES = 64  # of an array of NumPy
+_of_cells: WeakValueDictionary[int, UntypedStorage] = WeakValueDictionary()
+
+
+class UntypedStorage:
+    """The bytes that tensors share. Made by `Tensor.untyped_storage()`, or over bytes of the host."""
+
+    def __init__(self, raw: np.ndarray | None = None, where: str = "CPU", cell: Cell | None = None) -> None:
+        self._raw, self._where, self._cell = raw, where, cell
+        if cell is None and raw is None:
+            self._raw = np.empty(0, np.uint8)
+
+    @property
+    def device(self) -> device_type:
+        """Where the bytes are."""
+        return device_type(self._where if self._cell is None else self._cell.device)
+
+    @property
+    def is_cuda(self) -> bool:
+        """Whether the bytes are in the memory of a device of its own."""
+        return self.device.name.startswith("CL")
+
+    def nbytes(self) -> int:
+        """The number of bytes."""
+        if self._cell is None:
+            assert self._raw is not None
+            return self._raw.nbytes
+        return self._cell.node.size * self._cell.node.dtype.itemsize
+
+    size = __len__ = nbytes
+
+    def element_size(self) -> int:
+        """1: elements are bytes."""
+        return 1
+
+    @property
+    def _cdata(self) -> int:
+        return id(self if self._cell is None else self._cell)
+
+    def data_ptr(self) -> int:
+        """A number that two storages share exactly if they are the same."""
+        return self._cdata if self._cell is None else pointer(self._cell)
+
+    def host_bytes(self) -> np.ndarray:
+        """The bytes in memory of the host: the storage's own where it has them there, else a copy."""
+        if self._cell is None:
+            assert self._raw is not None
+            return self._raw
+        return bytes_of(self._cell)
+
+    def tolist(self) -> list[int]:
+        """The bytes as numbers."""
+        return self.host_bytes().tolist()
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.tolist())
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return UntypedStorage(self.host_bytes()[index].copy(), self.device.name)
+        return int(self.host_bytes()[index])
+
+    def clone(self) -> UntypedStorage:
+        """A copy."""
+        return UntypedStorage(self.host_bytes().copy(), self.device.name)
+
+    def to(self, device: Any = None, non_blocking: bool = False) -> UntypedStorage:
+        """The bytes on a device; itself where they are there."""
+        target = usable_device(device)
+        if target == self.device.name:
+            return self
+        if self._cell is None:
+            return UntypedStorage(self._raw, target)
+        return UntypedStorage(self.host_bytes().copy(), target)
+
+    def cpu(self) -> UntypedStorage:
+        """The bytes on the CPU."""
+        return self.to("CPU")
+
+    def cuda(self, device: Any = None, non_blocking: bool = False) -> UntypedStorage:
+        """The bytes on an accelerator. Raises DeviceError where there is none."""
+        name = "cuda" if device is None else f"cuda:{device}" if isinstance(device, int) else device
+        return self.to(name)
+
+    def fill(self, raw: np.ndarray) -> None:
+        """Take other bytes, as many as there are, without telling anybody: while a file is read."""
+        assert raw.nbytes == self.nbytes()
+        if self._cell is None:
+            self._raw = raw
+        else:
+            node = self._cell.node
+            self._cell.settle(cell_of_bytes(raw, node.dtype, node.shape, self._cell.device).node)
+
+    def byteswap(self, dtype: DType) -> None:
+        """Turn the bytes of each element of a type around. Only before there are tensors."""
+        assert self._raw is not None
+        self._raw = self._raw.view(f"V{dtype.itemsize}").view(f"u{dtype.itemsize}").byteswap().view(np.uint8)
+
+    def cell(self, dtype: DType, shape: Sequence[int] | None = None) -> Cell:
+        """The cell; made now, of this type and shape, where there is none. Raises DTypeError where it has
+        elements of another size."""
+        if self._cell is None:
+            assert self._raw is not None
+            self._cell = cell_of_bytes(self._raw, dtype, shape, self._where)
+            self._raw = None
+            _of_cells[id(self._cell)] = self
+        elif self._cell.node.dtype.itemsize != dtype.itemsize:
+            raise DTypeError(
+                f"[storage] one storage cannot hold {self._cell.node.dtype.name} and {dtype.name} at a time"
+            )
+        return self._cell
+
+    def __repr__(self) -> str:
+        return f"[lazygrad.UntypedStorage(device={self.device}) of size {self.nbytes()}]"
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> UntypedStorage:
+        made = memo[id(self)] = self.clone()
+        return made
+
+    def __reduce__(self) -> Any:
+        return _storage_of_bytes, (self.host_bytes(), self.device.name, self._dtype_name())
+
+    def _dtype_name(self) -> str | None:
+        return None if self._cell is None else self._cell.node.dtype.name
+
+
+class TypedStorage:
+    """The elements that tensors share: an UntypedStorage and the type of its elements; `first`: the element
+    at which it begins."""
+
+    def __init__(
+        self, untyped: UntypedStorage, dtype: DType, first: int = 0, size: int | None = None
+    ) -> None:
+        self._untyped_storage, self.dtype, self.first = untyped, dtype, first
+        self._numel = untyped.nbytes() // dtype.itemsize - first if size is None else size
+
+    @property
+    def device(self) -> device_type:
+        """Where the elements are."""
+        return self._untyped_storage.device
+
+    @property
+    def is_cuda(self) -> bool:
+        """Whether the elements are in the memory of a device of its own."""
+        return self._untyped_storage.is_cuda
+
+    def untyped(self) -> UntypedStorage:
+        """The bytes."""
+        return self._untyped_storage
+
+    def size(self) -> int:
+        """The number of elements."""
+        return self._numel
+
+    __len__ = size
+
+    def element_size(self) -> int:
+        """Bytes of one element."""
+        return self.dtype.itemsize
+
+    def nbytes(self) -> int:
+        """The number of bytes."""
+        return self._numel * self.dtype.itemsize
+
+    def data_ptr(self) -> int:
+        """A number that two storages share exactly if they begin at the same place."""
+        return self._untyped_storage.data_ptr() + self.first * self.dtype.itemsize
+
+    @property
+    def _cdata(self) -> int:
+        return self._untyped_storage._cdata
+
+    def tensor(self) -> Tensor:
+        """The elements as a tensor of one dimension, which shares them."""
+        return strided_tensor(self._untyped_storage, self.dtype, (self._numel,), (1,), self.first)
+
+    def tolist(self) -> list[Any]:
+        """The elements as Python numbers."""
+        return self.tensor().tolist()
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.tolist())
+
+    def __getitem__(self, index: Any) -> Any:
+        got = self.tensor()[index]
+        return got.item() if not got.ndim else TypedStorage(got.clone().untyped_storage(), self.dtype)
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        self.tensor()[index] = value
+
+    def to(self, device: Any = None, non_blocking: bool = False) -> TypedStorage:
+        """The elements on a device; itself where they are there."""
+        moved = self._untyped_storage.to(device)
+        return self if moved is self._untyped_storage else TypedStorage(moved, self.dtype, self.first)
+
+    def cpu(self) -> TypedStorage:
+        """The elements on the CPU."""
+        return self.to("CPU")
+
+    def cuda(self, device: Any = None, non_blocking: bool = False) -> TypedStorage:
+        """The elements on an accelerator. Raises DeviceError where there is none."""
+        moved = self._untyped_storage.cuda(device)
+        return self if moved is self._untyped_storage else TypedStorage(moved, self.dtype, self.first)
+
+    def clone(self) -> TypedStorage:
+        """A copy."""
+        return TypedStorage(self._untyped_storage.clone(), self.dtype, self.first, self._numel)
+
+    def __repr__(self) -> str:
+        return f"[lazygrad.TypedStorage(dtype={self.dtype}, device={self.device}) of size {self._numel}]"
+
+
+def _storage_of_bytes(raw: np.ndarray, where: str, dtype_name: str | None) -> UntypedStorage:
+    """What unpickling calls."""
+    made = UntypedStorage(raw, usable_device(where))
+    if dtype_name is not None:
+        made.cell(dtypes.BY_NAME[dtype_name])
+    return made
+
+
+def storage_of_cell(cell: Cell) -> UntypedStorage:
+    """The one object that stands for a cell."""
+    made = _of_cells.get(id(cell))
+    if made is None or made._cell is not cell:
+        made = _of_cells[id(cell)] = UntypedStorage(cell=cell)
+    return made
+
+
+def cell_of_bytes(raw: np.ndarray, dtype: DType, shape: Sequence[int] | None, where: str) -> Cell:
+    """A cell whose elements have these bytes, in a row or in a shape; it takes the memory where the device
+    can compute in it."""
+    if dtype is dtypes.bool_:
+        raw = (raw != 0).view(np.uint8)  # other bytes than 0 and 1 are no bools
+    count = raw.nbytes // dtype.itemsize
+    flags = raw.flags
+    if not (flags.writeable and flags.c_contiguous) or raw.ctypes.data % dtype.itemsize:
+        raw = np.array(raw)
+    buffer = open_device(where).borrow(raw)
+    shape = (count,) if shape is None or product(shape) != count else tuple(shape)
+    return Cell(ops.buffer(buffer, dtype, shape), where)
+
+
+def bytes_of(cell: Cell) -> np.ndarray:
+    """The bytes of a cell's value in a row, on the host: the device's own memory where it is there, not to be
+    written; else a copy. Realizes it."""
+    realize_cells([cell])
+    node = cell.plain()
+    if node.op.name == "scalar":
+        value = np.full((), node.arg.value, node.dtype.numpy)
+        return dtypes.to_storage(value, node.dtype).reshape(1).view(np.uint8)
+    nbytes = node.size * node.dtype.itemsize
+    if hasattr(node.arg, "as_array"):
+        return node.arg.as_array(np.uint8, (nbytes,))
+    bits = np.empty(nbytes, np.uint8)
+    node.arg.device.copy_out(node.arg, bits)
+    return bits
+
+
+def pointer(cell: Cell) -> int:
+    """A number that names the storage."""
+    return id(cell)
+
+
+def strided_tensor(
+    storage: UntypedStorage, dtype: DType, shape: Sequence[int], strides: Sequence[int], offset: int
+) -> Tensor:
+    """A tensor of this shape that walks a storage with these strides, from element `offset` on; it shares the
+    storage. Raises ShapeError for numbers that are none of a tensor, or that lead out of the storage."""
+    shape, strides = tuple(shape), tuple(strides)
+    check_extent(shape, strides, offset, dtype.itemsize, storage.nbytes())
+    packed = _is_packed(shape, strides)
+    whole = packed and product(shape) * dtype.itemsize == storage.nbytes()
+    cell = storage.cell(dtype, shape if whole else None)
+    chain = _walk(cell, shape, strides, offset)
+    if cell.node.dtype is not dtype:
+        chain = (*chain, ("bitcast", dtype))
+    told = None if strides == row_strides_of(shape) else strides
+    return assemble(Tensor, History(cell), chain, shape, dtype, told, offset)
+
+
+def check_extent(shape: Any, strides: Any, offset: Any, itemsize: int, nbytes: int) -> None:
+    """Raises ShapeError unless these are the sizes, strides and offset of a tensor within `nbytes`."""
+    numbers = (*shape, *strides, offset)
+    plain = all(type(n) is int and 0 <= n < 1 << 63 for n in numbers)
+    fitting = len(shape) == len(strides) and len(shape) <= MOST_AXES
+    if not plain or not fitting or math.prod(max(n, 1) for n in shape) >= 1 << 62:
+        raise ShapeError(
+            f"[set_] no sizes, strides and offset of a tensor: {_short(shape)}, {_short(strides)}, "
+            f"{_short(offset)}"
+        )
+    if 0 in shape:
+        return
+    needed = (offset + sum((n - 1) * s for n, s in zip(shape, strides, strict=True)) + 1) * itemsize
+    if needed > nbytes:
+        raise ShapeError(
+            f"[set_] setStorage: sizes {_short(list(shape))}, strides {_short(list(strides))}, storage "
+            f"offset {offset}, and itemsize {itemsize} requiring a storage size of {needed} are out of "
+            f"bounds for storage of size {nbytes}"
+        )
+
+
+def _short(value: Any) -> str:
+    if not isinstance(value, list | tuple):
+        return str(value) if isinstance(value, int) and abs(value) < 1 << 80 else type(value).__name__
+    text = ", ".join(_short(v) for v in value[:8])
+    return f"[{text}{', ...' if len(value) > 8 else ''}]"
+
+
+def _is_packed(shape: Sequence[int], strides: Sequence[int]) -> bool:
+    """Whether elements stand row by row without gaps."""
+    step = 1
+    for size, stride in zip(reversed(shape), reversed(strides), strict=True):
+        if size != 1 and stride != step:
+            return 0 in shape
+        step *= size
+    return True
+
+
+def _walk(cell: Cell, shape: tuple[int, ...], strides: tuple[int, ...], offset: int) -> Chain:
+    """The movements that read a cell with these strides: moves of whole axes where there are such."""
+    size, count = cell.node.size, product(shape)
+    order = sorted(range(len(shape)), key=lambda axis: (-strides[axis], axis))
+    ordered = tuple(shape[axis] for axis in order)
+    flat: Chain = () if cell.node.shape == (size,) else (("reshape", (size,)),)
+    if not _is_packed(shape, strides) and not _is_packed(ordered, [strides[axis] for axis in order]):
+        return (*flat, ("strided", (shape, strides, offset)))
+    first = offset if count else 0
+    if count == size and cell.node.shape == shape and _is_packed(shape, strides):
+        return ()
+    chain = flat if count == size else (*flat, ("shrink", ((first, first + count),)))
+    if _is_packed(shape, strides):
+        return chain if shape == (count,) else (*chain, ("reshape", shape))
+    return (*chain, ("reshape", ordered), ("permute", inverse_permutation(order)))
+
+
+@method("untyped_storage")
+def untyped_storage(x: Tensor) -> UntypedStorage:
+    """The bytes that the tensor and its views share."""
+    return storage_of_cell(x.cell)
+
+
+@method("storage", "_typed_storage")
+def storage(x: Tensor) -> TypedStorage:
+    """The elements that the tensor and its views share."""
+    return TypedStorage(storage_of_cell(x.cell), x._dtype)
