@@ -78,6 +78,9 @@ CONVOLUTIONS: list[tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]] = [
     ((16, 40, 4, 4), (40, 40, 3, 3), {"padding": 1}),
     ((8, 9, 12, 12), (7, 9, 5, 5), {}),
     ((8, 200, 6, 8), (130, 200, 3, 1), {"padding": (1, 0)}),
+    ((9, 32, 18, 18), (24, 32, 3, 3), {"padding": 1}),
+    ((6, 48, 31, 15), (10, 48, 3, 2), {"stride": (2, 1)}),
+    ((5, 32, 29, 29), (6, 16, 3, 3), {"groups": 2, "padding": 1, "dilation": 2}),
 ]
 
 
@@ -158,6 +161,16 @@ def test_terms_that_are_absent_for_a_whole_tile_are_passed_by() -> None:
     y.backward(lazygrad.rand(8, 16, 8, 8).realize())
     text = str(explain(x.grad))
     assert re.search(r"skip\(\w+,8%\)", text) and re.search(r"serial from .* to ", text)
+
+
+def test_gradients_of_weights_read_channels_in_lanes() -> None:
+    """Where sums are long; not where short sums would be scattered."""
+    for images, expected in ((12, True), (1, False)):
+        x, w = lazygrad.rand(images, 32, 18, 18).realize(), lazygrad.rand(24, 32, 3, 3).realize()
+        w.requires_grad = True
+        F.conv2d(x, w, padding=1).backward(lazygrad.rand(images, 24, 18, 18).realize())
+        text = str(explain(w.grad))
+        assert ("lay_out(b)" in text) == ("direct(b)" in text) == expected
 
 
 @pytest.mark.parametrize("step, sign", [(1, -1), (1, 1), (-1, -1), (2, 1), (3, -1), (-2, 1)])

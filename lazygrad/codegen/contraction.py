@@ -29,6 +29,7 @@ from lazygrad.codegen.loopnest import (
     Store,
     Value,
     map_value,
+    substitute,
     walk,
 )
 from lazygrad.codegen.transform import reads
@@ -98,6 +99,16 @@ def _value_expressions(value: Value) -> list[Expr]:
 
     map_value(value, visit)
     return found
+
+
+def substituted(found: Contraction, values: dict[Atom, Expr]) -> Contraction:
+    """The contraction with other values of some variables in its factors, bindings and stores."""
+    ends = substitute((Let("a", found.a), Let("b", found.b), *found.stores), values)
+    a, b, *stores = ends
+    assert isinstance(a, Let) and isinstance(b, Let)
+    lets = {let.name: let for let in substitute(found.lets.values(), values) if isinstance(let, Let)}
+    return replace(found, a=a.value, b=b.value, lets=lets,
+                   stores=tuple(s for s in stores if isinstance(s, Store)))
 
 
 # Recognition

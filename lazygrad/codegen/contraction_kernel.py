@@ -22,6 +22,7 @@ from dataclasses import dataclass, replace
 from lazygrad import expr
 from lazygrad.codegen.choice import UNTUNED, Choice
 from lazygrad.codegen.contraction import Contraction, recognise, unflattened
+from lazygrad.codegen.contraction_lanes import lay_out
 from lazygrad.codegen.contraction_pack import Panel, guarded, nested
 from lazygrad.codegen.contraction_skip import Skip, with_skip
 from lazygrad.codegen.contraction_stage import stage
@@ -47,6 +48,7 @@ from lazygrad.expr import Atom, Expr, Guard, Var
 from lazygrad.helpers import ceil_div, product
 from lazygrad.source import Target
 
+ROOM_PERCENT = 60  # of the second cache, for what a block of k reads where b is laid out
 MIN_WORK = 1 << 14  # multiply-adds below which packing costs more than it saves
 
 
@@ -75,10 +77,13 @@ def _contracted(nest: LoopNest, target: Target, choice: Choice) -> LoopNest | No
     if skip is not None:
         tiles = choose_tiles(found, target, choice)
     phases, words = [], []
+    laid = _laid_out(found, tiles, target, choice) if skip is None else None
+    if laid is not None:
+        phases, words, found, tiles = [laid[0]], ["lay_out(b)"], laid[1], laid[2]
     made_a, made_b = stage(found, found.a, "a", tiles.lanes), stage(found, found.b, "b", tiles.lanes)
     if made_a is not None:
         found = replace(found, a=made_a[1])
-        phases, words = [made_a[0]], ["stage(a)"]
+        phases, words = [*phases, made_a[0]], [*words, "stage(a)"]
     if made_b is not None:
         found = replace(found, b=made_b[1])
         phases, words = [*phases, made_b[0]], [*words, "stage(b)"]
@@ -89,11 +94,28 @@ def _contracted(nest: LoopNest, target: Target, choice: Choice) -> LoopNest | No
              f"parallelize(n/{tiles.column_tiles * tiles.columns})",
              *([f"parts(k,{tiles.k_parts})"] if tiles.k_parts > 1 else []),
              *([f"skip({skip.term.name},{skip.share:.0%})"] if skip is not None else [])]
-    builder = _Builder(found, tiles, skip, target.masks)
+    builder = _Builder(found, tiles, skip, target.masks, laid is not None)
     if builder.direct:
         words[words.index("pack(b)")] = "direct(b)"
     body = (*phases, *builder.body())
     return replace(nest, body=body, recipe=(*nest.recipe, *words))
+
+
+def _laid_out(found: Contraction, tiles: Tiles, target: Target,
+              choice: Choice) -> tuple[Statement, Contraction, Tiles] | None:
+    """The phase that lays b out for lanes, the contraction that reads from there, and its tiles; None where
+    that is not worth it, or what is laid out can't be read where it stands."""
+    laid = lay_out(found, tiles.lanes)
+    if laid is None:
+        return None
+    phase, found, elements = laid
+    # one task takes all columns, so that what a block of k reads stays in the second cache for all of them
+    room = target.l2_bytes * ROOM_PERCENT // 100 // found.accumulator.dtype.itemsize
+    m, n, k = found.sizes
+    most = max(room // (elements // k + m), 1)
+    tiles = choose_tiles(found, target, replace(choice, tiles=choice.tiles or n, depth=choice.depth or most))
+    panel = Panel(found, found.b, found.n, tiles.columns, tiles.lanes, tiles.depth, found.accumulator, "pb")
+    return (phase, found, tiles) if panel.is_direct(1, target.masks) else None
 
 
 @dataclass(frozen=True)
@@ -112,7 +134,7 @@ class _Task:
 class _Builder:
     """Builds the phases of one tiled contraction."""
 
-    def __init__(self, found: Contraction, tiles: Tiles, skip: Skip | None, masks: bool):
+    def __init__(self, found: Contraction, tiles: Tiles, skip: Skip | None, masks: bool, laid: bool):
         self.found, self.tiles, self.skip = found, tiles, skip
         self.m, self.n, _ = found.sizes
         self.kind: DType = found.accumulator.dtype
@@ -125,7 +147,7 @@ class _Builder:
         self.panel_b = Array("panel_b", self.kind, tiles.column_tiles * self.depth * tiles.columns, "scratch")
         self.row = Array("row", self.kind, tiles.columns, "register")
         self.b = Panel(found, found.b, found.n, tiles.columns, tiles.lanes, tiles.depth, self.panel_b, "pb")
-        self.direct = self.b.is_direct(self.m, masks)
+        self.direct = laid or self.b.is_direct(self.m, masks)
         self.acc = Array("tile", self.kind, tiles.rows * tiles.columns, "register")
         self.part_tiles = ceil_div(self.row_tiles, tiles.row_parts)
         self.part_size = self.part_tiles * tiles.rows * tiles.column_tiles * tiles.columns

@@ -38,6 +38,7 @@ from lazygrad.expr import Atom, Expr, Guard, Quotient, Remainder, Var
 from lazygrad.helpers import product
 
 DIRECT_ROWS = 96  # above that, packing an element costs little beside its multiplications
+LINE_BYTES = 64
 PAGES = 128  # that a tile may lie in, to be read where it stands
 PAGE_BYTES = 4096
 SET_BYTES, SET_LINES = 1024, 16  # more lines so far apart push each other out of the first cache
@@ -91,13 +92,16 @@ class Panel:
         ):
             return False
         loops = (Var(self.depth.cut.name, self.depth.chunk), *self.depth.inner)
-        pages, near = 1, 0
+        pages, near, line = 1, 0, LINE_BYTES // self.array.dtype.itemsize
+        steps = [s for original in (*self.along, *self.found.outer, *self.depth.outer, self.depth.cut,
+                                    *self.depth.inner) for s in self._steps(original) or (1,)]
+        whole_lines = not self.width % line and all(s in (0, 1) or not s % line for s in steps)
         for v, original in zip(loops, (self.depth.cut, *self.depth.inner), strict=True):
             step = self._steps(original)
             if step is None:
                 return False
             nbytes = abs(step[0]) * self.array.dtype.itemsize
-            if nbytes % SET_BYTES == 0 and v.extent > SET_LINES:
+            if nbytes % SET_BYTES == 0 and v.extent > SET_LINES and not whole_lines:
                 return False
             pages *= v.extent if nbytes >= PAGE_BYTES else 1
             near += nbytes * (v.extent - 1) if nbytes < PAGE_BYTES else 0

@@ -14,10 +14,9 @@ from dataclasses import dataclass, replace
 from math import gcd
 
 from lazygrad import expr
-from lazygrad.codegen.contraction import Contraction
+from lazygrad.codegen.contraction import Contraction, substituted
 from lazygrad.codegen.contraction_tiles import index
-from lazygrad.codegen.loopnest import Let, Statement, Store, Value, substitute
-from lazygrad.expr import Atom, Expr, Guard, Var
+from lazygrad.expr import Expr, Guard, Var
 from lazygrad.helpers import product
 
 WORTH = 0.03  # of all terms: below that, order in memory is worth more
@@ -92,16 +91,4 @@ def _ordered(found: Contraction, guard: Guard, width: int) -> tuple[Contraction,
 def _split(found: Contraction, v: Var, size: int) -> tuple[Contraction, tuple[Var, Var]]:
     """The contraction in which v is size * outer + inner, and the two."""
     outer, inner = Var(f"{v.name}_o", v.extent // size), Var(f"{v.name}_i", size)
-    values: dict[Atom, Expr] = {v: index(outer) * size + index(inner)}
-
-    def moved(statements: tuple[Statement, ...]) -> tuple[Statement, ...]:
-        return tuple(substitute(statements, values))
-
-    def value(x: Value) -> Value:
-        (let,) = moved((Let("_", x),))
-        assert isinstance(let, Let)
-        return let.value
-
-    lets = {let.name: let for let in moved(tuple(found.lets.values())) if isinstance(let, Let)}
-    stores = tuple(s for s in moved(found.stores) if isinstance(s, Store))
-    return replace(found, a=value(found.a), b=value(found.b), lets=lets, stores=stores), (outer, inner)
+    return substituted(found, {v: index(outer) * size + index(inner)}), (outer, inner)

@@ -15,6 +15,7 @@ from lazygrad.source import Target
 LEAST_ROWS = 6  # of a register tile: fewer sums than that do not hide what a multiply-add takes
 PASS = 0.3  # rows that reading a row tile's share of b costs
 LEAST_DEPTH = 256  # of a block of k: below that, keeping sums costs too much beside making them
+EVEN = 2  # quarters of the most turns that a block should hold at least, to divide k without a rest
 TASKS = 4  # of every thread, where there is enough work: one that is held up gives the rest to others
 
 
@@ -59,12 +60,13 @@ class Depth:
 
 
 def choose_depth(k: Sequence[Var], most: int) -> Depth:
-    """Blocks of at most about `most` turns, of nearly equal size."""
+    """Blocks of at most about `most` turns, of equal size where that costs little, else of nearly equal."""
     inner = 1
     for number in range(len(k) - 1, -1, -1):
         if inner * k[number].extent > most or number == 0:
             chunk = max(1, min(k[number].extent, most // inner))
-            chunk = ceil_div(k[number].extent, ceil_div(k[number].extent, chunk))
+            even = (c for c in range(chunk, EVEN * chunk // 4, -1) if k[number].extent % c == 0)
+            chunk = next(even, ceil_div(k[number].extent, ceil_div(k[number].extent, chunk)))
             return Depth(tuple(k[:number]), k[number], chunk, tuple(k[number + 1:]))
         inner *= k[number].extent
     raise AssertionError("a contraction folds some variable")
