@@ -118,7 +118,8 @@ def compile_group(group: Group, memory: Memory, device: Device) -> tuple[Kernel,
     """The kernel of a group, the memory of each of its parameters, and whether it was compiled just now."""
     names, places, starts = memory.of(group)
     structure = _structure(group, places), tuple(starts.get(n) for n in group.inputs)
-    key = (structure, memory.extents(group), device.name, config.get("NOOPT"), config.get("TUNE"))
+    settings = tuple([config.get(name) for name in ("CPU", "NOOPT", "TUNE")])
+    key = (structure, memory.extents(group), device.name, settings)
     fresh = key not in _kernels
     if fresh:
         _kernels[key] = _compile(group, memory, device)
