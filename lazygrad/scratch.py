@@ -30,7 +30,7 @@ class Scratch:
     """Buffers for one kernel. `changed`: memories in which a run writes over what the next run would read."""
 
     def __init__(self, device: Device, group: Group, layout: Layout, values: Mapping[Node, np.ndarray]):
-        self.device, self.outputs, self.places = device, group.outputs, layout.places
+        self.device, self.group, self.outputs, self.places = device, group, group.outputs, layout.places
         self.images = [np.zeros(size, np.uint8) for size in layout.extents]
         for node in group.outputs:
             self._part(self.images, node)[:] = UNWRITTEN
@@ -45,6 +45,15 @@ class Scratch:
     def _part(self, memories: Sequence[np.ndarray], node: Node) -> np.ndarray:
         slot, offset = self.places[node]
         return memories[slot][offset:offset + nbytes(node)]
+
+    def is_safe(self) -> bool:
+        """Whether every index of the group is within what it indexes: parts of one memory may lie over each
+        other, so that an input need not hold the values that it was given."""
+        bits = {n: self._part(self.images, n).copy().view(n.dtype.storage) for n in self.group.inputs}
+        values = {n: from_storage(found.reshape(n.shape), n.dtype) for n, found in bits.items()}
+        indices = indices_of(self.group)
+        found = _evaluated([node for node, _ in indices], values)
+        return all(found[n].size == 0 or found[n].min() >= 0 and found[n].max() < end for n, end in indices)
 
     def restore(self, slots: Sequence[int]) -> None:
         """Give memories the contents that they had at first."""
@@ -69,23 +78,20 @@ class Scratch:
         return bits
 
 
-def safe_values(group: Group, least: float) -> dict[Node, np.ndarray] | None:
-    """A value for each input of a group at random: floats in [least, least + 2), small integers, indices
-    within what they index. None where inputs that keep every index within bounds are not found."""
-    indices = _indices(group)
+def random_values(group: Group, least: float) -> dict[Node, np.ndarray]:
+    """A value for each input of a group: floats in [least, least + 2), small integers, and where an index is
+    computed from integers, such as are within what is indexed."""
+    indices = indices_of(group)
     stop, bounds = frozenset(group.inputs), dict[Node, int]()
     for node, extent in indices:
         for below in topological((node,), lambda n: () if n in stop else n.inputs):
             if below in stop and below.dtype.is_integer:
                 bounds[below] = min(bounds.get(below, extent), extent)
     random = np.random.default_rng(0)
-    values = {node: _random_value(random, node, bounds.get(node), least) for node in group.inputs}
-    found = _evaluated([node for node, _ in indices], values)
-    within = all(found[n].size == 0 or found[n].min() >= 0 and found[n].max() < end for n, end in indices)
-    return values if within else None
+    return {node: _random_value(random, node, bounds.get(node), least) for node in group.inputs}
 
 
-def _indices(group: Group) -> list[tuple[Node, int]]:
+def indices_of(group: Group) -> list[tuple[Node, int]]:
     """Every index tensor of a group, and the size of the axis that it indexes."""
     found = []
     for node in group.nodes():

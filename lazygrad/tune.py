@@ -25,13 +25,16 @@ from lazygrad.errors import LazygradError, OutOfMemoryError
 from lazygrad.group import Group
 from lazygrad.runtime import cache as disk
 from lazygrad.runtime.device import Buffer, Device, Program, Replay
-from lazygrad.scratch import Layout, Scratch, safe_values
+from lazygrad.scratch import Layout, Scratch, random_values
 
 MARGIN = 0.95  # of the untuned kernel's time: what is not faster than that has not won
 HOPELESS = 1.5  # of it: what was slower than that the first time is not run again
+LARGEST = 1 << 30  # bytes of a kernel's memory: as much again is taken to try it, and as much to compare
 SHORT = 10e-6  # seconds: shorter kernels are left as they are
+LONG = 0.1  # seconds: of what takes longer the first time tells enough
 TURN = 200e-6  # seconds of launches that are timed together
 SECONDS, FEWEST, MOST = 0.5, 5, 15  # of timing a kernel's candidates, and of the turns of each
+FINAL = 3  # times as many of both for those that were better
 Build = Callable[[Choice], Program]
 
 
@@ -111,18 +114,19 @@ def _write(key: str, tuning: Tuning) -> None:
 
 
 def _measured(kernel: Kernel, candidates: Sequence[Choice], device: Device) -> Tuning:
-    values = safe_values(kernel.group, -1.0)
-    if values is None:
-        return Tuning(UNTUNED, (), note="no inputs are known to keep its indices within bounds")
+    if sum(kernel.layout.extents) > LARGEST:
+        return Tuning(UNTUNED, (), note="it works on too much memory")
     try:
-        scratch = Scratch(device, kernel.group, kernel.layout, values)
-        contest = _Contest(kernel, scratch, device)
-        if not contest.tells_much():  # roots and logarithms of negative numbers are all NaN
-            values = safe_values(kernel.group, 0.5)
-            assert values is not None, "other floats make no other indices"
-            contest = _Contest(kernel, Scratch(device, kernel.group, kernel.layout, values), device)
+        for least in (-1.0, 0.5):  # roots and logarithms of negative numbers are all NaN
+            values = random_values(kernel.group, least)
+            scratch = Scratch(device, kernel.group, kernel.layout, values)
+            if not scratch.is_safe():
+                return Tuning(UNTUNED, (), note="no inputs are known to keep its indices within bounds")
+            contest = _Contest(kernel, scratch, device)
+            if contest.tells_much():
+                break
         return contest.decide(candidates)
-    except OutOfMemoryError:
+    except (OutOfMemoryError, MemoryError):
         return Tuning(UNTUNED, (), note="there is no memory to try it in")
 
 
@@ -159,12 +163,13 @@ class _Contest:
     def run(self, contender: _Contender) -> list[np.ndarray]:
         """What a program computes; and how long one launch takes it."""
         self.scratch.forget()
-        self.device.launch(contender.program, self.buffers)
+        contender.first = self.device.timed_launch(contender.program, self.buffers)
         found = self.scratch.results()
         for _ in range(2):
-            self.scratch.restore(self.scratch.changed)
-            seconds = self.device.timed_launch(contender.program, self.buffers)
-            contender.first = min(contender.first, seconds)
+            if contender.first < LONG:
+                self.scratch.restore(self.scratch.changed)
+                seconds = self.device.timed_launch(contender.program, self.buffers)
+                contender.first = min(contender.first, seconds)
         return found
 
     def decide(self, candidates: Sequence[Choice]) -> Tuning:
@@ -184,7 +189,7 @@ class _Contest:
             if isinstance(joined, _Contender):
                 finalists.append(joined)
         finalists = [c for c in finalists if not c.times or self.ratio(c) < MARGIN]
-        self.take_turns(finalists)
+        self.take_turns(finalists, FINAL)
         best = min(finalists, key=self.ratio, default=self.untuned)
         best = best if self.ratio(best) < MARGIN else self.untuned
         trials = [c.trial if isinstance(c, _Contender) else c for c in (self.untuned, *tried)]
@@ -207,17 +212,17 @@ class _Contest:
                 return Trial(choice, contender.first, "its output is another than the untuned kernel's")
         return contender
 
-    def take_turns(self, rivals: Sequence[_Contender]) -> None:
+    def take_turns(self, rivals: Sequence[_Contender], times: int = 1) -> None:
         """Time the untuned kernel and its rivals one after another, a few times over."""
         running = [self.untuned, *(c for c in rivals if c.first < HOPELESS * self.untuned.first)]
         if len(running) == 1:
             return
-        turns = int(SECONDS / sum(c.first * self.repeat for c in running))
+        turns = int(SECONDS * times / sum(c.first * self.repeat for c in running))
         for contender in running:
             if contender.replay is None:
                 contender.replay = self.device.prepare([(contender.program, self.buffers)] * self.repeat)
             contender.times = []
-        for _ in range(max(FEWEST, min(MOST, turns))):
+        for _ in range(max(FEWEST, min(MOST * times, turns))):
             for contender in running:
                 contender.times.append(self.timed(contender))
 

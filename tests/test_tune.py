@@ -21,7 +21,7 @@ from lazygrad.expr import Guard
 from lazygrad.group import Group
 from lazygrad.nn import functional as F
 from lazygrad.runtime.registry import open_device
-from lazygrad.scratch import safe_values
+from lazygrad.scratch import Layout, Scratch, random_values
 
 ROOT = Path(__file__).parent.parent
 
@@ -234,21 +234,43 @@ def group_of(output, *inputs):
     return Group((output,), inputs, output.shape, ())
 
 
+def scratch_of(group, places=None):
+    """Memory for a group, by default a memory of its own for each of its nodes; and the values in it."""
+    nodes = (*group.inputs, *group.outputs)
+    places = places or {node: (slot, 0) for slot, node in enumerate(nodes)}
+    extents = [0] * (1 + max(slot for slot, _ in places.values()))
+    for node, (slot, offset) in places.items():
+        extents[slot] = max(extents[slot], offset + node.size * node.dtype.itemsize)
+    values = random_values(group, -1.0)
+    return Scratch(open_device("CPU"), group, Layout(places, extents), values), values
+
+
 def test_indices_stay_within_what_they_index():
     x, i, j = leaf("x", 7, 300), leaf("i", 1000, dtype=dtypes.int64), leaf("j", 1000, dtype=dtypes.uint8)
-    values = safe_values(group_of(ops.gather(x, i, j, arg=(0, 1)), x, i, j), -1.0)
+    scratch, values = scratch_of(group_of(ops.gather(x, i, j, arg=(0, 1)), x, i, j))
+    assert scratch.is_safe()
     assert values[i].min() == 0 and values[i].max() == 6
     assert values[j].min() == 0 and values[j].max() > 200
     both = ops.mul(ops.gather(x, i, j, arg=(0, 1)), ops.gather(x, j, i, arg=(0, 1)))
-    assert safe_values(group_of(both, x, i, j), -1.0)[j].max() == 6
+    scratch, values = scratch_of(group_of(both, x, i, j))
+    assert values[j].max() == 6 and scratch.is_safe()
 
 
 def test_computed_indices_are_computed_before_they_are_trusted():
     x, i = leaf("x", 20), leaf("i", 500, dtype=dtypes.int64)
     twice = ops.gather(x, ops.add(i, i), arg=(0,))
-    assert safe_values(group_of(twice, x, i), -1.0) is None
+    assert not scratch_of(group_of(twice, x, i))[0].is_safe()
     last = ops.gather(x, ops.sub(ops.const(19, dtypes.int64, (500,)), i), arg=(0,))
-    assert safe_values(group_of(last, x, i), -1.0)[i].max() == 19
+    assert scratch_of(group_of(last, x, i))[0].is_safe()
+
+
+def test_indices_that_lie_over_each_other_are_checked_where_they_are():
+    """Where a slice begins is data, and is 0 in scratch memory: then parts of one memory overlap there."""
+    x, y, i, j = leaf("x", 5), leaf("y", 500), *(leaf(n, 100, dtype=dtypes.int64) for n in "ij")
+    node = ops.add(ops.gather(x, i, arg=(0,)), ops.gather(y, j, arg=(0,)))
+    group = group_of(node, x, y, i, j)
+    assert scratch_of(group)[0].is_safe()
+    assert not scratch_of(group, {x: (0, 0), y: (1, 0), i: (2, 0), j: (2, 0), node: (3, 0)})[0].is_safe()
 
 
 def test_a_kernel_without_safe_indices_is_not_tuned_and_says_so(capfd, compiling_device):

@@ -60,6 +60,7 @@ from lazygrad.source import Target
 STREAMED = 4  # rows that are added together before the sums go back to memory
 LEAST_TILE = 4
 MOST_ROWS = 24  # of a register tile of one vector: more rows make long code and save few reads
+ONE_WORKER = 1 << 20  # bytes that a kernel moves up to which a worker may be faster alone
 LEFT_TO_LOOPS = 1 << 26  # operations of a sum of products up to which plain loops are tried
 TILES_TOGETHER = 8  # along each side of a square of transposed tiles
 
@@ -77,8 +78,9 @@ def candidates(fast: LoopNest, target: Target) -> tuple[Choice, ...]:
         blocks = [Choice(depth=depth) for depth in (128, 256, 512)] + [Choice(tiles=n) for n in (1, 4, 16)]
         loops = [Choice(contract=0)] if fast.flops <= LEFT_TO_LOOPS else []
         return (*tiles, Choice(rows=max(2, room // 4), vectors=2), *blocks, *loops)
-    return (*(Choice(together=n) for n in (1, 2, 4)), Choice(width=HALVED), Choice(plain=1),
-            *(Choice(axis=n) for n in (0, 1, 2)), *(Choice(share=s) for s in (0.25, 4.0, ALONE)))
+    shares = (0.25, 4.0, ALONE) if fast.bytes_moved <= ONE_WORKER else (0.25, 4.0)
+    return (*(Choice(together=n) for n in (1, 2, 4, 8)), Choice(width=HALVED), Choice(plain=1),
+            *(Choice(axis=n) for n in (0, 1, 2)), *(Choice(share=s) for s in shares))
 
 
 def _optimized(nest: LoopNest, target: Target, choice: Choice) -> LoopNest:
