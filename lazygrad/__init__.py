@@ -48,7 +48,7 @@ globals().update(FUNCTIONS)
 _watch_for_einops()
 
 # modules of the floors above, loaded when they are first named, and names that are in one of them
-_ABOVE = ("autograd", "func", "nn", "optim", "safetensors", "serialization", "version")
+_ABOVE = ("autograd", "func", "nn", "optim", "safetensors", "serialization", "special", "version")
 _IN_MODULES = {
     "TypedStorage": "tensors.storage",
     "UntypedStorage": "tensors.storage",

@@ -189,6 +189,8 @@ def _annotations() -> list[Case]:
         Case("leaf", ((2, 3),), lambda x: ops.leaf(x, arg="token")),
         Case("copy", ((2, 3),), lambda x: ops.copy(x, arg=("CPU", "CL"))),
         Case("surrogate", ((2, 3),), lambda x: ops.surrogate(ops.mul(x, x), ops.mul(x, x))),
+        Case("surrogate", ((2, 3), (2, 3)), lambda x, y: ops.surrogate(
+            ops.mul(x, y), x, y, arg=lambda g, value, x, y: (ops.mul(g, y), ops.mul(g, x))), label="by hand"),
     ]
 
 

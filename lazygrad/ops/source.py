@@ -74,7 +74,7 @@ def _first_input(node: Node, x: np.ndarray, *_: np.ndarray) -> np.ndarray:
 
 def _annotation(
     name: str,
-    arity: int,
+    arity: int | None,
     gradient: Callable[..., Any] | None,
     numpy: Callable[..., Any] | None = _first_input,
 ) -> Op:
@@ -86,8 +86,15 @@ def _annotation(
 leaf: Op = _annotation("leaf", 1, lambda g, n, x: (g,))
 # The value of x; no gradient passes.
 detach: Op = _annotation("detach", 1, None)
-# The value of the first input with the derivative of the second.
-surrogate: Op = _annotation("surrogate", 2, lambda g, n, x, y: (None, g))
+
+
+def _surrogate_gradient(g: Node, n: Node, value: Node, *inputs: Node) -> tuple[Node | None, ...]:
+    return (None, g) if n.arg is None else (None, *n.arg(g, n, *inputs))
+
+
+# The value of the first input with the derivative of the second; or, with a function as arg, of the others:
+# arg(cotangent, the surrogate, *others) -> a cotangent, or None, for each.
+surrogate: Op = _annotation("surrogate", None, _surrogate_gradient)
 # The value is in the buffer arg already; the input is kept as its history, for gradients alone.
 saved: Op = _annotation("saved", 1, lambda g, n, x: (g,), numpy=None)
 # One of the examples along x's first axis, of shape x.shape[1:]; which one, only a rewrite of the graph

@@ -3,8 +3,8 @@
 A file imports only from files listed before it: devices, modes, views, recording, cell, lifetimes,
 realization, core, storage, promotion, values, conversion, axes, arithmetic, elementwise, shapes, movement,
 reduction, scans, creation, limits, printing, flow, autograd; then examples, indexing, lookup, joining,
-linear, convolution, pooling, resizing, generator, random, sorting, explaining, reachable, recorder,
-blueprint, stands, replay, jit.
+linear, convolution, pooling, resizing, generator, random, sorting, parts, integers, special, statistics,
+explaining, reachable, recorder, blueprint, stands, replay, jit.
 A definition is written once and published by `@function`, `@method` or `@creator` of core.py; `FUNCTIONS`
 collects what the package exports as functions.
 """
@@ -19,12 +19,14 @@ from lazygrad.tensors import (
     explaining,
     generator,
     indexing,
+    integers,
     jit,
     joining,
     limits,
     linear,
     lookup,
     movement,
+    parts,
     pooling,
     printing,
     random,
@@ -33,6 +35,8 @@ from lazygrad.tensors import (
     scans,
     shapes,
     sorting,
+    special,
+    statistics,
     storage,
     values,
 )
@@ -55,6 +59,7 @@ __all__ = [
     "explaining",
     "generator",
     "indexing",
+    "integers",
     "inference_mode",
     "is_grad_enabled",
     "jit",
@@ -63,6 +68,7 @@ __all__ = [
     "linear",
     "lookup",
     "movement",
+    "parts",
     "no_grad",
     "pooling",
     "printing",
@@ -73,5 +79,8 @@ __all__ = [
     "set_grad_enabled",
     "shapes",
     "sorting",
+    "special",
+    "statistics",
+    "storage",
     "values",
 ]

@@ -1,0 +1,29 @@
+"""PyTorch's `special` namespace: functions that are known there, some under other names."""
+
+from math import inf
+from typing import Any
+
+from lazygrad.tensors import FUNCTIONS
+from lazygrad.tensors.special import SPECIAL
+
+# torch.special's name -> the function's name in the package
+_NAMES = {
+    **{name: name for name in (
+        "digamma", "erf", "erfc", "erfinv", "exp2", "expm1", "log1p", "logit", "logsumexp", "polygamma",
+        "round", "sinc", "softmax", "log_softmax", "xlogy")},
+    "expit": "sigmoid", "gammaln": "lgamma", "multigammaln": "mvlgamma", "psi": "digamma",
+}
+_FUNCTIONS: dict[str, Any] = {**{name: FUNCTIONS[own] for name, own in _NAMES.items()}, **SPECIAL}
+
+
+def xlog1py(input: Any, other: Any, *, out: Any = None) -> Any:
+    """input * log1p(other), 0 where input is 0 and other is no NaN; broadcast."""
+    # the derivative by input is log1p(other) at 0 too, where that is finite
+    endless = (input == 0) & ((other <= -1) | (other == inf))
+    where, log1p = FUNCTIONS["where"], FUNCTIONS["log1p"]
+    result = where(endless, 0.0, input * log1p(where(endless, 0.0, other)))
+    return result if out is None else out.copy_(result)
+
+
+globals().update(_FUNCTIONS)
+__all__ = [*_FUNCTIONS, "xlog1py"]  # noqa: PLE0604

@@ -1,0 +1,159 @@
+"""Numbers as integers and exponents: gcd, lcm, ldexp, frexp, nextafter, and positions as coordinates."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lazygrad import dtypes, ops
+from lazygrad.dtypes import DType
+from lazygrad.errors import DTypeError
+from lazygrad.graph import Node
+from lazygrad.helpers import product
+from lazygrad.tensors.arithmetic import mul, with_in_place
+from lazygrad.tensors.core import Tensor, apply, function
+from lazygrad.tensors.promotion import elementwise, result_type
+
+
+def _check_integers(name: str, *operands: Any) -> None:
+    kind = result_type(*operands)
+    if not kind.is_integer:
+        raise DTypeError(f"[{name}] not implemented for {kind}: both must be integers")
+
+
+def _gcd(x: Node, y: Node) -> Node:
+    a, b = ops.abs_(x), ops.abs_(y)
+    if x.dtype.kind == "uint":
+        a, b = x, y
+    # Euclid's algorithm; as many steps as two neighbours of Fibonacci's numbers need
+    zero, one = ops.like(0, a), ops.like(1, a)
+    for _ in range(int(x.dtype.bits * 1.45) + 1):
+        done = ops.eq(b, zero)
+        rest = ops.fmod(a, ops.where(done, one, b))
+        a, b = ops.where(done, a, b), ops.where(done, zero, rest)
+    return a
+
+
+@with_in_place("gcd")
+def gcd(input: Tensor, other: Any) -> Tensor:
+    """The greatest common divisors of integers, not negative; gcd(0, 0) = 0."""
+    _check_integers("gcd", input, other)
+    return elementwise("gcd", _gcd, [input, other])
+
+
+def _lcm(x: Node, y: Node) -> Node:
+    divisor = _gcd(x, y)
+    safe = ops.where(ops.eq(divisor, ops.like(0, divisor)), ops.like(1, divisor), divisor)
+    value = ops.mul(ops.truncdiv(x, safe), y)
+    return ops.abs_(value) if x.dtype.kind == "int" else value
+
+
+@with_in_place("lcm")
+def lcm(input: Tensor, other: Any) -> Tensor:
+    """The least common multiples of integers, not negative."""
+    _check_integers("lcm", input, other)
+    return elementwise("lcm", _lcm, [input, other])
+
+
+@with_in_place("ldexp")
+def ldexp(input: Tensor, other: Any) -> Tensor:
+    """input * 2**other."""
+    return mul(input, 2.0**other)
+
+
+# dtype -> (unsigned type of the same width, bits of the mantissa, bias of the exponent)
+_LAYOUT: dict[DType, tuple[DType, int, int]] = {
+    dtypes.float16: (dtypes.uint16, 10, 15),
+    dtypes.bfloat16: (dtypes.uint16, 7, 127),
+    dtypes.float32: (dtypes.uint32, 23, 127),
+    dtypes.float64: (dtypes.uint64, 52, 1023),
+}
+
+
+def _check_float(name: str, x: Tensor) -> None:
+    if x.dtype not in _LAYOUT:
+        raise DTypeError(f"[{name}] only supports floating-point dtypes, got {x.dtype}")
+
+
+def _exponent(x: Node) -> Node:
+    """floor(log2 |x|) of numbers that are finite, not 0, and not subnormal: int32."""
+    unsigned, mantissa, bias = _LAYOUT[x.dtype]
+    bits = ops.bitcast(x, arg=unsigned)
+    field = ops.shr(bits, ops.like(mantissa, bits))
+    field = ops.bitand(field, ops.like(2 * bias + 1, bits))
+    return ops.sub(ops.cast(field, arg=dtypes.int32), ops.const(bias, dtypes.int32, x.shape))
+
+
+def _power_of_two(exponent: Node, dtype: DType) -> Node:
+    """2**exponent where that is a normal number."""
+    unsigned, mantissa, bias = _LAYOUT[dtype]
+    field = ops.cast(ops.add(exponent, ops.like(bias, exponent)), arg=unsigned)
+    return ops.bitcast(ops.shl(field, ops.like(mantissa, field)), arg=dtype)
+
+
+def _frexp(x: Node) -> tuple[Node, Node]:
+    _, mantissa, bias = _LAYOUT[x.dtype]
+    zero = ops.like(0, x)
+    smallest = ops.like(2.0 ** (1 - bias), x)
+    finite = ops.lt(ops.abs_(x), ops.like(float("inf"), x))
+    ordinary = ops.bitand(finite, ops.ne(x, zero))
+    # subnormals are lifted into the normal numbers first
+    tiny = ops.lt(ops.abs_(x), smallest)
+    lifted = ops.where(tiny, ops.mul(x, ops.like(2.0 ** (mantissa + 1), x)), x)
+    safe = ops.where(ordinary, lifted, ops.like(1, x))
+    up = ops.add(_exponent(safe), ops.const(1, dtypes.int32, x.shape))
+    # x / 2**up in two steps: 2**-up alone can be subnormal
+    half = ops.truncdiv(up, ops.like(2, up))
+    value = ops.mul(ops.mul(safe, _power_of_two(ops.neg(half), x.dtype)),
+                    _power_of_two(ops.sub(half, up), x.dtype))
+    exponent = ops.sub(up, ops.cast(ops.where(tiny, ops.like(mantissa + 1, x), zero), arg=dtypes.int32))
+    return ops.where(ordinary, value, x), ops.where(ordinary, exponent, ops.like(0, exponent))
+
+
+def _frexp_gradient(g: Node, value: Node, x: Node) -> tuple[Node]:
+    at_zero = ops.eq(x, ops.like(0, x))
+    scale = ops.where(at_zero, ops.like(1, x), ops.div(value, ops.where(at_zero, ops.like(1, x), x)))
+    return (ops.mul(g, ops.detach(scale)),)
+
+
+@function("frexp")
+def frexp(input: Tensor) -> tuple[Tensor, Tensor]:
+    """(mantissa, exponent), int32 exponents: input = mantissa * 2**exponent with 1/2 <= |mantissa| < 1."""
+    _check_float("frexp", input)
+    mantissa = apply(
+        "frexp", lambda x: ops.surrogate(_frexp(ops.detach(x))[0], x, arg=_frexp_gradient), input)
+    return mantissa, apply("frexp", lambda x: _frexp(x)[1], input.detach())
+
+
+def _next(x: Node, y: Node) -> Node:
+    unsigned, _, _ = _LAYOUT[x.dtype]
+    bits = ops.bitcast(x, arg=unsigned)
+    one = ops.like(1, bits)
+    zero = ops.like(0, x)
+    grows = ops.eq(ops.lt(x, y), ops.lt(zero, x))  # away from 0
+    moved = ops.where(grows, ops.add(bits, one), ops.sub(bits, one))
+    sign = ops.like(1 << (unsigned.bits - 1), bits)
+    from_zero = ops.where(ops.lt(zero, y), one, ops.bitor(sign, one))
+    result = ops.bitcast(ops.where(ops.eq(x, zero), from_zero, moved), arg=x.dtype)
+    result = ops.where(ops.eq(x, y), y, result)
+    unordered = ops.bitor(ops.ne(x, x), ops.ne(y, y))
+    return ops.where(unordered, ops.add(x, y), result)
+
+
+@with_in_place("nextafter")
+def nextafter(input: Tensor, other: Tensor) -> Tensor:
+    """The next floating point number after input in the direction of other."""
+    _check_float("nextafter", input)
+    return elementwise("nextafter", lambda x, y: _next(ops.detach(x), ops.detach(y)), [input, other])
+
+
+@function("unravel_index")
+def unravel_index(indices: Tensor, shape: Any) -> tuple[Tensor, ...]:
+    """The coordinates, one tensor for each dimension of a shape, of positions in row-major order."""
+    sizes = (shape,) if isinstance(shape, int) else tuple(shape)
+    if not indices.dtype.is_integer:
+        raise DTypeError(f"[unravel_index] expected integers, got {indices.dtype}")
+    found, rest = [], indices % max(product(sizes), 1)
+    for n in reversed(sizes):
+        found.append(rest % n)
+        rest = rest // n
+    return tuple(reversed(found))

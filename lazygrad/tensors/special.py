@@ -1,0 +1,105 @@
+"""Special functions under PyTorch's names: the gamma function's family, and the normal distribution's."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from lazygrad import ops
+from lazygrad.compositions import special
+from lazygrad.errors import ArgumentError, ArgumentTypeError
+from lazygrad.graph import Node
+from lazygrad.tensors.arithmetic import in_place
+from lazygrad.tensors.core import FUNCTIONS, Tensor, apply, function, method
+from lazygrad.tensors.elementwise import unary
+from lazygrad.tensors.promotion import converted, get_default_dtype
+
+# published under torch.special's own names alone
+SPECIAL: dict[str, Any] = {}
+
+
+def _special(name: str, build: Any) -> Any:
+    """A function of torch.special that is no method of tensors."""
+
+    def evaluate(input: Tensor, *, out: Tensor | None = None) -> Tensor:
+        if not isinstance(input, Tensor):
+            raise ArgumentTypeError(f"[special.{name}] expected a Tensor, got {type(input).__name__}")
+        target = input.dtype if input.is_floating_point() else get_default_dtype()
+        result = apply(f"special_{name}", lambda n: build(converted(n, target)), input)
+        return result if out is None else out.copy_(result)
+
+    evaluate.__name__ = evaluate.__qualname__ = name
+    evaluate.__doc__ = f"Elementwise `{name}`."
+    SPECIAL[name] = evaluate
+    return evaluate
+
+
+lgamma = unary("lgamma", special.lgamma)
+digamma = unary("digamma", special.digamma)
+erfinv = unary("erfinv", special.erfinv)
+
+
+def polygamma(n: int, input: Tensor) -> Tensor:
+    """The n-th derivative of digamma at every element; n is an int, 0 or more."""
+    if not isinstance(n, int) or isinstance(n, bool):
+        raise ArgumentTypeError(f"[polygamma] n must be an int, got {type(n).__name__}")
+    if n < 0:
+        raise ArgumentError("[polygamma] polygamma(n, x) does not support negative n.")
+    target = input.dtype if input.is_floating_point() else get_default_dtype()
+    build = special.polygamma(n)
+    return apply("polygamma", lambda x: build(converted(x, target)), input)
+
+
+FUNCTIONS["polygamma"] = polygamma
+method("polygamma")(lambda self, n: polygamma(n, self))  # as a method, the tensor comes first
+in_place("polygamma_", lambda self, n: polygamma(n, self))
+
+
+@function("mvlgamma", "multigammaln")
+def mvlgamma(input: Tensor, p: int) -> Tensor:
+    """The logarithm of the multivariate gamma function of dimension p >= 1, elementwise."""
+    if not isinstance(p, int) or p < 1:
+        raise ArgumentError(f"[mvlgamma] p has to be greater than or equal to 1, got {p!r}")
+    total = lgamma(input)
+    for j in range(1, p):
+        total = total + lgamma(input - j / 2)
+    return total + p * (p - 1) / 4 * math.log(math.pi)
+
+
+def _entr(x: Node) -> Node:
+    # -x log x; 0 at 0, minus infinity left of it
+    zero = ops.like(0, x)
+    inside = ops.lt(zero, x)
+    value = ops.neg(ops.mul(x, ops.log(ops.where(inside, x, ops.like(1, x)))))
+    outside = ops.where(ops.eq(x, zero), zero, ops.where(ops.lt(x, zero), ops.like(-math.inf, x), x))
+    return ops.surrogate(ops.where(inside, value, outside), x, arg=_entr_gradient)
+
+
+def _entr_gradient(g: Node, value: Node, x: Node) -> tuple[Node]:
+    return (ops.neg(ops.mul(g, ops.add(ops.like(1, x), ops.log(x)))),)
+
+
+def _ndtr(x: Node) -> Node:
+    return ops.mul(ops.like(0.5, x), ops.erfc(ops.mul(x, ops.like(-math.sqrt(0.5), x))))
+
+
+def _log_ndtr(x: Node) -> Node:
+    # erfc keeps its digits down to where it becomes 0; below -10, its asymptotic series (DLMF 7.12.1)
+    low = ops.lt(x, ops.like(-10, x))
+    near = ops.log(_ndtr(ops.where(low, ops.like(0, x), x)))
+    z = ops.where(low, x, ops.like(-10, x))
+    inverse = ops.reciprocal(ops.mul(z, z))
+    series, term = ops.like(1, x), ops.like(1, x)
+    for k in range(1, 9):
+        term = ops.mul(term, ops.mul(inverse, ops.like(-(2 * k - 1), x)))
+        series = ops.add(series, term)
+    far = ops.sub(ops.mul(ops.mul(z, z), ops.like(-0.5, x)), ops.log(ops.neg(z)))
+    far = ops.add(ops.add(far, ops.log(series)), ops.like(-0.5 * math.log(2 * math.pi), x))
+    # right of 0 the value is close to -0: by the other end
+    high = ops.lt(ops.like(0, x), x)
+    right = ops.log1p(ops.neg(_ndtr(ops.where(high, ops.neg(x), ops.like(0, x)))))
+    return ops.where(low, far, ops.where(high, right, near))
+
+
+entr, ndtr = _special("entr", _entr), _special("ndtr", _ndtr)
+ndtri, log_ndtr = _special("ndtri", special.ndtri), _special("log_ndtr", _log_ndtr)

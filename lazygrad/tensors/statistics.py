@@ -1,0 +1,254 @@
+"""Measures of samples and vectors: covariance, distances, integrals over samples, cross products, bins."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from lazygrad.errors import ArgumentError, DTypeError, ShapeError
+from lazygrad.tensors.arithmetic import div, mul, sub
+from lazygrad.tensors.axes import axis_of
+from lazygrad.tensors.core import Tensor, creator, function
+from lazygrad.tensors.creation import arange, full, tensor
+from lazygrad.tensors.elementwise import clamp, where
+from lazygrad.tensors.joining import stack
+from lazygrad.tensors.linear import matmul
+from lazygrad.tensors.lookup import index_select
+from lazygrad.tensors.movement import narrow
+from lazygrad.tensors.promotion import broadcast, get_default_dtype
+from lazygrad.tensors.reduction import norm
+from lazygrad.tensors.scans import cumsum
+from lazygrad.tensors.sorting import searchsorted
+
+
+@function("cov")
+def cov(input: Tensor, *, correction: int = 1, fweights: Tensor | None = None, aweights: Tensor | None = None
+        ) -> Tensor:
+    """The covariances of variables (rows) over observations (columns), (n, n); 0-d for one variable. fweights
+    count observations, aweights weigh them."""
+    if input.ndim > 2:
+        raise ShapeError(f"[cov] expected input to have two or fewer dimensions but got {input.ndim}")
+    x = (input.reshape(1, -1) if input.ndim < 2 else input)
+    x = x if x.is_floating_point() else x.float()
+    count = x.shape[1]
+    weights = None
+    for given, kind in ((fweights, "fweights"), (aweights, "aweights")):
+        if given is not None:
+            if given.ndim > 1 or given.numel() != count:
+                raise ShapeError(f"[cov] expected {kind} to have one number for each of {count} "
+                                 f"observations, got {list(given.shape)}")
+            weights = given.to(x.dtype) if weights is None else weights * given
+    if weights is None:
+        factor: Any = max(count - correction, 0)
+        x = x - x.mean(1, keepdim=True) if count else x
+        left = x
+    else:
+        total = weights.sum()
+        x = x - (x * weights).sum(1, keepdim=True) / total
+        left = x * weights
+        if aweights is None:
+            factor = total - correction
+        else:
+            factor = total - correction * (weights * aweights).sum() / total
+        factor = clamp(factor, min=0)
+    result = div(matmul(left, x.t()), factor)
+    return result.squeeze() if result.shape[0] == 1 else result
+
+
+@function("corrcoef")
+def corrcoef(input: Tensor) -> Tensor:
+    """The correlations of variables (rows) over observations (columns), in [-1, 1]."""
+    c = cov(input)
+    if not c.ndim:
+        return c / c
+    deviation = c.diagonal().sqrt()
+    return clamp(c / deviation.unsqueeze(1) / deviation.unsqueeze(0), -1, 1)
+
+
+def _steps(name: str, y: Tensor, x: Tensor | None, dx: Any, dim: int) -> tuple[Any, int]:
+    """The widths between samples along a dimension."""
+    axis = axis_of(name, dim, y.ndim)
+    if x is None:
+        return dx, axis
+    if x.ndim == 1 and y.ndim > 1:
+        if x.shape[0] != y.shape[axis]:
+            raise ShapeError(f"[{name}] There must be one `x` value for each sample point, got {x.shape[0]} "
+                             f"and {y.shape[axis]}")
+        x = x.reshape([-1 if i == axis else 1 for i in range(y.ndim)])
+    along = x.ndim - y.ndim + axis
+    n = x.shape[along]
+    return (narrow(x, along, 1, n - 1) - narrow(x, along, 0, n - 1) if n else x), axis
+
+
+def _areas(name: str, y: Tensor, x: Tensor | None, dx: Any, dim: int) -> tuple[Tensor, int]:
+    widths, axis = _steps(name, y, x, dx, dim)
+    n = y.shape[axis]
+    if not n:
+        return y * 1.0, axis
+    heights = narrow(y, axis, 1, n - 1) + narrow(y, axis, 0, n - 1)
+    return heights * widths / 2, axis
+
+
+@function("trapezoid", "trapz")
+def trapezoid(y: Tensor, x: Tensor | None = None, *, dx: Any = 1, dim: int = -1) -> Tensor:
+    """The integral of samples y along a dimension by the trapezoidal rule, at places x or at distance dx."""
+    areas, axis = _areas("trapezoid", y, x, dx, dim)
+    return areas.sum(axis - y.ndim)
+
+
+@function("cumulative_trapezoid")
+def cumulative_trapezoid(y: Tensor, x: Tensor | None = None, *, dx: Any = 1, dim: int = -1) -> Tensor:
+    """The integrals from the first sample to each of the others."""
+    areas, axis = _areas("cumulative_trapezoid", y, x, dx, dim)
+    return cumsum(areas, axis - y.ndim)
+
+
+@function("dist")
+def dist(input: Tensor, other: Tensor, p: float = 2) -> Tensor:
+    """The p-norm of the difference."""
+    return norm(sub(input, other), p)
+
+
+@function("pdist")
+def pdist(input: Tensor, p: float = 2.0) -> Tensor:
+    """The p-norm distances between all pairs of rows i < j, (n (n - 1) / 2)."""
+    if input.ndim != 2:
+        raise ShapeError(f"[pdist] pdist only supports 2D tensors, got: {input.ndim}D")
+    if p < 0:
+        raise ArgumentError("[pdist] pdist only supports non-negative p values")
+    i, j = np.triu_indices(input.shape[0], 1)
+    rows = [index_select(input, 0, tensor(k, device=input.device)) for k in (i, j)]
+    return norm(rows[0] - rows[1], p, 1)
+
+
+@function("renorm")
+def renorm(input: Tensor, p: float, dim: int, maxnorm: float) -> Tensor:
+    """input with every part along a dimension whose p-norm is above maxnorm scaled down to it."""
+    if p <= 0 or maxnorm < 0:
+        raise ArgumentError(f"[renorm] expected p > 0 and maxnorm >= 0, got {p} and {maxnorm}")
+    if input.ndim < 2:
+        raise ShapeError(f"[renorm] input needs at least 2 dimensions, got {input.ndim}")
+    axis = axis_of("renorm", dim, input.ndim)
+    size = norm(input, p, [i for i in range(input.ndim) if i != axis], True)
+    scale = where(size > maxnorm, maxnorm / (size + 1e-7), 1.0)
+    return mul(input, scale.to(input.dtype))
+
+
+@function("vander")
+def vander(x: Tensor, N: int | None = None, increasing: bool = False) -> Tensor:
+    """The powers of each element of x, (n, N), the highest first unless `increasing`."""
+    if x.ndim != 1:
+        raise ShapeError(f"[vander] x must be a one-dimensional tensor, got {x.ndim} dimensions")
+    count = x.shape[0] if N is None else N
+    if count < 0:
+        raise ArgumentError("[vander] N must be non-negative.")
+    powers = arange(count, device=x.device)
+    powers = powers if increasing else powers.flip(0)
+    base = x.long() if not x.is_floating_point() else x
+    return base.unsqueeze(1) ** powers.unsqueeze(0)
+
+
+@function("cross")
+def cross(input: Tensor, other: Tensor, dim: int | None = None) -> Tensor:
+    """The cross products of vectors of size 3 along a dimension (the first of that size where none is
+    given)."""
+    shape = broadcast("cross", input.shape, other.shape)
+    if dim is None:
+        found = [i for i, n in enumerate(shape) if n == 3]
+        if not found:
+            raise ShapeError("[cross] no dimension of size 3 in input")
+        dim = found[0]
+    axis = axis_of("cross", dim, len(shape))
+    if shape[axis] != 3:
+        raise ShapeError(f"[cross] inputs dimension {dim} must have length 3. Got {shape[axis]}")
+    a, b = (t.expand(shape).unbind(axis) for t in (input, other))
+    return stack([a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]], axis)
+
+
+@function("histogram")
+def histogram(input: Tensor, bins: Any, *, range: Any = None, weight: Tensor | None = None,
+              density: bool = False) -> tuple[Tensor, Tensor]:
+    """(counts, edges): how many elements (or how much weight) lie in each bin, the last one closed. bins: a
+    number of equal ones, over `range` or from the least to the greatest element, or the edges."""
+    if not input.is_floating_point():
+        raise DTypeError(f"[histogram] not implemented for {input.dtype}: convert it with .float()")
+    flat = input.reshape(-1)
+    if isinstance(bins, Tensor):
+        edges = bins.to(input.dtype)
+    else:
+        if bins < 1:
+            raise ArgumentError(f"[histogram] bins must be > 0, but got {bins}")
+        low, high = range if range is not None else (
+            (flat.min().item(), flat.max().item()) if flat.numel() else (0.0, 0.0))
+        if not (math.isfinite(low) and math.isfinite(high) and low <= high):
+            raise ArgumentError(f"[histogram] range of [{low}, {high}] is not finite or not increasing")
+        low, high = (low - 0.5, high + 0.5) if low == high else (low, high)
+        edges = tensor(np.linspace(low, high, bins + 1), dtype=input.dtype, device=input.device)
+    count = edges.shape[0] - 1
+    place = searchsorted(edges, flat, right=True) - 1
+    place = where(flat == edges[-1], count - 1, place)
+    inside = (place >= 0) & (place < count)
+    weights = where(inside, 1.0 if weight is None else weight.reshape(-1), 0.0).to(input.dtype)
+    empty = full((count,), 0.0, dtype=input.dtype, device=input.device)
+    counts = empty.scatter_add(0, clamp(place, 0, count - 1), weights)
+    if density:
+        counts = counts / counts.sum() / (edges[1:] - edges[:-1])
+    return counts, edges
+
+
+def _window(name: str, terms: tuple[float, ...]) -> None:
+    """Publish a window of a sum of cosines: terms[0] - terms[1] cos t + terms[2] cos 2t ..."""
+
+    def make(window_length: int, periodic: bool = True, *coefficients: float, dtype: Any = None,
+             layout: Any = None, device: Any = None, requires_grad: bool = False, **named: float) -> Tensor:
+        values = terms
+        if name == "hamming_window":
+            alpha = named.pop("alpha", coefficients[0] if coefficients else 0.54)
+            beta = named.pop("beta", coefficients[1] if len(coefficients) > 1 else 0.46)
+            values = (alpha, beta)
+        if named:
+            raise ArgumentError(f"[{name}] unknown arguments {sorted(named)}")
+        angle = _angles(name, window_length, periodic)
+        window = sum((-1) ** k * c * np.cos(k * angle) for k, c in enumerate(values))
+        return _made(window, window_length, dtype, device, requires_grad)
+
+    make.__name__ = make.__qualname__ = name
+    make.__doc__ = "A window of (window_length,) numbers; `periodic`: a period of a longer one, for spectra."
+    creator(name)(make)
+
+
+def _angles(name: str, length: int, periodic: bool) -> np.ndarray:
+    if length < 0:
+        raise ArgumentError(f"[{name}] requires non-negative window_length, got {length}")
+    steps = length if periodic else length - 1
+    return 2 * np.pi * np.arange(length) / max(steps, 1)
+
+
+def _made(window: Any, length: int, dtype: Any, device: Any, requires_grad: bool) -> Tensor:
+    values = np.ones(length) if length == 1 else np.broadcast_to(window, (length,))
+    made = tensor(values, dtype=dtype or get_default_dtype(), device=device)
+    return made.requires_grad_() if requires_grad else made
+
+
+_window("hann_window", (0.5, 0.5))
+_window("hamming_window", (0.54, 0.46))
+_window("blackman_window", (0.42, 0.5, 0.08))
+
+
+@creator("bartlett_window")
+def bartlett_window(window_length: int, periodic: bool = True, *, dtype: Any = None, layout: Any = None,
+                    device: Any = None, requires_grad: bool = False) -> Tensor:
+    """A triangle of (window_length,) numbers from 0 to 1 and back."""
+    place = _angles("bartlett_window", window_length, periodic) / np.pi
+    return _made(1 - np.abs(place - 1), window_length, dtype, device, requires_grad)
+
+
+@creator("kaiser_window")
+def kaiser_window(window_length: int, periodic: bool = True, beta: float = 12.0, *, dtype: Any = None,
+                  layout: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """Kaiser's window of (window_length,) numbers: i0(beta sqrt(1 - r^2)) / i0(beta), r from -1 to 1."""
+    r = _angles("kaiser_window", window_length, periodic) / np.pi - 1
+    values = np.i0(beta * np.sqrt(np.maximum(1 - r * r, 0))) / np.i0(beta)
+    return _made(values, window_length, dtype, device, requires_grad)
