@@ -4,6 +4,7 @@ PyTorch."""
 # ruff: noqa: B023 (every lambda runs where it stands)
 from __future__ import annotations
 
+import operator
 import random
 
 import pytest
@@ -211,3 +212,46 @@ def test_writing_through_parts_of_an_expanded_tensor(device):
         expanded[:, 0] = 1
     with pytest.raises(RuntimeError, match="single memory location"):
         expanded += 1
+
+
+# x holds 12 numbers, m is a 3 x 3 matrix, i is [0, 1]
+REFUSED = """
+x[1:].copy_(x[:-1]); put(x, slice(1, None), x[:-1]); put(x, i, x[:2]); put(x, x > 3, x[4:]); put(m, i, m[:2])
+x[1:].add_(x[:-1]); x[:-1].mul_(x[1:]); x[1:].sub_(x[:-1]); x[1:].div_(x[:-1]); x[1:].pow_(x[:-1])
+x.add_(x[0]); x[1:].fmod_(x[:-1]); x[1:].clamp_(x[:-1])
+x[1:].atan2_(x[:-1]); x[1:].eq_(x[:-1]); x[1:].logical_and_(x[:-1])
+x[1:].lerp_(x[:-1], 0.5); x[1:].addcmul_(x[1:], x[:-1]); x[1:].addcdiv_(x[:-1], x[1:]); x.add_(x[:1])
+x.view(3, 4)[1:].add_(x.view(3, 4)[:2]); m.add_(m.t()); m.t().add_(m); m.copy_(m.t()); m.mul_(m[:1])
+m[:2].copy_(m[1:]); x[2:3].add_(x[2]); x.index_copy_(0, i, x[:2]); x.index_add_(0, i, x[:2])
+x.scatter_(0, i, x[:2]); x.put_(i, x[:2]); operator.iadd(x[1:], x[:-1]); operator.imul(m, m[0])
+L.add(x[:-1], x[1:], out=x[1:]); L.sub(x[:-1], x[1:], out=x[1:]); L.mul(x[1:], 2, out=x[:-1])
+"""
+ALLOWED = """
+x.add_(x); x.mul_(x.view(12)); x.view(3, 4).add_(x.view(3, 4)); m.t().mul_(m.t()); x[:4].add_(x[4:8])
+x[::2].add_(x[1::2]); m[0].add_(m[1]); m[:, 0].copy_(m[0]); put(m, 0, m[1]); put(x, slice(None), x[0])
+put(x, slice(1, 3), x[0]); put(x, x > 3, x[0]); x.masked_fill_(x > 3, x[1]); x.index_fill_(0, i, x[3])
+m.diagonal().add_(m[0]); x.copy_(x); L.mul(x, 2, out=x); x[:0].add_(x[:0]); put(x, i, x[[4, 5]])
+x[1:].add_(x[:-1].clone()); x[1:].mul_(x[:-1] * 1); operator.iadd(x, x)
+"""
+
+
+def written(library, case):
+    def put(a, index, value):
+        a[index] = value
+
+    names = {"L": library, "put": put, "operator": operator, "i": library.tensor([0, 1])}
+    names |= {"x": library.arange(12.0), "m": (library.arange(9.0) + 1).reshape(3, 3)}
+    eval(case, names)
+    return names["x"].tolist(), names["m"].tolist()
+
+
+@pytest.mark.parametrize("case", [c.strip() for c in REFUSED.replace("\n", ";").split(";") if c.strip()])
+def test_what_is_read_may_not_overlap_what_is_written(case):
+    for library in (pytorch(), lazygrad):
+        with pytest.raises(RuntimeError, match="some elements of the input tensor and the written-to tensor"):
+            written(library, case)
+
+
+@pytest.mark.parametrize("case", [c.strip() for c in ALLOWED.replace("\n", ";").split(";") if c.strip()])
+def test_writes_beside_or_exactly_over_what_is_read(case):
+    assert written(lazygrad, case) == written(pytorch(), case)

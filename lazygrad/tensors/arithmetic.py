@@ -23,6 +23,7 @@ from lazygrad.tensors.promotion import (
     result_type,
     rounded_once,
 )
+from lazygrad.tensors.views import check_apart
 
 Binary = Callable[..., Tensor]
 
@@ -40,10 +41,16 @@ def store(name: str, x: Tensor, result: Tensor) -> Tensor:
     return x.write(result, name)
 
 
+# whose forms in place read all that they need before they write
+_OVERLAPPING = ("masked_fill", "index_fill", "addmm", "addmv", "addbmm", "baddbmm")
+
+
 def in_place(name: str, definition: Binary) -> Binary:
     """The in-place form `name` (ending in an underscore) of a function whose first argument is the target."""
 
     def changed(x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        if not name.startswith(_OVERLAPPING):
+            check_apart(name, x, [v for v in (*args, *kwargs.values()) if isinstance(v, Tensor)])
         return store(name, x, definition(x, *args, **kwargs))
 
     changed.__name__ = changed.__qualname__ = name
@@ -66,8 +73,11 @@ def with_in_place(*names: str) -> Callable[[Binary], Binary]:
     return decorate
 
 
-def _into(out: Tensor | None, result: Tensor) -> Tensor:
-    return result if out is None else store("out", out, result)
+def _into(out: Tensor | None, result: Tensor, *operands: Any) -> Tensor:
+    if out is None:
+        return result
+    check_apart("out", out, [o for o in operands if isinstance(o, Tensor)])
+    return store("out", out, result)
 
 
 def _no_bool(name: str, sign: str, x: Any, y: Any) -> None:
@@ -110,7 +120,7 @@ def _sum(name: str, row: Callable[..., Node], x: Any, y: Any, alpha: Any) -> Ten
 def add(input: Any, other: Any, *, alpha: Any = 1, out: Tensor | None = None) -> Tensor:
     """input + alpha * other, elementwise."""
     x, y = check_operand("add", input), check_operand("add", other)
-    return _into(out, _sum("add", ops.add, x, y, alpha))
+    return _into(out, _sum("add", ops.add, x, y, alpha), x, y)
 
 
 @with_in_place("sub", "subtract")
@@ -119,7 +129,7 @@ def sub(input: Any, other: Any, *, alpha: Any = 1, out: Tensor | None = None) ->
     x, y = check_operand("sub", input), check_operand("sub", other)
     _no_bool("sub", "-", x, y)
     result = _sum("sub", ops.sub, x, y, alpha)
-    return _into(out, result if isinstance(x, Tensor) else as_operation(result, "RsubBackward1", y))
+    return _into(out, result if isinstance(x, Tensor) else as_operation(result, "RsubBackward1", y), x, y)
 
 
 @function("rsub")
@@ -131,7 +141,8 @@ def rsub(input: Any, other: Any, *, alpha: Any = 1) -> Tensor:
 @with_in_place("mul", "multiply")
 def mul(input: Any, other: Any, *, out: Tensor | None = None) -> Tensor:
     """input * other, elementwise."""
-    return _into(out, by_number("mul", ops.mul, (check_operand("mul", input), check_operand("mul", other))))
+    x, y = check_operand("mul", input), check_operand("mul", other)
+    return _into(out, by_number("mul", ops.mul, (x, y)), x, y)
 
 
 _ROUNDED = {"floor": ops.floordiv, "trunc": ops.truncdiv}
@@ -146,15 +157,14 @@ def div(input: Any, other: Any, *, rounding_mode: str | None = None, out: Tensor
     x, y = check_operand("div", input), check_operand("div", other)
     dtype = result_type(x, y)
     if rounding_mode is None:
-        return _into(
-            out, by_number("div", ops.div, (x, y), dtype if dtype.kind == "float" else _default_float())
-        )
+        result = by_number("div", ops.div, (x, y), dtype if dtype.kind == "float" else _default_float())
+        return _into(out, result, x, y)
     if rounding_mode not in _ROUNDED:
         raise RuntimeArgumentError(
             f"[div] expected rounding_mode to be one of None, 'trunc', or 'floor' but found {rounding_mode!r}"
         )
     result = _integer_or_float("div", _ROUNDED[rounding_mode], x, y)
-    return _into(out, as_operation(result, "DivBackward2", x, y))
+    return _into(out, as_operation(result, "DivBackward2", x, y), x, y)
 
 
 def _default_float() -> DType:
@@ -268,7 +278,7 @@ def comparison(name: str, row: Callable[[Node, Node], Node]) -> Binary:
 
     def compare(input: Any, other: Any, *, out: Tensor | None = None) -> Tensor:
         x, y = check_operand(name, input), check_operand(name, other)
-        return _into(out, elementwise(name, row, (x, y)))
+        return _into(out, elementwise(name, row, (x, y)), x, y)
 
     compare.__name__ = compare.__qualname__ = name
     compare.__doc__ = f"Elementwise `{name}`: a bool tensor of the broadcast shape."
@@ -375,11 +385,11 @@ def _operator(name: str, definition: Binary) -> None:
         return from_right(y, x) if isinstance(y, _OPERANDS) else NotImplemented
 
     def changed(x: Tensor, y: Any) -> Any:
-        return (
-            store(definition.__name__ + "_", x, definition(x, y))
-            if isinstance(y, _OPERANDS)
-            else NotImplemented
-        )
+        if not isinstance(y, _OPERANDS):
+            return NotImplemented
+        if isinstance(y, Tensor):
+            check_apart(definition.__name__ + "_", x, [y])
+        return store(definition.__name__ + "_", x, definition(x, y))
 
     setattr(Tensor, f"__{name}__", forward)
     setattr(Tensor, f"__r{name}__", reflected)

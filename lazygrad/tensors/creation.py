@@ -20,6 +20,7 @@ from lazygrad.tensors.axes import sizes_of
 from lazygrad.tensors.core import Size, Tensor, creator, from_node, method, view_of
 from lazygrad.tensors.devices import usable_device
 from lazygrad.tensors.promotion import check_operand, converted, known_dtype, number_dtype, result_type
+from lazygrad.tensors.views import check_apart
 
 
 @creator("tensor")
@@ -461,6 +462,8 @@ def zero_(x: Tensor) -> Tensor:
 def copy_(x: Tensor, src: Any, non_blocking: bool = False) -> Tensor:
     """x takes the values of src, broadcast, converted and moved to its device."""
     source = src if isinstance(src, Tensor) else tensor(src)
+    if source.ndim:
+        check_apart("copy_", x, [source])
     source = source.to(device=x.device, dtype=x._dtype)
     source = source if source._shape == x._shape else source.expand(x._shape)
     return x.write(source, "copy_", replaces=True)

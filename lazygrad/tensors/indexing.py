@@ -33,6 +33,7 @@ from lazygrad.tensors.realization import realize_cells
 from lazygrad.tensors.recording import now
 from lazygrad.tensors.shapes import unsqueeze
 from lazygrad.tensors.values import read
+from lazygrad.tensors.views import check_apart
 
 # the places in a mask up to this size are found on the host: cheaper than two kernels and a wait
 _SMALL = 1 << 14
@@ -301,10 +302,14 @@ def setitem(x: Tensor, index: Any, value: Any) -> None:
     view, advanced = _basic(x, index)
     if advanced:
         _check_same_dtype("setitem", view, advanced, value)
+        if isinstance(value, Tensor) and not (value.ndim == 0 and _masks_alone(advanced)):
+            check_apart("setitem", view, [value])
         _put("setitem", view, advanced, value, "set")
     elif isinstance(value, Tensor):
         if value._history is view._history and value.plain_node() is view.plain_node():
             return  # `x[i] += 1` ends by assigning to a part what it is already
+        if value.ndim:
+            check_apart("setitem", view, [value])
         fitted = apply("setitem", lambda n: _fitted("setitem", n, view._dtype, view._shape), value)
         view.write(fitted, "setitem", replaces=True)
     else:
@@ -312,11 +317,15 @@ def setitem(x: Tensor, index: Any, value: Any) -> None:
         view.write(_fitted("setitem", number, view._dtype, view._shape), "setitem", replaces=True)
 
 
+def _masks_alone(advanced: dict[int, Tensor]) -> bool:
+    return all(index._dtype is dtypes.bool_ for index in advanced.values())
+
+
 def _check_same_dtype(op: str, x: Tensor, advanced: dict[int, Tensor], value: Any) -> None:
     """As in PyTorch, indices take tensors of x's own type only, except one number for all that a mask
     picks."""
     if isinstance(value, Tensor) and value._dtype is not x._dtype:
-        if value.ndim or any(index._dtype is not dtypes.bool_ for index in advanced.values()):
+        if value.ndim or not _masks_alone(advanced):
             raise DTypeError(f"[{op}] Index put requires the source and destination dtypes match, got "
                              f"{x._dtype!r} for the destination and {value._dtype!r} for the source: convert "
                              "the value with .to(x.dtype)")

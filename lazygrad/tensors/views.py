@@ -6,11 +6,12 @@ of a cell. `write_back` undoes a chain: it gives the base's new node after the v
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from lazygrad import dtypes, ops
+from lazygrad.errors import ShapeError
 from lazygrad.graph import Node
 from lazygrad.helpers import inverse_permutation
 
@@ -137,3 +138,36 @@ def write_back(base: Node, chain: Chain, new: Node) -> Node:
     for (name, arg), below in zip(reversed(chain), reversed(bases), strict=False):
         new = MOVEMENTS[name].write(below, arg, new)
     return new
+
+
+# Places in memory, as PyTorch's storage has them
+
+
+def _dense_bytes(x: Any) -> tuple[int, int] | None:
+    """Where a tensor begins and ends in its storage; None where its elements do not fill what is between."""
+    step = 1
+    for stride, size in sorted(zip(x.stride(), x._shape, strict=True)):
+        if size != 1 and stride != step:
+            return None
+        step *= size
+    return x._offset * x._dtype.itemsize, (x._offset + step) * x._dtype.itemsize
+
+
+def check_apart(name: str, target: Any, sources: Iterable[Any]) -> None:
+    """Raises ShapeError where what an operation in place reads shares some memory with what it writes; all of
+    it, in the same order, is allowed. As in PyTorch, only tensors without gaps are compared."""
+    for source in sources:
+        if source is target or source._history.cell is not target._history.cell or 0 in source._shape:
+            continue
+        ours, theirs = _dense_bytes(target), _dense_bytes(source)
+        if ours is None or theirs is None or 0 in target._shape:
+            continue
+        if ours == theirs and target.stride() == source.stride():
+            continue
+        if ours[0] < theirs[1] and theirs[0] < ours[1]:
+            shapes = f"{tuple(target._shape)} and {tuple(source._shape)}"
+            raise ShapeError(
+                f"[{name}] unsupported operation: some elements of the input tensor and the written-to "
+                f"tensor refer to a single memory location: {shapes} are views of one tensor. "
+                "Please clone() the tensor before performing the operation."
+            )
