@@ -38,6 +38,7 @@ _ORDER = {code: place for place, code in enumerate(DTYPES)}
 # bits of an element of the types that lazygrad lacks
 _OTHERS = {"F4": 4, "F6_E2M3": 6, "F6_E3M2": 6, "F8_E5M2": 8, "F8_E4M3": 8, "F8_E8M0": 8, "F8_E4M3FNUZ": 8,
            "F8_E5M2FNUZ": 8, "C64": 64, "C128": 128}
+_BITS = {**{code: dtype.bits for code, dtype in DTYPES.items()}, **_OTHERS}
 
 
 class SafetensorError(FileFormatError):
@@ -108,7 +109,7 @@ def _entry(file: str, name: str, told: Any, begin: int) -> Entry:
     if not isinstance(told, dict) or set(told) != {"dtype", "shape", "data_offsets"}:
         raise SafetensorError(f"[safetensors] {file}: the entry of {name[:80]!r} is damaged")
     code, shape, offsets = told["dtype"], told["shape"], told["data_offsets"]
-    bits = DTYPES[code].bits if code in DTYPES else _OTHERS.get(code) if isinstance(code, str) else None
+    bits = _BITS.get(code) if isinstance(code, str) else None
     numbers = isinstance(shape, list) and isinstance(offsets, list) and len(offsets) == 2 and len(shape) <= 64
     if bits is None or not numbers or not all(type(n) is int and 0 <= n < 1 << 63 for n in shape + offsets):
         raise SafetensorError(f"[safetensors] {file}: the entry of {name[:80]!r} is damaged")
