@@ -1,5 +1,6 @@
 """lazygrad.jit: training steps, gradients, and the state of modules, optimizers and generators."""
 
+import gc
 import warnings
 
 import numpy as np
@@ -10,6 +11,7 @@ import lazygrad as lg
 from lazygrad import config, nn, optim
 from lazygrad.errors import CaptureError, OutOfBoundsError
 from lazygrad.nn import functional as F
+from lazygrad.runtime.registry import open_device
 
 
 @pytest.fixture(autouse=True)
@@ -346,3 +348,26 @@ def test_weights_that_are_tied():
     wanted, got = run(False), run(True)
     np.testing.assert_allclose(got[0], wanted[0], rtol=1e-5)
     np.testing.assert_allclose(got[1], wanted[1], rtol=1e-5)
+
+
+def test_replays_hold_no_memory_but_that_of_the_state(on_device):
+    if on_device == "NUMPY":
+        pytest.skip("the interpreter allocates nothing for long")
+    model = nn.Linear(300, 300)
+    optimizer = optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    x, stats = lg.ones(2, 300).realize(), open_device(on_device).stats
+
+    @lg.jit
+    def step():
+        optimizer.zero_grad()
+        (model(x) ** 2).mean().backward()
+        optimizer.step()
+
+    lg.realize(*model.parameters())
+    gc.collect()
+    before = stats.in_use
+    for _ in range(4):
+        step()
+    gc.collect()
+    size = 300 * 301 * 4
+    assert stats.in_use - before < 2.8 * size  # gradients and momentum, blocks up to an eighth larger

@@ -5,8 +5,10 @@ errors."""
 from __future__ import annotations
 
 import copy
+import gc
 import math
 import pickle
+import weakref
 
 import numpy as np
 import pytest
@@ -484,3 +486,13 @@ def test_scalars_are_data_and_lists_are_uploaded_once():
     assert x.cell.node.op.name == "scalar"
     assert (x + 1).item() == 3
     assert lazygrad.tensor([1.0]).cell.node.op.name == "buffer"
+
+
+def test_a_realized_tensor_keeps_nothing_of_its_graph():
+    x = lazygrad.ones(4).realize()
+    y = (x * 3).exp()
+    node, memory = weakref.ref(y.cell.node), weakref.ref(x.cell.node)
+    y.realize()
+    del x
+    gc.collect()
+    assert node() is None and memory() is None

@@ -123,7 +123,8 @@ class History:
 
     def __init__(self, cell: Cell, node: Node | None = None, prefix: Chain = (), token: Token | None = None):
         self.cell, self.prefix, self.token = cell, prefix, token
-        self.node, self.version, self.base = node, cell.version, cell.node
+        self.node, self.version = node, cell.version
+        self.base: Node | None = None  # of a leaf: the value that `node` reads
         self.requires_grad = node is not None or token is not None
         self.spent = False
         if node is not None:

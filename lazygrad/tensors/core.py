@@ -255,6 +255,13 @@ class Tensor:
         """`graph_node` where gradients are recorded and flow to this tensor, else `plain_node`."""
         return self.graph_node() if tracked and mode.enabled and self.requires_grad else self.plain_node()
 
+    def forget_nodes(self) -> None:
+        """Free what is remembered of its value: it is made again when somebody asks. What runs without
+        asking, such as a replay, would leave memory behind that is long out of use."""
+        self._plain = self._plain_base = self._graph = self._graph_root = None
+        if self._history.token is not None:
+            self._history.node = None
+
     # Writing
 
     def write(

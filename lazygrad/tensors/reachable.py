@@ -116,7 +116,8 @@ class Reach:
         self._structures: list[tuple[Any, Any]] = []
 
     def prepare(self) -> None:
-        """Sort the values so that `holds` is fast: by container, lengths together, and the rest."""
+        """Sort the values so that `holds` is fast: by container, lengths together, and the rest. Nothing else
+        can be asked afterwards: tensors that were found are kept by nobody here."""
         by_container: dict[int, list[tuple[Any, Any, Any]]] = {}
         self._single = []
         for container, key, value, _ in self.values:
@@ -135,6 +136,7 @@ class Reach:
         self._measured = [of for of, _ in lengths], [n for _, n in lengths]
         self._structures = [(container.of, v) for container, _, v, _ in self.values
                             if isinstance(container, Structure)]
+        self.tensors, self.values = [], []
 
     def is_certain(self) -> bool:
         """Whether nothing of it, once prepared, can change."""

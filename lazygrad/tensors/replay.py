@@ -155,9 +155,12 @@ class Replay:
                 self.reads[number].overwritten = True
         self.kept = [(o.blueprint.source[1], o) for o in self.outputs if o.blueprint.source[0] == "target"
                      and o.blueprint.source[1] in kept]
+        for stand in self.stands:
+            stand.tensor.forget_nodes()
         self.reusable = [False] * len(self.targets)
         self.targets = [ops.buffer(Promised(0), n.dtype, n.shape) for n in self.targets]  # their types alone
-        del self.recorder, self._target_of, self._known, self._places, self.parts, self.used
+        # the cells of now, among them, may be out of use long before this recording is
+        del self.recorder, self._target_of, self._known, self._places, self.parts, self.used, self.storages
 
     def _reading(self, node: Node, recorder: Recorder) -> Storage:
         stand = self.parts.get(node)
