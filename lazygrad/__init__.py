@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from math import e, inf, nan, pi
 from typing import Any
 
@@ -24,6 +25,7 @@ from lazygrad.dtypes import (
 )
 from lazygrad.einops_backend import watch as _watch_for_einops
 from lazygrad.errors import LazygradError
+from lazygrad.inert import InertFinder, names_of
 from lazygrad.tensors import (
     FUNCTIONS,
     Size,
@@ -47,6 +49,9 @@ newaxis = None
 globals().update(FUNCTIONS)
 _watch_for_einops()
 
+sys.meta_path.append(InertFinder())
+_inert = names_of(__name__)
+
 # modules of the floors above, loaded when they are first named, and names that are in one of them
 _ABOVE = ("autograd", "func", "nn", "optim", "safetensors", "serialization", "special", "version")
 _IN_MODULES = {
@@ -64,7 +69,7 @@ def __getattr__(name: str) -> Any:
         return importlib.import_module(f"lazygrad.{name}")
     if name in _IN_MODULES:
         return getattr(importlib.import_module(f"lazygrad.{_IN_MODULES[name]}"), name)
-    raise AttributeError(f"module 'lazygrad' has no attribute {name!r}: lazygrad lacks torch.{name}")
+    return _inert(name)
 
 
 __all__ = [

@@ -106,7 +106,7 @@ _WAYS: dict[str, Callable[[Sequence[str], ModuleType], CodeType]] = {"-m": _modu
 
 
 def _code_of(spec: ModuleSpec, main: ModuleType) -> CodeType:
-    code = spec.loader.get_code(spec.name) if hasattr(spec.loader, "get_code") else None  # type: ignore[union-attr]
+    code = getattr(spec.loader, "get_code", lambda name: None)(spec.name)
     if code is None:
         raise _CannotStart(f"No code object available for {spec.name}", 1)
     own: dict[str, Any] = {"__file__": spec.origin, "__cached__": spec.cached, "__loader__": spec.loader}

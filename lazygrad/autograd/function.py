@@ -214,13 +214,14 @@ class Function:
 
     def __init__(self, *args: Any, **kwargs: Any):
         warnings.warn(f"{type(self)} should not be instantiated. Methods on autograd functions are all "
-                      "static, so you should invoke them on the class itself.", DeprecationWarning, stacklevel=2)
+                      "static, so you should invoke them on the class itself.", DeprecationWarning,
+                      stacklevel=2)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Raises GradientError: functions are applied by their class."""
         raise GradientError(f"[{type(self).__name__}] Legacy autograd function with non-static forward "
-                            "method is deprecated. Please use new-style autograd function with static forward method: "
-                            "call .apply() of the class")
+                            "method is deprecated. Please use new-style autograd function with static "
+                            "forward method: call .apply() of the class")
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)

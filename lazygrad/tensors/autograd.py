@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -155,6 +157,14 @@ def _accumulate(tensor: Tensor, new: Tensor, create_graph: bool) -> None:
             raise GradientError("[backward] Tensor post accumulate grad hooks should return None.")
 
 
+def _places(x: Tensor, order: Sequence[Node]) -> list[Node]:
+    """The nodes that stand for a tensor in a graph: a leaf has one for each memory that it has been in."""
+    token = x._history.token
+    if token is None or token.tensor() is not x:
+        return [x.graph_node()]
+    return [node for node in order if node.op.name == "leaf" and node.arg is token]
+
+
 def grad(
     outputs: Any,
     inputs: Any,
@@ -181,9 +191,12 @@ def grad(
                 "requires_grad_() on it before computing with it"
             )
     roots, order = _walk(outputs)
-    nodes = [x.graph_node() for x in inputs]
+    places = [_places(x, order) for x in inputs]
+    shares = iter(gradient(roots, seeds, [node for nodes in places for node in nodes], _visits(create_graph)))
     results: list[Tensor | None] = []
-    for x, g in zip(inputs, gradient(roots, seeds, nodes, _visits(create_graph)), strict=True):
+    for x, nodes in zip(inputs, places, strict=True):
+        found = [g for g in itertools.islice(shares, len(nodes)) if g is not None]
+        g = functools.reduce(ops.add, found) if found else None
         if g is not None and x.is_leaf and x._hooks:
             g = _call_hooks(x._hooks, _wrap(g, x.cell.device, create_graph), create_graph)
         if g is None and materialize_grads:

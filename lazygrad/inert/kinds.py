@@ -1,0 +1,74 @@
+"""The kinds of rows in the tables of inert names: what is ignored, what gives things back, what refuses."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+from lazygrad.errors import UnsupportedError
+
+
+def ignored(result: Any = None) -> Callable[..., Any]:
+    """A function that takes anything, does nothing, and returns `result`."""
+
+    def nothing(*args: Any, **options: Any) -> Any:
+        return result
+
+    return nothing
+
+
+def same(value: Any = None, *args: Any, **options: Any) -> Any:
+    """What it is given: a decorator, with or without arguments, that changes nothing."""
+    return value if callable(value) else lambda decorated: decorated
+
+
+class Nothing:
+    """A context manager, decorator and object to call methods of, which all do nothing."""
+
+    def __init__(self, *args: Any, **options: Any):
+        pass
+
+    def __enter__(self) -> Any:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return None
+
+    def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(function)
+        def run(*args: Any, **options: Any) -> Any:
+            return function(*args, **options)
+
+        return run
+
+
+def nothing(name: str, **methods: Any) -> type:
+    """A class like Nothing, with methods that return these values."""
+    return type(name, (Nothing,), {"__doc__": f"Does nothing: {name}.", **{
+        key: ignored(value) for key, value in methods.items()}})
+
+
+def refused(name: str, instead: str) -> Callable[..., Any]:
+    """A function that raises UnsupportedError, saying what to do instead."""
+
+    def refuse(*args: Any, **options: Any) -> Any:
+        raise UnsupportedError(f"[{name}] {instead}")
+
+    refuse.__name__ = name.rpartition(".")[2]
+    return refuse
+
+
+def kind(name: str, instead: str) -> Any:
+    """A class that can be named and asked about, and whose making raises UnsupportedError."""
+    return type(name.rpartition(".")[2], (), {"__init__": refused(name, instead), "__doc__": instead})
+
+
+def each(names: str, make: Callable[..., Any], *args: Any) -> dict[str, Any]:
+    """A row for each name of a list, made by a kind that does not ask for it."""
+    return {name: make(*args) for name in names.split()}
+
+
+def each_named(prefix: str, names: str, make: Callable[..., Any], instead: str) -> dict[str, Any]:
+    """A row for each name of a list, made by a kind that tells its name."""
+    return {name: make(f"{prefix}.{name}", instead) for name in names.split()}

@@ -1,0 +1,178 @@
+"""The tables of inert names: module, name, and what stands there (see `kinds.py`)."""
+
+from __future__ import annotations
+
+import typing
+from typing import Any
+
+from lazygrad.inert.kinds import Nothing, each, each_named, ignored, kind, nothing, refused, same
+from lazygrad.inert.settings import SETTINGS
+
+_NO_GRAPH = ("lazygrad has no graphs of Python's operators to rewrite: a tensor's own lazy graph is what "
+             "runs. lazygrad.explain(y) shows it, and lazygrad.jit(function) records a function of tensors "
+             "once")
+_NO_SCRIPT = ("there are no scripted modules here: keep the model's code in Python, save its state_dict(), "
+              "and speed up a step with lazygrad.jit")
+_NO_ONNX = ("lazygrad writes no ONNX files: save the weights (lazygrad.save, or safetensors), load them into "
+            "the same model in PyTorch, and export it there")
+_NO_KERNELS = ("operators compiled for PyTorch cannot run here: write it with tensor operations, which are "
+               "compiled together, or as an autograd.Function")
+_NO_SPARSE = "there are no sparse tensors here: use a dense one, or indices with scatter_add and index_select"
+_NO_NESTED = ("there are no nested tensors here: pad the parts to one length "
+              "(nn.utils.rnn.pad_sequence) and keep a mask")
+_NO_QUANTIZED = "there are no quantized tensors here: compute in float16 or bfloat16"
+_NO_DOWNLOADS = "lazygrad runs no code from the network: fetch the repository and import it"
+
+_FX_KINDS = "Graph GraphModule Node Proxy Tracer Interpreter Transformer CodeGen"
+
+TABLES: dict[str, dict[str, Any]] = {
+    **SETTINGS,
+    # Tracing into graphs
+    "lazygrad.fx": {
+        "wrap": same,
+        "has_side_effect": same,
+        **each_named("fx", _FX_KINDS, kind, _NO_GRAPH),
+        **each_named("fx", "symbolic_trace replace_pattern subgraph_rewriter passes", refused, _NO_GRAPH),
+    },
+    "lazygrad.fx.node": {
+        "Target": typing.Any,
+        "Argument": typing.Any,
+        "Node": kind("fx.Node", _NO_GRAPH),
+        **each_named("fx.node", "map_arg map_aggregate has_side_effect", refused, _NO_GRAPH),
+    },
+    "lazygrad.fx.graph": {"Graph": kind("fx.Graph", _NO_GRAPH), "CodeGen": kind("fx.CodeGen", _NO_GRAPH)},
+    "lazygrad.fx.graph_module": {
+        "GraphModule": kind("fx.GraphModule", _NO_GRAPH),
+        "_CodeOnlyModule": kind("fx.graph_module._CodeOnlyModule", _NO_GRAPH),
+        "_USER_PRESERVED_ATTRIBUTES_KEY": "_user_preserved_attributes",
+        "_copy_attr": refused("fx.graph_module._copy_attr", _NO_GRAPH),
+    },
+    "lazygrad.fx.proxy": each_named("fx", "Proxy GraphAppendingTracer TraceError ParameterProxy", kind,
+        _NO_GRAPH),
+    "lazygrad.fx.experimental": {},
+    "lazygrad.fx.experimental.symbolic_shapes": each_named("fx", "ShapeEnv", kind, _NO_GRAPH),
+    "lazygrad._dynamo": {
+        **each("allow_in_graph disable mark_static disallow_in_graph assume_constant_result optimize "
+               "graph_break forbid_in_graph run skip", lambda: same),
+        **each("reset mark_dynamic maybe_mark_dynamic", ignored),
+        "is_compiling": ignored(False),
+    },
+    "lazygrad._dynamo.config": {"suppress_errors": False, "cache_size_limit": 8, "recompile_limit": 8,
+                                "capture_scalar_outputs": False, "verbose": False},
+    "lazygrad._dynamo.utils": {"is_compile_supported": ignored(False)},
+    "lazygrad._inductor": {},
+    "lazygrad._inductor.config": {"coordinate_descent_tuning": False, "fx_graph_cache": False},
+    "lazygrad.compiler": {
+        **each("allow_in_graph disable assume_constant_result", lambda: same),
+        **each("reset cudagraph_mark_step_begin", ignored),
+        **each("is_compiling is_dynamo_compiling is_exporting", ignored, False),
+        "list_backends": ignored(["lazygrad"]),
+        "set_stance": nothing("set_stance"),
+    },
+    "lazygrad.export": each_named("export", "export Dim save load", refused, _NO_GRAPH),
+    # Operators written for PyTorch
+    "lazygrad._custom_ops": each_named("_custom_ops", "custom_op impl get_ctx impl_abstract", refused,
+        _NO_KERNELS),
+    "lazygrad.torch_ops": {
+        "load_library": refused("ops.load_library", _NO_KERNELS),
+        "import_module": refused("ops.import_module", _NO_KERNELS),
+    },
+    "lazygrad.torch_ops.profiler": each("_record_function_enter _record_function_exit", ignored),
+    "lazygrad.torch_ops.torchvision": {
+        "_cuda_version": ignored(-1),
+        **each_named(
+            "ops.torchvision",
+            "nms roi_align roi_pool ps_roi_align ps_roi_pool deform_conv2d box_iou_rotated qnms qroi_align "
+            "_deform_conv2d_backward _ps_roi_align_backward _ps_roi_pool_backward _roi_align_backward "
+            "_roi_pool_backward", refused, _NO_KERNELS),
+    },
+    "lazygrad.classes": {"load_library": refused("classes.load_library", _NO_KERNELS)},
+    "lazygrad.classes.NativeInterpretation": {
+        "ElementwiseInterpreter": kind("classes.NativeInterpretation.ElementwiseInterpreter", _NO_KERNELS),
+    },
+    "lazygrad.utils.cpp_extension": {
+        "CUDA_HOME": None,
+        "ROCM_HOME": None,
+        **each_named("utils.cpp_extension", "load load_inline BuildExtension CppExtension CUDAExtension",
+                     refused, _NO_KERNELS),
+    },
+    "lazygrad._C": {
+        "_get_tracing_state": ignored(None),
+        "_log_api_usage_once": ignored(None),
+        "_jit_set_profiling_executor": ignored(False),
+        "_jit_set_profiling_mode": ignored(False),
+        "_ExcludeDispatchKeyGuard": nothing("_ExcludeDispatchKeyGuard"),
+        "DispatchKeySet": nothing("DispatchKeySet"),
+        "_cuda_clearCublasWorkspaces": ignored(None),
+    },
+    "lazygrad._C.DispatchKey": dict.fromkeys(("AutocastCPU", "AutocastCUDA", "AutocastXPU", "CPU", "CUDA")),
+    "lazygrad._prims_common": {"alert_not_deterministic": ignored(None)},
+    # Files that other programs read
+    "lazygrad.onnx": {
+        "is_in_onnx_export": ignored(False),
+        **each_named("onnx", "export _export dynamo_export register_custom_op_symbolic load", refused,
+        _NO_ONNX),
+        "unregister_custom_op_symbolic": ignored(None),
+    },
+    "lazygrad.onnx.operators": {"shape_as_tensor": refused("onnx.operators.shape_as_tensor", _NO_ONNX)},
+    "lazygrad.onnx.TensorProtoDataType": {"FLOAT": 1, "INT32": 6, "INT64": 7, "BOOL": 9, "FLOAT16": 10},
+    "lazygrad.onnx.symbolic_helper": {
+        "parse_args": lambda *kinds: same,
+        **each_named("onnx.symbolic_helper", "_get_const _unimplemented _get_tensor_sizes", refused,
+        _NO_ONNX),
+    },
+    "lazygrad.onnx.symbolic_opset11": each_named("onnx.symbolic_opset11", "select squeeze unsqueeze",
+        refused, _NO_ONNX),
+    "lazygrad.onnx.symbolic_opset9": each_named("onnx.symbolic_opset9", "select squeeze unsqueeze",
+        refused, _NO_ONNX),
+    # Kinds of tensors that there are not
+    "lazygrad.sparse": {
+        **each_named("sparse", "FloatTensor DoubleTensor LongTensor", kind, _NO_SPARSE),
+        **each_named("sparse", "mm addmm sum softmax log_softmax spdiags", refused, _NO_SPARSE),
+    },
+    "lazygrad.nested": each_named("nested", "nested_tensor as_nested_tensor to_padded_tensor "
+                                            "nested_tensor_from_jagged",
+                                  refused, _NO_NESTED),
+    "lazygrad.quantization": each_named(
+        "quantization", "quantize_dynamic prepare prepare_qat convert get_default_qconfig fuse_modules "
+                        "QuantStub DeQuantStub",
+        refused, _NO_QUANTIZED),
+    "lazygrad.ao": {},
+    "lazygrad.ao.quantization": each_named(
+        "ao.quantization", "quantize_dynamic prepare prepare_qat convert get_default_qconfig fuse_modules "
+        "QuantStub DeQuantStub", refused, _NO_QUANTIZED),
+    "lazygrad": {
+        **each_named("torch", "sparse_coo_tensor sparse_csr_tensor spmm smm hspmm", refused, _NO_SPARSE),
+        **each_named("torch", "_make_per_tensor_quantized_tensor _make_per_channel_quantized_tensor "
+                     "quantize_per_tensor quantize_per_channel", refused, _NO_QUANTIZED),
+    },
+    # Looking inside
+    "lazygrad.autograd.graph": {
+        "saved_tensors_hooks": nothing("saved_tensors_hooks"),
+        "save_on_cpu": nothing("save_on_cpu"),
+        "disable_saved_tensors_hooks": nothing("disable_saved_tensors_hooks"),
+        "allow_mutation_on_saved_tensors": nothing("allow_mutation_on_saved_tensors"),
+        "set_multithreading_enabled": nothing("set_multithreading_enabled"),
+    },
+    "lazygrad.autograd": {
+        "detect_anomaly": nothing("detect_anomaly"),
+        "set_detect_anomaly": nothing("set_detect_anomaly"),
+        "set_multithreading_enabled": nothing("set_multithreading_enabled"),
+    },
+    "lazygrad.autograd.forward_ad": each_named(
+        "autograd.forward_ad", "dual_level make_dual unpack_dual", refused,
+        "there are no dual tensors here: func.jvp and autograd.functional.jvp give the same derivatives"),
+    "lazygrad.overrides": {
+        "has_torch_function": ignored(False),
+        "has_torch_function_unary": ignored(False),
+        "has_torch_function_variadic": ignored(False),
+        "is_tensor_like": lambda x: hasattr(x, "graph_node"),
+        "handle_torch_function": refused("overrides.handle_torch_function", "tensors have no "
+                                                                            "__torch_function__ here"),
+        "TorchFunctionMode": nothing("TorchFunctionMode"),
+    },
+    "lazygrad.utils._contextlib": {"_DecoratorContextManager": Nothing},
+    "lazygrad._logging": {"set_logs": ignored(None)},
+    "lazygrad.monitor": {},
+    "lazygrad.utils.dlpack": {},
+}
