@@ -21,6 +21,8 @@ from lazygrad.version import TORCH_VERSION
 
 # where lazygrad's module of the same name is another thing
 _ELSEWHERE = {"ops": "lazygrad.torch_ops"}
+# what reads the memory of PyTorch's tensors behind its back, and has an equal here
+_BESIDE = ("safetensors", "safetensors.numpy", "safetensors.torch")
 
 
 class TorchRoot(ModuleType):
@@ -73,6 +75,8 @@ class TorchFinder(MetaPathFinder):
 
     def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
         """The spec of a module of torch. Raises ModuleNotFoundError for one that lazygrad lacks."""
+        if fullname in _BESIDE:
+            return ModuleSpec(fullname, TorchLoader(), origin=lazygrad.__file__, is_package=True)
         if fullname != "torch" and not fullname.startswith("torch."):
             return None
         if fullname != "torch":
@@ -89,7 +93,9 @@ class TorchFinder(MetaPathFinder):
 
 
 def our_name(name: str) -> str:
-    """The name of lazygrad's module for one of torch's: "torch.nn" is "lazygrad.nn"."""
+    """The name of lazygrad's module for one of torch's, or beside it: "torch.nn" is "lazygrad.nn"."""
+    if name in _BESIDE:
+        return f"lazygrad.{name}"
     _, first, rest = (*name.split(".", 2), "", "")[:3]
     return ".".join(filter(None, [_ELSEWHERE.get(first, f"lazygrad.{first}"), rest]))
 
