@@ -270,6 +270,30 @@ def test_second_backward_over_a_realized_graph():
     assert x.grad.tolist() == pytest.approx([np.e + 2, np.e + 2])
 
 
+ONCE = """
+x * x; x * y; x * c; x / y; 2 / x; x.exp(); x.relu(); x.clamp(0, 1); L.where(x > 0, x, y)
+x.masked_fill(c > 1, 0.0); x.prod(); x.amax(0); x.var(); x.softmax(0); x @ c; x ** 2; x.sort()[0]
+x.cumprod(0); (x + y).tanh() + 1
+"""
+AGAIN = """
+x + y; x - c; x + c.exp() * c; -x; x.sum(); x.mean(0); x.cumsum(0); x.t(); x[0]; x[:, 1:]; L.cat([x, y])
+x.flip(0); x.repeat(2, 1); x.clone(); x.double(); x.diagonal(); x.tril(); x.triu(1); x.floor() + x
+x.round(); x.sign(); x % 2; x.expand(2, 3, 3).permute(2, 1, 0).reshape(-1); x + c * c
+"""
+
+
+@pytest.mark.parametrize("cases", [ONCE, AGAIN], ids=["once", "again"])
+def test_what_keeps_values_can_be_differentiated_once(cases):
+    for case in (c.strip() for line in cases.strip().splitlines() for c in line.split(";")):
+        for library in (pytorch(), lazygrad):
+            x, y = (library.tensor([[0.1, 0.2, 0.3], [1.1, 0.4, 2.5], [3.1, 0.7, 0.6]]) for _ in range(2))
+            x, y, c = x.requires_grad_(), y.requires_grad_(), library.tensor([[1.0, 2.0, 0.5]] * 3)
+            result = eval(case, {"L": library, "x": x, "y": y, "c": c})
+            result.backward(library.ones_like(result))
+            again = outcome(lambda result=result, m=library: result.backward(m.ones_like(result)))
+            assert (again is None) == (cases is AGAIN), (case, library.__name__, again)
+
+
 def test_modes():
     x = lazygrad.ones(2, requires_grad=True)
     with lazygrad.no_grad():

@@ -7,9 +7,13 @@ from collections.abc import Sequence
 from lazygrad.errors import GradientError
 from lazygrad.gradient import differentiable_inputs
 from lazygrad.graph import Node
-from lazygrad.tensors.cell import SPENT, History, tracked_histories
+from lazygrad.tensors.cell import SPENT, History, Mark, tracked_histories
 
-_LINEAR = frozenset({"add", "sub", "neg", "sum", "cast", "leaf", "detach", "copy", "part", "surrogate"})
+_LINEAR = frozenset({"add", "sub", "neg", "sum", "cumsum", "cast", "copy"})
+_LINEAR |= {"leaf", "detach", "part", "surrogate"}
+_FLAT = frozenset({"sign", "floor", "ceil", "trunc", "round"})
+_WITH_NUMBERS = frozenset({"mul", "div", "remainder", "fmod"})
+_FEW = 64  # nodes that the making of a mask may take
 
 
 def check_not_spent(order: Sequence[Node], roots: Sequence[History]) -> None:
@@ -26,10 +30,18 @@ def check_not_spent(order: Sequence[Node], roots: Sequence[History]) -> None:
 
 def free(order: Sequence[Node]) -> None:
     """Mark the histories of a graph as spent: their memory goes when their values are realized. As in
-    PyTorch, what was computed without any saved value can be differentiated again."""
+    PyTorch, what was computed without any saved value can be differentiated again; here also what was
+    multiplied with or divided by numbers."""
     saves: dict[Node, bool] = {}
+    reached: set[Node] = set()  # from where gradients go on to a leaf: what lies beside saves nothing
     for node in order:
-        saves[node] = _saves(node) or any(saves.get(i, False) for i in differentiable_inputs(node))
+        if node.op.name == "leaf" and not isinstance(node.arg, Mark):
+            reached.add(node)
+            continue
+        below = [i for i in differentiable_inputs(node) if i in reached]
+        if below:
+            reached.add(node)
+            saves[node] = _saves(node) or any(saves.get(i, False) for i in below)
     for history in list(tracked_histories):
         if history.token is None and history.node is not None and saves.get(history.node):
             history.spent = True
@@ -44,6 +56,22 @@ def _saves(node: Node) -> bool:
     """Whether PyTorch would keep a value for the derivative of this node."""
     if node.op.name == "call":
         return node.arg.saves
-    if node.op.kind in ("source", "movement") or node.op.name in _LINEAR:
+    name = node.op.name
+    if node.op.kind in ("source", "movement") or name in _LINEAR or name in _FLAT:
         return False
-    return not (node.op.name in ("mul", "div") and any(i.op.name == "const" for i in node.inputs[-2:]))
+    if name == "where":
+        return not _is_made_of_numbers(node.inputs[0])
+    return not (name in _WITH_NUMBERS and any(i.op.name == "const" for i in node.inputs[-2:]))
+
+
+def _is_made_of_numbers(mask: Node) -> bool:
+    """Whether a mask holds no data, as that of a triangle: it can be made again."""
+    seen, waiting = {mask}, [mask]
+    while waiting and len(seen) <= _FEW:
+        node = waiting.pop()
+        if node.op.kind in ("source", "annotation") and node.op.name not in ("const", "iota"):
+            return False
+        new = [i for i in node.inputs if i not in seen]
+        seen.update(new)
+        waiting += new
+    return not waiting
