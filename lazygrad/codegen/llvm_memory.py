@@ -22,12 +22,15 @@ from lazygrad.codegen.llvm_values import (
     register_type,
 )
 from lazygrad.codegen.loopnest import Array
+from lazygrad.dtypes import bfloat16, bool_, int8, int16
 from lazygrad.expr import Expr, Guard
 
 Guards = tuple[Guard, ...]
 MAX_SPREAD_STRIDE = 4  # up to here lanes are spread out and stored with a mask
 MAX_SHUFFLED_STRIDE = 8  # up to here whole runs of memory are loaded and their lanes picked
 CHUNK_BYTES = 16  # of vectors: within these, one instruction interleaves runs of lanes
+# as which lanes are moved before they become values: bits are slow to move, floats are twice as wide
+HELD_AS = {bool_: int8, bfloat16: int16}
 MAX_RUNS = 5  # up to here lanes in several runs of neighbours take a load or store each
 
 
@@ -196,9 +199,9 @@ class Memory:
             pointer = self.address(array, first, guarded or mask is not None)
             if stride == 1:
                 return b.load(pointer, array.dtype, lanes.lanes, mask, name=name)
-            return self._reverse(
-                b.load(pointer, array.dtype, lanes.lanes, mask and self._reverse(mask)), name
-            )
+            held = HELD_AS.get(array.dtype, array.dtype)
+            whole = b.load(pointer, held, lanes.lanes, mask and self._reverse(mask))
+            return b.from_memory(self._reverse(whole), array.dtype, name)
         if stride is not None and 2 <= stride <= MAX_SHUFFLED_STRIDE:
             return self._load_spread(array, index, stride, mask, part, name)
         runs = self._runs(array, index, part, mask, 1) if stride is None else []
@@ -218,8 +221,9 @@ class Memory:
         shift = self._run_shift(array, index, stride) if mask is None else None
         pointer = self.address(array, self.indices.scalar(index - (shift or 0), part), shift is None)
         apart = self._spread_mask(mask, stride) if shift is None else None
-        wide = b.load(pointer, array.dtype, stride * lanes.lanes, apart)
-        return b.shuffle(wide, wide, [stride * t + (shift or 0) for t in range(lanes.lanes)], name)
+        wide = b.load(pointer, HELD_AS.get(array.dtype, array.dtype), stride * lanes.lanes, apart)
+        picked = b.shuffle(wide, wide, [stride * t + (shift or 0) for t in range(lanes.lanes)], name)
+        return b.from_memory(picked, array.dtype, name)
 
     def _spread_mask(self, mask: Value | None, stride: int) -> Value:
         """Lanes' masks moved `stride` apart, with false between."""
