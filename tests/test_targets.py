@@ -1,5 +1,5 @@
 """Processors other than this one: named by the setting CPU, and run here where this one can do what they do;
-of ARM, code is made and read."""
+of ARM, code is made and read, and run where the emulator unicorn is installed."""
 
 import os
 import platform
@@ -21,6 +21,7 @@ from lazygrad.errors import SettingError
 from lazygrad.runtime import jit
 from lazygrad.runtime.cpu import CpuDevice, cpu_device
 from lazygrad.runtime.cpu_target import cpu_target, host_features, processor_features
+from lazygrad.runtime.pool import ThreadPool, aligned_bytes, pool_ir
 from lazygrad.source import Source, Target
 
 X86, ARM = "x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu"
@@ -183,6 +184,68 @@ def test_kernels_for_arm_compile_and_call_no_library(every_back_end, monkeypatch
         assert {name for name in called if not re.search("_body$|_of_huge|^memset$", name)} == set()
 
 
+# LLVM may call it for loops that clear memory; on ARM the C library has it
+MEMSET = """
+define ptr @memset(ptr %to, i32 %value, i64 %n) nounwind noinline optnone "no-builtins" {
+entry:
+  %byte = trunc i32 %value to i8
+  br label %next
+next:
+  %i = phi i64 [ 0, %entry ], [ %more, %one ]
+  %some = icmp ult i64 %i, %n
+  br i1 %some, label %one, label %done
+one:
+  %at = getelementptr i8, ptr %to, i64 %i
+  store i8 %byte, ptr %at
+  %more = add i64 %i, 1
+  br label %next
+done:
+  ret ptr %to
+}
+"""
+
+
+@pytest.fixture
+def emulated(every_back_end, monkeypatch) -> None:
+    """The device CPU as an ARM processor: its kernels run in the emulator, on one thread."""
+    emulator = pytest.importorskip("arm_emulator", exc_type=ImportError)
+    target, load, kernels = replace(cpu_target("neoverse-n1", ARM), threads=2), CpuDevice.load, {}
+    parameters = "ptr %a, i64 %b, i64 %c, ptr %d"
+
+    def load_for_arm(self: CpuDevice, source: Source):
+        stubs = [f"define void @{phase.name}({parameters}) {{ ret void }}" for phase in source.phases]
+        program = load(self, replace(source, text=f"; {len(kernels)}\n" + "\n".join(stubs)))
+        machine = emulator.Emulator(jit.object_code(source.text + MEMSET, target))
+        for phase in source.phases:
+            kernels[program.library.addresses[phase.name]] = machine, phase.name, program
+        return program
+
+    def run(self: ThreadPool, records, n: int, threads: int, scratch: int) -> None:
+        own = aligned_bytes(max(scratch, 64))
+        for record in records[:n]:
+            machine, name, _ = kernels[record.function]
+            half = record.count // 2
+            for begin, end in ((0, half), (half, record.count)):
+                if begin < end:  # a phase that is no loop does not look at them
+                    machine.call(name, record.buffers, begin, end, own.ctypes.data)
+
+    monkeypatch.setattr("lazygrad.backend._kernels", {})
+    monkeypatch.setattr("lazygrad.engine._plans", {})
+    monkeypatch.setattr(CpuDevice, "target", property(lambda self: target))
+    monkeypatch.setattr(CpuDevice, "load", load_for_arm)
+    monkeypatch.setattr(ThreadPool, "run", run)
+    with config.override(CACHE_DIR="off"):
+        yield
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_kernels_for_arm_compute_the_same(emulated, case):
+    expected = reference(case)
+    got = made(case).realize().double().numpy()
+    tolerance = 1e-2 if "16" in case else 2e-5
+    np.testing.assert_allclose(got, expected, rtol=tolerance, atol=tolerance)
+
+
 def innermost(text: str, word: str) -> list[str]:
     """The shortest loop of an assembly text in which a word comes at least eight times."""
     lines, labels, loops = text.splitlines(), {}, []
@@ -211,6 +274,12 @@ def test_register_tiles_of_matmul_stay_in_registers(every_back_end, monkeypatch,
     loop = innermost(jit.assembly(source.text, target), word)
     assert sum(word in line for line in loop) >= tile
     assert not any(stack in line for line in loop), "\n".join(loop)
+
+
+@pytest.mark.parametrize("cpu,word", [("generic", "ldaxr"), ("neoverse-n1", "ldadd")])
+def test_the_pool_compiles_for_arm(every_back_end, cpu, word):
+    text = jit.assembly(pool_ir(ARM), cpu_target(cpu, ARM))
+    assert word in text and re.search(r"^\s+yield$", text, re.M) and "ldar" in text
 
 
 def test_arm_needs_nothing_made_of_other_instructions(every_back_end):

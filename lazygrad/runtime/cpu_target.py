@@ -41,7 +41,7 @@ def machine_target() -> llvm.Target:
     """LLVM's back end for the architecture of this machine."""
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
-    llvm.initialize_native_asmparser()  # the pool's pause instruction is inline assembly
+    llvm.initialize_native_asmparser()  # a register may be hidden from LLVM by empty assembly
     return llvm.Target.from_triple(llvm.get_process_triple())
 
 

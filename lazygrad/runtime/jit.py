@@ -51,6 +51,11 @@ def assembly(text: str, target: Target) -> str:
     return _machine(target.triple, target.cpu, target.features).emit_assembly(_optimized(text, target))
 
 
+def object_code(text: str, target: Target) -> bytes:
+    """A module's machine code as an object file."""
+    return _machine(target.triple, target.cpu, target.features).emit_object(_optimized(text, target))
+
+
 class Library:
     """Machine code loaded into the process, unloaded with this object; `addresses` maps each symbol."""
 
@@ -71,9 +76,9 @@ def load(text: str, symbols: Sequence[str], target: Target) -> tuple[Library, bo
             return Library(found, symbols), True
         except RuntimeError:  # whole, but not an object file that this LLVM can link: made anew below
             pass
-    object_code = _machine(target.triple, target.cpu, target.features).emit_object(_optimized(text, target))
-    cache.write("cpu", key, object_code)
-    return Library(object_code, symbols), False
+    made = object_code(text, target)
+    cache.write("cpu", key, made)
+    return Library(made, symbols), False
 
 
 def _versions() -> str:

@@ -46,7 +46,9 @@ class LaunchRecord(ctypes.Structure):
     )
 
 
-_PAUSE = {"x86_64": "pause", "i686": "pause", "aarch64": "yield", "arm64": "yield"}
+# what tells a processor that it waits in a loop
+_X86_PAUSE, _ARM_YIELD = "@llvm.x86.sse2.pause()", "@llvm.aarch64.hint(i32 1)"
+_PAUSE = {"x86_64": _X86_PAUSE, "i686": _X86_PAUSE, "aarch64": _ARM_YIELD, "arm64": _ARM_YIELD}
 
 _IR = """
 ; take chunks of the open launch until none is left
@@ -126,7 +128,7 @@ wait:
   %tired = icmp sgt i64 %spun.more, %patience
   br i1 %tired, label %sleep, label %spin
 spin:
-  call void asm sideeffect "{PAUSE}", ""()
+  call void {PAUSE}
   br label %look
 sleep:
   ; count ourselves before the last look: the caller opens the gate before it reads the count, so that
@@ -230,7 +232,7 @@ linger:
   %long = icmp sgt i64 %waited.more, 2000
   br i1 %long, label %yield, label %pause
 pause:
-  call void asm sideeffect "{PAUSE}", ""()
+  call void {PAUSE}
   br label %barrier
 yield:
   %yielded = call i32 @sched_yield()
@@ -272,7 +274,7 @@ head:
   %more = icmp slt i64 %k, %n
   br i1 %more, label %body, label %done
 body:
-  call void asm sideeffect "{PAUSE}", ""()
+  call void {PAUSE}
   %k.next = add i64 %k, 1
   br label %head
 done:
@@ -284,6 +286,7 @@ declare i32 @pthread_mutex_unlock(ptr)
 declare i32 @pthread_cond_wait(ptr, ptr)
 declare i32 @pthread_cond_signal(ptr)
 declare i32 @sched_yield()
+declare void {PAUSE_DECLARED}
 declare i64 @llvm.smin.i64(i64, i64)
 declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)
 """
@@ -295,7 +298,8 @@ def pool_ir(triple: str) -> str:
         name: globals()[name] for name in ("GATE", "NEXT", "SLEEPERS", "STOP", "LAUNCH", "SPIN", "LIMIT")
     }
     numbers |= {"SCRATCH": SCRATCH, "MUTEX": MUTEX, "CONDITION": CONDITION, "OPEN": OPEN, "INSIDE": OPEN - 1}
-    numbers |= {"NOT_OPEN": ~OPEN, "PAUSE": _PAUSE.get(triple.split("-")[0], "nop")}
+    pause = _PAUSE.get(triple.split("-")[0], "@llvm.donothing()")
+    numbers |= {"NOT_OPEN": ~OPEN, "PAUSE": pause, "PAUSE_DECLARED": pause.replace("i32 1", "i32")}
     text = _IR
     for name, value in numbers.items():
         text = text.replace("{" + name + "}", str(value))
