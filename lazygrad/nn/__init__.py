@@ -31,6 +31,9 @@ from lazygrad.nn.activation import (
     Tanhshrink,
     Threshold,
 )
+from lazygrad.nn.adaptive import (
+    AdaptiveLogSoftmaxWithLoss,
+)
 from lazygrad.nn.containers import (
     ModuleDict,
     ModuleList,
@@ -56,6 +59,7 @@ from lazygrad.nn.dropout import (
 )
 from lazygrad.nn.embedding import (
     Embedding,
+    EmbeddingBag,
 )
 from lazygrad.nn.linear import (
     Bilinear,
@@ -67,6 +71,7 @@ from lazygrad.nn.loss import (
     BCEWithLogitsLoss,
     CosineEmbeddingLoss,
     CrossEntropyLoss,
+    CTCLoss,
     GaussianNLLLoss,
     HingeEmbeddingLoss,
     HuberLoss,
@@ -135,12 +140,17 @@ from lazygrad.nn.pooling import (
     AvgPool1d,
     AvgPool2d,
     AvgPool3d,
+    FractionalMaxPool2d,
+    FractionalMaxPool3d,
     LPPool1d,
     LPPool2d,
     LPPool3d,
     MaxPool1d,
     MaxPool2d,
     MaxPool3d,
+    MaxUnpool1d,
+    MaxUnpool2d,
+    MaxUnpool3d,
 )
 from lazygrad.nn.recurrent import (
     GRU,
@@ -156,10 +166,12 @@ from lazygrad.nn.shape import (
     ChannelShuffle,
     CosineSimilarity,
     Flatten,
+    Fold,
     PairwiseDistance,
     PixelShuffle,
     PixelUnshuffle,
     Unflatten,
+    Unfold,
     Upsample,
     UpsamplingBilinear2d,
     UpsamplingNearest2d,
@@ -313,5 +325,15 @@ __all__ = [
     "TransformerDecoderLayer",
     "TransformerEncoder",
     "TransformerEncoderLayer",
+    "AdaptiveLogSoftmaxWithLoss",
+    "EmbeddingBag",
+    "CTCLoss",
+    "FractionalMaxPool2d",
+    "FractionalMaxPool3d",
+    "MaxUnpool1d",
+    "MaxUnpool2d",
+    "MaxUnpool3d",
+    "Fold",
+    "Unfold",
     "init",
 ]

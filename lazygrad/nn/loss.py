@@ -114,6 +114,16 @@ CosineEmbeddingLoss = _row(
 )
 
 
+CTCLoss = _row(
+    "CTCLoss",
+    F.ctc_loss,
+    "Minus the log probability of label sequences, whatever their alignment.",
+    blank=0,
+    reduction="mean",
+    zero_infinity=False,
+)
+
+
 class _TripletLoss(_Loss):
     def _take(self, settings: dict[str, Any]) -> None:
         if settings["margin"] <= 0:

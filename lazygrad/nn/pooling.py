@@ -5,10 +5,13 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+from lazygrad.errors import ArgumentError
 from lazygrad.nn import functional as F
 from lazygrad.nn.function_module import REQUIRED, FunctionModule
 from lazygrad.nn.function_module import define as _define
+from lazygrad.nn.module import Module
 from lazygrad.nn.sizes import per_axis
+from lazygrad.tensors import Tensor
 
 
 class _Pooling(FunctionModule):
@@ -88,3 +91,95 @@ AdaptiveMaxPool2d = _adaptive_max(
 AdaptiveMaxPool3d = _adaptive_max(
     "AdaptiveMaxPool3d", F.adaptive_max_pool3d, "Maxima over a grid of windows."
 )
+
+
+class _MaxUnpool(Module):
+    """The inverse of max pooling: values back at their places, 0 elsewhere."""
+
+    rank: int
+
+    def __init__(self, kernel_size: Any, stride: Any = None, padding: Any = 0) -> None:
+        super().__init__()
+        self.kernel_size = per_axis(kernel_size, self.rank)
+        self.stride = per_axis(kernel_size if stride is None else stride, self.rank)
+        self.padding = per_axis(padding, self.rank)
+
+    def forward(self, input: Tensor, indices: Tensor, output_size: Any = None) -> Tensor:
+        """(N, C, ...) and indices of the same shape to larger spatial sizes."""
+        unpool = getattr(F, f"max_unpool{self.rank}d")
+        return unpool(input, indices, self.kernel_size, self.stride, self.padding, output_size)
+
+    def extra_repr(self) -> str:
+        return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
+
+
+class MaxUnpool1d(_MaxUnpool):
+    """The inverse of MaxPool1d with indices."""
+
+    rank = 1
+
+
+class MaxUnpool2d(_MaxUnpool):
+    """The inverse of MaxPool2d with indices."""
+
+    rank = 2
+
+
+class MaxUnpool3d(_MaxUnpool):
+    """The inverse of MaxPool3d with indices."""
+
+    rank = 3
+
+
+class _FractionalMaxPool(Module):
+    """Maxima of windows at random places."""
+
+    rank: int
+
+    def __init__(
+        self,
+        kernel_size: Any,
+        output_size: Any = None,
+        output_ratio: Any = None,
+        return_indices: bool = False,
+        _random_samples: Tensor | None = None,
+    ) -> None:
+        super().__init__()
+        name = type(self).__name__
+        self.kernel_size = per_axis(kernel_size, self.rank)
+        self.return_indices = return_indices
+        self.register_buffer("_random_samples", _random_samples)
+        self.output_size = None if output_size is None else per_axis(output_size, self.rank)
+        self.output_ratio = None if output_ratio is None else per_axis(output_ratio, self.rank)
+        if output_size is None and output_ratio is None:
+            raise ArgumentError(
+                f"[{name}] {name} requires specifying either an output size, or a pooling ratio"
+            )
+        if output_size is not None and output_ratio is not None:
+            raise ArgumentError(f"[{name}] only one of output_size and output_ratio may be specified")
+        if self.output_ratio is not None and not all(0 < ratio < 1 for ratio in self.output_ratio):
+            raise ArgumentError(f"[{name}] output_ratio must be between 0 and 1 (got {output_ratio})")
+
+    def forward(self, input: Tensor) -> Any:
+        """The maxima, and their places with return_indices."""
+        pool = getattr(F, f"fractional_max_pool{self.rank}d")
+        return pool(
+            input,
+            self.kernel_size,
+            self.output_size,
+            self.output_ratio,
+            self.return_indices,
+            self._random_samples,
+        )
+
+
+class FractionalMaxPool2d(_FractionalMaxPool):
+    """Maxima over a grid of windows at random places of (N, C, H, W)."""
+
+    rank = 2
+
+
+class FractionalMaxPool3d(_FractionalMaxPool):
+    """Maxima over a grid of windows at random places of (N, C, D, H, W)."""
+
+    rank = 3

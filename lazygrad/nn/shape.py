@@ -47,8 +47,14 @@ class Unflatten(Module):
 class Upsample(Module):
     """The input resized to `size` or by `scale_factor`."""
 
-    def __init__(self, size: Any = None, scale_factor: Any = None, mode: str = "nearest",
-                 align_corners: bool | None = None, recompute_scale_factor: bool | None = None) -> None:
+    def __init__(
+        self,
+        size: Any = None,
+        scale_factor: Any = None,
+        mode: str = "nearest",
+        align_corners: bool | None = None,
+        recompute_scale_factor: bool | None = None,
+    ) -> None:
         super().__init__()
         self.name = type(self).__name__
         self.size = size
@@ -64,8 +70,14 @@ class Upsample(Module):
 
     def forward(self, input: Tensor) -> Tensor:
         """The resized input."""
-        return F.interpolate(input, self.size, self.scale_factor, self.mode, self.align_corners,
-                             recompute_scale_factor=self.recompute_scale_factor)
+        return F.interpolate(
+            input,
+            self.size,
+            self.scale_factor,
+            self.mode,
+            self.align_corners,
+            recompute_scale_factor=self.recompute_scale_factor,
+        )
 
     def extra_repr(self) -> str:
         first = f"size={self.size}" if self.scale_factor is None else f"scale_factor={self.scale_factor}"
@@ -86,8 +98,13 @@ class UpsamplingBilinear2d(Upsample):
         super().__init__(size, scale_factor, mode="bilinear", align_corners=True)
 
 
-PixelShuffle = _row("PixelShuffle", F.pixel_shuffle, "(..., C * r * r, H, W) to (..., C, H * r, W * r).",
-                    shown=("upscale_factor",), upscale_factor=REQUIRED)
+PixelShuffle = _row(
+    "PixelShuffle",
+    F.pixel_shuffle,
+    "(..., C * r * r, H, W) to (..., C, H * r, W * r).",
+    shown=("upscale_factor",),
+    upscale_factor=REQUIRED,
+)
 PixelUnshuffle = _row(
     "PixelUnshuffle",
     F.pixel_unshuffle,
@@ -103,4 +120,25 @@ CosineSimilarity = _row(
 )
 PairwiseDistance = _row(
     "PairwiseDistance", F.pairwise_distance, "The p-norm of the difference.", p=2.0, eps=1e-6, keepdim=False
+)
+Unfold = _row(
+    "Unfold",
+    F.unfold,
+    "Windows of (N, C, H, W) as columns: (N, C * window, windows).",
+    shown=("kernel_size", "dilation", "padding", "stride"),
+    kernel_size=REQUIRED,
+    dilation=1,
+    padding=0,
+    stride=1,
+)
+Fold = _row(
+    "Fold",
+    F.fold,
+    "The sum of windows put back at their places: the reverse of Unfold.",
+    shown=("output_size", "kernel_size", "dilation", "padding", "stride"),
+    output_size=REQUIRED,
+    kernel_size=REQUIRED,
+    dilation=1,
+    padding=0,
+    stride=1,
 )

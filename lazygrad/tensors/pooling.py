@@ -14,8 +14,9 @@ from lazygrad.tensors.core import Tensor, apply, creator
 from lazygrad.tensors.modes import mode
 
 
-def _settings(op: str, rank: int, kernel_size: Any, stride: Any, padding: Any,
-              dilation: Any = 1) -> tuple[tuple[int, ...], ...]:
+def _settings(
+    op: str, rank: int, kernel_size: Any, stride: Any, padding: Any, dilation: Any = 1
+) -> tuple[tuple[int, ...], ...]:
     """kernel, stride (the kernel's where absent), padding, dilation: one entry per spatial axis."""
     kernel = spread_sizes(op, "kernel_size", kernel_size, rank)
     steps = kernel if stride is None or stride == () else spread_sizes(op, "stride", stride, rank)
@@ -29,14 +30,16 @@ def _settings(op: str, rank: int, kernel_size: Any, stride: Any, padding: Any,
 
 def _check_not_empty(op: str, x: Tensor, rank: int) -> bool:
     is_batched = batched(op, x, rank)
-    if 0 in x._shape[-rank - 1:]:
-        raise ShapeError(f"[{op}] Expected input with non-zero sizes for its non-batch dimensions, got "
-                         f"{tuple(x._shape)}")
+    if 0 in x._shape[-rank - 1 :]:
+        raise ShapeError(
+            f"[{op}] Expected input with non-zero sizes for its non-batch dimensions, got {tuple(x._shape)}"
+        )
     return is_batched
 
 
-def _maxima(op: str, build: Callable[[Node], windows.Maxima], x: Tensor, is_batched: bool,
-            return_indices: bool) -> Any:
+def _maxima(
+    op: str, build: Callable[[Node], windows.Maxima], x: Tensor, is_batched: bool, return_indices: bool
+) -> Any:
     differentiable = mode.enabled and x.requires_grad
 
     def values(node: Node) -> Node:
@@ -83,9 +86,15 @@ def _max_pool(rank: int) -> None:
 def _average_pool(rank: int) -> None:
     op = f"avg_pool{rank}d"
 
-    def average_pool(input: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0,
-                     ceil_mode: bool = False, count_include_pad: bool = True,
-                     divisor_override: int | None = None) -> Tensor:
+    def average_pool(
+        input: Tensor,
+        kernel_size: Any,
+        stride: Any = None,
+        padding: Any = 0,
+        ceil_mode: bool = False,
+        count_include_pad: bool = True,
+        divisor_override: int | None = None,
+    ) -> Tensor:
         """The mean of each window of (N, C, ...) or (C, ...). Padding counts unless count_include_pad is
         False; divisor_override replaces the number of elements."""
         kernel, steps, pads, _ = _settings(op, rank, kernel_size, stride, padding)
@@ -108,8 +117,9 @@ def _average_pool(rank: int) -> None:
 def _power_pool(rank: int) -> None:
     op = f"lp_pool{rank}d"
 
-    def power_pool(input: Tensor, norm_type: float, kernel_size: Any, stride: Any = None,
-                   ceil_mode: bool = False) -> Tensor:
+    def power_pool(
+        input: Tensor, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False
+    ) -> Tensor:
         """The norm_type-th root of the sum of powers of each window."""
         kernel, steps, pads, ones = _settings(op, rank, kernel_size, stride, 0)
         is_batched = _check_not_empty(op, input, rank)
@@ -134,8 +144,11 @@ def _power_pool(rank: int) -> None:
 
 def _adaptive_sizes(op: str, x: Tensor, rank: int, output_size: Any) -> tuple[int, ...]:
     given = list(output_size) if isinstance(output_size, tuple | list) else [output_size] * rank
-    given = [n if size is None else size for size, n in zip(given, x._shape[-rank:], strict=True)] \
-        if len(given) == rank else given
+    given = (
+        [n if size is None else size for size, n in zip(given, x._shape[-rank:], strict=True)]
+        if len(given) == rank
+        else given
+    )
     return spread_sizes(op, "output_size", given, rank, 0)
 
 
@@ -173,6 +186,26 @@ for _rank in (1, 2, 3):
     _adaptive_pools(_rank)
 
 
+def _unpooled(
+    op: str, wanted: tuple[int, ...], plane: tuple[int, ...], steps: tuple[int, ...]
+) -> tuple[int, ...]:
+    """The size that is asked for, which one more step of the windows must exceed."""
+    rank = len(plane)
+    sizes = wanted[2:] if len(wanted) == rank + 2 else wanted
+    if len(sizes) != rank:
+        raise ArgumentError(
+            f"[{op}] output_size should be a sequence containing {rank} or {rank + 2} elements, but it has a "
+            f"length of '{len(wanted)}'"
+        )
+    for d, (size, usual, step) in enumerate(zip(sizes, plane, steps, strict=True)):
+        if not usual - step < size < usual + step:
+            raise ArgumentError(
+                f'[{op}] invalid output_size "{wanted}" (dim {d} must be between {usual - step} and '
+                f"{usual + step})"
+            )
+    return sizes
+
+
 def _unpool(rank: int) -> None:
     op = f"max_unpool{rank}d"
 
@@ -186,17 +219,17 @@ def _unpool(rank: int) -> None:
     ) -> Tensor:
         """The values of a max pooling put back at their indices, 0 elsewhere."""
         kernel, steps, pads, _ = _settings(op, rank, kernel_size, stride, padding)
-        plane = (
-            tuple(output_size)[-rank:]
-            if output_size is not None
-            else tuple(
-                (n - 1) * s - 2 * p + k
-                for n, s, p, k in zip(input._shape[-rank:], steps, pads, kernel, strict=True)
-            )
+        plane = tuple(
+            (n - 1) * s - 2 * p + k
+            for n, s, p, k in zip(input._shape[-rank:], steps, pads, kernel, strict=True)
         )
+        if output_size is not None:
+            plane = _unpooled(op, tuple(output_size), plane, steps)
         if input._shape != indices._shape:
-            raise ShapeError(f"[{op}] Expected shape of indices to be same as that of the input tensor "
-                             f"({tuple(input._shape)}), but got {tuple(indices._shape)}")
+            raise ShapeError(
+                f"[{op}] Expected shape of indices to be same as that of the input tensor "
+                f"({tuple(input._shape)}), but got {tuple(indices._shape)}"
+            )
         lead = tuple(input._shape[:-rank])
         count = 1
         for n in plane:

@@ -49,6 +49,7 @@ from lazygrad.nn.functional.classification_loss import (
     kl_div,
     nll_loss,
 )
+from lazygrad.nn.functional.ctc import ctc_loss
 from lazygrad.nn.functional.distance import normalize, pdist
 from lazygrad.nn.functional.dropout import (
     alpha_dropout,
@@ -59,6 +60,13 @@ from lazygrad.nn.functional.dropout import (
     feature_alpha_dropout,
 )
 from lazygrad.nn.functional.embedding import embedding
+from lazygrad.nn.functional.embedding_bag import embedding_bag
+from lazygrad.nn.functional.fractional_pool import (
+    fractional_max_pool2d,
+    fractional_max_pool2d_with_indices,
+    fractional_max_pool3d,
+    fractional_max_pool3d_with_indices,
+)
 from lazygrad.nn.functional.margin_loss import (
     cosine_embedding_loss,
     hinge_embedding_loss,
@@ -146,6 +154,13 @@ __all__ = [
     "elu_",
     "embedding",
     "feature_alpha_dropout",
+    "multi_head_attention_forward",
+    "ctc_loss",
+    "embedding_bag",
+    "fractional_max_pool2d",
+    "fractional_max_pool2d_with_indices",
+    "fractional_max_pool3d",
+    "fractional_max_pool3d_with_indices",
     "gaussian_nll_loss",
     "gelu",
     "glu",
