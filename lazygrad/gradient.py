@@ -27,13 +27,18 @@ Visit = Callable[[Node, Any], Any]
 
 @collector_paused()
 def gradient(
-    outputs: Sequence[Node], cotangents: Sequence[Node], wrt: Sequence[Node], visit: Visit | None = None
+    outputs: Sequence[Node],
+    cotangents: Sequence[Node],
+    wrt: Sequence[Node],
+    visit: Visit | None = None,
+    partial: bool = False,
 ) -> list[Node | None]:
     """The sum over outputs of `cotangent * d output / d w` for every w of `wrt`, of w's shape and dtype.
 
     Each cotangent has the shape and dtype of its output. None stands where no differentiable path leads from
     an output to w. `visit` is called once for each hooked leaf and each call on the way, when all of its
-    gradient has arrived; without it hooks do not run, and calls are differentiable again. Raises
+    gradient has arrived; without it hooks do not run, and calls are differentiable again.
+    `partial`: paths end at the first node of `wrt`, so that none of them is counted below another one. Raises
     GradientError where a path goes through an op that has no derivative.
     """
     wanted = set(wrt)
@@ -42,7 +47,7 @@ def gradient(
     below: dict[Node, tuple[Node, ...]] = {}
 
     def walk(node: Node) -> tuple[Node, ...]:
-        below[node] = differentiable_inputs(node)
+        below[node] = () if partial and node in wanted else differentiable_inputs(node)
         return below[node]
 
     order = topological([o for o in outputs if o.dtype.kind == "float"], walk)

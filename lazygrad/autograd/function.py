@@ -80,7 +80,7 @@ class _Saved:
         if number is None or call is None:
             return tensor
         tensor = tensor.detach()
-        _attach(tensor, call, number, context)
+        attach(tensor, call, number, context)
         return tensor
 
 
@@ -187,13 +187,13 @@ def _fitted(name: str, i: int, g: Tensor, spec: Any, create_graph: bool) -> Node
     return g.graph_node() if create_graph and g.requires_grad else g.plain_node()
 
 
-def _attach(result: Tensor, call: Node, number: int, context: Backward) -> None:
-    """Make a tensor a result of the call."""
+def attach(result: Tensor, call: Node, number: int, made_by: GradFn | None) -> None:
+    """Make a tensor the result of a call of this number: its value, and no more of its history."""
     chain = result._history.prefix + result._chain
     part = ops.part(call, number, result._dtype, tuple(result._shape))
     node = ops.surrogate(result.plain_node(), part)
     result._history, result._chain = History(result.cell, node, prefix=chain), ()
-    result._graph_root, result._made_by = None, context
+    result._graph_root, result._made_by = None, made_by
 
 
 def _spec(x: Any) -> Any:
@@ -332,7 +332,7 @@ def _result(context: Backward, call: Node, number: int, result: Tensor, args: tu
         history = result._history
         result = assemble(Tensor, History(history.cell), history.prefix + result._chain, result._shape,
                           result._dtype, result._strides, result._offset)
-    _attach(result, call, number, context)
+    attach(result, call, number, context)
     return result
 
 

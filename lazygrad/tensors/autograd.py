@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -67,12 +68,23 @@ def _wrap(node: Node, device: str, create_graph: bool) -> Tensor:
     return from_node(node, device, tracked=create_graph, tainted=True)
 
 
-def _visits(create_graph: bool) -> Visit:
+class _Running(threading.local):
+    all_leaves = True  # whether the pass that runs now is a backward() to all leaves
+
+
+running = _Running()
+
+
+def hooks_and_calls(create_graph: bool, all_leaves: bool) -> Visit:
     """What Python does on the way: the hooks of marks, and the derivatives of calls."""
 
     def visit(node: Node, given: Any) -> Any:
         if node.op.name == "call":
-            return node.arg.backward(node, given, create_graph)
+            before, running.all_leaves = running.all_leaves, all_leaves
+            try:
+                return node.arg.backward(node, given, create_graph)
+            finally:
+                running.all_leaves = before
         return _call_hooks(node.arg.hooks, _wrap(given, node.arg.device, create_graph), create_graph)
 
     return visit
@@ -130,7 +142,8 @@ def backward(
     targets = _targets(order, inputs)
     wanted = [node for _, node in targets] + (_lost(order) if inputs is None else [])
     totals: dict[int, tuple[Tensor, Node]] = {}
-    for (tensor, _), g in zip(targets, gradient(roots, seeds, wanted, _visits(create_graph)), strict=False):
+    found = gradient(roots, seeds, wanted, hooks_and_calls(create_graph, inputs is None))
+    for (tensor, _), g in zip(targets, found, strict=False):
         if g is not None:
             before = totals.get(id(tensor))
             totals[id(tensor)] = (tensor, g if before is None else ops.add(before[1], g))
@@ -192,7 +205,8 @@ def grad(
             )
     roots, order = _walk(outputs)
     places = [_places(x, order) for x in inputs]
-    shares = iter(gradient(roots, seeds, [node for nodes in places for node in nodes], _visits(create_graph)))
+    wanted = [node for nodes in places for node in nodes]
+    shares = iter(gradient(roots, seeds, wanted, hooks_and_calls(create_graph, False)))
     results: list[Tensor | None] = []
     for x, nodes in zip(inputs, places, strict=True):
         found = [g for g in itertools.islice(shares, len(nodes)) if g is not None]

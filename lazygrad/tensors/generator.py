@@ -135,4 +135,31 @@ def fork_rng(devices: Any = None, enabled: bool = True) -> Iterator[None]:
             at_each_run(lambda: generator._continue(*before.pop()))
 
 
+class Drawn:
+    """Where a generator stood when this was made, so that the same numbers can be drawn once more."""
+
+    def __init__(self, generator: Generator = default_generator):
+        self.generator = generator
+        self.place = (0, 0)
+        at_each_run(self._note)
+
+    def _note(self) -> None:
+        self.place = (self.generator._seed, self.generator._offset)
+
+    @contextmanager
+    def again(self) -> Iterator[None]:
+        """A block that draws the same numbers, after which the generator goes on as if it had not."""
+        now: list[tuple[int, int]] = []
+
+        def back() -> None:
+            now.append((self.generator._seed, self.generator._offset))
+            self.generator._continue(*self.place)
+
+        at_each_run(back)
+        try:
+            yield
+        finally:
+            at_each_run(lambda: self.generator._continue(*now.pop()))
+
+
 creator("Generator")(Generator)
