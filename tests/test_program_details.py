@@ -3,6 +3,7 @@ returned."""
 
 import copy
 import pickle
+import re
 
 import numpy as np
 import pytest
@@ -207,3 +208,42 @@ def test_running_sums_of_exponentials_far_below_the_greatest(device) -> None:
     sums[1:3].sum().backward()
     np.testing.assert_allclose(x.grad.tolist(), [0.5, 0.5, 1, 0, 0], rtol=1e-6)
     assert lazygrad.tensor([[-np.inf] * 3], device=device).logcumsumexp(1).tolist() == [[-np.inf] * 3]
+
+
+INF, NAN = float("inf"), float("nan")
+# beginnings without weight, infinities, NaN, sums far apart, and where float32's exponential ends
+LOG_SUMS = [
+    [1.0, 2.0, 3.0, -5.0],
+    [500.0, -500.0, 600.0, 1.0],
+    [88.0, 89.0, 90.0, 1000.0],
+    [-500.0, -600.0, -INF, -400.0],
+    [-INF, -INF, 1.0, 2.0],
+    [-INF, -200.0, -300.0, -100.0],
+    [INF, 1.0, 2.0, 3.0],
+    [1.0, INF, 2.0, -INF],
+    [NAN, 1.0, 2.0, 3.0],
+    [1.0, NAN, 2.0, INF],
+]
+
+
+def test_running_sums_of_exponentials_at_special_values(device) -> None:
+    torch = pytest.importorskip("torch")
+    x = lazygrad.tensor(LOG_SUMS, device=device, requires_grad=True)
+    theirs = torch.tensor(LOG_SUMS, dtype=torch.float64, requires_grad=True)
+    for dim in (0, 1):
+        got, want = x.logcumsumexp(dim), theirs.logcumsumexp(dim)
+        np.testing.assert_allclose(got.detach().numpy(), want.detach().numpy(), rtol=1e-6, atol=1e-6)
+    weights = [[1.0, 2.0, 3.0, 4.0]] * len(LOG_SUMS)
+    got[:6].backward(lazygrad.tensor(weights[:6], device=device))
+    want[:6].backward(torch.tensor(weights[:6], dtype=torch.float64))
+    # nothing weighs nothing: PyTorch has NaN where it stands first
+    wanted = np.where(np.isneginf(LOG_SUMS), 0, theirs.grad.numpy())
+    np.testing.assert_allclose(x.grad.numpy(), wanted, rtol=1e-5, atol=1e-30)
+
+
+def test_running_sums_of_exponentials_make_the_same_graph_whatever_their_number(compiling_device) -> None:
+    x = lazygrad.tensor(np.random.default_rng(0).normal(size=4096) * 30, device=compiling_device)
+    explained = [lazygrad.explain((v * 1).logcumsumexp(0)) for v in (x[:8], x)]
+    few, many = (re.search(r"graph: (\d+) nodes", text)[1] for text in explained)
+    assert int(many) <= int(few) + 2
+    np.testing.assert_allclose(x.logcumsumexp(0).numpy(), np.logaddexp.accumulate(x.numpy()), rtol=1e-12)

@@ -15,9 +15,8 @@ from lazygrad.tensors import promotion
 from lazygrad.tensors.arithmetic import in_place, logical_xor, sub
 from lazygrad.tensors.axes import axis_of
 from lazygrad.tensors.core import Tensor, apply, function
-from lazygrad.tensors.elementwise import log_add
 from lazygrad.tensors.movement import narrow
-from lazygrad.tensors.promotion import converted
+from lazygrad.tensors.promotion import converted, precise
 from lazygrad.tensors.reduction import Pair, pair_type
 
 
@@ -78,17 +77,25 @@ def logcumsumexp(input: Tensor, dim: int) -> Tensor:
     """log of the running sum of exponentials along a dimension."""
     x = input if input._dtype.kind == "float" else input.to(promotion.get_default_dtype())
 
-    def build(n: Node, axis: int) -> Node:
-        # sums over 1, 2, 4, ... elements, each pair of them shifted by its own greatest: nothing underflows
-        reach = 1
-        while reach < n.shape[axis]:
-            before = axes.shrink_axis(n, axis, 0, n.shape[axis] - reach)
-            nothing = axes.full(-math.inf, axes.shrink_axis(n, axis, 0, reach))
-            n = log_add(n, ops.cat(nothing, before, arg=axis))
-            reach *= 2
-        return n
+    return scan("logcumsumexp", lambda n, axis: precise(lambda wide: _log_sums(wide, axis))(n), x, dim)
 
-    return scan("logcumsumexp", build, x, dim)
+
+def _log_sums(x: Node, axis: int) -> Node:
+    """The sums are kept relative to the greatest element so far, and scaled where that grows: each is at
+    least 1, and none overflows."""
+    if x.shape[axis] == 0:
+        return x
+    zero = ops.like(0, x)
+    greatest = ops.detach(ops.cummax(x, arg=axis))
+    shift = ops.where(ops.lt(ops.abs_(greatest), ops.like(math.inf, x)), greatest, zero)
+    first = axes.full(0, axes.shrink_axis(x, axis, 0, 1))
+    before = ops.cat(first, axes.shrink_axis(shift, axis, 0, x.shape[axis] - 1), arg=axis)
+    # of -inf alone the sum is 0, which no shift may make NaN
+    nothing = ops.eq(greatest, ops.like(-math.inf, x))
+    scale = ops.where(nothing, zero, ops.exp(ops.minimum(ops.sub(before, shift), zero)))
+    sums = ops.recurrence(scale, ops.exp(ops.sub(x, shift)), arg=axis)
+    logarithms = ops.log(ops.where(nothing, ops.like(1, x), sums))
+    return ops.where(nothing, greatest, ops.add(shift, logarithms))
 
 
 @function("diff")
