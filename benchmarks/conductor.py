@@ -119,6 +119,7 @@ class WorkerProcess:
         if framework in ("lazygrad", "interpreter"):
             environment["THREADS"] = str(settings.threads)
             environment["DEVICE"] = "CPU" if framework == "lazygrad" else "NUMPY"
+            environment["TUNE"] = str(int(config.get("TUNE")))
         self.process = subprocess.Popen(
             [sys.executable, "-m", settings.worker_module, framework, str(settings.threads)],
             stdin=subprocess.PIPE,
