@@ -171,6 +171,8 @@ def test_gradients_of_weights_read_channels_in_lanes() -> None:
         F.conv2d(x, w, padding=1).backward(lazygrad.rand(images, 24, 18, 18).realize())
         text = str(explain(w.grad))
         assert ("lay_out(b)" in text) == ("direct(b)" in text) == expected
+    x, w = lazygrad.rand(32, 256, 8, 8).realize(), lazygrad.rand(256, 256, 3, 3).realize()
+    assert "lay_out" not in str(explain(F.conv2d(x, w, padding=1)))  # blocks of k would be short
 
 
 @pytest.mark.parametrize("step, sign", [(1, -1), (1, 1), (-1, -1), (2, 1), (3, -1), (-2, 1)])

@@ -49,6 +49,7 @@ from lazygrad.helpers import ceil_div, product
 from lazygrad.source import Target
 
 ROOM_PERCENT = 60  # of the second cache, for what a block of k reads where b is laid out
+DEEP = 512  # turns of k in a block, where sums wait in memory while all columns have their turn
 MIN_WORK = 1 << 14  # multiply-adds below which packing costs more than it saves
 
 
@@ -80,7 +81,8 @@ def _contracted(nest: LoopNest, target: Target, choice: Choice) -> LoopNest | No
     laid = _laid_out(found, tiles, target, choice) if skip is None else None
     if laid is not None:
         phases, words, found, tiles = [laid[0]], ["lay_out(b)"], laid[1], laid[2]
-    made_a, made_b = stage(found, found.a, "a", tiles.lanes), stage(found, found.b, "b", tiles.lanes)
+    made_a = stage(found, found.a, "a", tiles.lanes)
+    made_b = stage(found, found.b, "b", tiles.lanes) if laid is None else None
     if made_a is not None:
         found = replace(found, a=made_a[1])
         phases, words = [*phases, made_a[0]], [*words, "stage(a)"]
@@ -115,7 +117,8 @@ def _laid_out(found: Contraction, tiles: Tiles, target: Target,
     most = max(room // (elements // k + m), 1)
     tiles = choose_tiles(found, target, replace(choice, tiles=choice.tiles or n, depth=choice.depth or most))
     panel = Panel(found, found.b, found.n, tiles.columns, tiles.lanes, tiles.depth, found.accumulator, "pb")
-    return (phase, found, tiles) if panel.is_direct(1, target.masks) else None
+    fits = tiles.depth.size >= DEEP and panel.is_direct(1, target.masks)
+    return (phase, found, tiles) if fits else None
 
 
 @dataclass(frozen=True)
