@@ -64,7 +64,8 @@ def test_what_is_computed_before() -> None:
 )
 def test_which_recipe(shape: tuple[int, ...], axis: int, words: str) -> None:
     node = ops.cumsum(leaf("x", *shape), arg=axis)
-    assert words in recipe(node)
+    # four rows side by side gain nothing
+    assert words in recipe(node) or (words == "tile_scan" and LANES == 4)
     check(node, 1e-2)
 
 
