@@ -45,11 +45,16 @@ def machine_target() -> llvm.Target:
     return llvm.Target.from_triple(llvm.get_process_triple())
 
 
+def is_arm(triple: str) -> bool:
+    """Whether a triple names 64-bit ARM."""
+    return triple.startswith(("aarch64", "arm64"))
+
+
 @lru_cache(maxsize=64)
 def processor_features(cpu: str, triple: str) -> frozenset[str]:
     """The features of a processor as LLVM names them; empty if LLVM does not know it (and says so)."""
     common, first, names = "fp-armv8", "", _ARM_FEATURES
-    if not triple.startswith(("aarch64", "arm64")):
+    if not is_arm(triple):
         # without 64bit LLVM would end the process at a name that it does not know
         common, first, names = "cmov", "+64bit", tuple(sorted(llvm.get_host_cpu_features()))
     if not _inlined(cpu, triple, (common,), first):
@@ -75,10 +80,11 @@ def _inlined(cpu: str, triple: str, names: Sequence[str], first: str) -> frozens
 
 @lru_cache(maxsize=1)
 def host_features() -> frozenset[str]:
-    """The features of this processor; what its name implies where the system does not tell."""
+    """The features of this processor; on ARM also what its name implies, as systems tell a part only."""
     machine_target()
     found = frozenset(name for name, has in llvm.get_host_cpu_features().items() if has)
-    return found or processor_features(llvm.get_host_cpu_name(), llvm.get_process_triple())
+    triple = llvm.get_process_triple()
+    return found | processor_features(llvm.get_host_cpu_name(), triple) if is_arm(triple) else found
 
 
 def cpu_target(cpu: str = HOST, triple: str = "") -> Target:
