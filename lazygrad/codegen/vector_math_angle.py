@@ -65,7 +65,8 @@ def _tan_ratio(b: Builder, r: Value, low: Value, odd: Value) -> Value:
     """tan(r + low), or -1 / tan where odd, for r up to pi/4."""
     z = b.fmul(r, r)
     if r.type == "float":
-        t = b.fma(b.fmul(r, z), polynomial(b, z, "tan"), b.fma(low, b.fadd(z, 1.0), r))
+        # r last, so that its digits are rounded once
+        t = b.fadd(r, b.fma(b.fmul(r, z), polynomial(b, z, "tan"), b.fmul(low, b.fadd(z, 1.0))))
         return b.fdiv(b.select(odd, -1.0, t), b.select(odd, t, 1.0))
     s = b.fadd(r, b.fma(b.fmul(r, z), polynomial(b, z, "sin_eighth"), low))
     c = b.fma(b.fmul(z, z), polynomial(b, z, "cos_eighth"), b.fma(z, -0.5, 1.0))

@@ -141,11 +141,16 @@ def one_plus(b: Builder, x: Value, small: Value) -> Value:
 
 
 def _exp_pieces_float(b: Builder, x: Value) -> tuple[Value, Value]:
+    t, power = _exp_less_one(b, x)
+    return b.fadd(t, 1.0), power
+
+
+def _exp_less_one(b: Builder, x: Value) -> tuple[Value, Value]:
+    """t and s with exp(x) = (1 + t) * s * s for floats, |t| up to 1."""
     log2e, (high, low) = parts("log2e", x.type)[0], ln2_parts(x.type, b.abilities.fuses)
     n, power = rounded(b, x, 0.5 * log2e)  # half the exponent: a wider interval costs less than two powers
     r = b.fma(n, -2 * low, b.fma(n, -2 * high, x))
-    p = b.fadd(b.fma(b.fmul(r, r), polynomial(b, r, "exp"), r), 1.0)
-    return p, power
+    return b.fma(b.fmul(r, r), polynomial(b, r, "exp"), r), power
 
 
 def exp(b: Builder, x: Value) -> Value:
@@ -208,22 +213,31 @@ def tanh(b: Builder, x: Value) -> Value:
     return b.copysign(b.fdiv(e, b.fadd(e, 2.0)), x)
 
 
-def _half_exp(b: Builder, x: Value) -> Value:
-    """exp(|x|) / 2, which is finite a little longer than exp."""
-    p, s = exp_pieces(b, at_most(b, b.fabs(x), FORMATS[x.type].exp_high + 1.0))
-    return b.fmul(b.fmul(b.fmul(p, 0.5), s), s)
+def _half_exp(b: Builder, x: Value) -> tuple[Value, Value | None]:
+    """exp(|x|) / 2, which is finite a little longer than exp, and for floats what rounding took from it:
+    the difference of two exponentials may lie in a finer binade."""
+    a = at_most(b, b.fabs(x), FORMATS[x.type].exp_high + 1.0)
+    if x.type == "double":
+        p, s = exp_pieces(b, a)
+        return b.fmul(b.fmul(b.fmul(p, 0.5), s), s), None
+    t, s = _exp_less_one(b, a)
+    p = b.fadd(t, 1.0)
+    lost = b.fsub(t, b.fsub(p, 1.0))
+    return b.fmul(b.fmul(b.fmul(p, 0.5), s), s), b.fmul(b.fmul(b.fmul(lost, 0.5), s), s)
 
 
 def sinh(b: Builder, x: Value) -> Value:
-    h = _half_exp(b, x)
-    large = b.copysign(b.fsub(h, b.fdiv(b.like(h, 0.25), h)), x)
+    h, lost = _half_exp(b, x)
+    other = b.fdiv(b.like(h, 0.25), h)
+    large = b.copysign(b.fsub(h, other) if lost is None else b.fadd(h, b.fsub(lost, other)), x)
     small = odd_cube(b, x, b.fmul(x, x), "sinh")
     return b.select(b.fcmp("olt", b.fabs(x), 1.0), small, large)
 
 
 def cosh(b: Builder, x: Value) -> Value:
-    h = _half_exp(b, x)
-    return b.fadd(h, b.fdiv(b.like(h, 0.25), h))
+    h, lost = _half_exp(b, x)
+    other = b.fdiv(b.like(h, 0.25), h)
+    return b.fadd(h, other if lost is None else b.fadd(lost, other))
 
 
 # ---- logarithms
