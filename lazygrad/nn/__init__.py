@@ -1,6 +1,9 @@
 """Neural networks under the names of torch.nn: modules, `functional`, `init`."""
 
-from lazygrad.nn import functional, init, utils
+import importlib
+from typing import Any
+
+from lazygrad.nn import attention, functional, init, parallel, utils
 from lazygrad.nn.activation import (
     CELU,
     ELU,
@@ -35,6 +38,7 @@ from lazygrad.nn.adaptive import (
     AdaptiveLogSoftmaxWithLoss,
 )
 from lazygrad.nn.containers import (
+    Container,
     ModuleDict,
     ModuleList,
     ParameterDict,
@@ -61,6 +65,23 @@ from lazygrad.nn.embedding import (
     Embedding,
     EmbeddingBag,
 )
+from lazygrad.nn.lazy import (
+    LazyBatchNorm1d,
+    LazyBatchNorm2d,
+    LazyBatchNorm3d,
+    LazyConv1d,
+    LazyConv2d,
+    LazyConv3d,
+    LazyConvTranspose1d,
+    LazyConvTranspose2d,
+    LazyConvTranspose3d,
+    LazyInstanceNorm1d,
+    LazyInstanceNorm2d,
+    LazyInstanceNorm3d,
+    LazyLinear,
+    UninitializedBuffer,
+    UninitializedParameter,
+)
 from lazygrad.nn.linear import (
     Bilinear,
     Identity,
@@ -83,6 +104,7 @@ from lazygrad.nn.loss import (
     MultiLabelSoftMarginLoss,
     MultiMarginLoss,
     NLLLoss,
+    NLLLoss2d,
     PoissonNLLLoss,
     SmoothL1Loss,
     SoftMarginLoss,
@@ -125,6 +147,9 @@ from lazygrad.nn.padding import (
     ZeroPad1d,
     ZeroPad2d,
     ZeroPad3d,
+)
+from lazygrad.nn.parallel import (
+    DataParallel,
 )
 from lazygrad.nn.parameter import (
     Buffer,
@@ -183,6 +208,16 @@ from lazygrad.nn.transformer import (
     TransformerEncoder,
     TransformerEncoderLayer,
 )
+
+# of which other files make their names
+_ABOVE = ("modules",)
+
+
+def __getattr__(name: str) -> Any:
+    if name in _ABOVE:
+        return importlib.import_module(f"lazygrad.nn.{name}")
+    raise AttributeError(f"module 'lazygrad.nn' has no attribute {name!r}")
+
 
 __all__ = [
     "CELU",
@@ -335,5 +370,25 @@ __all__ = [
     "MaxUnpool3d",
     "Fold",
     "Unfold",
+    "LazyBatchNorm1d",
+    "LazyBatchNorm2d",
+    "LazyBatchNorm3d",
+    "LazyConv1d",
+    "LazyConv2d",
+    "LazyConv3d",
+    "LazyConvTranspose1d",
+    "LazyConvTranspose2d",
+    "LazyConvTranspose3d",
+    "LazyInstanceNorm1d",
+    "LazyInstanceNorm2d",
+    "LazyInstanceNorm3d",
+    "LazyLinear",
+    "UninitializedBuffer",
+    "UninitializedParameter",
+    "DataParallel",
+    "attention",
+    "parallel",
+    "Container",
+    "NLLLoss2d",
     "init",
 ]

@@ -4,6 +4,7 @@ ParameterDict."""
 from __future__ import annotations
 
 import operator
+import warnings
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
@@ -76,14 +77,32 @@ class _Numbered(Module):
         return module
 
 
+class Container(Module):
+    """The old name of Module with submodules given by keyword."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__()
+        warnings.warn(
+            "nn.Container is deprecated. All of it's functionality is now implemented in nn.Module. Subclass "
+            "that instead.",
+            FutureWarning,
+            stacklevel=2,
+        )
+        for name, module in kwargs.items():
+            self.add_module(name, module)
+
+
 class Sequential(_Numbered):
     """Modules called one after the other: `Sequential(a, b)` or `Sequential(OrderedDict(name=module,
     ...))`."""
 
     def __init__(self, *args: Any) -> None:
         super().__init__()
-        named = args[0].items() if len(args) == 1 and isinstance(args[0], OrderedDict) else (
-            (str(i), module) for i, module in enumerate(args))
+        named = (
+            args[0].items()
+            if len(args) == 1 and isinstance(args[0], OrderedDict)
+            else ((str(i), module) for i, module in enumerate(args))
+        )
         for name, module in named:
             self.add_module(name, module)
 
@@ -120,8 +139,9 @@ class Sequential(_Numbered):
 
     def _check_times(self, times: int) -> None:
         if not isinstance(times, int):
-            raise ArgumentTypeError(f"[Sequential] unsupported operand type(s) for *: {type(self)} and "
-                                    f"{type(times)}")
+            raise ArgumentTypeError(
+                f"[Sequential] unsupported operand type(s) for *: {type(self)} and {type(times)}"
+            )
         if times <= 0:
             raise ArgumentError(f"[Sequential] Non-positive multiplication factor {times} for {type(self)}")
 
@@ -160,8 +180,10 @@ class ModuleList(_Numbered):
     def extend(self, modules: Iterable[Module]) -> ModuleList:
         """Add modules at the end; returns self."""
         if not isinstance(modules, Iterable):
-            raise ArgumentTypeError("[ModuleList] ModuleList.extend should be called with an iterable, "
-                                    f"but got {type(modules).__name__}")
+            raise ArgumentTypeError(
+                "[ModuleList] ModuleList.extend should be called with an iterable, "
+                f"but got {type(modules).__name__}"
+            )
         for module in list(modules):
             self.append(module)
         return self
@@ -241,14 +263,17 @@ def _pairs(kind: str, source: Any) -> Iterable[tuple[str, Any]]:
     if isinstance(source, Mapping | ModuleDict | ParameterDict):
         return list(source.items())
     if not isinstance(source, Iterable):
-        raise ArgumentTypeError(f"[pairs] {kind}.update should be called with an iterable of key/value "
-                                f"pairs, "
-                                f"but got {type(source).__name__}")
+        raise ArgumentTypeError(
+            f"[pairs] {kind}.update should be called with an iterable of key/value "
+            f"pairs, "
+            f"but got {type(source).__name__}"
+        )
     pairs = []
     for place, pair in enumerate(source):
         if not isinstance(pair, Iterable):
-            raise ArgumentTypeError(f"[pairs] {kind} update sequence element #{place} should be Iterable; "
-                                    f"is{type(pair).__name__}")
+            raise ArgumentTypeError(
+                f"[pairs] {kind} update sequence element #{place} should be Iterable; is{type(pair).__name__}"
+            )
         entry = tuple(pair)
         if len(entry) != 2:
             raise ArgumentError(
@@ -305,8 +330,10 @@ class ParameterList(Module):
     def extend(self, values: Iterable[Any]) -> ParameterList:
         """Add values at the end; returns self."""
         if not isinstance(values, Iterable) or isinstance(values, Tensor):
-            raise ArgumentTypeError("[ParameterList] ParameterList.extend should be called with an iterable, "
-                                    f"but got {type(values).__name__}")
+            raise ArgumentTypeError(
+                "[ParameterList] ParameterList.extend should be called with an iterable, "
+                f"but got {type(values).__name__}"
+            )
         for value in list(values):
             self.append(value)
         return self

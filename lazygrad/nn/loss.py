@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from functools import partial
 from typing import Any
 
@@ -37,8 +38,17 @@ SmoothL1Loss = _row("SmoothL1Loss", F.smooth_l1_loss, "Quadratic below beta, the
 HuberLoss = _row(
     "HuberLoss", F.huber_loss, "Quadratic below delta, then linear.", reduction="mean", delta=1.0
 )
-NLLLoss = _row("NLLLoss", F.nll_loss, "Minus the log probability of each target class.", buffers=("weight",),
-               weight=None, size_average=None, ignore_index=-100, reduce=None, reduction="mean")
+NLLLoss = _row(
+    "NLLLoss",
+    F.nll_loss,
+    "Minus the log probability of each target class.",
+    buffers=("weight",),
+    weight=None,
+    size_average=None,
+    ignore_index=-100,
+    reduce=None,
+    reduction="mean",
+)
 CrossEntropyLoss = _row(
     "CrossEntropyLoss",
     F.cross_entropy,
@@ -80,8 +90,14 @@ PoissonNLLLoss = _row(
     reduce=None,
     reduction="mean",
 )
-GaussianNLLLoss = _row("GaussianNLLLoss", F.gaussian_nll_loss, "Minus the log likelihood of normal values.",
-                       full=False, eps=1e-6, reduction="mean")
+GaussianNLLLoss = _row(
+    "GaussianNLLLoss",
+    F.gaussian_nll_loss,
+    "Minus the log likelihood of normal values.",
+    full=False,
+    eps=1e-6,
+    reduction="mean",
+)
 HingeEmbeddingLoss = _row(
     "HingeEmbeddingLoss", F.hinge_embedding_loss, "Distances small for 1, large for -1.", margin=1.0, **_old
 )
@@ -107,8 +123,9 @@ MultiMarginLoss = _row(
     weight=None,
     **_old,
 )
-MultiLabelMarginLoss = _row("MultiLabelMarginLoss", F.multilabel_margin_loss,
-                            "Every target's score above every other's by 1.", **_old)
+MultiLabelMarginLoss = _row(
+    "MultiLabelMarginLoss", F.multilabel_margin_loss, "Every target's score above every other's by 1.", **_old
+)
 CosineEmbeddingLoss = _row(
     "CosineEmbeddingLoss", F.cosine_embedding_loss, "Cosines near 1 for 1, small for -1.", margin=0.0, **_old
 )
@@ -127,9 +144,11 @@ CTCLoss = _row(
 class _TripletLoss(_Loss):
     def _take(self, settings: dict[str, Any]) -> None:
         if settings["margin"] <= 0:
-            raise ArgumentError(f"[TripletMarginLoss] {type(self).__name__}: expected margin to be "
-                                f"greater than 0, "
-                                f"got {settings['margin']} instead")
+            raise ArgumentError(
+                f"[TripletMarginLoss] {type(self).__name__}: expected margin to be "
+                f"greater than 0, "
+                f"got {settings['margin']} instead"
+            )
         super()._take(settings)
 
 
@@ -154,3 +173,15 @@ TripletMarginWithDistanceLoss = _triplet(
     swap=False,
     reduction="mean",
 )
+
+
+class NLLLoss2d(NLLLoss):  # type: ignore[misc, valid-type]
+    """The old name of NLLLoss."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        warnings.warn(
+            "NLLLoss2d has been deprecated. Please use NLLLoss instead as a drop-in replacement.",
+            FutureWarning,
+            stacklevel=2,
+        )
+        super().__init__(*args, **kwargs)

@@ -1,0 +1,146 @@
+"""Layers that learn their sizes, wrappers of modules, and PyTorch's paths of modules."""
+
+import copy
+import importlib
+from typing import Any
+
+import numpy as np
+import pytest
+from module_support import compare, same_weights
+from torch_support import pytorch
+
+import lazygrad
+from lazygrad import nn
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    ("text", "shape"),
+    [
+        ("LazyLinear(3)", (2, 4)),
+        ("LazyLinear(3, bias=False)", (5,)),
+        ("LazyConv1d(4, 2)", (1, 3, 5)),
+        ("LazyConv2d(4, 3, 1, 1, groups=2)", (1, 2, 5, 5)),
+        ("LazyConv3d(2, 2, bias=False)", (1, 3, 3, 3, 3)),
+        ("LazyConvTranspose2d(4, 3, 2, 1, output_padding=1)", (1, 2, 3, 3)),
+        ("LazyBatchNorm1d()", (4, 3)),
+        ("LazyBatchNorm2d(affine=False)", (2, 3, 2, 2)),
+        ("LazyInstanceNorm1d(affine=True)", (2, 3, 4)),
+        ("LazyConvTranspose1d(2, 2)", (1, 2, 4)),
+        ("LazyBatchNorm3d(track_running_stats=False)", (2, 1, 2, 2, 2)),
+    ],
+)
+def test_lazy_layers_agree_with_torch(text: str, shape: tuple) -> None:
+    torch = pytorch()
+    theirs = eval(f"nn.{text}", {"nn": torch.nn})
+    ours = eval(f"nn.{text}", {"nn": nn})
+    assert repr(ours) == repr(theirs)
+    assert list(ours.state_dict()) == list(theirs.state_dict())
+    assert [nn.lazy.is_lazy(p) for p in ours.parameters()] == [True] * len(list(theirs.parameters()))
+    x = np.random.default_rng(0).standard_normal(shape).astype("f4")
+    ours(lazygrad.tensor(x)), theirs(torch.tensor(x))
+    assert type(ours).__name__ == type(theirs).__name__
+    assert "Lazy" not in type(ours).__name__
+    assert repr(ours) == repr(theirs)
+    assert all(type(p) is nn.Parameter for p in ours.parameters())
+    same_weights(ours, theirs)
+    compare([ours(lazygrad.tensor(x))], [theirs(torch.tensor(x))], "float32")
+
+
+def test_lazy_layers_load_and_copy() -> None:
+    ready = nn.Linear(4, 3)
+    lazy = nn.Sequential(nn.LazyLinear(3))
+    again = copy.deepcopy(lazy)
+    lazy.load_state_dict({"0.weight": ready.weight, "0.bias": ready.bias})
+    x = lazygrad.ones(2, 4)
+    assert lazy(x).tolist() == ready(x).tolist()
+    assert type(lazy[0]) is nn.Linear
+    assert again(lazygrad.ones(2, 5)).shape == (2, 3)
+    with pytest.raises(RuntimeError, match="Can't access the shape"):
+        nn.LazyLinear(3).weight.shape  # noqa: B018
+
+
+def test_parameters_train_after_they_are_known() -> None:
+    layer = nn.LazyLinear(2)
+    optimizer = lazygrad.optim.SGD(layer.parameters(), lr=1.0)
+    layer(lazygrad.ones(1, 3)).sum().backward()
+    before = layer.bias.tolist()
+    optimizer.step()
+    np.testing.assert_allclose(layer.bias.tolist(), [b - 1 for b in before], rtol=1e-5)
+
+
+@pytest.mark.parametrize("wrapper", [nn.DataParallel, nn.parallel.DistributedDataParallel])
+def test_wrappers_are_transparent(wrapper: Any) -> None:
+    layer = nn.Linear(2, 2)
+    wrapped = wrapper(layer)
+    x = lazygrad.ones(1, 2)
+    assert wrapped(x).tolist() == layer(x).tolist()
+    assert wrapped.module is layer
+    assert list(wrapped.state_dict()) == ["module.weight", "module.bias"]
+    state = dict(wrapped.state_dict())
+    nn.modules.utils.consume_prefix_in_state_dict_if_present(state, "module.")
+    assert list(state) == ["weight", "bias"]
+    if wrapper is not nn.DataParallel:
+        with wrapped.no_sync():
+            assert wrapped(x).shape == (1, 2)
+    assert nn.parallel.data_parallel(layer, x).shape == (1, 2)
+
+
+PATHS = [
+    "activation",
+    "adaptive",
+    "batchnorm",
+    "channelshuffle",
+    "container",
+    "conv",
+    "distance",
+    "dropout",
+    "flatten",
+    "fold",
+    "instancenorm",
+    "lazy",
+    "linear",
+    "loss",
+    "module",
+    "normalization",
+    "padding",
+    "pixelshuffle",
+    "pooling",
+    "rnn",
+    "sparse",
+    "transformer",
+    "upsampling",
+    "utils",
+]
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_paths_of_modules(path: str) -> None:
+    """Every public name of PyTorch's file is there, and is the class that nn has."""
+    ours = importlib.import_module(f"lazygrad.nn.modules.{path}")
+    torch = pytorch()
+    theirs = importlib.import_module(f"torch.nn.modules.{path}")
+    for name in getattr(theirs, "__all__", []):
+        if hasattr(torch.nn, name) and "LinearCrossEntropy" not in name:
+            assert getattr(ours, name) is getattr(nn, name)
+
+
+def test_base_classes_and_tuples() -> None:
+    from lazygrad.nn.modules.batchnorm import _BatchNorm, _NormBase
+    from lazygrad.nn.modules.conv import _ConvNd
+    from lazygrad.nn.modules.instancenorm import _InstanceNorm
+    from lazygrad.nn.modules.linear import NonDynamicallyQuantizableLinear
+    from lazygrad.nn.modules.utils import _ntuple, _pair, _reverse_repeat_tuple, _single, _triple
+
+    assert issubclass(nn.BatchNorm2d, _BatchNorm)
+    assert issubclass(_BatchNorm, _NormBase)
+    assert issubclass(nn.InstanceNorm1d, _InstanceNorm)
+    assert issubclass(nn.ConvTranspose1d, _ConvNd)
+    assert isinstance(nn.MultiheadAttention(2, 1).out_proj, NonDynamicallyQuantizableLinear)
+    assert (_single(1), _pair(2), _triple([1, 2, 3]), _ntuple(4)(0)) == (
+        (1,),
+        (2, 2),
+        (1, 2, 3),
+        (0, 0, 0, 0),
+    )
+    assert _reverse_repeat_tuple((1, 2), 2) == (2, 2, 1, 1)
