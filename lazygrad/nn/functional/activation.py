@@ -39,7 +39,7 @@ def _derived_from(name: str, value: Tensor, other: Tensor) -> Tensor:
 
 def relu(input: Tensor, inplace: bool = False) -> Tensor:
     """max(x, 0); the derivative at 0 is 0."""
-    return _finish("relu", input, input.relu(), inplace)
+    return _finish("relu", input, input.relu(), True) if inplace else input.relu()
 
 
 def relu_(input: Tensor) -> Tensor:
