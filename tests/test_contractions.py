@@ -117,6 +117,14 @@ def test_squares_are_transposed_without_tables_of_lanes(capfd: pytest.CaptureFix
     assert "square_pb" in text and not re.search(r"vpermt2p[sd]\s", text)
 
 
+@pytest.mark.parametrize("k", [17, 33, 129])
+def test_squares_stay_in_registers_where_one_column_is_left(k: int) -> None:
+    a, b = lazygrad.rand(34, k).realize(), lazygrad.rand(70, k).realize()
+    text = str(explain(a @ b.t()))
+    assert "square_pb_slot" in text and not re.search(r"%square_p[ab] = alloca", text)
+    np.testing.assert_allclose((a @ b.t()).numpy(), a.numpy() @ b.numpy().T, rtol=1e-4)
+
+
 def test_windows_are_read_once_where_they_have_guards() -> None:
     x, w = lazygrad.rand(2, 8, 20, 20).realize(), lazygrad.rand(16, 8, 3, 3).realize()
     assert "stage(b)" in str(explain(F.conv2d(x, w, padding=1)))

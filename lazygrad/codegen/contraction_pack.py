@@ -162,6 +162,13 @@ class Panel:
                 within: tuple[Guard, ...], first: Expr, high: int) -> tuple[Statement, ...]:
         """`count` turns of `last` for `high` elements along the tile from `first` on."""
         lanes = self.lanes
+        if count == 1:  # a column of its own: as part of a square it would be no vector
+            i = Var(f"{self.prefix}_i", high)
+            here = {v: expr.substitute(e, {last: at}) for v, e in values.items()}
+            to = expr.substitute(place, {last: at}) + first + index(i)
+            body = self._element(here, tile, first + index(i), substitute_guards(within, {last: at}),
+                                 self.array, to)
+            return (Loop(i, body, "vector", lanes=lanes),)
         square = Array(f"square_{self.prefix}", self.array.dtype, lanes * lanes, "register")
         along, down = Var(f"{self.prefix}_u", count), Var(f"{self.prefix}_t", count)
         i, blank = Var(f"{self.prefix}_i", high), Var(f"{self.prefix}_z", lanes - high)
