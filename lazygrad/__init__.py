@@ -53,7 +53,18 @@ sys.meta_path.append(InertFinder())
 _inert = names_of(__name__)
 
 # modules of the floors above, loaded when they are first named, and names that are in one of them
-_ABOVE = ("autograd", "func", "nn", "optim", "safetensors", "serialization", "special", "utils", "version")
+_ABOVE = (
+    "autograd",
+    "distributed",
+    "func",
+    "nn",
+    "optim",
+    "safetensors",
+    "serialization",
+    "special",
+    "utils",
+    "version",
+)
 _IN_MODULES = {
     "TypedStorage": "tensors.storage",
     "UntypedStorage": "tensors.storage",

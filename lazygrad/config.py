@@ -114,3 +114,15 @@ def override(**settings: Any) -> Iterator[None]:
     finally:
         _values.update(before)
         changes += 1
+
+
+def launched_processes() -> int:
+    """How many processes a launcher such as torchrun says that it has started (WORLD_SIZE); 1 without one."""
+    text = os.environ.get("WORLD_SIZE", "")
+    return int(text) if text.isdigit() else 1
+
+
+def torch_home() -> Path:
+    """Where PyTorch keeps what it downloads: TORCH_HOME, else a folder in the user's cache."""
+    base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+    return Path(os.environ.get("TORCH_HOME") or os.path.join(base, "torch")).expanduser()

@@ -147,8 +147,7 @@ def test_under_no_grad_and_jit() -> None:
 ERRORS = {
     "freed": lambda m, x: checkpointed(m, m.exp, x, use_reentrant=False).sum().backward,
     "options": lambda m, x: lambda: checkpointed(m, m.exp, x, use_reentrant=True, scale=3),
-    "grad": lambda m, x: lambda: m.autograd.grad(
-        checkpointed(m, m.exp, x, use_reentrant=True).sum(), x),
+    "grad": lambda m, x: lambda: m.autograd.grad(checkpointed(m, m.exp, x, use_reentrant=True).sum(), x),
 }
 
 
@@ -169,5 +168,8 @@ def test_the_old_default_warns() -> None:
     x = lazygrad.ones(2, requires_grad=True)
     with pytest.warns(UserWarning, match="the use_reentrant parameter should be passed explicitly"):
         checkpoint(lazygrad.exp, x)
-    with warnings.catch_warnings(), pytest.warns(UserWarning, match="None of the inputs have requires_grad=True"):
+    with (
+        warnings.catch_warnings(),
+        pytest.warns(UserWarning, match="None of the inputs have requires_grad=True"),
+    ):
         checkpoint(lazygrad.exp, x.detach(), use_reentrant=True)

@@ -45,8 +45,11 @@ class Nothing:
 
 def nothing(name: str, **methods: Any) -> type:
     """A class like Nothing, with methods that return these values."""
-    return type(name, (Nothing,), {"__doc__": f"Does nothing: {name}.", **{
-        key: ignored(value) for key, value in methods.items()}})
+    return type(
+        name,
+        (Nothing,),
+        {"__doc__": f"Does nothing: {name}.", **{key: ignored(value) for key, value in methods.items()}},
+    )
 
 
 def refused(name: str, instead: str) -> Callable[..., Any]:

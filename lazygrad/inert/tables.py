@@ -8,18 +8,28 @@ from typing import Any
 from lazygrad.inert.kinds import Nothing, each, each_named, ignored, kind, nothing, refused, same
 from lazygrad.inert.settings import SETTINGS
 
-_NO_GRAPH = ("lazygrad has no graphs of Python's operators to rewrite: a tensor's own lazy graph is what "
-             "runs. lazygrad.explain(y) shows it, and lazygrad.jit(function) records a function of tensors "
-             "once")
-_NO_SCRIPT = ("there are no scripted modules here: keep the model's code in Python, save its state_dict(), "
-              "and speed up a step with lazygrad.jit")
-_NO_ONNX = ("lazygrad writes no ONNX files: save the weights (lazygrad.save, or safetensors), load them into "
-            "the same model in PyTorch, and export it there")
-_NO_KERNELS = ("operators compiled for PyTorch cannot run here: write it with tensor operations, which are "
-               "compiled together, or as an autograd.Function")
+_NO_GRAPH = (
+    "lazygrad has no graphs of Python's operators to rewrite: a tensor's own lazy graph is what "
+    "runs. lazygrad.explain(y) shows it, and lazygrad.jit(function) records a function of tensors "
+    "once"
+)
+_NO_SCRIPT = (
+    "there are no scripted modules here: keep the model's code in Python, save its state_dict(), "
+    "and speed up a step with lazygrad.jit"
+)
+_NO_ONNX = (
+    "lazygrad writes no ONNX files: save the weights (lazygrad.save, or safetensors), load them into "
+    "the same model in PyTorch, and export it there"
+)
+_NO_KERNELS = (
+    "operators compiled for PyTorch cannot run here: write it with tensor operations, which are "
+    "compiled together, or as an autograd.Function"
+)
 _NO_SPARSE = "there are no sparse tensors here: use a dense one, or indices with scatter_add and index_select"
-_NO_NESTED = ("there are no nested tensors here: pad the parts to one length "
-              "(nn.utils.rnn.pad_sequence) and keep a mask")
+_NO_NESTED = (
+    "there are no nested tensors here: pad the parts to one length "
+    "(nn.utils.rnn.pad_sequence) and keep a mask"
+)
 _NO_QUANTIZED = "there are no quantized tensors here: compute in float16 or bfloat16"
 _NO_DOWNLOADS = "lazygrad runs no code from the network: fetch the repository and import it"
 
@@ -47,18 +57,27 @@ TABLES: dict[str, dict[str, Any]] = {
         "_USER_PRESERVED_ATTRIBUTES_KEY": "_user_preserved_attributes",
         "_copy_attr": refused("fx.graph_module._copy_attr", _NO_GRAPH),
     },
-    "lazygrad.fx.proxy": each_named("fx", "Proxy GraphAppendingTracer TraceError ParameterProxy", kind,
-        _NO_GRAPH),
+    "lazygrad.fx.proxy": each_named(
+        "fx", "Proxy GraphAppendingTracer TraceError ParameterProxy", kind, _NO_GRAPH
+    ),
     "lazygrad.fx.experimental": {},
     "lazygrad.fx.experimental.symbolic_shapes": each_named("fx", "ShapeEnv", kind, _NO_GRAPH),
     "lazygrad._dynamo": {
-        **each("allow_in_graph disable mark_static disallow_in_graph assume_constant_result optimize "
-               "graph_break forbid_in_graph run skip", lambda: same),
+        **each(
+            "allow_in_graph disable mark_static disallow_in_graph assume_constant_result optimize "
+            "graph_break forbid_in_graph run skip",
+            lambda: same,
+        ),
         **each("reset mark_dynamic maybe_mark_dynamic", ignored),
         "is_compiling": ignored(False),
     },
-    "lazygrad._dynamo.config": {"suppress_errors": False, "cache_size_limit": 8, "recompile_limit": 8,
-                                "capture_scalar_outputs": False, "verbose": False},
+    "lazygrad._dynamo.config": {
+        "suppress_errors": False,
+        "cache_size_limit": 8,
+        "recompile_limit": 8,
+        "capture_scalar_outputs": False,
+        "verbose": False,
+    },
     "lazygrad._dynamo.utils": {"is_compile_supported": ignored(False)},
     "lazygrad._inductor": {},
     "lazygrad._inductor.config": {"coordinate_descent_tuning": False, "fx_graph_cache": False},
@@ -71,8 +90,9 @@ TABLES: dict[str, dict[str, Any]] = {
     },
     "lazygrad.export": each_named("export", "export Dim save load", refused, _NO_GRAPH),
     # Operators written for PyTorch
-    "lazygrad._custom_ops": each_named("_custom_ops", "custom_op impl get_ctx impl_abstract", refused,
-        _NO_KERNELS),
+    "lazygrad._custom_ops": each_named(
+        "_custom_ops", "custom_op impl get_ctx impl_abstract", refused, _NO_KERNELS
+    ),
     "lazygrad.torch_ops": {
         "load_library": refused("ops.load_library", _NO_KERNELS),
         "import_module": refused("ops.import_module", _NO_KERNELS),
@@ -84,7 +104,10 @@ TABLES: dict[str, dict[str, Any]] = {
             "ops.torchvision",
             "nms roi_align roi_pool ps_roi_align ps_roi_pool deform_conv2d box_iou_rotated qnms qroi_align "
             "_deform_conv2d_backward _ps_roi_align_backward _ps_roi_pool_backward _roi_align_backward "
-            "_roi_pool_backward", refused, _NO_KERNELS),
+            "_roi_pool_backward",
+            refused,
+            _NO_KERNELS,
+        ),
     },
     "lazygrad.classes": {"load_library": refused("classes.load_library", _NO_KERNELS)},
     "lazygrad.classes.NativeInterpretation": {
@@ -93,8 +116,12 @@ TABLES: dict[str, dict[str, Any]] = {
     "lazygrad.utils.cpp_extension": {
         "CUDA_HOME": None,
         "ROCM_HOME": None,
-        **each_named("utils.cpp_extension", "load load_inline BuildExtension CppExtension CUDAExtension",
-                     refused, _NO_KERNELS),
+        **each_named(
+            "utils.cpp_extension",
+            "load load_inline BuildExtension CppExtension CUDAExtension",
+            refused,
+            _NO_KERNELS,
+        ),
     },
     "lazygrad._C": {
         "_get_tracing_state": ignored(None),
@@ -110,41 +137,58 @@ TABLES: dict[str, dict[str, Any]] = {
     # Files that other programs read
     "lazygrad.onnx": {
         "is_in_onnx_export": ignored(False),
-        **each_named("onnx", "export _export dynamo_export register_custom_op_symbolic load", refused,
-        _NO_ONNX),
+        **each_named(
+            "onnx", "export _export dynamo_export register_custom_op_symbolic load", refused, _NO_ONNX
+        ),
         "unregister_custom_op_symbolic": ignored(None),
     },
     "lazygrad.onnx.operators": {"shape_as_tensor": refused("onnx.operators.shape_as_tensor", _NO_ONNX)},
     "lazygrad.onnx.TensorProtoDataType": {"FLOAT": 1, "INT32": 6, "INT64": 7, "BOOL": 9, "FLOAT16": 10},
     "lazygrad.onnx.symbolic_helper": {
         "parse_args": lambda *kinds: same,
-        **each_named("onnx.symbolic_helper", "_get_const _unimplemented _get_tensor_sizes", refused,
-        _NO_ONNX),
+        **each_named(
+            "onnx.symbolic_helper", "_get_const _unimplemented _get_tensor_sizes", refused, _NO_ONNX
+        ),
     },
-    "lazygrad.onnx.symbolic_opset11": each_named("onnx.symbolic_opset11", "select squeeze unsqueeze",
-        refused, _NO_ONNX),
-    "lazygrad.onnx.symbolic_opset9": each_named("onnx.symbolic_opset9", "select squeeze unsqueeze",
-        refused, _NO_ONNX),
+    "lazygrad.onnx.symbolic_opset11": each_named(
+        "onnx.symbolic_opset11", "select squeeze unsqueeze", refused, _NO_ONNX
+    ),
+    "lazygrad.onnx.symbolic_opset9": each_named(
+        "onnx.symbolic_opset9", "select squeeze unsqueeze", refused, _NO_ONNX
+    ),
     # Kinds of tensors that there are not
     "lazygrad.sparse": {
         **each_named("sparse", "FloatTensor DoubleTensor LongTensor", kind, _NO_SPARSE),
         **each_named("sparse", "mm addmm sum softmax log_softmax spdiags", refused, _NO_SPARSE),
     },
-    "lazygrad.nested": each_named("nested", "nested_tensor as_nested_tensor to_padded_tensor "
-                                            "nested_tensor_from_jagged",
-                                  refused, _NO_NESTED),
+    "lazygrad.nested": each_named(
+        "nested",
+        "nested_tensor as_nested_tensor to_padded_tensor nested_tensor_from_jagged",
+        refused,
+        _NO_NESTED,
+    ),
     "lazygrad.quantization": each_named(
-        "quantization", "quantize_dynamic prepare prepare_qat convert get_default_qconfig fuse_modules "
-                        "QuantStub DeQuantStub",
-        refused, _NO_QUANTIZED),
+        "quantization",
+        "quantize_dynamic prepare prepare_qat convert get_default_qconfig fuse_modules QuantStub DeQuantStub",
+        refused,
+        _NO_QUANTIZED,
+    ),
     "lazygrad.ao": {},
     "lazygrad.ao.quantization": each_named(
-        "ao.quantization", "quantize_dynamic prepare prepare_qat convert get_default_qconfig fuse_modules "
-        "QuantStub DeQuantStub", refused, _NO_QUANTIZED),
+        "ao.quantization",
+        "quantize_dynamic prepare prepare_qat convert get_default_qconfig fuse_modules QuantStub DeQuantStub",
+        refused,
+        _NO_QUANTIZED,
+    ),
     "lazygrad": {
         **each_named("torch", "sparse_coo_tensor sparse_csr_tensor spmm smm hspmm", refused, _NO_SPARSE),
-        **each_named("torch", "_make_per_tensor_quantized_tensor _make_per_channel_quantized_tensor "
-                     "quantize_per_tensor quantize_per_channel", refused, _NO_QUANTIZED),
+        **each_named(
+            "torch",
+            "_make_per_tensor_quantized_tensor _make_per_channel_quantized_tensor "
+            "quantize_per_tensor quantize_per_channel",
+            refused,
+            _NO_QUANTIZED,
+        ),
     },
     # Looking inside
     "lazygrad.autograd.graph": {
@@ -160,15 +204,19 @@ TABLES: dict[str, dict[str, Any]] = {
         "set_multithreading_enabled": nothing("set_multithreading_enabled"),
     },
     "lazygrad.autograd.forward_ad": each_named(
-        "autograd.forward_ad", "dual_level make_dual unpack_dual", refused,
-        "there are no dual tensors here: func.jvp and autograd.functional.jvp give the same derivatives"),
+        "autograd.forward_ad",
+        "dual_level make_dual unpack_dual",
+        refused,
+        "there are no dual tensors here: func.jvp and autograd.functional.jvp give the same derivatives",
+    ),
     "lazygrad.overrides": {
         "has_torch_function": ignored(False),
         "has_torch_function_unary": ignored(False),
         "has_torch_function_variadic": ignored(False),
         "is_tensor_like": lambda x: hasattr(x, "graph_node"),
-        "handle_torch_function": refused("overrides.handle_torch_function", "tensors have no "
-                                                                            "__torch_function__ here"),
+        "handle_torch_function": refused(
+            "overrides.handle_torch_function", "tensors have no __torch_function__ here"
+        ),
         "TorchFunctionMode": nothing("TorchFunctionMode"),
     },
     "lazygrad.utils._contextlib": {"_DecoratorContextManager": Nothing},

@@ -10,6 +10,7 @@ the same in-order queue, after them.
 
 from __future__ import annotations
 
+import os
 import re
 import threading
 import time
@@ -235,6 +236,22 @@ class ClReplay(Replay):
                 device.fail("replay", error)
 
 
+class _LostInFork:
+    """Stands for a device's lock in the child of a fork, where the driver's threads and queues are not."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __enter__(self) -> NoReturn:
+        raise DeviceError(
+            f"[device] {self.name} does not work in a process that was forked after it was opened: keep "
+            "what worker processes read on the CPU, or start them with multiprocessing_context='spawn'"
+        )
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
 class ClDevice(Device):
     """One OpenCL device. Launches are asynchronous; `copy_out` and `synchronize` wait for them."""
 
@@ -242,7 +259,9 @@ class ClDevice(Device):
         self.opencl = import_pyopencl()
         self.name, self.raw = name, raw
         self.stats = MemoryStats()
-        self.lock = threading.RLock()
+        self.lock: Any = threading.RLock()
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._forked)
         try:
             self.context = self.opencl.Context([raw])
             self.queue = self.opencl.CommandQueue(self.context, raw)
@@ -256,6 +275,9 @@ class ClDevice(Device):
         self._timing_queue: Any = None
         self._staged: list[Any] = []  # uploads in flight, which keep their bytes alive
         self._staged_bytes = 0
+
+    def _forked(self) -> None:
+        self.lock = _LostInFork(self.name)
 
     @property
     def target(self) -> Target:
@@ -283,6 +305,8 @@ class ClDevice(Device):
     # memory
 
     def allocate(self, nbytes: int) -> Buffer:
+        with self.lock:
+            pass  # which refuses in the child of a fork
         return Buffer(self, nbytes, self.memory.take(nbytes))
 
     def free(self, buffer: Buffer) -> None:

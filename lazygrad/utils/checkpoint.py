@@ -47,8 +47,9 @@ class _Region:
 
     saves = True
 
-    def __init__(self, run: Callable[[], Any], again: Callable[[], AbstractContextManager[Any]],
-                 inputs: list[Tensor]):
+    def __init__(
+        self, run: Callable[[], Any], again: Callable[[], AbstractContextManager[Any]], inputs: list[Tensor]
+    ):
         self.run: Callable[[], Any] | None = run
         self.again, self.inputs = again, inputs
         self.places: list[int] = []  # which of the tensors that the function returns are results
@@ -63,15 +64,19 @@ class _Region:
         with enable_grad(), self.again():
             results = _tensors(self.run())
         if len(results) <= max(self.places):
-            raise CheckpointError("[checkpoint] A different number of tensors was saved during the "
-                                  "original forward and recomputation.")
+            raise CheckpointError(
+                "[checkpoint] A different number of tensors was saved during the "
+                "original forward and recomputation."
+            )
         roots, seeds = [], []
         for number, g in parts.items():
             result = results[self.places[number]]
             if result._shape != g.shape or result._dtype is not g.dtype:
-                raise CheckpointError("[checkpoint] Recomputed values have different metadata than during "
-                                      f"the forward pass: {list(result._shape)} of {result._dtype!r}, "
-                                      f"before {list(g.shape)} of {g.dtype!r}.")
+                raise CheckpointError(
+                    "[checkpoint] Recomputed values have different metadata than during "
+                    f"the forward pass: {list(result._shape)} of {result._dtype!r}, "
+                    f"before {list(g.shape)} of {g.dtype!r}."
+                )
             if result.requires_grad:
                 roots.append(result.graph_node())
                 seeds.append(g)
@@ -98,8 +103,13 @@ def _standing_for(x: Node, order: list[Node]) -> list[Node]:
     return [n for n in order if n is x or (n.op.name == "leaf" and n.arg is x.arg)]
 
 
-def _without_reentrance(function: Callable[..., Any], preserve: bool, context_fn: Callable[[], Contexts],
-                        args: tuple[Any, ...], options: dict[str, Any]) -> Any:
+def _without_reentrance(
+    function: Callable[..., Any],
+    preserve: bool,
+    context_fn: Callable[[], Contexts],
+    args: tuple[Any, ...],
+    options: dict[str, Any],
+) -> Any:
     first, second = context_fn()
     drawn = Drawn() if preserve else None
     inputs = [x for x in _tensors((args, options)) if x.requires_grad]
@@ -157,7 +167,8 @@ class CheckpointFunction(Function):
             raise GradientError(
                 "[checkpoint] When use_reentrant=True, torch.utils.checkpoint is incompatible with .grad() "
                 "or passing an `inputs` parameter to .backward(). To resolve this error, you can either "
-                "set use_reentrant=False, or call .backward() without passing the `inputs` argument.")
+                "set use_reentrant=False, or call .backward() without passing the `inputs` argument."
+            )
         inputs = list(ctx.args)
         for place, saved in zip(ctx.places, ctx.saved_tensors, strict=True):
             inputs[place] = saved.detach()
@@ -166,11 +177,13 @@ class CheckpointFunction(Function):
         with enable_grad(), nullcontext() if ctx.drawn is None else ctx.drawn.again():
             outputs = ctx.run_function(*inputs)
         outputs = outputs if isinstance(outputs, tuple) else (outputs,)
-        pairs = [(y, g) for y, g in zip(outputs, grads, strict=True)
-                 if isinstance(y, Tensor) and y.requires_grad]
+        pairs = [
+            (y, g) for y, g in zip(outputs, grads, strict=True) if isinstance(y, Tensor) and y.requires_grad
+        ]
         if not pairs:
-            raise GradientError("[checkpoint] none of output has requires_grad=True, this checkpoint() is "
-                                "not necessary")
+            raise GradientError(
+                "[checkpoint] none of output has requires_grad=True, this checkpoint() is not necessary"
+            )
         backward([y for y, _ in pairs], [g for _, g in pairs])
         return (None, None, *(x.grad if isinstance(x, Tensor) else None for x in inputs))
 
@@ -192,11 +205,14 @@ def checkpoint(
     the same random numbers again. Raises ArgumentError for options of the other form.
     """
     if use_reentrant is None:
-        warnings.warn("torch.utils.checkpoint: the use_reentrant parameter should be passed explicitly. "
-                      "Starting in PyTorch 2.9, calling checkpoint without use_reentrant will raise an "
-                      "exception. use_reentrant=False is recommended, but if you need to preserve the "
-                      "current default behavior, you can pass use_reentrant=True. Refer to docs for more "
-                      "details on the differences between the two variants.", stacklevel=2)
+        warnings.warn(
+            "torch.utils.checkpoint: the use_reentrant parameter should be passed explicitly. "
+            "Starting in PyTorch 2.9, calling checkpoint without use_reentrant will raise an "
+            "exception. use_reentrant=False is recommended, but if you need to preserve the "
+            "current default behavior, you can pass use_reentrant=True. Refer to docs for more "
+            "details on the differences between the two variants.",
+            stacklevel=2,
+        )
         use_reentrant = True
     preserve = kwargs.pop("preserve_rng_state", True)
     if not use_reentrant:
@@ -204,17 +220,22 @@ def checkpoint(
     if kwargs:
         raise ArgumentError(f"[checkpoint] Unexpected keyword arguments: {','.join(kwargs)}")
     if context_fn is not noop_context_fn or debug:
-        raise ArgumentError("[checkpoint] Passing `context_fn` or `debug` is only supported when "
-                            "use_reentrant=False.")
+        raise ArgumentError(
+            "[checkpoint] Passing `context_fn` or `debug` is only supported when use_reentrant=False."
+        )
     return CheckpointFunction.apply(function, preserve, *args)
 
 
-def checkpoint_sequential(functions: Any, segments: int, input: Any, use_reentrant: bool | None = None,
-                          **kwargs: Any) -> Any:
+def checkpoint_sequential(
+    functions: Any, segments: int, input: Any, use_reentrant: bool | None = None, **kwargs: Any
+) -> Any:
     """The functions one after the other in `segments` parts, all but the last of them checkpointed."""
     if use_reentrant is None:
-        warnings.warn("torch.utils.checkpoint.checkpoint_sequential: the use_reentrant parameter should be "
-                      "passed explicitly. use_reentrant=False is recommended.", stacklevel=2)
+        warnings.warn(
+            "torch.utils.checkpoint.checkpoint_sequential: the use_reentrant parameter should be "
+            "passed explicitly. use_reentrant=False is recommended.",
+            stacklevel=2,
+        )
         use_reentrant = True
     preserve = kwargs.pop("preserve_rng_state", True)
     if kwargs:
@@ -242,8 +263,9 @@ def get_device_states(*args: Any) -> tuple[list[int], list[Tensor]]:
     return [], []
 
 
-def set_device_states(devices: Iterable[int], states: Iterable[Tensor], *,
-                      device_type: str | None = None) -> None:
+def set_device_states(
+    devices: Iterable[int], states: Iterable[Tensor], *, device_type: str | None = None
+) -> None:
     """Continue the generators of devices from states: there are none beside the default one."""
 
 

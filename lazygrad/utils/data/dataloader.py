@@ -1,0 +1,242 @@
+"""`DataLoader`: batches of a dataset, in this process or from worker processes."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import multiprocessing
+import os
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Generic, TypeVar
+
+from lazygrad.errors import ArgumentError, ArgumentTypeError
+from lazygrad.tensors.generator import Generator
+from lazygrad.utils.data.collate import default_collate, default_convert
+from lazygrad.utils.data.dataset import Dataset, IterableDataset
+from lazygrad.utils.data.iterators import LoaderIterator, SingleProcessIterator, WorkersIterator
+from lazygrad.utils.data.sampler import BatchSampler, RandomSampler, Sampler, SequentialSampler
+from lazygrad.utils.data.worker import Fetcher, get_worker_info
+
+T_co = TypeVar("T_co", covariant=True)
+_FIXED = ("batch_size", "batch_sampler", "sampler", "drop_last", "dataset", "persistent_workers")
+
+
+class _Endless(Sampler[Any]):
+    """The sampler of a dataset that is not read by index."""
+
+    def __iter__(self) -> Iterator[Any]:
+        return itertools.repeat(None)
+
+
+class DataLoader(Generic[T_co]):
+    """Batches of a dataset, as an iterable that may be walked many times.
+
+    `sampler` or `batch_sampler` say in which order, else `shuffle` does; `batch_size=None` gives single
+    samples. With `num_workers` processes fetch ahead (`prefetch_factor` batches each); an exception in one
+    is raised here with its traceback. `generator` gives the order and the workers' seeds. `pin_memory` is
+    accepted: there is no memory to pin. Raises ArgumentError for options that exclude each other.
+    """
+
+    _made = False
+
+    def __init__(
+        self,
+        dataset: Dataset[T_co],
+        batch_size: int | None = 1,
+        shuffle: bool | None = None,
+        sampler: Sampler[Any] | Iterable[Any] | None = None,
+        batch_sampler: Sampler[list[Any]] | Iterable[list[Any]] | None = None,
+        num_workers: int = 0,
+        collate_fn: Callable[[Any], Any] | None = None,
+        pin_memory: bool = False,
+        drop_last: bool = False,
+        timeout: float = 0,
+        worker_init_fn: Callable[[int], Any] | None = None,
+        multiprocessing_context: Any = None,
+        generator: Generator | None = None,
+        *,
+        prefetch_factor: int | None = None,
+        persistent_workers: bool = False,
+        pin_memory_device: str = "",
+        in_order: bool = True,
+    ):
+        self._check_workers(num_workers, timeout, prefetch_factor, persistent_workers)
+        is_iterable = isinstance(dataset, IterableDataset)
+        if is_iterable:
+            for name, value, none in (
+                ("shuffle", shuffle, (False, None)),
+                ("sampler", sampler, (None,)),
+                ("batch_sampler", batch_sampler, (None,)),
+            ):
+                if not any(value is n for n in none):
+                    raise ArgumentError(
+                        "[DataLoader] DataLoader with IterableDataset: expected unspecified "
+                        f"{name} option, but got {name}={value}"
+                    )
+        if sampler is not None and shuffle:
+            raise ArgumentError("[DataLoader] sampler option is mutually exclusive with shuffle")
+        if batch_sampler is not None:
+            if batch_size != 1 or shuffle or sampler is not None or drop_last:
+                raise ArgumentError(
+                    "[DataLoader] batch_sampler option is mutually exclusive with "
+                    "batch_size, shuffle, sampler, and drop_last"
+                )
+            batch_size, drop_last = None, False
+        elif batch_size is None and drop_last:
+            raise ArgumentError(
+                "[DataLoader] batch_size=None option disables auto-batching and is "
+                "mutually exclusive with drop_last"
+            )
+        if sampler is None:
+            sampler = (
+                _Endless()
+                if is_iterable
+                else RandomSampler(dataset, generator=generator)
+                if shuffle
+                else SequentialSampler(dataset)
+            )
+        if batch_size is not None and batch_sampler is None:
+            batch_sampler = BatchSampler(sampler, batch_size, drop_last)
+        self.dataset, self._is_iterable = dataset, is_iterable
+        self.num_workers, self.timeout, self.worker_init_fn = num_workers, timeout, worker_init_fn
+        self.prefetch_factor = 2 if num_workers and prefetch_factor is None else prefetch_factor
+        self.pin_memory, self.pin_memory_device = pin_memory, pin_memory_device
+        self.multiprocessing_context = multiprocessing_context
+        self.batch_size, self.drop_last = batch_size, drop_last
+        self.sampler, self.batch_sampler, self.generator = sampler, batch_sampler, generator
+        self.collate_fn = collate_fn or (default_convert if batch_sampler is None else default_collate)
+        self.persistent_workers, self.in_order = persistent_workers, in_order
+        self._iterator: WorkersIterator | None = None
+        self._said_length: int | None = None
+        self._made = True
+        self._warn_of_many_workers()
+
+    @staticmethod
+    def _check_workers(
+        num_workers: int, timeout: float, prefetch_factor: int | None, persistent: bool
+    ) -> None:
+        if num_workers < 0:
+            raise ArgumentError(
+                "[DataLoader] num_workers option should be non-negative; use num_workers=0 "
+                "to disable multiprocessing."
+            )
+        if timeout < 0:
+            raise ArgumentError("[DataLoader] timeout option should be non-negative")
+        if num_workers == 0 and prefetch_factor is not None:
+            raise ArgumentError(
+                "[DataLoader] prefetch_factor option could only be specified in "
+                "multiprocessing.let num_workers > 0 to enable multiprocessing, otherwise "
+                "set prefetch_factor to None."
+            )
+        if prefetch_factor is not None and prefetch_factor < 0:
+            raise ArgumentError("[DataLoader] prefetch_factor option should be non-negative")
+        if persistent and num_workers == 0:
+            raise ArgumentError("[DataLoader] persistent_workers option needs num_workers > 0")
+
+    def _warn_of_many_workers(self) -> None:
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        if self.num_workers > cores:
+            warnings.warn(
+                f"This DataLoader will create {self.num_workers} worker processes in total. Our suggested "
+                f"max number of worker in current system is {cores}, which is smaller than what this "
+                "DataLoader is going to create. Please be aware that excessive worker creation might get "
+                "DataLoader running slow or even freeze, lower the worker number to avoid potential "
+                "slowness/freeze if necessary.",
+                stacklevel=3,
+            )
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if self._made and name in _FIXED:
+            raise ArgumentError(
+                f"[DataLoader] {name} attribute should not be set after {type(self).__name__} is initialized"
+            )
+        super().__setattr__(name, value)
+
+    @property
+    def multiprocessing_context(self) -> Any:
+        """How worker processes are started: a context of multiprocessing, None for a fork where there is
+        one."""
+        return self._context
+
+    @multiprocessing_context.setter
+    def multiprocessing_context(self, context: Any) -> None:
+        if context is not None:
+            if not self.num_workers:
+                raise ArgumentError(
+                    "[DataLoader] multiprocessing_context can only be used with "
+                    f"multi-process loading (num_workers > 0), but got "
+                    f"num_workers={self.num_workers}"
+                )
+            if isinstance(context, str):
+                methods = multiprocessing.get_all_start_methods()
+                if context not in methods:
+                    raise ArgumentError(
+                        "[DataLoader] multiprocessing_context option should specify a "
+                        f"valid start method in {methods!r}, but got "
+                        f"multiprocessing_context={context!r}"
+                    )
+                context = multiprocessing.get_context(context)
+            if not isinstance(context, multiprocessing.context.BaseContext):
+                raise ArgumentTypeError(
+                    "[DataLoader] multiprocessing_context option should be a valid "
+                    "context object or a string specifying the start method, but got "
+                    f"multiprocessing_context={context}"
+                )
+        self._context = context
+
+    @property
+    def _index_sampler(self) -> Any:
+        return self.sampler if self.batch_sampler is None else self.batch_sampler
+
+    def _fetcher_maker(self) -> Callable[[], Fetcher]:
+        return functools.partial(
+            Fetcher,
+            self.dataset,
+            self._is_iterable,
+            self.batch_sampler is not None,
+            self.collate_fn,
+            self.drop_last,
+        )
+
+    def _fetcher(self) -> Fetcher:
+        return self._fetcher_maker()()
+
+    def __iter__(self) -> LoaderIterator:
+        if not self.num_workers:
+            return SingleProcessIterator(self)
+        if not self.persistent_workers:
+            return WorkersIterator(self)
+        if self._iterator is None:
+            self._iterator = WorkersIterator(self)
+        else:
+            self._iterator.reset(self)
+        return self._iterator
+
+    def __len__(self) -> int:
+        if not self._is_iterable:
+            return len(self._index_sampler)
+        count = self._said_length = len(self.dataset)  # type: ignore[arg-type]
+        if self.batch_size is not None:
+            count = count // self.batch_size if self.drop_last else -(-count // self.batch_size)
+            self._said_length = count
+        return count
+
+    def _check_length(self, given: int) -> None:
+        """Warn where an iterable dataset gives more than its length said."""
+        if self._is_iterable and self._said_length is not None and given > self._said_length:
+            text = (
+                f"Length of IterableDataset {self.dataset} was reported to be {self._said_length} "
+                f"(when accessing len(dataloader)), but {given} samples have been fetched. "
+            )
+            if self.num_workers:
+                text += (
+                    "For multiprocessing data-loading, this could be caused by not properly "
+                    "configuring the IterableDataset replica at each worker. Please see "
+                    "https://pytorch.org/docs/stable/data.html#torch.utils.data.IterableDataset for "
+                    "examples."
+                )
+            warnings.warn(text, stacklevel=3)
+
+
+__all__ = ["DataLoader", "default_collate", "default_convert", "get_worker_info"]
