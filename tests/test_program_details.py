@@ -247,3 +247,14 @@ def test_running_sums_of_exponentials_make_the_same_graph_whatever_their_number(
     few, many = (re.search(r"graph: (\d+) nodes", text)[1] for text in explained)
     assert int(many) <= int(few) + 2
     np.testing.assert_allclose(x.logcumsumexp(0).numpy(), np.logaddexp.accumulate(x.numpy()), rtol=1e-12)
+
+
+def test_split_names_its_argument_as_pytorch_does() -> None:
+    x = lazygrad.arange(6)
+    assert [p.tolist() for p in x.split(split_size=[2, 4])] == [[0, 1], [2, 3, 4, 5]]
+    assert [p.tolist() for p in lazygrad.split(x, split_size_or_sections=3)] == [[0, 1, 2], [3, 4, 5]]
+
+
+@pytest.mark.filterwarnings("error")
+def test_numbers_too_large_for_a_type_are_infinite() -> None:
+    assert lazygrad.tensor([1e308, -1e39]).tolist() == [float("inf"), -float("inf")]

@@ -87,7 +87,8 @@ def _array_of(name: str, data: Any, dtype: DType | None) -> np.ndarray:
     if kind.is_integer and any(isinstance(v, float) and not math.isfinite(v) for v in leaves):
         raise ArgumentError(f"[{name}] cannot convert float NaN or infinity to {kind!r}")
     try:
-        flat = np.asarray(leaves, kind.numpy) if leaves else np.zeros(0, kind.numpy)
+        with np.errstate(over="ignore"):
+            flat = np.asarray(leaves, kind.numpy) if leaves else np.zeros(0, kind.numpy)
     except (TypeError, OverflowError, ValueError) as problem:
         raise ArgumentTypeError(f"[{name}] {problem}") from None
     return flat.reshape(shape)

@@ -104,6 +104,13 @@ def split(tensor: Tensor, split_size_or_sections: Any, dim: int = 0) -> tuple[Te
     return as_operation(tuple(pieces), name, tensor)
 
 
+@method("split")
+def _split_method(x: Tensor, split_size: Any, dim: int = 0) -> tuple[Tensor, ...]:
+    """Pieces of a size, or of listed sizes, along a dimension: views. PyTorch's method names its argument
+    otherwise than its function does."""
+    return split(x, split_size, dim)
+
+
 @function("split_with_sizes")
 def split_with_sizes(input: Tensor, split_sizes: Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:
     """Pieces of listed sizes along a dimension: views."""
