@@ -1,10 +1,31 @@
 """Optimizers and learning rate schedules, under PyTorch's names."""
 
-from lazygrad.optim import lr_scheduler
-from lazygrad.optim.adam import Adam, Adamax, AdamW, NAdam, RAdam
+from lazygrad.optim import lr_scheduler, swa_utils
+from lazygrad.optim.adam import Adam, Adamax, AdamW, NAdam, RAdam, SparseAdam
+from lazygrad.optim.factored import Adafactor, Muon
+from lazygrad.optim.lbfgs import LBFGS
 from lazygrad.optim.optimizer import Optimizer
 from lazygrad.optim.rms import Adadelta, Adagrad, RMSprop
 from lazygrad.optim.sgd import SGD
+from lazygrad.optim.sign import ASGD, Rprop
 
-__all__ = ["SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "NAdam", "Optimizer", "RAdam", "RMSprop",
-           "lr_scheduler"]
+__all__ = [
+    "ASGD",
+    "LBFGS",
+    "SGD",
+    "Adadelta",
+    "Adafactor",
+    "Adagrad",
+    "Adam",
+    "AdamW",
+    "Adamax",
+    "Muon",
+    "NAdam",
+    "Optimizer",
+    "RAdam",
+    "SparseAdam",
+    "RMSprop",
+    "Rprop",
+    "lr_scheduler",
+    "swa_utils",
+]

@@ -62,8 +62,7 @@ def _moments(
     return state["exp_avg"], state["exp_avg_sq"]
 
 
-def _penalized(param: Tensor, grad: Tensor, group: dict[str, Any],
-               number: Numbers) -> tuple[Tensor, Tensor]:
+def _penalized(param: Tensor, grad: Tensor, group: dict[str, Any], number: Numbers) -> tuple[Tensor, Tensor]:
     """Parameter and gradient, of which one has been made smaller by weight decay."""
     if not group.get("decoupled_weight_decay"):
         return param, decayed(param, grad, group, number)
@@ -122,10 +121,21 @@ class Adam(ParameterwiseOptimizer):
 class AdamW(Adam):
     """Adam whose weight decay acts on the weights themselves (Loshchilov and Hutter, 2017)."""
 
-    def __init__(self, params: Any, lr: float | Tensor = 1e-3, betas: Betas = (0.9, 0.999), eps: float = 1e-8,
-                 weight_decay: float = 1e-2, amsgrad: bool = False, *, maximize: bool = False,
-                 foreach: bool | None = None, capturable: bool = False, differentiable: bool = False,
-                 fused: bool | None = None) -> None:
+    def __init__(
+        self,
+        params: Any,
+        lr: float | Tensor = 1e-3,
+        betas: Betas = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 1e-2,
+        amsgrad: bool = False,
+        *,
+        maximize: bool = False,
+        foreach: bool | None = None,
+        capturable: bool = False,
+        differentiable: bool = False,
+        fused: bool | None = None,
+    ) -> None:
         super().__init__(params, **settings(locals()), decoupled_weight_decay=True)
 
 
@@ -157,13 +167,17 @@ class NAdam(ParameterwiseOptimizer):
         def numbers() -> tuple[float, float, float]:
             step, lr = next_step(state), plain(group["lr"])
             beta1, beta2 = (plain(b) for b in group["betas"])
-            now, following = (beta1 * (1.0 - 0.5 * 0.96 ** (n * group["momentum_decay"]))
-                              for n in (step, step + 1))
+            now, following = (
+                beta1 * (1.0 - 0.5 * 0.96 ** (n * group["momentum_decay"])) for n in (step, step + 1)
+            )
             before = plain(state["mu_product"]) if "mu_product" in state else 1.0
             keep_number(state, "mu_product", before * now)
             product = plain(state["mu_product"])
-            return (1 - beta2**step, -lr * (1.0 - now) / (1.0 - product),
-                    -lr * following / (1.0 - product * following))
+            return (
+                1 - beta2**step,
+                -lr * (1.0 - now) / (1.0 - product),
+                -lr * following / (1.0 - product * following),
+            )
 
         correction, rate, following_rate = number.all(numbers)
         param, grad = _penalized(param, grad, group, number)
@@ -215,9 +229,19 @@ class RAdam(ParameterwiseOptimizer):
 class Adamax(ParameterwiseOptimizer):
     """Adam with the largest gradient in place of the mean square (Kingma and Ba, 2014)."""
 
-    def __init__(self, params: Any, lr: float | Tensor = 2e-3, betas: Betas = (0.9, 0.999), eps: float = 1e-8,
-                 weight_decay: float = 0, foreach: bool | None = None, *, maximize: bool = False,
-                 differentiable: bool = False, capturable: bool = False) -> None:
+    def __init__(
+        self,
+        params: Any,
+        lr: float | Tensor = 2e-3,
+        betas: Betas = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0,
+        foreach: bool | None = None,
+        *,
+        maximize: bool = False,
+        differentiable: bool = False,
+        capturable: bool = False,
+    ) -> None:
         super().__init__(params, checked_settings(locals()))
 
     def update(
@@ -231,10 +255,45 @@ class Adamax(ParameterwiseOptimizer):
 
         (rate,) = number.all(numbers)
         grad = decayed(param, grad, group, number)
-        mean, largest = ((lazygrad.zeros_like(grad) if state.get(k) is None else state[k].to(grad.dtype))
-                         for k in ("exp_avg", "exp_inf"))
+        mean, largest = (
+            (lazygrad.zeros_like(grad) if state.get(k) is None else state[k].to(grad.dtype))
+            for k in ("exp_avg", "exp_inf")
+        )
         mean = state["exp_avg"] = _mean(mean, grad, group, number)
         largest = state["exp_inf"] = lazygrad.maximum(
             largest * number.of(group, "betas", _second), grad.abs() + number.of(group, "eps")
         )
         return param + rate * mean / largest
+
+
+class SparseAdam(ParameterwiseOptimizer):
+    """Adam for embeddings of which a step names few rows: rows without a gradient, and what is remembered of
+    them, stay as they are. Gradients are dense here; a row of zeros counts as one without a gradient."""
+
+    def __init__(
+        self,
+        params: Any,
+        lr: float | Tensor = 1e-3,
+        betas: Betas = (0.9, 0.999),
+        eps: float = 1e-8,
+        maximize: bool = False,
+    ) -> None:
+        super().__init__(params, checked_settings(locals()))
+
+    def update(
+        self, param: Tensor, grad: Tensor, state: dict[str, Any], group: dict[str, Any], number: Numbers
+    ) -> Tensor:
+        """One step; the state holds `step`, `exp_avg` and `exp_avg_sq`."""
+        before = {key: state.get(key) for key in ("exp_avg", "exp_avg_sq")}
+
+        def numbers() -> tuple[float]:
+            step, (beta1, beta2) = next_step(state), (plain(b) for b in group["betas"])
+            return (-plain(group["lr"]) * (1 - beta2**step) ** 0.5 / (1 - beta1**step),)
+
+        (rate,) = number.all(numbers)
+        mean, square = _moments(grad, state, group, number)
+        named = grad != 0
+        named = named.flatten(1).any(1).reshape(-1, *[1] * (grad.ndim - 1)) if grad.ndim > 1 else named
+        for key, old in before.items():
+            state[key] = lazygrad.where(named, state[key], lazygrad.zeros_like(grad) if old is None else old)
+        return lazygrad.where(named, param + rate * mean / (square.sqrt() + number.of(group, "eps")), param)

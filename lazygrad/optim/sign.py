@@ -1,0 +1,105 @@
+"""Rprop and ASGD: steps by the sign of gradients, and averaged steps."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import lazygrad
+from lazygrad.errors import ArgumentError
+from lazygrad.optim.optimizer import (
+    Numbers,
+    ParameterwiseOptimizer,
+    checked_settings,
+    decayed,
+    keep_number,
+    next_step,
+    plain,
+    settings,
+)
+from lazygrad.tensors import Tensor
+from lazygrad.tensors.recording import at_each_run
+
+
+class Rprop(ParameterwiseOptimizer):
+    """Resilient backpropagation (Riedmiller and Braun, 1993): a step of its own for each element, which grows
+    while the gradient keeps its sign and shrinks when it changes."""
+
+    def __init__(
+        self,
+        params: Any,
+        lr: float | Tensor = 1e-2,
+        etas: tuple[float, float] = (0.5, 1.2),
+        step_sizes: tuple[float, float] = (1e-6, 50),
+        *,
+        capturable: bool = False,
+        foreach: bool | None = None,
+        maximize: bool = False,
+        differentiable: bool = False,
+    ) -> None:
+        found = checked_settings(locals())
+        if not 0.0 < etas[0] < 1.0 < etas[1]:
+            raise ArgumentError(f"[optimizer] Invalid eta values: {etas[0]}, {etas[1]}")
+        super().__init__(params, found)
+
+    def update(
+        self, param: Tensor, grad: Tensor, state: dict[str, Any], group: dict[str, Any], number: Numbers
+    ) -> Tensor:
+        """One step; the state holds `step`, `prev` and `step_size`."""
+        at_each_run(lambda: next_step(state))
+        minus, plus = number.all(lambda: tuple(group["etas"]))
+        least, most, first = number.all(lambda: (*group["step_sizes"], plain(group["lr"])))
+        prev = state.get("prev")
+        size = lazygrad.zeros_like(grad) + first if prev is None else state["step_size"].to(grad.dtype)
+        turn = lazygrad.zeros_like(grad) if prev is None else grad * prev.to(grad.dtype)
+        factor = lazygrad.where(turn > 0, plus, lazygrad.where(turn < 0, minus, number(1.0)))
+        state["step_size"] = size = (size * factor).maximum(least).minimum(most)
+        state["prev"] = grad = lazygrad.where(turn < 0, number(0.0), grad)
+        return param - grad.sign() * size
+
+
+class ASGD(ParameterwiseOptimizer):
+    """Averaged stochastic gradient descent (Polyak and Juditsky, 1992): the state's `ax` is the average."""
+
+    def __init__(
+        self,
+        params: Any,
+        lr: float | Tensor = 1e-2,
+        lambd: float = 1e-4,
+        alpha: float = 0.75,
+        t0: float = 1e6,
+        weight_decay: float = 0,
+        foreach: bool | None = None,
+        maximize: bool = False,
+        differentiable: bool = False,
+        capturable: bool = False,
+    ) -> None:
+        found = settings(locals())
+        for name, words in (("lr", "learning rate"), ("weight_decay", "weight_decay value")):
+            if not plain(found[name]) >= 0.0:
+                raise ArgumentError(f"[optimizer] Invalid {words}: {found[name]}")
+        super().__init__(params, found)
+
+    def update(
+        self, param: Tensor, grad: Tensor, state: dict[str, Any], group: dict[str, Any], number: Numbers
+    ) -> Tensor:
+        """One step; the state holds `step`, `eta`, `mu` and `ax`."""
+        grad = decayed(param, grad, group, number)
+        average = state.get("ax")
+
+        def numbers() -> tuple[float, float, float]:
+            lr, eta, mu = (
+                plain(group["lr"]),
+                plain(state.get("eta", group["lr"])),
+                plain(state.get("mu", 1.0)),
+            )
+            step = next_step(state)
+            keep_number(state, "eta", lr / (1 + group["lambd"] * lr * step) ** group["alpha"])
+            keep_number(state, "mu", 1 / max(1.0, step - group["t0"]))
+            return 1 - group["lambd"] * eta, eta, mu
+
+        keep, rate, weight = number.all(numbers)
+        after = param * keep - grad * rate
+        before = lazygrad.zeros_like(grad) if average is None else average.to(grad.dtype)
+        # a weight of 1 takes the new value as it is
+        state["ax"] = lazygrad.where(weight == 1.0, after, before + (after - before) * weight)
+        return after
