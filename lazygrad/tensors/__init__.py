@@ -1,10 +1,10 @@
 """Tensors with PyTorch's names and semantics over the lazy graph.
 
 A file imports only from files listed before it: devices, modes, views, recording, cell, lifetimes,
-realization, core, storage, promotion, values, conversion, axes, arithmetic, elementwise, shapes, movement,
-reduction, scans, creation, limits, printing, flow, autograd; then examples, indexing, lookup, joining,
-linear, convolution, pooling, resizing, generator, random, sorting, parts, integers, special, statistics,
-explaining, reachable, recorder, blueprint, stands, replay, jit.
+realization, core, storage, shared_memory, promotion, values, conversion, axes, arithmetic, elementwise,
+shapes, movement, reduction, scans, creation, exchange, limits, printing, flow, autograd; then examples,
+indexing, lookup, joining, linear, convolution, pooling, resizing, generator, random, sorting, parts,
+integers, special, statistics, explaining, reachable, recorder, blueprint, stands, replay, jit.
 A definition is written once and published by `@function`, `@method` or `@creator` of core.py; `FUNCTIONS`
 collects what the package exports as functions.
 """
@@ -16,6 +16,7 @@ from lazygrad.tensors import (
     convolution,
     creation,
     elementwise,
+    exchange,
     explaining,
     generator,
     indexing,
@@ -56,6 +57,7 @@ __all__ = [
     "device",
     "elementwise",
     "enable_grad",
+    "exchange",
     "explaining",
     "generator",
     "indexing",

@@ -59,12 +59,14 @@ SPENT = Spent()
 
 class Cell:
     """One storage. `node` is its value now; `tainted` says that the node's graph holds leaves, so that
-    whoever must not receive gradients reads it through `detach`. `version` counts writes."""
+    whoever must not receive gradients reads it through `detach`. `version` counts writes. `shared`: memory
+    that others may write, a SharedMemory, over which `node` stands; graphs read what it gives."""
 
-    __slots__ = ("__weakref__", "device", "node", "serial", "tainted", "version")
+    __slots__ = ("__weakref__", "device", "node", "serial", "shared", "tainted", "version")
 
     def __init__(self, node: Node, device: str, tainted: bool = False):
         self.node, self.device, self.version, self.tainted, self.serial = node, device, 0, tainted, 0
+        self.shared: Any = None
         _enter(ref(self, _leave))
         if node.op not in _REALIZED:
             self._wait()
@@ -83,6 +85,8 @@ class Cell:
         """The value, with no gradient flowing into it."""
         if now.recorder is not None:
             now.recorder.touch(self)
+        elif self.shared is not None:
+            return self.shared.node(self)
         return ops.detach(self.node) if self.tainted else self.node
 
     def write(self, node: Node, tainted: bool = False) -> None:
@@ -94,11 +98,19 @@ class Cell:
         self.version += 1
         if node.op not in _REALIZED:
             self._wait()
+        if self.shared is not None:
+            self.shared.written(self)
 
     def settle(self, node: Node) -> None:
         """The same value, now in a buffer."""
         self.node, self.tainted = node, False
         pending_cells.discard(self)
+        if self.shared is not None:
+            self.shared.settled(self)
+
+    def value(self) -> Node:
+        """What names the value now: another node when it has become another one."""
+        return self.node if self.shared is None or now.recorder is not None else self.shared.node(self)
 
 
 class History:
@@ -136,16 +148,19 @@ class History:
         if now.recorder is not None:
             now.recorder.touch_root(self)
         if self.token is not None:
-            if self.node is None or self.base is not cell.node:
-                self.node, self.base = (
-                    ops.leaf(read_through(cell.plain(), self.prefix), arg=self.token),
-                    cell.node,
-                )
-        elif self.spent and cell.is_realized:
-            if self.node is None or self.version != cell.version:
+            base = cell.node if cell.shared is None else cell.value()
+            if self.node is None or self.base is not base:
+                self.node = ops.leaf(read_through(cell.plain(), self.prefix), arg=self.token)
+                self.base = base
+            return self.node
+        moved = self.version != cell.version
+        if cell.shared is not None and now.recorder is None and self.base is not (value := cell.value()):
+            self.base, moved = value, True  # somebody else has written
+        if self.spent and cell.is_realized:
+            if self.node is None or moved:
                 self.node = ops.leaf(read_through(cell.plain(), self.prefix), arg=SPENT)
                 self.version = cell.version
-        elif self.version != cell.version:
+        elif moved:
             assert self.node is not None
             self.node = ops.surrogate(read_through(cell.plain(), self.prefix), self.node)
             self.version = cell.version

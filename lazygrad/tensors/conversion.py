@@ -14,6 +14,7 @@ from lazygrad.errors import ArgumentError, ArgumentTypeError, GradientError
 from lazygrad.tensors.core import Tensor, apply, from_node, function, method
 from lazygrad.tensors.devices import device, usable_device
 from lazygrad.tensors.promotion import known_dtype
+from lazygrad.tensors.storage import pointer
 from lazygrad.tensors.values import read
 
 
@@ -178,8 +179,9 @@ def get_device(x: Tensor) -> int:
 
 @method("data_ptr")
 def data_ptr(x: Tensor) -> int:
-    """A number that two tensors share exactly if they begin at the same place of one storage."""
-    return id(x.cell) + x._offset * x._dtype.itemsize
+    """A number that two tensors share exactly if they begin at the same place of one storage: the address
+    where others share the memory."""
+    return pointer(x.cell) + x._offset * x._dtype.itemsize
 
 
 Tensor.itemsize = property(element_size)

@@ -236,6 +236,9 @@ class Tensor:
         history = self._history
         if now.recorder is not None:
             now.recorder.touch(history.cell)
+        elif history.cell.shared is not None:
+            self._plain, self._plain_base = history.cell.shared.node(history.cell, self), None
+            return self._plain
         base = history.cell.node
         if self._plain_base is not base:
             self._plain = read_through(history.cell.plain(), history.prefix + self._chain)

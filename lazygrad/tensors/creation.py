@@ -20,6 +20,7 @@ from lazygrad.tensors.axes import sizes_of
 from lazygrad.tensors.core import Size, Tensor, creator, from_node, method, view_of
 from lazygrad.tensors.devices import usable_device
 from lazygrad.tensors.promotion import check_operand, converted, known_dtype, number_dtype, result_type
+from lazygrad.tensors.values import read
 from lazygrad.tensors.views import check_apart
 
 
@@ -99,7 +100,7 @@ def _measure(name: str, data: Any, leaves: list[Any], kinds: set[Any]) -> tuple[
     are: types of Python, and dtypes of arrays and tensors."""
     if isinstance(data, Tensor | np.ndarray | np.generic):
         kinds.add(data._dtype if isinstance(data, Tensor) else known_dtype(name, np.asarray(data)))
-        values = data.detach().numpy() if isinstance(data, Tensor) else np.asarray(data)
+        values = read(data) if isinstance(data, Tensor) else np.asarray(data)
         leaves.extend(values.reshape(-1).tolist())
         return values.shape
     if not isinstance(data, Sequence) or isinstance(data, str):
@@ -131,38 +132,6 @@ def _inferred(name: str, leaves: list[Any], kinds: set[Any]) -> DType:
         odd = next(v for v in leaves if type(v) not in known)
         raise ArgumentTypeError(f"[{name}] could not infer dtype of {type(odd).__name__} ({odd!r})")
     return functools.reduce(dtypes.promote, [known.get(kind, kind) for kind in kinds])
-
-
-@creator("as_tensor")
-def as_tensor(data: Any, dtype: DType | None = None, device: Any = None) -> Tensor:
-    """`data` itself if it is a Tensor of that type and device already, else a new tensor."""
-    if isinstance(data, Tensor):
-        return data.to(device=device or data.device, dtype=dtype or data._dtype)
-    return tensor(data, dtype=dtype, device=device)
-
-
-@creator("asarray")
-def asarray(
-    obj: Any,
-    *,
-    dtype: DType | None = None,
-    device: Any = None,
-    copy: bool | None = None,
-    requires_grad: bool = False,
-) -> Tensor:
-    """`as_tensor`, a copy where `copy` is True."""
-    made = as_tensor(obj, dtype, device)
-    made = made.clone() if copy and made is obj else made
-    return made.requires_grad_() if requires_grad else made
-
-
-@creator("from_numpy")
-def from_numpy(ndarray: np.ndarray) -> Tensor:
-    """A tensor with the values of an array. Raises ArgumentTypeError for anything else."""
-    if not isinstance(ndarray, np.ndarray):
-        raise ArgumentTypeError(f"[from_numpy] expected np.ndarray (got {type(ndarray).__name__})")
-    where = usable_device(None)
-    return from_node(upload(ndarray, known_dtype("from_numpy", ndarray), where), where)
 
 
 @creator("scalar_tensor")

@@ -68,7 +68,8 @@ class Recorder:
             realize_alone(cell)
             original = self.before[cell] = cell.node
             self._tainted[cell] = False
-        self.promised[cell] = cell.node = self._promise(original, True)
+        value = original if cell.shared is None else cell.shared.node(cell)
+        self.promised[cell] = cell.node = self._promise(value, True)
 
     def touch_root(self, history: History) -> None:
         """Before the graph of a history is used. Raises CaptureError for one that began outside."""
@@ -233,6 +234,8 @@ class Recorder:
         real = substituted(nodes, self.originals, {})
         for cell, node in zip(cells, real, strict=False):
             cell.node = node
+            if cell.shared is not None:
+                cell.shared.restored(cell)
         for history, node in zip(histories, real[len(cells):], strict=True):
             history.node = node
 

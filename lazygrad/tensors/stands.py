@@ -40,6 +40,8 @@ def buffer_node(cell: Cell) -> Node:
     """The buffer node of a cell, whose number is uploaded where it is one."""
     if not cell.is_realized:
         realize_cells([cell])
+    if cell.shared is not None:
+        return cell.shared.node(cell)  # as it is now: the memory itself may be written at any time
     if cell.node.op.name == "scalar":
         cell.settle(upload(download(cell.node), cell.node.dtype, cell.device))
     return cell.node
@@ -94,6 +96,10 @@ class Storage:
 
     def bring(self) -> None:
         """Have the value of the cell in a buffer of its own."""
+        if self.part and self.cell.shared is not None:
+            self.node = self.cell.shared.run_of(self.cell, self.stands[0].tensor)
+            self.buffer = self.node.arg
+            return
         node = buffer_node(self.cell)
         if self.part:
             x = self.stands[0].tensor
@@ -110,7 +116,8 @@ class Storage:
     def hold(self) -> None:
         """Know the buffer of a cell that has just got it; one that is no whole one is still to be brought."""
         node = self.cell.node
-        self.node, self.buffer, self.counts = node if node.arg.is_whole else None, node.arg, None
+        known = node.arg.is_whole and self.cell.shared is None
+        self.node, self.buffer, self.counts = node if known else None, node.arg, None
 
     def note(self) -> None:
         """Nobody but the cell holds the buffer now."""

@@ -33,8 +33,10 @@ _of_cells: WeakValueDictionary[int, UntypedStorage] = WeakValueDictionary()
 class UntypedStorage:
     """The bytes that tensors share. Made by `Tensor.untyped_storage()`, or over bytes of the host."""
 
-    def __init__(self, raw: np.ndarray | None = None, where: str = "CPU", cell: Cell | None = None) -> None:
-        self._raw, self._where, self._cell = raw, where, cell
+    def __init__(
+        self, raw: np.ndarray | None = None, where: str = "CPU", cell: Cell | None = None, lent: bool = False
+    ) -> None:
+        self._raw, self._where, self._cell, self._lent = raw, where, cell, lent
         if cell is None and raw is None:
             self._raw = np.empty(0, np.uint8)
 
@@ -129,7 +131,7 @@ class UntypedStorage:
         elements of another size."""
         if self._cell is None:
             assert self._raw is not None
-            self._cell = cell_of_bytes(self._raw, dtype, shape, self._where)
+            self._cell = cell_of_bytes(self._raw, dtype, shape, self._where, self._lent)
             self._raw = None
             _of_cells[id(self._cell)] = self
         elif self._cell.node.dtype.itemsize != dtype.itemsize:
@@ -254,14 +256,16 @@ def storage_of_cell(cell: Cell) -> UntypedStorage:
     return made
 
 
-def cell_of_bytes(raw: np.ndarray, dtype: DType, shape: Sequence[int] | None, where: str) -> Cell:
+def cell_of_bytes(
+    raw: np.ndarray, dtype: DType, shape: Sequence[int] | None, where: str, lent: bool = False
+) -> Cell:
     """A cell whose elements have these bytes, in a row or in a shape; it takes the memory where the device
-    can compute in it."""
-    if dtype is dtypes.bool_:
+    can compute in it. `lent`: the memory stays somebody else's, and is sound."""
+    if dtype is dtypes.bool_ and not lent:
         raw = (raw != 0).view(np.uint8)  # other bytes than 0 and 1 are no bools
     count = raw.nbytes // dtype.itemsize
-    flags = raw.flags
-    if not (flags.writeable and flags.c_contiguous) or raw.ctypes.data % dtype.itemsize:
+    sound = raw.flags.writeable and raw.flags.c_contiguous and raw.ctypes.data % dtype.itemsize == 0
+    if not lent and not sound:
         raw = np.array(raw)
     buffer = open_device(where).borrow(raw)
     shape = (count,) if shape is None or product(shape) != count else tuple(shape)
@@ -272,7 +276,7 @@ def bytes_of(cell: Cell) -> np.ndarray:
     """The bytes of a cell's value in a row, on the host: the device's own memory where it is there, not to be
     written; else a copy. Realizes it."""
     realize_cells([cell])
-    node = cell.plain()
+    node = cell.value()
     if node.op.name == "scalar":
         value = np.full((), node.arg.value, node.dtype.numpy)
         return dtypes.to_storage(value, node.dtype).reshape(1).view(np.uint8)
@@ -285,8 +289,8 @@ def bytes_of(cell: Cell) -> np.ndarray:
 
 
 def pointer(cell: Cell) -> int:
-    """A number that names the storage."""
-    return id(cell)
+    """The address of memory that others share, else a number that names the storage."""
+    return id(cell) if cell.shared is None else cell.shared.memory.ctypes.data
 
 
 def strided_tensor(

@@ -9,12 +9,20 @@ import numpy as np
 
 from lazygrad import dtypes
 from lazygrad.engine import download
-from lazygrad.errors import ArgumentTypeError, AxisError, GradientError, RuntimeArgumentError, ShapeError
+from lazygrad.errors import (
+    ArgumentError,
+    ArgumentTypeError,
+    AxisError,
+    GradientError,
+    RuntimeArgumentError,
+    ShapeError,
+)
 from lazygrad.graph import Node
 from lazygrad.interpret import interpret
 from lazygrad.tensors.core import Tensor, creator, method
 from lazygrad.tensors.realization import realize_cells, realize_node
 from lazygrad.tensors.recording import now
+from lazygrad.tensors.shared_memory import HOSTS, expose
 
 # a view of a storage up to this size, or of a good part of it, is cut out on the host: cheaper than a kernel
 _SMALL = 4096
@@ -42,6 +50,8 @@ def read(x: Tensor) -> np.ndarray:
     cell = x.cell
     if not cell.is_realized:
         realize_cells([cell])
+    if cell.shared is not None:
+        return dtypes.from_storage(cell.shared.values(x), x._dtype)
     node = x.plain_node()
     if node.op.kind == "source":
         return _data(node)
@@ -80,20 +90,25 @@ def tolist(x: Tensor) -> Any:
 
 @method()
 def numpy(x: Tensor, *, force: bool = False) -> np.ndarray:
-    """A NumPy array with a copy of the values. Raises GradientError for tensors that require a gradient."""
+    """A NumPy array over the memory of the tensor: writes to either are seen in both. On devices with memory
+    of their own a copy. Raises GradientError for tensors that require a gradient, unless `force`."""
     if x.requires_grad and not force:
         raise GradientError(
             "[numpy] Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead."
         )
     if x.dtype is dtypes.bfloat16:
         raise ArgumentTypeError("[numpy] Got unsupported ScalarType BFloat16: convert it with .float() first")
-    return read(x)
+    return expose(x) if now.recorder is None and x.cell.device in HOSTS else read(x)
 
 
 @method("__array__")
 def _array(x: Tensor, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
     values = numpy(x)
-    return values if dtype is None else values.astype(dtype, copy=False)
+    if dtype is not None and np.dtype(dtype) != values.dtype:
+        if copy is False:
+            raise ArgumentError(f"[array] no array of {np.dtype(dtype)} can share the memory of {x.dtype!r}")
+        return values.astype(dtype)
+    return values.copy() if copy else values
 
 
 @method("__len__")
