@@ -1,7 +1,8 @@
 """The schedule: fusion groups in their order, and the memory of what they store.
 
 Targets get buffers of their own. Intermediates share blocks: a block serves one after another as their
-lifetimes allow. Where a kernel has many small ones, these share slabs, since it takes only so many buffers.
+lifetimes allow. Where a kernel has many small ones, these share slabs, since it takes only so many buffers;
+but not a few single numbers, since whoever keeps one would keep the whole slab.
 A donated buffer becomes a target's memory where the kernel that writes the target is the last one to read it,
 each element at its own place.
 """
@@ -19,6 +20,8 @@ from lazygrad.helpers import round_up
 SMALL = 256  # bytes; what may share a slab
 ALIGN = 64
 FEW = 32  # small inputs and outputs of one kernel that may be buffers of their own
+NUMBER = 8  # bytes of one number: often a loss, which is kept long after what was computed with it
+FEW_NUMBERS = 8  # numbers among a kernel's targets that are buffers of their own even where others share slabs
 
 
 @dataclass(frozen=True)
@@ -64,8 +67,10 @@ def plan_memory(groups: Sequence[Group], targets: Iterable[Node],
     slab = small = 0
     crowded = any(sum(_is_small(n) for n in (*g.inputs, *g.outputs)) > FEW for g in groups)
     for step, group in enumerate(groups):
+        numbers = [node for node in group.outputs if node in wanted and nbytes(node) <= NUMBER]
+        alone = numbers if len(numbers) <= FEW_NUMBERS else ()
         for node in group.outputs:
-            if node in wanted and crowded and _is_small(node):
+            if node in wanted and crowded and _is_small(node) and node not in alone:
                 # never over a gift: a slab cannot be given, so that a repeated step would offer ever less
                 places[node] = Slot("slab"), slab
                 slab += round_up(max(nbytes(node), 1), ALIGN if nbytes(node) > 8 else 8)

@@ -190,3 +190,19 @@ def test_a_donated_buffer_is_overwritten_by_its_last_reader_only():
     for target in (turned, flipped):
         kinds = plan_memory(groups_of(target)[0], [target], {weight: None}).places[target][0].kind
         assert target is turned or kinds != "donated", "it reads elements that were overwritten"
+
+
+def test_a_kept_number_holds_no_slab_of_small_results():
+    shared = ops.exp(source("y"))
+    spread = ops.expand(ops.reshape(shared, arg=(1,)), arg=(4,))
+    updated = []
+    for i in range(12):
+        updated.append(ops.mul(source(f"u{i}", 4), source(f"v{i}", 4)))
+        updated.append(ops.add(updated[-1], spread))
+        updated.append(ops.sub(updated[-1], source(f"w{i}", 4)))
+    for count, kind in ((1, "result"), (8, "result"), (9, "slab")):
+        numbers = [shared, *(ops.add(source(f"x{i}"), shared) for i in range(count - 1))]
+        targets = [*updated, *numbers]
+        places = plan_memory(groups_of(*targets)[0], targets, {}).places
+        assert {places[node][0].kind for node in updated} == {"slab"}
+        assert {places[node][0].kind for node in numbers} == {kind}
