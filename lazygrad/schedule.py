@@ -21,7 +21,7 @@ SMALL = 256  # bytes; what may share a slab
 ALIGN = 64
 FEW = 32  # small inputs and outputs of one kernel that may be buffers of their own
 NUMBER = 8  # bytes of one number: often a loss, which is kept long after what was computed with it
-FEW_NUMBERS = 8  # numbers among a kernel's targets that are buffers of their own even where others share slabs
+FEW_NUMBERS = 8  # numbers among a kernel's targets that have buffers of their own, whoever else shares slabs
 
 
 @dataclass(frozen=True)
