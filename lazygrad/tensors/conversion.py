@@ -11,11 +11,11 @@ from lazygrad import dtypes, ops
 from lazygrad.dtypes import DType
 from lazygrad.engine import upload
 from lazygrad.errors import ArgumentError, ArgumentTypeError, GradientError
-from lazygrad.tensors.core import Tensor, apply, from_node, function, method
+from lazygrad.tensors.cell import History
+from lazygrad.tensors.core import Tensor, apply, assemble, from_node, function, method
 from lazygrad.tensors.devices import device, usable_device
 from lazygrad.tensors.promotion import known_dtype
-from lazygrad.tensors.storage import pointer
-from lazygrad.tensors.values import read
+from lazygrad.tensors.storage import UntypedStorage, pointer, storage_of_cell, strided_tensor
 
 
 @method("to")
@@ -213,8 +213,11 @@ def _deepcopy(x: Tensor, memo: dict[int, Any]) -> Tensor:
             "the deepcopy "
             "protocol at the moment: detach() it first"
         )
-    # nodes are immutable: a new cell over the same node is a copy
-    made = Tensor._make_subclass(type(x), from_node(x.plain_node(), x.cell.device), x.requires_grad)
+    # tensors that share storage share the copy of it
+    cell = copy.deepcopy(storage_of_cell(x.cell), memo).cell(x.cell.node.dtype)
+    chain = x._history.prefix + x._chain
+    data = assemble(Tensor, History(cell), chain, x._shape, x._dtype, x._strides, x._offset)
+    made = Tensor._make_subclass(type(x), data, x.requires_grad)
     memo[id(x)] = made
     made._grad = None if x._grad is None else copy.deepcopy(x._grad, memo)
     for name, value in x.__dict__.items():
@@ -253,15 +256,14 @@ own_attributes = frozenset(
 
 def rebuild_tensor(
     cls: type,
-    values: np.ndarray,
+    storage: UntypedStorage,
     dtype_name: str,
-    where: str,
+    place: tuple[tuple[int, ...], tuple[int, ...], int],
     requires_grad: bool,
     attributes: dict[str, Any],
 ) -> Tensor:
-    """What unpickling calls: a leaf with these values."""
-    dtype = dtypes.BY_NAME[dtype_name]
-    data = from_node(upload(dtypes.from_storage(values, dtype), dtype, where), where)
+    """What unpickling calls: a leaf over a storage, with a shape, strides and an offset."""
+    data = strided_tensor(storage, dtypes.BY_NAME[dtype_name], *place)
     made = Tensor._make_subclass(cls, data, requires_grad)
     made.__dict__.update(attributes)
     return made
@@ -270,8 +272,9 @@ def rebuild_tensor(
 @method("__reduce_ex__")
 def _reduce(x: Tensor, protocol: Any) -> tuple[Any, ...]:
     attributes = {k: v for k, v in x.__dict__.items() if k not in own_attributes}
-    values = dtypes.to_storage(read(x), x._dtype)
-    return rebuild_tensor, (type(x), values, x._dtype.name, x.cell.device, x.requires_grad, attributes)
+    place = tuple(x._shape), tuple(x.stride()), x._offset
+    storage = storage_of_cell(x.cell)
+    return rebuild_tensor, (type(x), storage, x._dtype.name, place, x.requires_grad, attributes)
 
 
 @method("__array_wrap__")

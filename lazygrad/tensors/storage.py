@@ -144,14 +144,14 @@ class UntypedStorage:
         return f"[lazygrad.UntypedStorage(device={self.device}) of size {self.nbytes()}]"
 
     def __deepcopy__(self, memo: dict[int, Any]) -> UntypedStorage:
-        made = memo[id(self)] = self.clone()
+        # nodes are immutable: a new cell over the same node is a copy
+        cell = self._cell
+        made = self.clone() if cell is None else storage_of_cell(Cell(cell.plain(), cell.device))
+        memo[id(self)] = made
         return made
 
     def __reduce__(self) -> Any:
-        return _storage_of_bytes, (self.host_bytes(), self.device.name, self._dtype_name())
-
-    def _dtype_name(self) -> str | None:
-        return None if self._cell is None else self._cell.node.dtype.name
+        return _storage_of_bytes, (np.array(self.host_bytes()), self.device.name)
 
 
 class TypedStorage:
@@ -240,12 +240,9 @@ class TypedStorage:
         return f"[lazygrad.TypedStorage(dtype={self.dtype}, device={self.device}) of size {self._numel}]"
 
 
-def _storage_of_bytes(raw: np.ndarray, where: str, dtype_name: str | None) -> UntypedStorage:
+def _storage_of_bytes(raw: np.ndarray, where: str) -> UntypedStorage:
     """What unpickling calls."""
-    made = UntypedStorage(raw, usable_device(where))
-    if dtype_name is not None:
-        made.cell(dtypes.BY_NAME[dtype_name])
-    return made
+    return UntypedStorage(raw, usable_device(where))
 
 
 def storage_of_cell(cell: Cell) -> UntypedStorage:
