@@ -97,16 +97,16 @@ class _Memory:
         self.recycles = dtype.kind == "float" and self.nbytes <= RECYCLED_BYTES
         self.given: list[Node] = []
         self.counts = 0, 0
-        self.bound: Node | None = None
+        self.bound = 0  # the id of the node that is bound: a reference would be counted
 
     def next(self) -> Node:
         """A buffer that nobody else knows, bound as this result's memory."""
         node_count, buffer_count = self.counts
         for node in self.given:
             if _count(node) <= node_count and _count(node.arg) <= buffer_count:
-                if node is not self.bound:
+                if id(node) != self.bound:
                     self.graph.bind_result(self.number, node.arg)
-                    self.bound = node
+                    self.bound = id(node)
                 return node
         return self._new()
 
@@ -117,7 +117,7 @@ class _Memory:
         made = ops.buffer(buffer, self.dtype, self.shape)
         if self.recycles:
             self.given = [made, *self.given[:RECYCLED - 1]]
-            self.bound = made
+            self.bound = id(made)
             del buffer
             if not self.counts[0]:
                 # `made` and the name that walks the list are two; in `next` there is the latter alone
