@@ -221,6 +221,13 @@ def test_tasks_end_together(tiles: int, outer: int, most: int) -> None:
         assert rounds * size * threads <= max(1.25 * tiles * outer, tiles * outer + threads)
 
 
+def test_no_tile_of_few_is_half_empty() -> None:
+    lanes = cpu_device().target.vector_bytes // 4
+    for m, n, vectors in ((20, 3 * lanes, 1), (20, 4 * lanes, 2), (3, 3 * lanes, 2), (20, 40 * lanes, 2)):
+        a, b = lazygrad.rand(m, 300).realize(), lazygrad.rand(300, n).realize()
+        assert re.search(rf"tile\(\d+,{vectors * lanes}\)", str(explain(a @ b))), (m, n)
+
+
 def test_runs_of_lanes() -> None:
     i, j = var("i", 10), var("j", 32)
     n = i * 32 + j

@@ -15,6 +15,8 @@ from lazygrad.source import Target
 LEAST_ROWS = 6  # of a register tile: fewer sums than that do not hide what a multiply-add takes
 PASS = 0.3  # rows that reading a row tile's share of b costs
 LEAST_DEPTH = 256  # of a block of k: below that, keeping sums costs too much beside making them
+MOST_SINGLE = 15  # vectors along the columns: of more, a half empty tile is a small part
+LEAST_SINGLE = 8  # rows: fewer sums in one vector each do not hide what a multiply-add takes
 EVEN = 2  # quarters of the most turns that a block should hold at least, to divide k without a rest
 TASKS = 4  # of every thread, where there is enough work: one that is held up gives the rest to others
 
@@ -91,7 +93,7 @@ def choose_tiles(found: Contraction, target: Target, choice: Choice = UNTUNED) -
     m, n, k = found.sizes
     itemsize = found.accumulator.dtype.itemsize
     lanes = max(target.vector_bytes // itemsize, 1)
-    vectors = choice.vectors or (2 if n > lanes else 1)
+    vectors = choice.vectors or vectors_of_tile(m, ceil_div(n, lanes))
     most = (target.registers - 4) // vectors if vectors > 1 else min(target.registers // 2, 16)
     fewest = min(LEAST_ROWS, m, most)
     rows = choice.rows or min(range(fewest, most + 1), key=lambda r: (ceil_div(m, r) * (r + PASS), -r))
@@ -111,6 +113,13 @@ def choose_tiles(found: Contraction, target: Target, choice: Choice = UNTUNED) -
     k_parts = ceil_div(depth.blocks, turns) if missing > 1 and depth.blocks >= 2 * missing else 1
     row_parts = min(missing, ceil_div(m, rows)) if k_parts == 1 else 1
     return Tiles(rows, columns, lanes, column_tiles, row_parts, k_parts, depth)
+
+
+def vectors_of_tile(rows: int, vectors: int) -> int:
+    """A tile is two vectors wide, or one: where that is all, or where a half empty tile would cost more than
+    small tiles do."""
+    wasteful = vectors % 2 == 1 and vectors <= MOST_SINGLE and rows >= LEAST_SINGLE
+    return 1 if vectors == 1 or wasteful else 2
 
 
 def shared_evenly(tiles: int, outer: int, most: int, threads: int) -> int:
