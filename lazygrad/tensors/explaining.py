@@ -21,7 +21,8 @@ def explain(x: Tensor) -> str:
     """What realizing a tensor would run: the graph before and after simplification; for each kernel what it
     fuses and why it ends there, its recipe, its loop nest before and after, and its source.
 
-    Kernels are generated and compiled, nothing is launched or printed. Raises what realizing would raise
+    Kernels are generated and compiled, nothing is printed, and nothing is launched but, under TUNE=1, what is
+    tried on memory of its own, with a time for each choice. Raises what realizing would raise
     before its first launch (DeviceError, DTypeError).
     """
     title = f"{x.dtype.name}{list(x.shape)} on {x.device}"
