@@ -270,6 +270,17 @@ def test_storages_cross_over(to_theirs):
     assert typed.data_ptr() == y.data_ptr() - 8
 
 
+def test_devices_that_compile(compiling_device):
+    x = lazygrad.arange(6.0, device=compiling_device).reshape(2, 3)
+    data = saved(lazygrad, {"x": x, "row": x[1]})
+    assert (b"cuda:0" in data) == (compiling_device == "CL")  # PyTorch's word for it
+    got = loaded(lazygrad, data)
+    assert got["x"].device == got["row"].device == compiling_device
+    got["x"][1] = 7.0
+    assert got["row"].tolist() == [7.0, 7.0, 7.0]
+    assert loaded(lazygrad, data, map_location="cpu")["x"].device == "cpu"
+
+
 class Model(nn.Module):
     def __init__(self):
         super().__init__()
@@ -434,6 +445,14 @@ def test_loaded_parameters_train_and_are_computed_with(device):
         optimizer.step()
         first, last = loss.item() if first is None else first, loss.item()
     assert last < first and layer.weight.device == device
+
+
+def test_arrays_in_npz(tmp_path):
+    state = nn.Linear(3, 2).state_dict()
+    np.savez(tmp_path / "x.npz", **state)
+    with np.load(tmp_path / "x.npz") as file:
+        got = {name: lazygrad.from_numpy(file[name]) for name in file.files}
+    assert {name: x.tolist() for name, x in got.items()} == {name: x.tolist() for name, x in state.items()}
 
 
 def test_file_format_errors_are_what_users_catch():

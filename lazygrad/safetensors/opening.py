@@ -13,7 +13,7 @@ from lazygrad.safetensors.layout import Entry, SafetensorError, read_header
 from lazygrad.serialization.sources import MappedSource, Source, aligned
 from lazygrad.tensors import Tensor
 from lazygrad.tensors.devices import usable_device
-from lazygrad.tensors.storage import UntypedStorage, row_strides_of, strided_tensor
+from lazygrad.tensors.storage import UntypedStorage, accelerator, row_strides_of, strided_tensor
 
 _PYTORCH = ("pt", "torch", "pytorch")
 _NUMPY = ("np", "numpy")
@@ -107,7 +107,7 @@ class PySafeSlice:
 
 
 def _device(device: Any) -> str:
-    return usable_device(f"cuda:{device}" if isinstance(device, int) else device)
+    return usable_device("cpu" if device is None else accelerator(device))
 
 
 def made_of(source: Source, entry: Entry, where: str, as_array: bool = False) -> Any:

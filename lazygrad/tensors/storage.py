@@ -109,8 +109,7 @@ class UntypedStorage:
 
     def cuda(self, device: Any = None, non_blocking: bool = False) -> UntypedStorage:
         """The bytes on an accelerator. Raises DeviceError where there is none."""
-        name = "cuda" if device is None else f"cuda:{device}" if isinstance(device, int) else device
-        return self.to(name)
+        return self.to(accelerator(device))
 
     def fill(self, raw: np.ndarray) -> None:
         """Take other bytes, as many as there are, without telling anybody: while a file is read."""
@@ -229,8 +228,7 @@ class TypedStorage:
 
     def cuda(self, device: Any = None, non_blocking: bool = False) -> TypedStorage:
         """The elements on an accelerator. Raises DeviceError where there is none."""
-        moved = self._untyped_storage.cuda(device)
-        return self if moved is self._untyped_storage else TypedStorage(moved, self.dtype, self.first)
+        return self.to(accelerator(device))
 
     def clone(self) -> TypedStorage:
         """A copy."""
@@ -238,6 +236,14 @@ class TypedStorage:
 
     def __repr__(self) -> str:
         return f"[lazygrad.TypedStorage(dtype={self.dtype}, device={self.device}) of size {self._numel}]"
+
+
+def accelerator(device: Any) -> Any:
+    """The device of lazygrad's that PyTorch's programs mean by "cuda", "cuda:1", 1 or None."""
+    if device is None or isinstance(device, int):
+        return f"CL:{device or 0}"
+    kind, _, number = str(device).partition(":")
+    return f"CL:{number or 0}" if kind == "cuda" else device
 
 
 def _storage_of_bytes(raw: np.ndarray, where: str) -> UntypedStorage:
