@@ -32,6 +32,8 @@ LAYERS = [
     ("GRU(3, 4)", (5, 2, 3)),
     ("GRU(3, 4, 2, batch_first=True, bidirectional=True)", (2, 4, 3)),
     ("GRU(3, 4, bias=False)", (1, 3)),
+    ("LSTM(2, 3, bidirectional=True)", (18, 1, 2)),
+    ("GRU(2, 3)", (20, 2, 2)),
 ]
 
 
@@ -242,3 +244,42 @@ def test_initial_values_and_replaced_weights() -> None:
     layer.weight_hh_l0 = nn.Parameter(lazygrad.zeros(48, 16))
     layer.flatten_parameters()
     assert layer.all_weights[0][1] is layer.weight_hh_l0
+
+
+def test_long_sequences_under_jit() -> None:
+    """A recorded step of training goes on as an unrecorded one."""
+    torch = pytest.importorskip("torch")
+    x = normal(20, 2, 3).astype("f4")
+    theirs = torch.nn.LSTM(3, 4)
+    ours = same_weights(nn.LSTM(3, 4), theirs).to("NUMPY")
+    optimizers = [lazygrad.optim.SGD(ours.parameters(), 0.1), torch.optim.SGD(theirs.parameters(), 0.1)]
+
+    @lazygrad.jit
+    def step(a: Any) -> Any:
+        loss = (ours(a)[0] ** 2).sum()
+        optimizers[0].zero_grad()
+        loss.backward()
+        optimizers[0].step()
+        return loss
+
+    for k in range(4):
+        a, b = lazygrad.tensor(x + k, device="NUMPY"), torch.tensor(x + k)
+        loss = (theirs(b)[0] ** 2).sum()
+        optimizers[1].zero_grad()
+        loss.backward()
+        optimizers[1].step()
+        np.testing.assert_allclose(step(a).item(), loss.item(), rtol=1e-4)
+
+
+def test_second_derivatives_of_long_sequences() -> None:
+    torch = pytest.importorskip("torch")
+    x = normal(18, 1, 2)
+    results = []
+    theirs = torch.nn.GRU(2, 3).double()
+    for library, where in ((lazygrad, {"device": "NUMPY"}), (torch, {})):
+        module = same_weights(nn.GRU(2, 3).double(), theirs).to("NUMPY") if library is lazygrad else theirs
+        a = library.tensor(x, requires_grad=True, **where)
+        (first,) = library.autograd.grad((module(a)[0] ** 3).sum(), [a], create_graph=True)
+        (first**2).sum().backward()
+        results.append([first, a.grad, *(p.grad for p in module.parameters())])
+    compare(*results, "float64")

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import lazygrad
+from lazygrad import ops
 from lazygrad.nn.functional.dropout import dropout
 from lazygrad.tensors import Tensor
+from lazygrad.tensors.core import apply
 
 State = tuple[Tensor, ...]
 # (gates of the input, gates of the hidden state, state before) -> state after, the hidden state first
@@ -72,6 +75,42 @@ def step(mode: Mode, input: Tensor, state: State, weights: Weights) -> State:
     return mode.cell(x, lazygrad.linear(state[0], weights.hh, weights.bias_hh), state)
 
 
+LONG = 16  # steps from which on parts are found by numbers that are data
+_numbers: dict[tuple[int, str], Tensor] = {}
+
+
+def _number(t: int, device: Any) -> Tensor:
+    """The number of a step in memory of its own: steps that differ in it alone are one kernel."""
+    key = t, str(device)
+    if key not in _numbers:
+        _numbers[key] = lazygrad.tensor([t], dtype=lazygrad.int64, device=device).realize()
+    return _numbers[key]
+
+
+def _parts(x: Tensor) -> Sequence[Tensor]:
+    """x[0], x[1], ... of many steps, each read by a number in memory; gradients flow as through unbind."""
+    parts = x.unbind(0)
+    if len(parts) <= LONG:
+        return parts
+    found = [x.detach().index_select(0, _number(t, x.device)).squeeze(0) for t in range(len(parts))]
+    if not x.requires_grad:
+        return found
+    return [apply("unbind", ops.surrogate, value, part) for value, part in zip(found, parts, strict=True)]
+
+
+def _stacked(parts: Sequence[Tensor]) -> Tensor:
+    """Parts along a new first axis; the gradient of each is read by a number in memory."""
+    if len(parts) <= LONG or not any(part.requires_grad for part in parts):
+        return lazygrad.stack(list(parts))
+    result = lazygrad.stack([part.detach() for part in parts])
+    nothing = lazygrad.zeros_like(result)
+    # a sum that is never computed: its derivative is what is wanted of it
+    placed: Any = 0
+    for t, part in enumerate(parts):
+        placed = nothing.index_add(0, _number(t, result.device), part.unsqueeze(0)) + placed
+    return apply("stack", ops.surrogate, result, placed)
+
+
 def run(
     mode: Mode, input: Tensor, state: State, weights: Weights, alive: Sequence[Tensor] | None, backwards: bool
 ) -> tuple[Tensor, State]:
@@ -79,7 +118,7 @@ def run(
 
     input (T, N, input_size); `alive`: for each step which sequences have not ended, (N, 1) bool.
     """
-    gates = lazygrad.linear(input, weights.ih, weights.bias_ih).unbind(0)
+    gates = _parts(lazygrad.linear(input, weights.ih, weights.bias_ih))
     bias: Sequence[Tensor | None] = [None] * len(gates)
     if weights.bias_hh is not None:
         # one reading for every step, so that the bias's gradient is one sum
@@ -96,7 +135,7 @@ def run(
             else tuple(lazygrad.where(alive[t], new, old) for new, old in zip(after, state, strict=True))
         )
         outputs.append(state[0])
-    return lazygrad.stack(outputs[::-1] if backwards else outputs), state
+    return _stacked(outputs[::-1] if backwards else outputs), state
 
 
 def run_layers(
