@@ -3,6 +3,7 @@ keep the values that they were made from, and who is gone costs nothing."""
 
 import gc
 import mmap
+import os
 import warnings
 
 import numpy as np
@@ -380,6 +381,50 @@ def test_training_with_arrays_that_others_hold():
         losses.append(loss.item())
     assert losses == sorted(losses, reverse=True) and not (weight == first).any()
     assert (weight == layer.weight.detach().numpy()).all()
+
+
+def test_set():
+    torch = pytorch()
+
+    def run(m):
+        x, y = m.arange(6.0), m.empty(0)
+        found = [y.set_(x).tolist(), y.is_set_to(x), y.data_ptr() == x.data_ptr()]
+        y[0] = 5
+        found += [x[0].item(), y.set_(x.untyped_storage(), 1, (2,), (2,)).tolist(), y.is_set_to(x)]
+        found += [y.set_(x.untyped_storage(), 1, (2, 2)).tolist(), y.stride(), y.storage_offset()]
+        found += [y.set_(x, 2, (2,), (1,)).tolist(), y.set_(x.untyped_storage()).tolist(), y.set_().tolist()]
+        return found
+
+    assert run(lazygrad) == run(torch)
+    with pytest.raises(RuntimeError, match="Could not set"):
+        lazygrad.empty(0, dtype=lazygrad.int32).set_(lazygrad.ones(2))
+    with pytest.raises(RuntimeError, match="in-place"):
+        lazygrad.ones(2, requires_grad=True).set_(lazygrad.ones(2))
+    with pytest.raises(RuntimeError, match="out of bounds"):
+        lazygrad.empty(0).set_(lazygrad.ones(2).untyped_storage(), 1, (2,), (1,))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
+@pytest.mark.filterwarnings("ignore:.*fork")
+def test_processes_share_memory():
+    x = lazygrad.zeros(4)
+    waiting = x + 1
+    assert x.share_memory_() is x and x.is_shared() and not waiting.is_shared()
+    child = os.fork()
+    if not child:
+        x.add_(2.0)
+        os._exit(0 if x.tolist() == [2.0] * 4 else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    assert x.tolist() == [2.0] * 4 and (x * 2).tolist() == [4.0] * 4 and waiting.tolist() == [1.0] * 4
+    assert x.numpy().tolist() == [2.0] * 4 and x.share_memory_().is_shared()
+
+
+def test_dlpack_of_utils():
+    from lazygrad.utils import dlpack
+
+    x = lazygrad.arange(3.0)
+    dlpack.from_dlpack(dlpack.to_dlpack(x))[0] = 7
+    assert x[0].item() == 7
 
 
 # Random programs, beside PyTorch

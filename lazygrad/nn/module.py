@@ -278,7 +278,7 @@ class Module(TreeMethods, StateMethods, HookMethods):
         return self._apply(lambda x: x.cpu())
 
     def cuda(self, device: Any = None) -> Any:
-        """Move to `device`. Raises DeviceError without one: no device is called cuda here."""
+        """Move to an OpenCL device, which is what "cuda" means here. Raises DeviceError without one."""
         return self._apply(lambda x: x.cuda(device))
 
     def to_empty(self, *, device: Any, recurse: bool = True) -> Any:
@@ -311,7 +311,9 @@ class Module(TreeMethods, StateMethods, HookMethods):
                 param.grad = None if set_to_none else lazygrad.zeros_like(param.grad)
 
     def share_memory(self) -> Any:
-        """Accepted; tensors are not shared between processes."""
+        """Move parameters and buffers into memory that processes forked from this one share."""
+        for x in (*self.parameters(), *self.buffers()):
+            x.share_memory_()
         return self
 
     def compile(self, *args: Any, **kwargs: Any) -> None:

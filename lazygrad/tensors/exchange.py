@@ -6,6 +6,7 @@ Memory is shared on the devices of the host; a device with memory of its own get
 from __future__ import annotations
 
 import ctypes
+import mmap
 import warnings
 from typing import Any
 
@@ -18,14 +19,23 @@ from lazygrad.errors import (
     ArgumentError,
     ArgumentTypeError,
     DTypeError,
+    GradientError,
     LazygradError,
     RuntimeArgumentError,
 )
-from lazygrad.tensors.core import Tensor, creator, from_node, method
+from lazygrad.tensors.core import Tensor, creator, from_node, method, row_strides_of
 from lazygrad.tensors.creation import checked_dtype, tensor
 from lazygrad.tensors.devices import usable_device
+from lazygrad.tensors.modes import mode
 from lazygrad.tensors.promotion import known_dtype
-from lazygrad.tensors.shared_memory import HOSTS, expose, sharing_tensor
+from lazygrad.tensors.shared_memory import HOSTS, expose, share, sharing_tensor
+from lazygrad.tensors.storage import (
+    TypedStorage,
+    UntypedStorage,
+    bytes_of,
+    storage_of_cell,
+    strided_tensor,
+)
 
 CPU, CUDA, OPENCL = 1, 2, 4  # DLPack's numbers of devices
 HOST_KINDS = (CPU, 3)  # memory of the host, pinned or not
@@ -178,6 +188,73 @@ def frombuffer(
     part = memory[offset : offset + count * size]
     made = _sharing(np.ndarray((count,), dtype.storage, part), dtype)
     return made.requires_grad_() if requires_grad else made
+
+
+# Storages
+
+
+@method("set_")
+def set_(
+    x: Tensor, source: Any = None, storage_offset: int = 0, size: Any = None, stride: Any = None
+) -> Tensor:
+    """The tensor becomes one over another storage: that of a tensor, as that tensor has it, or a storage
+    from an offset on, with a size and strides; without a source an empty one. Raises GradientError for leaves
+    that require a gradient, DTypeError for a tensor of another type, ShapeError for sizes beyond the
+    storage."""
+    if x.is_leaf and x.requires_grad and mode.enabled:
+        raise GradientError(
+            "[set_] a leaf Variable that requires grad is being used in an in-place operation: put it under "
+            "lazygrad.no_grad()"
+        )
+    if isinstance(source, Tensor):
+        if source._dtype is not x._dtype:
+            raise DTypeError(
+                f"[set_] Could not set tensor of type {source._dtype!r} to a tensor of type {x._dtype!r}"
+            )
+        if size is None:
+            x.data = source.detach()
+            return x
+        source = storage_of_cell(source.cell)
+    if isinstance(source, TypedStorage):
+        source = source.untyped()
+    if source is None:
+        source, size = UntypedStorage(where=x.cell.device), (0,)
+    if not isinstance(source, UntypedStorage):
+        raise ArgumentTypeError(f"[set_] expected a tensor or a storage, not {type(source).__name__}")
+    if size is None:
+        size = (source.nbytes() // x._dtype.itemsize - storage_offset,)
+    shape = tuple(size)
+    strides = row_strides_of(shape) if stride is None else tuple(stride)
+    x.data = strided_tensor(source, x._dtype, shape, strides, storage_offset)
+    return x
+
+
+@method("is_set_to")
+def is_set_to(x: Tensor, tensor: Tensor) -> bool:
+    """Whether both are the same elements of one storage in the same shape."""
+    same = x.cell is tensor.cell and x._offset == tensor._offset
+    return same and x._shape == tensor._shape and x.stride() == tensor.stride()
+
+
+@method("share_memory_")
+def share_memory_(x: Tensor) -> Tensor:
+    """Move the storage into memory that processes forked from this one share: what one writes, all see. On
+    devices with memory of their own nothing happens."""
+    cell = x.cell
+    if cell.device in HOSTS and cell.node.size and not is_shared(x):
+        held = np.frombuffer(mmap.mmap(-1, cell.node.size * cell.node.dtype.itemsize), np.uint8)
+        held[...] = bytes_of(cell)
+        cell.shared = None
+        share(cell, held, foreign=True)
+    return x
+
+
+@method("is_shared")
+def is_shared(x: Tensor) -> bool:
+    """Whether other processes share the storage."""
+    shared = x.cell.shared
+    base = None if shared is None else shared.memory.base
+    return isinstance(getattr(base, "obj", base), mmap.mmap)
 
 
 # DLPack: a capsule with a struct that says where elements are
