@@ -208,3 +208,33 @@ def test_proven_bounds_of_an_index_that_each_call_replaces_do_not_survive():
     f()
     with pytest.raises(OutOfBoundsError):
         table[holder.index].numpy()
+
+
+def test_what_a_bound_method_sees_is_still_looked_at():
+    class Scaled:
+        def __init__(self):
+            self.factor = 2.0
+
+        def times(self, x):
+            return x * self.factor * FACTOR
+
+        def twice(self, x):
+            return self.times(x) * FACTOR
+
+    global FACTOR
+    own, x = Scaled(), lg.tensor([1.0, 2.0])
+    f = lg.jit(own.twice)
+    warm(f, x)
+    same(f(x), [8, 16])
+    own.factor = 3.0
+    warm(f, x)
+    same(f(x), [12, 24])
+    FACTOR = 1.0
+    try:
+        warm(f, x)
+        same(f(x), [3, 6])
+    finally:
+        FACTOR = 2.0
+    Scaled.times = lambda self, x: x
+    warm(f, x)
+    same(f(x), [2, 4])

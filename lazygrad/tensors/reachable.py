@@ -120,9 +120,14 @@ class Reach:
         can be asked afterwards: tensors that were found are kept by nobody here."""
         by_container: dict[int, list[tuple[Any, Any, Any]]] = {}
         self._single = []
+        seen: set[Any] = set()  # several functions name the same global
         for container, key, value, _ in self.values:
-            if isinstance(container, Length | Structure | tuple):  # a tuple cannot change
+            if isinstance(container, Length | Structure) or _is_fixed(container):
                 continue
+            place = identity(container, key)
+            if place in seen:
+                continue
+            seen.add(place)
             group = by_container.setdefault(id(container), []) if type(container) in _FAST else self._single
             group.append((container, key, value))
         self._groups = []
@@ -181,6 +186,12 @@ class Reach:
         """The lists, by id, whose length has changed."""
         lengths = [e[0] for e in self._changed() if isinstance(e[0], Length)]
         return {id(length.of) for length in lengths if isinstance(length.of, list)}
+
+
+def _is_fixed(container: Any) -> bool:
+    """Whether what stands in a container can never be exchanged."""
+    return type(container) is tuple or (type(container) is Attributes
+                                        and type(container.of) is types.MethodType)
 
 
 # containers whose items `itemgetter` finds
