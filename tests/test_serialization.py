@@ -4,6 +4,7 @@ shared, strides, parameters, containers and attributes kept."""
 import collections
 import copy
 import io
+import mmap
 import pathlib
 import pickle
 import stat
@@ -219,6 +220,31 @@ def test_mapped_files_are_not_changed(tmp_path):
     lazygrad.save(1, path, _use_new_zipfile_serialization=False)
     with pytest.raises(LazygradError, match="mmap can only be used"):
         lazygrad.load(path, mmap=True)
+
+
+def test_shared_mappings_write_to_the_file(tmp_path):
+    lazygrad.save({"x": lazygrad.arange(4.0)}, tmp_path / "x.pt")
+    with serialization.set_default_mmap_options(mmap.MAP_SHARED):
+        assert serialization.get_default_mmap_options() == mmap.MAP_SHARED
+        x = lazygrad.load(tmp_path / "x.pt", mmap=True)["x"]
+    assert (x * 2 + 1).tolist() == [1, 3, 5, 7]
+    x += 1
+    assert lazygrad.load(tmp_path / "x.pt", mmap=True)["x"].tolist() == [1, 2, 3, 4]
+    assert serialization.get_default_mmap_options() == mmap.MAP_PRIVATE
+    with pytest.raises(ValueError, match="expected mmap"):
+        serialization.set_default_mmap_options(17)
+
+
+def test_from_file(tmp_path):
+    torch = pytorch()
+    for package in (lazygrad, torch):
+        path = str(tmp_path / package.__name__)
+        x = package.from_file(path, shared=True, size=4, dtype=package.int32)
+        x += package.arange(4, dtype=package.int32)
+        y = package.from_file(path, shared=False, size=3, dtype=package.int32)
+        y += 10
+        assert y.tolist() == [10, 11, 12] and x.tolist() == [0, 1, 2, 3]
+        assert np.fromfile(path, np.int32).tolist() == [0, 1, 2, 3]
 
 
 def test_pytorch_maps_our_files(tmp_path):

@@ -13,7 +13,7 @@ import pickle
 import sys
 import warnings
 from collections.abc import Iterator
-from typing import Any
+from typing import IO, Any
 
 from lazygrad.errors import ArgumentError, FileFormatError, RuntimeArgumentError, TruncatedFileError
 from lazygrad.serialization.full_pickle import fully
@@ -37,6 +37,8 @@ from lazygrad.serialization.zip_reader import is_zip
 from lazygrad.serialization.zip_writer import archive
 
 DEFAULT_PROTOCOL = 2
+FILE_LIKE = FileLike = str | os.PathLike | IO[bytes]
+MAP_LOCATION = Any
 
 
 class _Options:
@@ -210,7 +212,9 @@ def get_default_mmap_options() -> int:
 
 
 class set_default_mmap_options(contextlib.AbstractContextManager["None"]):
-    """Set how `load(mmap=True)` maps files, for good or for the time of a `with`. Raises ArgumentError."""
+    """Set how `load(mmap=True)` maps files, for good or for the time of a `with`: with `mmap.MAP_SHARED` writes
+    to tensors go to the file, whose check sums are then wrong for those who do not map it. Raises
+    ArgumentError."""
 
     def __init__(self, flags: int) -> None:
         if flags not in (mapping.MAP_PRIVATE, mapping.MAP_SHARED):

@@ -21,6 +21,7 @@ from lazygrad.serialization.pickle_reader import Names, PickleReader
 from lazygrad.serialization.rebuild import NAMES, StorageKind
 from lazygrad.serialization.sources import Cursor, Source
 from lazygrad.serialization.zip_reader import ZipReader
+from lazygrad.tensors.shared_memory import lend
 from lazygrad.tensors.storage import TypedStorage, UntypedStorage
 
 MAGIC_NUMBER = 0x1950A86A20F9469CFC6C
@@ -41,8 +42,8 @@ def safely(encoding: str = "utf-8") -> Unpickle:
 class _Storages:
     """The storages of one file by their keys; `fetch` gives the bytes of a key."""
 
-    def __init__(self, restore: Restore, swapped: bool) -> None:
-        self.restore, self.swapped = restore, swapped
+    def __init__(self, restore: Restore, swapped: bool, is_lent: bool = False) -> None:
+        self.restore, self.swapped, self.lend = restore, swapped, lend if is_lent else None
         self.found: dict[str, UntypedStorage] = {}
 
     def identify(self, saved: Any, length: int) -> tuple[DType | None, str, str, int, Any]:
@@ -59,7 +60,7 @@ class _Storages:
 
     def add(self, key: str, raw: np.ndarray, dtype: DType | None, location: str) -> UntypedStorage:
         """Bytes of the file where they are wanted."""
-        storage = UntypedStorage(raw)
+        storage = UntypedStorage(raw, lend=self.lend)
         if self.swapped and dtype is not None and dtype.itemsize > 1:
             storage.byteswap(dtype)
         made = self.found[key] = self.restore(storage, location)
@@ -92,7 +93,7 @@ def read_zip(source: Source, restore: Restore, unpickle: Unpickle) -> Any:
     order = archive.bytes("byteorder") if "byteorder" in archive else trust.default_byte_order()
     if order not in (b"little", b"big"):
         raise FileFormatError(f"[load] {source.name}: Unknown endianness type: {order[:20]!r}")
-    storages = _Storages(restore, order.decode() != sys.byteorder)
+    storages = _Storages(restore, order.decode() != sys.byteorder, source.is_lent)
 
     def persistent(saved: Any) -> TypedStorage:
         dtype, key, location, count, _ = storages.identify(saved, 5)

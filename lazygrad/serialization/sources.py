@@ -18,7 +18,10 @@ LONGEST_LINE = 1 << 24  # of a pickle in text
 
 
 class Source:
-    """Bytes at places: `size` of them, counted from `start` of what they are read from."""
+    """Bytes at places: `size` of them, counted from `start` of what they are read from. `is_lent`: its arrays
+    stay the file's own memory."""
+
+    is_lent = False
 
     def __init__(self, file: BinaryIO, name: str, start: int = 0) -> None:
         self.file, self.name, self.start = file, name, start
@@ -70,6 +73,7 @@ class MappedSource(Source):
 
     def __init__(self, file: BinaryIO, name: str, shared: bool = False) -> None:
         super().__init__(file, name)
+        self.is_lent = shared
         access = mmap.ACCESS_WRITE if shared else mmap.ACCESS_COPY
         self.memory: np.ndarray | None = None
         if self.size:
@@ -145,7 +149,7 @@ def opened(f: Any, mapped: bool = False, shared: bool = False) -> Iterator[Sourc
     """A source over a path or an object with `read` and `seek`, from where that stands. Raises
     ArgumentTypeError for anything else, ArgumentError where an object is to be mapped."""
     if is_path(f):
-        with open(f, "rb") as file:
+        with open(f, "r+b" if mapped and shared else "rb") as file:
             yield MappedSource(file, os.fspath(f), shared) if mapped else Source(file, os.fspath(f))
         return
     if mapped:

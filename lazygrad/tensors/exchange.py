@@ -27,7 +27,7 @@ from lazygrad.tensors.core import Tensor, creator, from_node, method, row_stride
 from lazygrad.tensors.creation import checked_dtype, tensor
 from lazygrad.tensors.devices import usable_device
 from lazygrad.tensors.modes import mode
-from lazygrad.tensors.promotion import known_dtype
+from lazygrad.tensors.promotion import get_default_dtype, known_dtype
 from lazygrad.tensors.shared_memory import HOSTS, expose, share, sharing_tensor
 from lazygrad.tensors.storage import (
     TypedStorage,
@@ -188,6 +188,27 @@ def frombuffer(
     part = memory[offset : offset + count * size]
     made = _sharing(np.ndarray((count,), dtype.storage, part), dtype)
     return made.requires_grad_() if requires_grad else made
+
+
+@creator("from_file")
+def from_file(
+    filename: Any, shared: bool | None = None, size: int = 0, *, dtype: DType | None = None
+) -> Tensor:
+    """A tensor of `size` elements over a file that is mapped. `shared`: writes go to the file, which is made
+    as large as needed; else they stay in this process. Raises ArgumentError for a file that is too small."""
+    dtype = checked_dtype("from_file", dtype) or get_default_dtype()
+    count = size * dtype.itemsize
+    with open(filename, "a+b" if shared else "rb") as file:
+        length = file.seek(0, 2)
+        if length < count and shared:
+            file.truncate(count)
+        elif length < count:
+            raise ArgumentError(f"[from_file] {filename} has {length} bytes, {size} elements take {count}")
+        if not count:
+            return from_node(upload(np.zeros(0, dtype.numpy), dtype, "CPU"), "CPU")
+        access = mmap.ACCESS_WRITE if shared else mmap.ACCESS_COPY
+        memory = np.frombuffer(mmap.mmap(file.fileno(), count, access=access), dtype.storage)
+    return sharing_tensor(memory, dtype, "CPU")
 
 
 # Storages

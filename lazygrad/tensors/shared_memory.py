@@ -230,6 +230,10 @@ def sharing_tensor(array: np.ndarray, dtype: DType, device: str) -> Tensor:
     if not memory.nbytes:  # nothing to share
         empty = UntypedStorage(memory, device)
         return strided_tensor(empty, dtype, array.shape, row_strides_of(array.shape), 0)
-    made = strided_tensor(UntypedStorage(memory, device, lent=True), dtype, array.shape, strides, 0)
-    made.cell.shared = SharedMemory(made.cell, memory, True)
-    return made
+    return strided_tensor(UntypedStorage(memory, device, lend=lend), dtype, array.shape, strides, 0)
+
+
+def lend(cell: Cell, memory: np.ndarray) -> None:
+    """Let a cell be over memory that somebody else keeps."""
+    if cell.device in HOSTS:
+        cell.shared = SharedMemory(cell, memory, True)

@@ -8,7 +8,7 @@ read before its tensors are known.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -31,14 +31,20 @@ _of_cells: WeakValueDictionary[int, UntypedStorage] = WeakValueDictionary()
 
 
 class UntypedStorage:
-    """The bytes that tensors share. Made by `Tensor.untyped_storage()`, or over bytes of the host."""
+    """The bytes that tensors share: `Tensor.untyped_storage()`, bytes of the host, or a number of new bytes.
+    `lend`: the bytes stay somebody else's; it is told the cell that is made over them."""
 
     def __init__(
-        self, raw: np.ndarray | None = None, where: str = "CPU", cell: Cell | None = None, lent: bool = False
+        self,
+        raw: Any = 0,
+        where: str = "CPU",
+        cell: Cell | None = None,
+        lend: Callable[[Cell, np.ndarray], None] | None = None,
     ) -> None:
-        self._raw, self._where, self._cell, self._lent = raw, where, cell, lent
-        if cell is None and raw is None:
-            self._raw = np.empty(0, np.uint8)
+        self._where, self._cell, self._lend = where, cell, lend
+        self._raw: np.ndarray | None = None
+        if cell is None:
+            self._raw = np.zeros(raw, np.uint8) if isinstance(raw, int) else np.asarray(raw, np.uint8)
 
     @property
     def device(self) -> device_type:
@@ -130,7 +136,9 @@ class UntypedStorage:
         elements of another size."""
         if self._cell is None:
             assert self._raw is not None
-            self._cell = cell_of_bytes(self._raw, dtype, shape, self._where, self._lent)
+            self._cell = cell_of_bytes(self._raw, dtype, shape, self._where, self._lend is not None)
+            if self._lend is not None:
+                self._lend(self._cell, self._raw)
             self._raw = None
             _of_cells[id(self._cell)] = self
         elif self._cell.node.dtype.itemsize != dtype.itemsize:
