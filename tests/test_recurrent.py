@@ -283,3 +283,16 @@ def test_second_derivatives_of_long_sequences() -> None:
         (first**2).sum().backward()
         results.append([first, a.grad, *(p.grad for p in module.parameters())])
     compare(*results, "float64")
+
+
+def test_long_sequences_without_gradients_under_jit() -> None:
+    layer = nn.GRU(3, 4, bidirectional=True)
+
+    @lazygrad.jit
+    def run(x: Any) -> Any:
+        with lazygrad.no_grad():
+            return layer(x)[0]
+
+    for k in range(4):
+        x = lazygrad.tensor(normal(37, 2, 3) + k, dtype=lazygrad.float32)
+        np.testing.assert_allclose(run(x).numpy(), layer(x)[0].detach().numpy(), rtol=1e-4, atol=1e-5)

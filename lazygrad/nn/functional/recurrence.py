@@ -135,6 +135,9 @@ def run(
             else tuple(lazygrad.where(alive[t], new, old) for new, old in zip(after, state, strict=True))
         )
         outputs.append(state[0])
+        if len(outputs) % LONG == 0 and not state[0].requires_grad:
+            # one plan after the other, all the same, where no gradient will want the whole
+            lazygrad.realize(*outputs[-LONG:], *state)
     return _stacked(outputs[::-1] if backwards else outputs), state
 
 
