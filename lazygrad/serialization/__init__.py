@@ -212,8 +212,8 @@ def get_default_mmap_options() -> int:
 
 
 class set_default_mmap_options(contextlib.AbstractContextManager["None"]):
-    """Set how `load(mmap=True)` maps files, for good or for the time of a `with`: with `mmap.MAP_SHARED` writes
-    to tensors go to the file, whose check sums are then wrong for those who do not map it. Raises
+    """Set how `load(mmap=True)` maps files, for good or for the time of a `with`: with `mmap.MAP_SHARED`
+    writes to tensors go to the file, whose check sums are then wrong for those who do not map it. Raises
     ArgumentError."""
 
     def __init__(self, flags: int) -> None:
