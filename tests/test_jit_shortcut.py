@@ -238,3 +238,43 @@ def test_what_a_bound_method_sees_is_still_looked_at():
     Scaled.times = lambda self, x: x
     warm(f, x)
     same(f(x), [2, 4])
+
+
+@pytest.mark.parametrize("call", [
+    lambda own, x: getattr(own, "times")(x),  # noqa: B009
+    lambda own, x: own.outer(x),
+    lambda own, x: vars(type(own).__mro__[1])["times"](own, x),
+])
+def test_methods_that_are_found_by_their_text_or_through_others_are_looked_at(call):
+    class Inner:
+        def times(self, x):
+            return x * 2
+
+        def unused(self, x):
+            return x
+
+    class Outer(Inner):
+        def outer(self, x):
+            return [self.times(v) for v in (x,)][0]
+
+    own, x = Outer(), lg.tensor([1.0, 2.0])
+    f = lg.jit(lambda x: call(own, x))
+    warm(f, x)
+    same(f(x), [2, 4])
+    Inner.times = lambda self, x: x * 3
+    warm(f, x)
+    same(f(x), [3, 6])
+
+
+def test_methods_of_library_classes_are_all_looked_at():
+    class Net(lg.nn.Module):
+        def forward(self, x):
+            return x * 2
+
+    net, x = Net(), lg.tensor([1.0, 2.0])
+    f = lg.jit(lambda x: net(x))
+    warm(f, x)
+    same(f(x), [2, 4])
+    Net.forward = lambda self, x: x * 3
+    warm(f, x)
+    same(f(x), [3, 6])

@@ -218,8 +218,9 @@ def reach(roots: Sequence[tuple[Any, Any, str]]) -> Reach:
     """Walk from places (container, key, name)."""
     found = Reach()
     seen: dict[int, Any] = {}
+    members = _Members()
     todo = list(reversed(roots))
-    while todo:
+    while todo or (todo := members.released()):
         container, key, name = todo.pop()
         try:
             value = container[key]
@@ -235,13 +236,67 @@ def reach(roots: Sequence[tuple[Any, Any, str]]) -> Reach:
         if is_plain(value) or id(value) in seen:
             continue
         seen[id(value)] = value
-        inner = list(_inside(value, name))
+        members.learn(value)
+        inner = [place for place in _inside(value, name) if not members.holds_back(value, place)]
         if isinstance(value, list | dict | set):
             found.values.append((Length(value), 0, len(value), name))
         elif hasattr(type(value), "_replay_structure"):
             found.values.append((Structure(value), 0, value._replay_structure(), name))
         todo.extend(reversed(inner))
     return found
+
+
+# code that mentions one of these may ask for any attribute
+_ASK_BY_TEXT = frozenset({"getattr", "attrgetter", "methodcaller", "vars", "__dict__", "__getattribute__",
+                          "eval", "exec", "locals", "globals", "dir", "getmembers"})
+
+
+class _Members:
+    """The methods of users' plain classes: only those that some code found so far names can matter."""
+
+    def __init__(self) -> None:
+        self._named: set[str] = set()
+        self._waiting: dict[str, list[tuple[Any, Any, str]]] = {}
+        self._all = False
+
+    def learn(self, value: Any) -> None:
+        """Take the names in a function's code for named."""
+        if isinstance(value, types.FunctionType) and not _is_library(value.__module__):
+            names = _attributes_named(value.__code__)
+            self._named |= names
+            self._all = self._all or not names.isdisjoint(_ASK_BY_TEXT)
+
+    def holds_back(self, value: Any, place: tuple[Any, Any, str]) -> bool:
+        """Whether a place inside a value waits until some code names it."""
+        container, key, _ = place
+        if self._all or type(container) is not types.MappingProxyType or not _is_plain_class(type(value)):
+            return False
+        if key.startswith("__") or key in self._named:
+            return False
+        self._waiting.setdefault(key, []).append(place)
+        return True
+
+    def released(self) -> list[tuple[Any, Any, str]]:
+        """The places that have become named meanwhile."""
+        names = list(self._waiting) if self._all else [n for n in self._waiting if n in self._named]
+        return [place for name in names for place in self._waiting.pop(name)]
+
+
+@functools.cache
+def _is_plain_class(kind: type) -> bool:
+    """Whether no library knows the class: a base class there may call methods that users' code never names."""
+    return not any(_is_library(parent.__module__) for parent in kind.__mro__ if parent is not object)
+
+
+@functools.cache
+def _attributes_named(code: types.CodeType) -> frozenset[str]:
+    """All names in a function's code and in that of the functions inside it."""
+    names, codes = set(code.co_names), [code]
+    while codes:
+        inner = [c for c in codes.pop().co_consts if isinstance(c, types.CodeType)]
+        names.update(*(c.co_names for c in inner))
+        codes += inner
+    return frozenset(names)
 
 
 def _of_tensor(container: Any, key: Any, x: Tensor, name: str) -> list[tuple[Any, Any, str]]:
