@@ -26,6 +26,7 @@ from lazygrad.dtypes import (
 from lazygrad.einops_backend import watch as _watch_for_einops
 from lazygrad.errors import LazygradError
 from lazygrad.inert import InertFinder, names_of
+from lazygrad.later import MODULE_OF, MODULES
 from lazygrad.tensors import (
     FUNCTIONS,
     Size,
@@ -48,38 +49,20 @@ dtype = DType
 newaxis = None
 globals().update(FUNCTIONS)
 _watch_for_einops()
+jit = importlib.import_module("lazygrad.jit")  # the function, and PyTorch's namespace of that name
 
 sys.meta_path.append(InertFinder())
 _inert = names_of(__name__)
 
-# modules of the floors above, loaded when they are first named, and names that are in one of them
-_ABOVE = (
-    "autograd",
-    "distributed",
-    "func",
-    "nn",
-    "optim",
-    "safetensors",
-    "serialization",
-    "special",
-    "utils",
-    "version",
-)
-_IN_MODULES = {
-    "TypedStorage": "tensors.storage",
-    "UntypedStorage": "tensors.storage",
-    "as_torch": "torch_name",
-    "load": "serialization",
-    "save": "serialization",
-    "vmap": "func",
-}
 
 
 def __getattr__(name: str) -> Any:
-    if name in _ABOVE:
+    if name in MODULES:
         return importlib.import_module(f"lazygrad.{name}")
-    if name in _IN_MODULES:
-        return getattr(importlib.import_module(f"lazygrad.{_IN_MODULES[name]}"), name)
+    if name in MODULE_OF:
+        value = getattr(importlib.import_module(f"lazygrad.{MODULE_OF[name]}"), name)
+        globals()[name] = value
+        return value
     return _inert(name)
 
 

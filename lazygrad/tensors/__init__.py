@@ -1,10 +1,10 @@
 """Tensors with PyTorch's names and semantics over the lazy graph.
 
 A file imports only from files listed before it: devices, modes, views, recording, cell, lifetimes,
-realization, core, storage, shared_memory, promotion, values, conversion, axes, arithmetic, elementwise,
-shapes, movement, reduction, scans, creation, exchange, limits, printing, flow, autograd; then examples,
-indexing, lookup, joining, linear, convolution, pooling, resizing, generator, random, sorting, parts,
-integers, special, statistics, explaining, reachable, recorder, blueprint, stands, replay, jit.
+realization, autocasting, core, storage, shared_memory, promotion, values, conversion, axes, arithmetic,
+elementwise, shapes, movement, reduction, scans, creation, exchange, limits, printing, flow, autograd; then
+examples, indexing, lookup, joining, linear, convolution, pooling, resizing, generator, random, sorting,
+parts, integers, special, statistics, explaining, reachable, recorder, blueprint, stands, replay, jit.
 A definition is written once and published by `@function`, `@method` or `@creator` of core.py; `FUNCTIONS`
 collects what the package exports as functions.
 """

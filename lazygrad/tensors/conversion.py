@@ -35,7 +35,7 @@ def to(
             dtype = arg
         elif isinstance(arg, Tensor):
             dtype, device = arg._dtype, arg.device
-        elif isinstance(arg, str | _DEVICE):
+        elif isinstance(arg, str | _DEVICE) or type(arg) is int:
             device = arg
         elif arg is not None and not isinstance(arg, bool):
             raise ArgumentTypeError(f"[to] expected a dtype, a device or a Tensor, not {type(arg).__name__}")
@@ -71,7 +71,7 @@ def cpu(x: Tensor) -> Tensor:
 
 @method("cuda")
 def cuda(x: Tensor, device: Any = None, non_blocking: bool = False) -> Tensor:
-    """The tensor on `device`. Raises DeviceError without one: no device is called cuda here."""
+    """The tensor on an OpenCL device, which is what "cuda" means here. Raises DeviceError without one."""
     return to(x, device="cuda" if device is None else device)
 
 
@@ -123,7 +123,7 @@ def type_(x: Tensor, dtype: Any = None, non_blocking: bool = False) -> Any:
         if name not in _LEGACY:
             raise ArgumentError(f"[type] invalid type: {dtype!r}; there are {', '.join(_LEGACY)}")
         dtype = _LEGACY[name]
-    return to(x, dtype)
+    return to(x, getattr(dtype, "dtype", dtype))  # of one of the legacy classes
 
 
 @method("type_as")
@@ -189,7 +189,6 @@ Tensor.nbytes = property(lambda x: numel(x) * element_size(x))
 for _flag in (
     "is_sparse",
     "is_quantized",
-    "is_cuda",
     "is_mps",
     "is_xpu",
     "is_meta",
@@ -197,6 +196,7 @@ for _flag in (
     "is_mkldnn",
 ):
     setattr(Tensor, _flag, False)
+Tensor.is_cuda = property(lambda x: x.cell.device.startswith("CL"))
 Tensor.is_cpu = property(lambda x: x.cell.device == "CPU")
 
 

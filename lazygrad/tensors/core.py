@@ -26,6 +26,7 @@ from lazygrad.dtypes import DType, bool_
 from lazygrad.errors import DeviceError, GradientError, ShapeError
 from lazygrad.graph import Node
 from lazygrad.helpers import product, row_strides
+from lazygrad.tensors.autocasting import with_autocast
 from lazygrad.tensors.cell import Cell, History, Token
 from lazygrad.tensors.devices import device
 from lazygrad.tensors.grad_fn import GradFn, made_by
@@ -120,6 +121,7 @@ class Tensor:
         itemsize: Any
         nbytes: Any
         is_cpu: Any
+        is_cuda: Any
         T: Any
         mT: Any
         H: Any
@@ -194,8 +196,7 @@ class Tensor:
         if requires_grad:
             if self._dtype.kind != "float":
                 raise GradientError(
-                    "[requires_grad_] only Tensors of floating point dtype can require "
-                    "gradients, "
+                    "[requires_grad_] only Tensors of floating point dtype can require gradients, "
                     f"not {self._dtype!r}: convert it with .float() first"
                 )
             if not history.requires_grad:
@@ -203,8 +204,7 @@ class Tensor:
         elif history.requires_grad:
             if not self.is_leaf:
                 raise GradientError(
-                    "[requires_grad_] you can only change requires_grad flags of leaf "
-                    "variables. If you "
+                    "[requires_grad_] you can only change requires_grad flags of leaf variables. If you "
                     "want to use a computed variable in a subgraph that doesn't require "
                     "differentiation "
                     "use var_no_grad = var.detach()."
@@ -290,8 +290,7 @@ class Tensor:
         assert node.shape == self._shape and node.dtype == self._dtype, (name, node, self._shape, self._dtype)
         if self._strides is not None and 0 in self._strides and not repeats and self._is_expanded():
             raise ShapeError(
-                f"[{name}] unsupported operation: more than one element of the written-to "
-                "tensor refers to "
+                f"[{name}] unsupported operation: more than one element of the written-to tensor refers to "
                 f"a single memory location: {tuple(self._shape)} is a view of an expanded "
                 "tensor. Please "
                 f"clone() the tensor before performing the operation."
@@ -420,8 +419,7 @@ def common_device(name: str, tensors: Sequence[Tensor]) -> str:
     devices = list(dict.fromkeys(t._history.cell.device for t in tensors if t.ndim))
     if len(devices) > 1:
         raise DeviceError(
-            f"[{name}] Expected all tensors to be on the same device, but found at least two "
-            "devices, "
+            f"[{name}] Expected all tensors to be on the same device, but found at least two devices, "
             f"{devices[0].lower()} and {devices[1].lower()}! Move one of them with .to(device)"
         )
     return devices[0] if devices else tensors[0]._history.cell.device
@@ -488,8 +486,9 @@ def row_strides_of(shape: Sequence[int]) -> tuple[int, ...]:
 
 def _publish(names: Sequence[str], as_method: bool, as_function: bool) -> Callable[..., Any]:
     def decorate(definition: Callable[..., Any]) -> Callable[..., Any]:
-        published = with_numpy_names(definition)
-        for name in (definition.__name__.rstrip("_") if not names else names[0], *names[1:]):
+        own = definition.__name__.rstrip("_") if not names else names[0]
+        published = with_autocast(own, with_numpy_names(definition))
+        for name in (own, *names[1:]):
             if as_method:
                 setattr(Tensor, name, published)
             if as_function:

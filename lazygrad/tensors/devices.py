@@ -9,6 +9,7 @@ from lazygrad.errors import ArgumentTypeError, DeviceError
 from lazygrad.runtime.registry import open_device
 
 KINDS = ("CPU", "CL", "NUMPY")
+_OTHER_NAMES = {"CUDA": "CL"}  # what PyTorch's programs call an accelerator
 
 
 def canonical_device(value: Any) -> str:
@@ -18,9 +19,12 @@ def canonical_device(value: Any) -> str:
         return config.get("DEVICE")
     if isinstance(value, device):
         return value.name
+    if type(value) is int:  # of an accelerator
+        value = f"cuda:{value}"
     if not isinstance(value, str):
         raise ArgumentTypeError(f"[device] expected a name or a device, not {type(value).__name__}")
     kind, _, number = value.upper().partition(":")
+    kind = _OTHER_NAMES.get(kind, kind)
     if kind not in KINDS or (number and not number.isdigit()):
         raise DeviceError(f"[device] unknown device {value!r}: there are cpu, cl, cl:1 ... (GPUs, through "
                           "OpenCL) and numpy")
@@ -31,13 +35,24 @@ def usable_device(value: Any) -> str:
     """The name as `canonical_device` has it, of a device that this machine has. Raises DeviceError otherwise:
     at the call that names it, not when something is computed there."""
     name = canonical_device(value)
-    open_device(name)
+    try:
+        open_device(name)
+    except DeviceError as error:
+        if type(value) is int or (isinstance(value, str) and value.lower().startswith("cuda")):
+            raise DeviceError(
+                "[device] Torch not compiled with CUDA enabled: 'cuda' means an OpenCL device here, and "
+                f"{error}"
+            ) from error
+        raise
     return name
+
+
+_entered: list[Any] = []  # blocks in which a device is the default
 
 
 class device:
     """A device by name (`device("cl:1")`) or by kind and index (`device("cl", 1)`); equal to its name in any
-    case."""
+    case. As a context manager: the default device of a block."""
 
     __slots__ = ("name",)
 
@@ -54,6 +69,15 @@ class device:
         """The number after the colon, None without one."""
         number = self.name.partition(":")[2]
         return int(number) if number else None
+
+    def __enter__(self) -> device:
+        block = config.override(DEVICE=usable_device(self))
+        block.__enter__()
+        _entered.append(block)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        _entered.pop().__exit__(None, None, None)
 
     def __eq__(self, other: object) -> bool:
         if isinstance(other, device):

@@ -7,7 +7,7 @@ from typing import Any
 
 from lazygrad.inert import names_of
 
-_MODULES = ("_pytree", "checkpoint", "collect_env", "data", "model_zoo", "tensorboard")
+_MODULES = ("_pytree", "checkpoint", "data", "dlpack", "model_zoo", "tensorboard")
 _inert = names_of(__name__)
 
 

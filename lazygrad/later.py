@@ -1,0 +1,39 @@
+"""Names of the root that stand in modules of the floors above, which are loaded when one of them is named."""
+
+from __future__ import annotations
+
+MODULES = frozenset(
+    "accelerator amp autograd cuda distributed func hub library multiprocessing nn optim profiler random "
+    "safetensors serialization special testing utils version".split()
+)
+
+_NAMES = {
+    "amp.autocast_mode": (
+        "autocast is_autocast_enabled set_autocast_enabled get_autocast_dtype set_autocast_dtype "
+        "get_autocast_gpu_dtype get_autocast_cpu_dtype is_autocast_cpu_enabled is_autocast_cache_enabled "
+        "set_autocast_cache_enabled clear_autocast_cache"
+    ),
+    "cuda": "OutOfMemoryError",
+    "func": "vmap",
+    "layouts": (
+        "layout memory_format strided sparse_coo sparse_csr sparse_csc sparse_bsr jagged contiguous_format "
+        "preserve_format channels_last channels_last_3d complex32 complex64 complex128 chalf cfloat "
+        "cdouble qint8 quint8 qint32 quint4x2 float8_e4m3fn float8_e5m2 float8_e4m3fnuz float8_e5m2fnuz "
+        "float8_e8m0fnu FloatTensor DoubleTensor HalfTensor BFloat16Tensor LongTensor IntTensor "
+        "ShortTensor CharTensor ByteTensor BoolTensor tensortype"
+    ),
+    "serialization": "load save",
+    "switches": (
+        "_assert _check _check_index _check_is_size _check_type _check_value _check_with _shape_as_tensor "
+        "are_deterministic_algorithms_enabled compile compiled_with_cxx11_abi get_default_device "
+        "get_deterministic_debug_mode get_device_module get_float32_matmul_precision get_num_interop_threads "
+        "get_num_threads is_anomaly_enabled is_deterministic_algorithms_warn_only_enabled is_storage "
+        "is_warn_always_enabled set_default_device set_default_tensor_type set_deterministic_debug_mode "
+        "set_float32_matmul_precision set_flush_denormal set_num_interop_threads set_num_threads "
+        "set_warn_always typename use_deterministic_algorithms"
+    ),
+    "tensors.generator": "default_generator",
+    "tensors.storage": "TypedStorage UntypedStorage",
+    "torch_name": "as_torch",
+}
+MODULE_OF = {name: module for module, names in _NAMES.items() for name in names.split()}

@@ -1,0 +1,113 @@
+"""PyTorch's `library` namespace: operators of one's own, which are Python functions here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from lazygrad.autograd.function import Function
+from lazygrad.errors import UnsupportedError
+from lazygrad.inert import names_of
+from lazygrad.inert.kinds import same
+
+__getattr__ = names_of(__name__)
+_operators: dict[str, CustomOpDef] = {}
+
+
+class CustomOpDef:
+    """A function under a name, and its derivative if `register_autograd` has given one."""
+
+    def __init__(self, name: str, function: Callable[..., Any]):
+        self.name, self.function = name, function
+        self.derivative: type[Function] | None = None
+        self.__doc__ = function.__doc__
+        _operators[name] = self
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        if self.derivative is None or options:
+            return self.function(*args, **options)
+        return self.derivative.apply(*args)
+
+    register_fake = register_kernel = register_vmap = register_torch_dispatch = staticmethod(same)
+
+    def register_autograd(self, backward: Callable[..., Any], /, *, setup_context: Any = None) -> None:
+        """Give the derivative, as an autograd.Function has it."""
+        function = self.function
+        methods: dict[str, Any] = {
+            "forward": staticmethod(lambda *args: function(*args)),
+            "backward": staticmethod(backward),
+        }
+        prepare = setup_context or (lambda ctx, inputs, output: None)
+        methods["setup_context"] = staticmethod(lambda ctx, inputs, output: prepare(ctx, inputs, output))
+        self.derivative = type(self.name.rpartition("::")[2], (Function,), methods)
+
+
+def custom_op(
+    name: str,
+    fn: Any = None,
+    /,
+    *,
+    mutates_args: Any = (),
+    device_types: Any = None,
+    schema: Any = None,
+    **options: Any,
+) -> Any:
+    """A function as an operator: itself, with `register_autograd`. Also a decorator."""
+    return CustomOpDef(name, fn) if fn is not None else lambda function: CustomOpDef(name, function)
+
+
+triton_op = custom_op
+
+
+def _known(name: Any) -> CustomOpDef:
+    found = name if isinstance(name, CustomOpDef) else _operators.get(str(name))
+    if found is None:
+        raise UnsupportedError(
+            f"[library] there is no operator {name!r} here: operators compiled for "
+            "PyTorch cannot run; define it in Python by library.custom_op"
+        )
+    return found
+
+
+def register_autograd(
+    op: Any, backward: Callable[..., Any], /, *, setup_context: Any = None, lib: Any = None
+) -> None:
+    """Give an operator of `custom_op` its derivative. Raises UnsupportedError for another one."""
+    _known(op).register_autograd(backward, setup_context=setup_context)
+
+
+def register_fake(op: Any, func: Any = None, /, *, lib: Any = None, **options: Any) -> Any:
+    """Accepted: shapes are known without a second function."""
+    return same(func)
+
+
+register_kernel = impl_abstract = register_vmap = register_fake
+
+
+def define(qualname: str, schema: Any, **options: Any) -> None:
+    """Accepted: the operator begins to exist with its Python function."""
+
+
+def impl(qualname: Any, types: Any = "", func: Any = None, *, lib: Any = None) -> Any:
+    """A function as an operator under a name."""
+    return (
+        CustomOpDef(qualname, func) if func is not None else lambda function: CustomOpDef(qualname, function)
+    )
+
+
+class Library:
+    """A namespace of operators."""
+
+    def __init__(self, ns: str, kind: str, dispatch_key: str = ""):
+        self.ns, self.kind = ns, kind
+
+    def define(self, schema: str, *args: Any, **options: Any) -> str:
+        """The name in a schema."""
+        return schema.split("(")[0]
+
+    def impl(self, op_name: Any, fn: Any, *args: Any, **options: Any) -> None:
+        """A function as an operator of this namespace."""
+        CustomOpDef(f"{self.ns}::{op_name}", fn)
+
+    def fallback(self, fn: Any, *args: Any, **options: Any) -> None:
+        """Accepted."""
