@@ -120,6 +120,20 @@ def test_small_parts_of_large_arrays_are_copied_alone(host):
     assert (x[0:1000:7] + x[500]).sum().item() == 2 * 64 * 143
 
 
+def test_copies_are_made_again_only_after_changes(host):
+    a = np.ones((100, 64), np.float32)
+    x = lazygrad.from_numpy(a)
+    rows = lazygrad.tensor([3, 5])
+    first = x.plain_node()
+    for _ in range(3):
+        assert (x[rows] * 2 + x[0]).sum().item() == 2 * 64 * 3 and (x * 2).sum().item() == 2 * a.size
+        assert x.plain_node() is first
+    a[3, 3] = 7
+    assert x.plain_node() is not first and x[rows].sum().item() == 2 * 64 + 6
+    x += 1
+    assert x.plain_node() is x.plain_node() and a[3, 3] == 8
+
+
 @pytest.mark.parametrize("kind", ["bool", "uint8", "int8", "int16", "uint16", "int32", "uint32", "int64",
                                   "uint64", "float16", "float32", "float64"])
 def test_types(kind):

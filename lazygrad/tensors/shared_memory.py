@@ -28,6 +28,8 @@ from lazygrad.tensors.views import read_through
 
 HOSTS = ("CPU", "NUMPY")  # devices that compute in the memory of Python
 PART = 2  # a view of less than 1 / PART of its storage is copied without the rest
+KEPT_BYTES = 1 << 30  # a copy up to this size is kept for the next reader; a larger one while a graph has it
+CHUNK = 1 << 18  # bytes that are compared at a time: what differs is found early, and in the cache
 
 
 class Exposed:
@@ -50,6 +52,7 @@ class SharedMemory:
         self.usable = memory.flags.writeable and memory.ctypes.data % cell.node.dtype.itemsize == 0
         self._exposed: Any = lambda: None
         self._copy: Any = lambda: None
+        self._kept: Cell | None = None  # what cells hold is never given away
 
     # Who holds it
 
@@ -79,7 +82,7 @@ class SharedMemory:
             cell.shared = None
             whole = self.live
         else:
-            whole = self._whole()
+            whole = self._whole(cell)
         return whole if x is None else read_through(whole, x._history.prefix + x._chain)
 
     def _is_small_part(self, x: Tensor) -> bool:
@@ -93,13 +96,17 @@ class SharedMemory:
             return known
         return _uploaded(values, x._dtype, x._shape, self.live)
 
-    def _whole(self) -> Node:
+    def _whole(self, cell: Cell) -> Node:
         known = self._copy()
         if known is not None and _same(known, self.memory):
             return known
         made = _uploaded(self.memory, self.live.dtype, self.live.shape, self.live)
-        self._copy = ref(made)
+        self._keep(made, cell)
         return made
+
+    def _keep(self, copy: Node, cell: Cell) -> None:
+        self._copy = ref(copy)
+        self._kept = Cell(copy, cell.device) if self.memory.nbytes <= KEPT_BYTES else None
 
     def run_of(self, cell: Cell, x: Tensor) -> Node:
         """The elements of a tensor that stand one after another, in a buffer of their own."""
@@ -135,7 +142,7 @@ class SharedMemory:
         self.memory[...] = bytes_of(cell)
         cell.shared, cell.node = self, self.live
         if value.op.name == "buffer":
-            self._copy = ref(value)
+            self._keep(value, cell)
 
     def restored(self, cell: Cell) -> None:
         """A recording is over, in which the cell was read through a copy."""
@@ -194,7 +201,8 @@ def _same(node: Node, values: np.ndarray) -> bool:
     bits = node.arg.as_array(np.uint8, (values.nbytes,)) if hasattr(node.arg, "as_array") else None
     if bits is None:
         bits = np.frombuffer(node.arg.device.copy_out(node.arg), np.uint8)[: values.nbytes]
-    return np.array_equal(bits, values.reshape(-1).view(np.uint8))
+    other = values.reshape(-1).view(np.uint8)
+    return all(np.array_equal(bits[at:at + CHUNK], other[at:at + CHUNK]) for at in range(0, bits.size, CHUNK))
 
 
 def _uploaded(values: np.ndarray, dtype: DType, shape: Any, like: Node) -> Node:
