@@ -144,3 +144,81 @@ def test_base_classes_and_tuples() -> None:
         (0, 0, 0, 0),
     )
     assert _reverse_repeat_tuple((1, 2), 2) == (2, 2, 1, 1)
+
+
+def test_names_of_functions_and_settings() -> None:
+    """What PyTorch's other files of nn offer."""
+    torch = pytorch()
+    rng = np.random.default_rng(1)
+    x, w, b = rng.standard_normal((5, 2, 3)), rng.standard_normal((2, 3, 4)), rng.standard_normal(4)
+    F, G = nn.functional, torch.nn.functional
+    ours, theirs = [lazygrad.tensor(t) for t in (x, w, b)], [torch.tensor(t) for t in (x, w, b)]
+    compare([F.conv_tbc(*ours, 1)], [torch.conv_tbc(*theirs, 1)], "float64")
+    compare(
+        list(F.adaptive_max_pool1d_with_indices(ours[0], 2)),
+        list(G.adaptive_max_pool1d_with_indices(theirs[0], 2)),
+        "float64",
+    )
+    target = [0, 2]
+    mine = F.linear_cross_entropy(
+        ours[0][0], ours[1][0].t(), lazygrad.tensor(target), linear_bias=ours[2], label_smoothing=0.1
+    )
+    yours = G.cross_entropy(
+        G.linear(theirs[0][0], theirs[1][0].t(), theirs[2]), torch.tensor(target), label_smoothing=0.1
+    )
+    compare([mine], [yours], "float64")
+    image, kernel = rng.standard_normal((1, 2, 5, 5)), rng.standard_normal((3, 2, 2, 2))
+    for name, first, out in (("conv2d_input", (1, 2, 5, 5), kernel), ("conv2d_weight", image, (3, 2, 2, 2))):
+        g = rng.standard_normal((1, 3, 2, 2))
+        args = [[first, out, g]] * 2
+        results = [
+            getattr(library.nn.grad, name)(
+                *[library.tensor(a) if isinstance(a, np.ndarray) else a for a in args[0]], stride=2
+            )
+            for library in (lazygrad, torch)
+        ]
+        compare([results[0]], [results[1]], "float64")
+    with pytest.warns(UserWarning, match="deprecated"):
+        assert F.upsample_nearest(lazygrad.ones(1, 1, 2, 2), scale_factor=2).shape == (1, 1, 4, 4)
+    with pytest.warns(UserWarning, match="deprecated"):
+        assert F.upsample_bilinear(lazygrad.ones(1, 1, 2, 2), (3, 3)).shape == (1, 1, 3, 3)
+    assert [nn._reduction.get_enum(r) for r in ("none", "mean", "sum")] == [0, 1, 2]
+    assert F.native_channel_shuffle(lazygrad.ones(1, 4, 2), 2).shape == (1, 4, 2)
+    assert nn.common_types._size_2_t == int | tuple[int, int]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "ReLU",
+        "MaxPool2d",
+        "CrossEntropyLoss",
+        "Hardtanh",
+        "PixelShuffle",
+        "Unfold",
+        "Conv2d",
+        "LayerNorm",
+        "Embedding",
+        "MultiheadAttention",
+        "Dropout",
+        "LazyConv2d",
+        "LazyConvTranspose1d",
+        "LazyBatchNorm1d",
+    ],
+)
+def test_settings_are_told_by_inspect(name: str) -> None:
+    import inspect
+
+    ours = inspect.signature(getattr(nn, name)).parameters
+    theirs = inspect.signature(getattr(pytorch().nn, name)).parameters
+    assert list(ours) == list(theirs)
+    assert [p.default for p in ours.values()] == [p.default for p in theirs.values()]
+
+
+def test_older_names_of_limits() -> None:
+    with pytest.warns(FutureWarning, match="min_value"):
+        layer = nn.Hardtanh(min_value=-3)
+    assert (layer.min_val, layer.max_val) == (-3, 1.0)
+    assert layer(lazygrad.tensor([-5.0, 5.0])).tolist() == [-3.0, 1.0]
+    with pytest.raises(AssertionError, match="larger than"):
+        nn.Hardtanh(2, 1)

@@ -79,8 +79,6 @@ from lazygrad.nn.lazy import (
     LazyInstanceNorm2d,
     LazyInstanceNorm3d,
     LazyLinear,
-    UninitializedBuffer,
-    UninitializedParameter,
 )
 from lazygrad.nn.linear import (
     Bilinear,
@@ -148,12 +146,14 @@ from lazygrad.nn.padding import (
     ZeroPad2d,
     ZeroPad3d,
 )
-from lazygrad.nn.parallel import (
+from lazygrad.nn.parallel.data_parallel import (
     DataParallel,
 )
 from lazygrad.nn.parameter import (
     Buffer,
     Parameter,
+    UninitializedBuffer,
+    UninitializedParameter,
 )
 from lazygrad.nn.pooling import (
     AdaptiveAvgPool1d,
@@ -210,7 +210,7 @@ from lazygrad.nn.transformer import (
 )
 
 # of which other files make their names
-_ABOVE = ("modules",)
+_ABOVE = ("_reduction", "common_types", "grad", "modules")
 
 
 def __getattr__(name: str) -> Any:

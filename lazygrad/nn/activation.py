@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from functools import partial
 from typing import Any
 
@@ -10,6 +11,7 @@ from lazygrad.errors import ArgumentError
 from lazygrad.nn import functional as F
 from lazygrad.nn.function_module import REQUIRED, FunctionModule
 from lazygrad.nn.function_module import define as _define
+from lazygrad.nn.functional.multi_head import ExpectationError
 from lazygrad.nn.module import Module
 from lazygrad.nn.parameter import Parameter
 from lazygrad.tensors import Tensor
@@ -17,8 +19,42 @@ from lazygrad.tensors import Tensor
 _row = partial(_define, module=__name__)
 
 ReLU = _row("ReLU", F.relu, "max(x, 0).", inplace=False)
-Hardtanh = _row("Hardtanh", F.hardtanh, "x limited to [min_val, max_val].", shown=("min_val", "max_val"),
-                min_val=-1.0, max_val=1.0, inplace=False)
+
+
+class _Limited(FunctionModule):
+    """`min_value` and `max_value` are older names of the limits."""
+
+    def _take(self, settings: dict[str, Any]) -> None:
+        for old, new in (("min_value", "min_val"), ("max_value", "max_val")):
+            value = settings.pop(old)
+            if value is not None:
+                warnings.warn(
+                    f"keyword argument `{old}` is deprecated and rename to `{new}`",
+                    FutureWarning,
+                    stacklevel=4,
+                )
+                settings[new] = value
+        if settings["max_val"] <= settings["min_val"]:
+            raise ExpectationError(
+                "[Hardtanh] max_val must be larger than min_val: "
+                f"{settings['max_val']} and {settings['min_val']}"
+            )
+        super()._take(settings)
+
+
+Hardtanh = _row(
+    "Hardtanh",
+    F.hardtanh,
+    "x limited to [min_val, max_val].",
+    base=_Limited,
+    shown=("min_val", "max_val"),
+    passed=("min_val", "max_val", "inplace"),
+    min_val=-1.0,
+    max_val=1.0,
+    inplace=False,
+    min_value=None,
+    max_value=None,
+)
 ReLU6 = _row("ReLU6", F.relu6, "x limited to [0, 6].", inplace=False)
 Sigmoid = _row("Sigmoid", F.sigmoid, "1 / (1 + exp(-x)).")
 Tanh = _row("Tanh", F.tanh, "The hyperbolic tangent.")
@@ -29,11 +65,22 @@ Mish = _row("Mish", F.mish, "x * tanh(softplus(x)).", inplace=False)
 ELU = _row(
     "ELU", F.elu, "x, or alpha * (exp(x) - 1) where negative.", shown=("alpha",), alpha=1.0, inplace=False
 )
-CELU = _row("CELU", F.celu, "x, or alpha * (exp(x / alpha) - 1) where negative.", shown=("alpha",), alpha=1.0,
-            inplace=False)
+CELU = _row(
+    "CELU",
+    F.celu,
+    "x, or alpha * (exp(x / alpha) - 1) where negative.",
+    shown=("alpha",),
+    alpha=1.0,
+    inplace=False,
+)
 SELU = _row("SELU", F.selu, "The self-normalizing ELU.", inplace=False)
-GELU = _row("GELU", F.gelu, "x times the normal distribution's integral up to x.", shown=("approximate",),
-            approximate="none")
+GELU = _row(
+    "GELU",
+    F.gelu,
+    "x times the normal distribution's integral up to x.",
+    shown=("approximate",),
+    approximate="none",
+)
 LeakyReLU = _row(
     "LeakyReLU",
     F.leaky_relu,
@@ -82,8 +129,16 @@ class _RandomSlope(FunctionModule):
         return F.rrelu(input, self.lower, self.upper, self.training, self.inplace)
 
 
-RReLU = _row("RReLU", F.rrelu, "LeakyReLU with random slopes in training.", base=_RandomSlope,
-             shown=("lower", "upper"), lower=1.0 / 8, upper=1.0 / 3, inplace=False)
+RReLU = _row(
+    "RReLU",
+    F.rrelu,
+    "LeakyReLU with random slopes in training.",
+    base=_RandomSlope,
+    shown=("lower", "upper"),
+    lower=1.0 / 8,
+    upper=1.0 / 3,
+    inplace=False,
+)
 
 
 class PReLU(Module):
@@ -94,8 +149,11 @@ class PReLU(Module):
     ) -> None:
         super().__init__()
         self.num_parameters, self.init = num_parameters, init
-        self.weight = Parameter(lazygrad.full((num_parameters,), init, device=device,
-                                             dtype=lazygrad.float32 if dtype is None else dtype))
+        self.weight = Parameter(
+            lazygrad.full(
+                (num_parameters,), init, device=device, dtype=lazygrad.float32 if dtype is None else dtype
+            )
+        )
 
     def reset_parameters(self) -> None:
         """All slopes as given at first."""

@@ -48,8 +48,10 @@ class FunctionModule(Module):
 
     def extra_repr(self) -> str:
         # `inplace` is shown where it is on; a single lambd without its name
-        parts = [str(getattr(self, name)) if name == "lambd" else f"{name}={_text(getattr(self, name))}"
-                 for name in self._shown]
+        parts = [
+            str(getattr(self, name)) if name == "lambd" else f"{name}={_text(getattr(self, name))}"
+            for name in self._shown
+        ]
         return ", ".join(parts + (["inplace=True"] if getattr(self, "inplace", False) else []))
 
 
@@ -57,18 +59,40 @@ def _text(value: Any) -> str:
     return repr(value) if isinstance(value, str) else str(value)
 
 
-def define(name: str, function: Callable[..., Any], doc: str, *, base: type = FunctionModule, module: str,
-           shown: Sequence[str] = (), passed: Sequence[str] | None = None, buffers: Sequence[str] = (),
-           **settings: Any) -> Any:
+def define(
+    name: str,
+    function: Callable[..., Any],
+    doc: str,
+    *,
+    base: type = FunctionModule,
+    module: str,
+    shown: Sequence[str] = (),
+    passed: Sequence[str] | None = None,
+    buffers: Sequence[str] = (),
+    **settings: Any,
+) -> Any:
     """The class `name` of `module` whose forward is `function(*inputs, **settings)`.
 
     `settings`: names and defaults (REQUIRED: none) of __init__, in order; `passed`: those that go to the
     function (all,
     if not said); `shown`: those that repr prints.
     """
-    parameters = [inspect.Parameter(key, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=default)
-                  for key, default in settings.items()]
-    return type(name, (base,), {
-        "__doc__": doc, "__module__": module, "_function": staticmethod(function),
-        "_settings": inspect.Signature(parameters), "_passed": tuple(settings if passed is None else passed),
-        "_shown": tuple(shown), "_buffer_names": tuple(buffers)})
+    parameters = [
+        inspect.Parameter(key, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=default)
+        for key, default in settings.items()
+    ]
+    signature = inspect.Signature(parameters)
+    return type(
+        name,
+        (base,),
+        {
+            "__signature__": signature,
+            "__doc__": doc,
+            "__module__": module,
+            "_function": staticmethod(function),
+            "_settings": signature,
+            "_passed": tuple(settings if passed is None else passed),
+            "_shown": tuple(shown),
+            "_buffer_names": tuple(buffers),
+        },
+    )

@@ -1,4 +1,5 @@
-"""`Parameter` and `Buffer`: tensors that a module registers when they are assigned to it."""
+"""`Parameter` and `Buffer`: tensors that a module registers when they are assigned to it; and both before
+their shape is known."""
 
 from __future__ import annotations
 
@@ -6,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import lazygrad
+from lazygrad.errors import RuntimeArgumentError
 from lazygrad.tensors import Tensor
 
 
@@ -51,3 +53,70 @@ class Buffer(Tensor, metaclass=_BufferType):
         result.persistent = persistent
         result._is_buffer = True
         return result
+
+
+class UninitializedTensorMixin:
+    """A tensor whose shape is not known yet."""
+
+    _final: type = Tensor
+
+    def materialize(self: Any, shape: Any, device: Any = None, dtype: Any = None) -> None:
+        """Give the tensor a shape; its values are still to be set."""
+        self.data = lazygrad.empty(shape, device=device or self.device, dtype=dtype or self.dtype)
+        self.__class__ = self._final
+
+    @property
+    def shape(self) -> Any:
+        """RuntimeError: it is not known."""
+        raise RuntimeArgumentError(
+            "[lazy] Can't access the shape of an uninitialized parameter or buffer. This error usually "
+            "happens in "
+            "`load_state_dict` when trying to load an uninitialized parameter into an initialized one. "
+            "Call `forward` "
+            "to initialize the parameters before accessing their attributes."
+        )
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}>"
+
+    __str__ = __repr__
+
+
+class UninitializedParameter(UninitializedTensorMixin, Parameter):
+    """A parameter whose shape is not known yet; `materialize` makes it a Parameter."""
+
+    _final = Parameter
+
+    def __new__(cls, requires_grad: bool = True, device: Any = None, dtype: Any = None) -> Any:
+        return Tensor._make_subclass(cls, lazygrad.empty(0, device=device, dtype=dtype), requires_grad)
+
+    def __init__(self, requires_grad: bool = True, device: Any = None, dtype: Any = None) -> None:
+        # __new__ made the whole tensor
+        pass
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        made = type(self)(self.requires_grad, self.device, self.dtype)
+        memo[id(self)] = made
+        return made
+
+
+class UninitializedBuffer(UninitializedTensorMixin, Tensor):
+    """A buffer whose shape is not known yet; `materialize` makes it a Tensor."""
+
+    def __new__(
+        cls, requires_grad: bool = False, device: Any = None, dtype: Any = None, persistent: bool = True
+    ) -> Any:
+        made = Tensor._make_subclass(cls, lazygrad.empty(0, device=device, dtype=dtype), requires_grad)
+        made.persistent, made._is_buffer = persistent, True
+        return made
+
+    def __init__(
+        self, requires_grad: bool = False, device: Any = None, dtype: Any = None, persistent: bool = True
+    ) -> None:
+        # __new__ made the whole tensor
+        pass
+
+
+def is_lazy(param: Any) -> bool:
+    """Whether a parameter or buffer has no shape yet."""
+    return isinstance(param, UninitializedTensorMixin)

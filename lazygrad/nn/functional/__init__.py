@@ -41,6 +41,16 @@ from lazygrad.nn.functional.activation import (
     threshold,
     threshold_,
 )
+from lazygrad.nn.functional.aliases import (
+    adaptive_max_pool1d_with_indices,
+    adaptive_max_pool2d_with_indices,
+    adaptive_max_pool3d_with_indices,
+    conv_tbc,
+    linear_cross_entropy,
+    native_channel_shuffle,
+    upsample_bilinear,
+    upsample_nearest,
+)
 from lazygrad.nn.functional.attention import scaled_dot_product_attention
 from lazygrad.nn.functional.classification_loss import (
     binary_cross_entropy,
@@ -78,7 +88,11 @@ from lazygrad.nn.functional.margin_loss import (
     triplet_margin_loss,
     triplet_margin_with_distance_loss,
 )
-from lazygrad.nn.functional.multi_head import multi_head_attention_forward
+from lazygrad.nn.functional.multi_head import (
+    _canonical_mask,
+    _none_or_dtype,
+    multi_head_attention_forward,
+)
 from lazygrad.nn.functional.norm import (
     batch_norm,
     group_norm,
@@ -96,7 +110,6 @@ from lazygrad.nn.functional.regression_loss import (
     smooth_l1_loss,
 )
 from lazygrad.tensors import FUNCTIONS
-from lazygrad.tensors.autocasting import with_autocast
 
 # written beside the tensors, because Tensor methods or functions of the package need them too
 _OF_TENSORS = (
@@ -132,8 +145,6 @@ _OF_TENSORS = (
     *(f"max_pool{rank}d_with_indices" for rank in (1, 2, 3)),
 )
 globals().update({name: FUNCTIONS[name] for name in _OF_TENSORS if name in FUNCTIONS})
-globals().update({name: with_autocast(name, f) for name, f in list(globals().items())
-                  if callable(f) and name not in FUNCTIONS})
 
 if TYPE_CHECKING:
 
@@ -141,6 +152,8 @@ if TYPE_CHECKING:
 
 
 __all__ = [
+    "_canonical_mask",
+    "_none_or_dtype",
     "alpha_dropout",
     "batch_norm",
     "binary_cross_entropy",
@@ -164,6 +177,14 @@ __all__ = [
     "fractional_max_pool2d_with_indices",
     "fractional_max_pool3d",
     "fractional_max_pool3d_with_indices",
+    "adaptive_max_pool1d_with_indices",
+    "adaptive_max_pool2d_with_indices",
+    "adaptive_max_pool3d_with_indices",
+    "conv_tbc",
+    "linear_cross_entropy",
+    "native_channel_shuffle",
+    "upsample_bilinear",
+    "upsample_nearest",
     "gaussian_nll_loss",
     "gelu",
     "glu",
