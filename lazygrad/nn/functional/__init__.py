@@ -110,6 +110,7 @@ from lazygrad.nn.functional.regression_loss import (
     smooth_l1_loss,
 )
 from lazygrad.tensors import FUNCTIONS
+from lazygrad.tensors.autocasting import with_autocast
 
 # written beside the tensors, because Tensor methods or functions of the package need them too
 _OF_TENSORS = (
@@ -145,6 +146,8 @@ _OF_TENSORS = (
     *(f"max_pool{rank}d_with_indices" for rank in (1, 2, 3)),
 )
 globals().update({name: FUNCTIONS[name] for name in _OF_TENSORS if name in FUNCTIONS})
+globals().update({name: with_autocast(name, f) for name, f in list(globals().items())
+                  if callable(f) and name not in FUNCTIONS})
 
 if TYPE_CHECKING:
 
