@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from lazygrad.dtypes import bfloat16_from_bits
 from lazygrad.errors import ArgumentError
 from lazygrad.safetensors.layout import Entry, SafetensorError, read_header
 from lazygrad.serialization.sources import MappedSource, Source, aligned
-from lazygrad.tensors import Tensor
 from lazygrad.tensors.devices import usable_device
-from lazygrad.tensors.storage import UntypedStorage, accelerator, row_strides_of, strided_tensor
+from lazygrad.tensors.storage import UntypedStorage, row_strides_of, strided_tensor
 
 _PYTORCH = ("pt", "torch", "pytorch")
 _NUMPY = ("np", "numpy")
@@ -35,7 +35,7 @@ class safe_open:
             raise SafetensorError(f"[safe_open] framework {framework!r} is invalid: there are 'pt' and 'np'")
         if backend not in ("mmap", "pread"):
             raise ArgumentError(f"[safe_open] backend must be 'mmap' or 'pread', not {backend!r}")
-        self.framework, self._device = framework, _device(device)
+        self.framework, self._device = framework, usable_device("cpu" if device is None else device)
         if not os.path.exists(filename):
             raise FileNotFoundError(f"No such file or directory: {os.fspath(filename)}")
         self._file = open(filename, "rb")
@@ -106,10 +106,6 @@ class PySafeSlice:
         return got.copy() if isinstance(got, np.ndarray) else got.clone()
 
 
-def _device(device: Any) -> str:
-    return usable_device("cpu" if device is None else accelerator(device))
-
-
 def made_of(source: Source, entry: Entry, where: str, as_array: bool = False) -> Any:
     """A tensor (or array) of an entry's bytes. Raises DTypeError."""
     dtype = entry.dtype
@@ -123,17 +119,6 @@ def made_of(source: Source, entry: Entry, where: str, as_array: bool = False) ->
         storage.byteswap(dtype)
     if as_array:
         if dtype.name == "bfloat16":
-            return _float32_of(storage.host_bytes()).reshape(entry.shape)
+            return bfloat16_from_bits(storage.host_bytes().view(np.uint16)).reshape(entry.shape)
         return storage.host_bytes().view(dtype.storage).reshape(entry.shape)
     return strided_tensor(storage, dtype, entry.shape, row_strides_of(entry.shape), 0)
-
-
-def _float32_of(raw: np.ndarray) -> np.ndarray:
-    from lazygrad.dtypes import bfloat16_from_bits
-
-    return bfloat16_from_bits(raw.view(np.uint16))
-
-
-def is_tensor(value: Any) -> bool:
-    """Whether a value can be saved as a tensor."""
-    return isinstance(value, Tensor)

@@ -8,7 +8,7 @@ from typing import Any
 from lazygrad.errors import ArgumentTypeError, DeviceError
 from lazygrad.tensors import device
 from lazygrad.tensors.devices import usable_device
-from lazygrad.tensors.storage import TypedStorage, UntypedStorage, accelerator
+from lazygrad.tensors.storage import TypedStorage, UntypedStorage
 
 Restore = Callable[[UntypedStorage, str], UntypedStorage]
 
@@ -28,7 +28,7 @@ def default_restore_location(storage: UntypedStorage, location: str) -> UntypedS
     if location == "cpu":
         return storage.to(_host())
     try:
-        return storage.to(accelerator(location))
+        return storage.to(location)
     except (DeviceError, ArgumentTypeError) as problem:
         raise DeviceError(
             f"[load] Attempting to deserialize object on the device {location!r}, which is not here. If "

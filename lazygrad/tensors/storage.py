@@ -115,7 +115,7 @@ class UntypedStorage:
 
     def cuda(self, device: Any = None, non_blocking: bool = False) -> UntypedStorage:
         """The bytes on an accelerator. Raises DeviceError where there is none."""
-        return self.to(accelerator(device))
+        return self.to("cuda" if device is None else device)
 
     def fill(self, raw: np.ndarray) -> None:
         """Take other bytes, as many as there are, without telling anybody: while a file is read."""
@@ -236,7 +236,7 @@ class TypedStorage:
 
     def cuda(self, device: Any = None, non_blocking: bool = False) -> TypedStorage:
         """The elements on an accelerator. Raises DeviceError where there is none."""
-        return self.to(accelerator(device))
+        return self.to("cuda" if device is None else device)
 
     def clone(self) -> TypedStorage:
         """A copy."""
@@ -244,14 +244,6 @@ class TypedStorage:
 
     def __repr__(self) -> str:
         return f"[lazygrad.TypedStorage(dtype={self.dtype}, device={self.device}) of size {self._numel}]"
-
-
-def accelerator(device: Any) -> Any:
-    """The device of lazygrad's that PyTorch's programs mean by "cuda", "cuda:1", 1 or None."""
-    if device is None or isinstance(device, int):
-        return f"CL:{device or 0}"
-    kind, _, number = str(device).partition(":")
-    return f"CL:{number or 0}" if kind == "cuda" else device
 
 
 def _storage_of_bytes(raw: np.ndarray, where: str) -> UntypedStorage:
