@@ -25,6 +25,8 @@ save, load = refused("jit.save", _NO_FILES), refused("jit.load", _NO_FILES)
 set_fusion_strategy = enable_onednn_fusion = ignored(None)
 __getattr__ = names_of(__name__)
 
+__path__: list[str] = []  # `jit.annotations` is below
+
 __all__ = ["Final"]
 
 

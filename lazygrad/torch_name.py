@@ -96,6 +96,8 @@ def our_name(name: str) -> str:
     """The name of lazygrad's module for one of torch's, or beside it: "torch.nn" is "lazygrad.nn"."""
     if name in _BESIDE:
         return f"lazygrad.{name}"
+    if name == "torch":
+        return "lazygrad"
     _, first, rest = (*name.split(".", 2), "", "")[:3]
     return ".".join(filter(None, [_ELSEWHERE.get(first, f"lazygrad.{first}"), rest]))
 

@@ -90,7 +90,7 @@ def test_legacy_classes() -> None:
 
 
 def test_layouts_and_missing_types() -> None:
-    assert lazygrad.strided is lazygrad.strided and repr(lazygrad.channels_last) == "lazygrad.channels_last"
+    assert lazygrad.strided is lazygrad.strided and repr(lazygrad.channels_last).endswith(".channels_last")
     assert lazygrad.float32 != lazygrad.complex64 and not isinstance(lazygrad.complex64, lazygrad.dtype)
     assert isinstance(lazygrad.jagged, lazygrad.layout)
     with pytest.raises(TypeError):

@@ -59,12 +59,14 @@ def refused(name: str, instead: str) -> Callable[..., Any]:
         raise UnsupportedError(f"[{name}] {instead}")
 
     refuse.__name__ = name.rpartition(".")[2]
+    refuse.instead = instead  # type: ignore[attr-defined]
     return refuse
 
 
 def kind(name: str, instead: str) -> Any:
     """A class that can be named and asked about, and whose making raises UnsupportedError."""
-    return type(name.rpartition(".")[2], (), {"__init__": refused(name, instead), "__doc__": instead})
+    return type(name.rpartition(".")[2], (), {"__init__": refused(name, instead), "__doc__": instead,
+                                          "instead": instead})
 
 
 def each(names: str, make: Callable[..., Any], *args: Any) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from lazygrad.inert.kinds import Nothing, each, each_named, ignored, kind, nothing, refused, same
 from lazygrad.inert.settings import SETTINGS
+from lazygrad.profiler import profile, record_function
 
 _NO_GRAPH = (
     "lazygrad has no graphs of Python's operators to rewrite: a tensor's own lazy graph is what "
@@ -26,6 +27,7 @@ _NO_KERNELS = (
     "compiled together, or as an autograd.Function"
 )
 _NO_SPARSE = "there are no sparse tensors here: use a dense one, or indices with scatter_add and index_select"
+_NO_COMPLEX = "there are no complex tensors here: keep real and imaginary parts in two tensors"
 _NO_NESTED = (
     "there are no nested tensors here: pad the parts to one length "
     "(nn.utils.rnn.pad_sequence) and keep a mask"
@@ -62,6 +64,7 @@ TABLES: dict[str, dict[str, Any]] = {
     ),
     "lazygrad.fx.experimental": {},
     "lazygrad.fx.experimental.symbolic_shapes": each_named("fx", "ShapeEnv", kind, _NO_GRAPH),
+    "lazygrad.jit.annotations": {f"BroadcastingList{n}": list for n in range(1, 7)},
     "lazygrad._dynamo": {
         **each(
             "allow_in_graph disable mark_static disallow_in_graph assume_constant_result optimize "
@@ -181,6 +184,7 @@ TABLES: dict[str, dict[str, Any]] = {
         _NO_QUANTIZED,
     ),
     "lazygrad": {
+        **each_named("torch", "view_as_real view_as_complex complex polar", refused, _NO_COMPLEX),
         **each_named("torch", "sparse_coo_tensor sparse_csr_tensor spmm smm hspmm", refused, _NO_SPARSE),
         **each_named(
             "torch",
@@ -197,6 +201,12 @@ TABLES: dict[str, dict[str, Any]] = {
         "disable_saved_tensors_hooks": nothing("disable_saved_tensors_hooks"),
         "allow_mutation_on_saved_tensors": nothing("allow_mutation_on_saved_tensors"),
         "set_multithreading_enabled": nothing("set_multithreading_enabled"),
+    },
+    "lazygrad.autograd.profiler": {
+        "profile": profile,
+        "record_function": record_function,
+        "emit_nvtx": record_function,
+        "emit_itt": record_function,
     },
     "lazygrad.autograd": {
         "detect_anomaly": nothing("detect_anomaly"),
@@ -222,5 +232,4 @@ TABLES: dict[str, dict[str, Any]] = {
     "lazygrad.utils._contextlib": {"_DecoratorContextManager": Nothing},
     "lazygrad._logging": {"set_logs": ignored(None)},
     "lazygrad.monitor": {},
-    "lazygrad.utils.dlpack": {},
 }

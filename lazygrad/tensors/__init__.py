@@ -4,12 +4,13 @@ A file imports only from files listed before it: devices, modes, views, recordin
 realization, autocasting, core, storage, shared_memory, promotion, values, conversion, axes, arithmetic,
 elementwise, shapes, movement, reduction, scans, creation, exchange, limits, printing, flow, autograd; then
 examples, indexing, lookup, joining, linear, convolution, pooling, resizing, generator, random, sorting,
-parts, integers, special, statistics, explaining, reachable, recorder, blueprint, stands, replay, jit.
+parts, integers, special, statistics, explaining, reachable, recorder, blueprint, stands, replay, jit, absent.
 A definition is written once and published by `@function`, `@method` or `@creator` of core.py; `FUNCTIONS`
 collects what the package exports as functions.
 """
 
 from lazygrad.tensors import (
+    absent,
     arithmetic,
     autograd,
     conversion,
@@ -49,6 +50,7 @@ __all__ = [
     "FUNCTIONS",
     "Size",
     "Tensor",
+    "absent",
     "arithmetic",
     "autograd",
     "conversion",

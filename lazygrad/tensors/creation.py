@@ -422,6 +422,12 @@ def fill_(x: Tensor, value: Any) -> Tensor:
     return x.write(ops.const(value, x._dtype, x._shape), "fill_", True, repeats=True)
 
 
+@creator("fill")
+def fill(input: Tensor, value: Any) -> Tensor:
+    """A tensor like input with every element `value`."""
+    return input.clone().fill_(value)
+
+
 @method("zero_")
 def zero_(x: Tensor) -> Tensor:
     """Every element becomes 0."""
