@@ -341,6 +341,15 @@ def test_whole_modules_of_pytorch_become_ours():
     np.testing.assert_allclose(values(ours(lazygrad.ones(1, 2))), values(theirs(torch.ones(1, 2))), rtol=1e-5)
 
 
+def test_modules_of_pytorch_that_are_safe():
+    torch = pytorch()
+    data = saved(torch, torch.nn.Sequential(torch.nn.Linear(2, 3)))
+    with pytest.raises(LazygradError, match="torch.nn.modules"):
+        loaded(lazygrad, data)
+    with serialization.safe_globals([nn.Sequential, nn.Linear, set]):
+        assert type(loaded(lazygrad, data)[0]) is nn.Linear
+
+
 class Point:
     def __init__(self, x):
         self.x = x
