@@ -1,4 +1,4 @@
-"""Writes the table of docs/from-pytorch.md: the state of each name of docs/torch_names.txt, found in the code.
+"""Writes the table of docs/from-pytorch.md, the state of each name in docs/torch_names.txt:
 
 python docs/make_from_pytorch.py
 """

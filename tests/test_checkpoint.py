@@ -173,3 +173,20 @@ def test_the_old_default_warns() -> None:
         pytest.warns(UserWarning, match="None of the inputs have requires_grad=True"),
     ):
         checkpoint(lazygrad.exp, x.detach(), use_reentrant=True)
+
+
+@pytest.mark.parametrize("reentrant", WAYS)
+def test_autocast_is_as_it_was(reentrant: bool) -> None:
+    layer = lazygrad.nn.Linear(4, 4)
+    x = lazygrad.randn(2, 4, requires_grad=True)
+
+    def run(use: bool) -> Any:
+        layer.zero_grad()
+        with lazygrad.autocast("cpu"):
+            h = layer(x)
+            y = checkpoint(layer, h, use_reentrant=reentrant) if use else layer(h)
+        assert y.dtype is lazygrad.bfloat16
+        y.sum().backward()
+        return layer.weight.grad.clone()
+
+    assert lazygrad.allclose(run(True), run(False), rtol=0.02, atol=0.02)

@@ -1,5 +1,5 @@
-"""Methods of PyTorch's tensors about kinds of tensors that there are not here, or about memory that is pinned:
-they give back what a dense tensor in plain memory gives, or say what to do instead."""
+"""Methods of PyTorch's tensors about kinds of tensors that there are not here, or about pinned memory: they
+give back what a dense tensor in plain memory gives, or say what to do instead."""
 
 from __future__ import annotations
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import functools
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from lazygrad import dtypes
@@ -51,6 +52,16 @@ class _State(threading.local):
 state = _State()
 
 
+@contextmanager
+def autocast_as(active: dict[str, DType]) -> Iterator[None]:
+    """A block in which autocast is on for these kinds of devices alone."""
+    before, state.active = state.active, active
+    try:
+        yield
+    finally:
+        state.active = before
+
+
 def with_autocast(name: str, definition: Callable[..., Any]) -> Callable[..., Any]:
     """A definition that casts its tensors while autocast is on, if its name is on a list; others as they
     are."""
@@ -65,13 +76,10 @@ def with_autocast(name: str, definition: Callable[..., Any]) -> Callable[..., An
         tensors = list(_tensors((args, options)))
         kind = _kind(tensors[0]) if tensors else "cpu"
         target = _target(name, kind, active.get(kind), tensors)
-        state.active = {}
-        try:
+        with autocast_as({}):
             if target is not None:
                 args, options = _cast((args, options), target)
             return definition(*args, **options)
-        finally:
-            state.active = active
 
     return run
 

@@ -17,6 +17,7 @@ from lazygrad.autograd.function import Function, attach
 from lazygrad.errors import ArgumentError, GradientError
 from lazygrad.gradient import differentiable_inputs, gradient
 from lazygrad.graph import Node, topological
+from lazygrad.tensors.autocasting import autocast_as, state
 from lazygrad.tensors.autograd import backward, hooks_and_calls, running
 from lazygrad.tensors.cell import History, Token
 from lazygrad.tensors.core import Tensor
@@ -111,7 +112,7 @@ def _without_reentrance(
     options: dict[str, Any],
 ) -> Any:
     first, second = context_fn()
-    drawn = Drawn() if preserve else None
+    drawn, autocast = Drawn() if preserve else None, state.active
     inputs = [x for x in _tensors((args, options)) if x.requires_grad]
     with first:
         output = function(*args, **options)
@@ -120,7 +121,7 @@ def _without_reentrance(
 
     @contextlib.contextmanager
     def again() -> Any:
-        with second, nullcontext() if drawn is None else drawn.again():
+        with second, autocast_as(autocast), nullcontext() if drawn is None else drawn.again():
             yield
 
     before = {x._history for x in inputs}
@@ -154,6 +155,7 @@ class CheckpointFunction(Function):
         if not any(isinstance(a, Tensor) and a.requires_grad for a in args):
             warnings.warn("None of the inputs have requires_grad=True. Gradients will be None", stacklevel=4)
         ctx.run_function, ctx.drawn = run_function, Drawn() if preserve else None
+        ctx.autocast = state.active
         ctx.args = [None if isinstance(a, Tensor) else a for a in args]
         ctx.places = [i for i, a in enumerate(args) if isinstance(a, Tensor)]
         ctx.save_for_backward(*(a for a in args if isinstance(a, Tensor)))
@@ -174,7 +176,8 @@ class CheckpointFunction(Function):
             inputs[place] = saved.detach()
             if saved.requires_grad:
                 inputs[place].requires_grad_()
-        with enable_grad(), nullcontext() if ctx.drawn is None else ctx.drawn.again():
+        drawn = nullcontext() if ctx.drawn is None else ctx.drawn.again()
+        with enable_grad(), autocast_as(ctx.autocast), drawn:
             outputs = ctx.run_function(*inputs)
         outputs = outputs if isinstance(outputs, tuple) else (outputs,)
         pairs = [
