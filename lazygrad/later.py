@@ -4,7 +4,7 @@ from __future__ import annotations
 
 MODULES = frozenset(
     "accelerator amp autograd cuda distributed func hub library multiprocessing nn optim profiler random "
-    "safetensors serialization special testing utils version".split()
+    "safetensors serialization special storage testing utils version".split()
 )
 
 _NAMES = {

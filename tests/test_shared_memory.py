@@ -433,6 +433,25 @@ def test_processes_share_memory():
     assert x.numpy().tolist() == [2.0] * 4 and x.share_memory_().is_shared()
 
 
+def test_storages_as_objects():
+    from lazygrad.storage import TypedStorage, UntypedStorage
+
+    x = lazygrad.arange(4.0)
+    typed, untyped = x.storage(), x.untyped_storage()
+    assert type(typed) is TypedStorage and type(untyped) is UntypedStorage
+    assert untyped is x[1:].untyped_storage()
+    assert len(typed) == typed.size() == 4
+    assert typed.nbytes() == untyped.nbytes() == untyped.size() == 16
+    assert typed.data_ptr() == untyped.data_ptr() == x.data_ptr() == x[1:].data_ptr() - 4
+    typed[2] = 9.0
+    assert x.tolist() == typed.tolist() == list(typed) == [0, 1, 9, 3] and typed[1] == 1.0
+    assert untyped.tolist()[8:12] == list(np.float32(9).tobytes()) and untyped[11] == 65
+    other = untyped.clone()
+    x.zero_()
+    assert lazygrad.empty(0).set_(other).tolist() == [0, 1, 9, 3] and UntypedStorage(4).tolist() == [0] * 4
+    assert x.clone().data_ptr() != x.data_ptr()
+
+
 def test_dlpack_of_utils():
     from lazygrad.utils import dlpack
 
