@@ -10,6 +10,7 @@ from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 from lazygrad import ops
+from lazygrad.errors import UnsupportedError
 from lazygrad.graph import Node, topological
 from lazygrad.ops import OPS, Op
 
@@ -98,6 +99,31 @@ def _scatter(node: Node, inputs: Sequence[Node], has_axis: Sequence[bool], size:
                        arg=((0, *_later(axes)), mode))
 
 
+class _OneExample:
+    """The derivative of a function that the user has written for one example: that of a batch is not
+    known."""
+
+    saves = False
+
+    def release(self) -> None:
+        """Keeps nothing."""
+
+    def backward(self, *_: Any) -> list[Node | None]:
+        """Raises UnsupportedError."""
+        raise UnsupportedError(
+            "[vmap] an autograd.Function inside of vmap has no derivative outside of it: take the gradient "
+            "inside, as in vmap(grad(f)), or write the function with tensor operations"
+        )
+
+
+def _call(node: Node, inputs: Sequence[Node], has_axis: Sequence[bool], size: int) -> Node:
+    return ops.call(_OneExample(), tuple(inputs), (size,))
+
+
+def _part(node: Node, inputs: Sequence[Node], has_axis: Sequence[bool], size: int) -> Node:
+    return ops.part(inputs[0], node.arg, node.dtype, (size, *node.shape))
+
+
 _BY_KIND: dict[str, Rule] = {
     "annotation": _same,
     "elementwise": _same,
@@ -106,7 +132,9 @@ _BY_KIND: dict[str, Rule] = {
     "sort": _later_first,
 }
 _BY_NAME: dict[str, Rule] = {
+    "call": _call,
     "example": _example,
+    "part": _part,
     "reshape": _longer_shape,
     "expand": _longer_shape,
     "permute": _with_arg(lambda order, size: (0, *_later(order))),

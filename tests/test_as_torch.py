@@ -194,3 +194,80 @@ y.sum().backward()
 assert y.shape == (2, 5) and model[2].weight.grad.shape == (3, 5)
 """, tmp_path)
     assert done.returncode == 0, done.stderr
+
+
+TRAINING = """
+import argparse, torch, torch.nn as nn, torch.nn.functional as F
+import torch.backends.cudnn as cudnn
+from torch.cuda.amp import GradScaler
+from torch.optim.lr_scheduler import StepLR
+from torch.utils.checkpoint import checkpoint
+from torch.utils.data import DataLoader, TensorDataset, random_split
+
+
+class Swish(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x * torch.sigmoid(x)
+
+    @staticmethod
+    def backward(ctx, g):
+        (x,) = ctx.saved_tensors
+        s = torch.sigmoid(x)
+        return g * (s * (1 + x * (1 - s)))
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a, self.b, self.c = nn.Linear(8, 32), nn.Linear(32, 32), nn.Linear(32, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = Swish.apply(self.a(x))
+        return self.c(checkpoint(lambda t: F.relu(self.b(t)), x, use_reentrant=False))
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--epochs", type=int)
+    args = parser.parse_args()
+    torch.manual_seed(0)
+    cudnn.benchmark = True
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    x = torch.randn(256, 8)
+    y = (x.sum(1) > 0).long() + (x[:, 0] > 1).long()
+    train, held_out = random_split(TensorDataset(x, y), [0.75, 0.25])
+    loader = DataLoader(train, batch_size=32, shuffle=True, num_workers=1, pin_memory=True, drop_last=True)
+    model = torch.compile(Net().to(device))
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
+    schedule = StepLR(optimizer, 1, 0.9)
+    losses = []
+    for epoch in range(args.epochs):
+        total = 0.0
+        for inputs, classes in loader:
+            optimizer.zero_grad(set_to_none=True)
+            with torch.autocast(device_type="cpu", dtype=torch.bfloat16):
+                loss = F.cross_entropy(model(inputs.to(device, non_blocking=True)), classes.to(device))
+            loss.backward()
+            nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            total += loss.item()
+        schedule.step()
+        losses.append(total)
+    with torch.inference_mode():
+        right = sum((model(a).argmax(1) == b).sum().item() for a, b in DataLoader(held_out, 64))
+    torch.save({"model": model.state_dict()}, "weights.pt")
+    model.load_state_dict(torch.load("weights.pt", map_location="cpu")["model"])
+    assert losses[-1] < 0.7 * losses[0] and right / len(held_out) > 0.7, (losses, right)
+    print("trained")
+
+
+if __name__ == "__main__":
+    main()
+"""
+
+
+def test_a_training_program_runs_unedited(tmp_path):
+    done = run(TRAINING, tmp_path, "--epochs", "3")
+    assert (done.returncode, done.stdout) == (0, "trained\n"), done.stderr

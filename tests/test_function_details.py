@@ -145,3 +145,21 @@ def test_on_devices(device: str) -> None:
     y = square(lazygrad).apply(x)
     y.sum().backward()
     assert x.grad.tolist() == [2.0, 4.0] and x.grad.device == x.device
+
+
+def test_under_the_transformations_of_func() -> None:
+    from lazygrad import func
+
+    scaled = square(lazygrad)
+    x = lazygrad.tensor([1.0, 2.0, 3.0])
+    assert func.grad(lambda x: scaled.apply(x).sum())(x).tolist() == [2.0, 4.0, 6.0]
+    assert func.grad(lambda x: func.grad(lambda x: (scaled.apply(x) * x).sum())(x).sum())(x).tolist() == [
+        6.0,
+        12.0,
+        18.0,
+    ]
+    assert func.vmap(scaled.apply)(x).tolist() == [1.0, 4.0, 9.0]
+    assert func.vmap(func.grad(scaled.apply))(x).tolist() == [2.0, 4.0, 6.0]
+    w = lazygrad.ones(3, requires_grad=True)
+    with pytest.raises(lazygrad.errors.UnsupportedError, match="inside of vmap has no derivative outside"):
+        func.vmap(scaled.apply)(w).sum().backward()

@@ -104,10 +104,10 @@ _call: Op = Op("call", "annotation", None, shape=_explicit, dtype=_explicit, num
 _part: Op = _annotation("part", 1, _explicit, numpy=None)
 
 
-def call(function: Hashable, inputs: tuple[Node, ...]) -> Node:
+def call(function: Hashable, inputs: tuple[Node, ...], shape: Shape = ()) -> Node:
     """A call of a function with a derivative of its own, and the float inputs that gradients flow to. It has
     no value; what its results are worth stands in the `surrogate` of each of its parts."""
-    return intern(_call, dtypes.float32, (), inputs, function)
+    return intern(_call, dtypes.float32, shape, inputs, function)
 
 
 def part(of: Node, number: int, dtype: DType, shape: Shape) -> Node:
