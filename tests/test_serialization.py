@@ -107,6 +107,8 @@ def test_containers_cross_over(to_theirs):
         (1, "k"): complex(1, 2),
         "size": package.Size([1, 2]),
         "dtype": package.bfloat16,
+        "missing": package.complex64,
+        "layout": package.strided,
         "device": package.device("cpu"),
     }
     got = crossed(value, to_theirs)
@@ -117,6 +119,7 @@ def test_containers_cross_over(to_theirs):
     for name in ("counter", "set", 3, (1, "k")):
         assert got[name] == value[name] and type(got[name]) is type(value[name])
     assert type(got["size"]) is other.Size and got["size"] == (1, 2)
+    assert got["missing"] is other.complex64 and got["layout"] is other.strided
     assert got["dtype"] is other.bfloat16 and str(got["device"]) == "cpu"
 
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from lazygrad.dtypes import DType
 from lazygrad.errors import ArgumentError, DTypeError
+from lazygrad.layouts import MissingType, layout
 from lazygrad.nn.parameter import Parameter
 from lazygrad.serialization.locations import location_tag, name_of_device
 from lazygrad.serialization.rebuild import STORAGE_NAMES
@@ -42,7 +43,7 @@ def _name_of(value: Any) -> PyTorchName | None:
     """What PyTorch calls a value that has a name there."""
     if isinstance(value, PyTorchName):
         return value
-    if isinstance(value, DType):
+    if isinstance(value, DType | MissingType):
         return torch_name("torch", value.name)
     if value is Tensor:
         return torch_name("torch", "Tensor")
@@ -71,6 +72,8 @@ class PickleWriter(_PythonPickler):
         if isinstance(value, device):
             kind, _, index = name_of_device(value).partition(":")
             return torch_name("torch", "device"), (kind, int(index)) if index else (kind,)
+        if isinstance(value, layout):
+            return torch_name("torch.serialization", "_get_layout"), (f"torch.{value.name}",)
         return NotImplemented
 
     def save(self, value: Any, save_persistent_id: bool = True) -> Any:

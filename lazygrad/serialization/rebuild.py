@@ -13,6 +13,7 @@ from typing import Any
 from lazygrad import dtypes
 from lazygrad.dtypes import DType
 from lazygrad.errors import DTypeError, FileFormatError, UnsafeFileError
+from lazygrad.layouts import NAMED, MissingType
 from lazygrad.nn.parameter import Parameter
 from lazygrad.serialization.pickle_reader import Names, attributes_of, checked_key
 from lazygrad.tensors import Size, Tensor, device
@@ -36,9 +37,6 @@ STORAGE_NAMES = {dtype: name for name, dtype in STORAGES.items()}
 # what PyTorch has and lazygrad has not
 _MISSING_STORAGES = ("ComplexDoubleStorage", "ComplexFloatStorage", "QUInt8Storage", "QInt8Storage",
                      "QInt32Storage", "QUInt4x2Storage", "QUInt2x4Storage")
-_MISSING_TYPES = ("complex32", "complex64", "complex128", "quint8", "qint8", "qint32", "quint4x2", "quint2x4",
-                  "float8_e4m3fn", "float8_e5m2", "float8_e4m3fnuz", "float8_e5m2fnuz", "float8_e8m0fnu",
-                  "float4_e2m1fn_x2")
 _MISSING_KINDS = {
     "_rebuild_sparse_tensor": "sparse",
     "_rebuild_qtensor": "quantized",
@@ -63,16 +61,6 @@ class StorageKind:
                 "where it was saved"
             )
         return self._dtype
-
-
-class MissingType:
-    """A type of elements that lazygrad lacks: good for nothing but to be named."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    def __repr__(self) -> str:
-        return f"torch.{self.name}"
 
 
 def rebuild_tensor(storage: Any, offset: Any, size: Any, stride: Any) -> Tensor:
@@ -109,7 +97,7 @@ def rebuild_tensor_v3(
 ) -> Tensor:
     """A tensor of a type over a storage of bytes."""
     if isinstance(dtype, MissingType):
-        raise DTypeError(f"[load] the file holds a tensor of {dtype}, which lazygrad lacks")
+        raise DTypeError(f"[load] the file holds a tensor of {dtype.name}, which lazygrad lacks")
     known = isinstance(storage, TypedStorage | UntypedStorage) and isinstance(dtype, DType)
     if not known or not _is_sizes(size) or not _is_sizes(stride):
         raise FileFormatError(f"[load] no tensor can be made of a {type(storage).__name__} and these sizes")
@@ -232,9 +220,10 @@ def _complex(real: Any = 0, imaginary: Any = 0) -> complex:
 
 
 def _layout(name: Any) -> Any:
-    import lazygrad
-
-    return getattr(lazygrad, "strided", name) if name == "torch.strided" else name
+    found = NAMED.get(name.rpartition(".")[2]) if isinstance(name, str) else None
+    if found is None:
+        raise FileFormatError(f"[load] no layout is called {str(name)[:40]!r}")
+    return found
 
 
 def _table() -> Names:
@@ -268,7 +257,7 @@ def _table() -> Names:
     names.values["torch.Tensor"] = Tensor
     names.values["torch._C._TensorBase"] = names.values["torch._C.TensorBase"] = Tensor
     names.values.update({f"torch.{d.name}": d for d in dtypes.ALL})
-    names.values.update({f"torch.{name}": MissingType(name) for name in _MISSING_TYPES})
+    names.values.update({f"torch.{name}": v for name, v in NAMED.items() if isinstance(v, MissingType)})
     storages = {name: StorageKind(dtype) for name, dtype in STORAGES.items()}
     storages.update({name: StorageKind(None, name) for name in _MISSING_STORAGES})
     storages["UntypedStorage"] = StorageKind(None)
