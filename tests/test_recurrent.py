@@ -71,30 +71,16 @@ def test_cells_agree_with_torch(text: str, shape: tuple, device: str) -> None:
     ],
 )
 @pytest.mark.parametrize("batched", [True, False])
-def test_initial_states_agree_with_torch(text: str, batched: bool, device: str) -> None:
+def test_initial_states_agree_with_torch(text: str, batched: bool) -> None:
     module = eval(f"nn.{text}", {"nn": nn})
     count = module.num_layers * (2 if module.bidirectional else 1)
     sizes = [module.proj_size or 4, 4][: 2 if "LSTM" in text else 1]
     states = [normal(count, *((2,) if batched else ()), size) for size in sizes]
     x = normal(2, 2, 3) if batched else normal(3, 3)
-    compare_modules(text, [x, tuple(states) if len(states) > 1 else states[0]], "float64", device)
+    compare_modules(text, [x, tuple(states) if len(states) > 1 else states[0]], "float64", "NUMPY")
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "RNN(3, 4)",
-        "LSTM(3, 4, 2, bidirectional=True)",
-        "GRU(3, 4, 2, bidirectional=True)",
-        "LSTM(3, 4, proj_size=2, bidirectional=True)",
-    ],
-)
-@pytest.mark.parametrize(
-    ("lengths", "enforce_sorted"), [([4, 2, 1], True), ([1, 4, 2], False), ([3, 3], True), ([1], True)]
-)
-def test_packed_sequences_agree_with_torch(
-    text: str, lengths: list, enforce_sorted: bool, device: str
-) -> None:
+def check_packed(text: str, lengths: list, enforce_sorted: bool, device: str) -> None:
     torch = pytest.importorskip("torch")
     theirs = eval(f"nn.{text}", {"nn": torch.nn}).double()
     ours = same_weights(eval(f"nn.{text}", {"nn": nn}).double(), theirs).to(device)
@@ -120,6 +106,26 @@ def test_packed_sequences_agree_with_torch(
     pairs.append((a.grad, b.grad))
     pairs += [(p.grad, q.grad) for p, q in zip(ours.parameters(), theirs.parameters(), strict=True)]
     compare([left for left, _ in pairs], [right for _, right in pairs], "float64")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "RNN(3, 4)",
+        "LSTM(3, 4, 2, bidirectional=True)",
+        "GRU(3, 4, 2, bidirectional=True)",
+        "LSTM(3, 4, proj_size=2, bidirectional=True)",
+    ],
+)
+@pytest.mark.parametrize(
+    ("lengths", "enforce_sorted"), [([4, 2, 1], True), ([1, 4, 2], False), ([3, 3], True), ([1], True)]
+)
+def test_packed_sequences_agree_with_torch(text: str, lengths: list, enforce_sorted: bool) -> None:
+    check_packed(text, lengths, enforce_sorted, "NUMPY")
+
+
+def test_packed_sequences_on_devices(device: str) -> None:
+    check_packed("GRU(3, 4)", [1, 3], False, device)
 
 
 def test_packed_states_follow_their_sequences() -> None:
