@@ -33,6 +33,7 @@ _NAMES = {
         "set_warn_always typename use_deterministic_algorithms"
     ),
     "tensors.generator": "default_generator",
+    "tensors.modes": "is_inference_mode_enabled",
     "tensors.storage": "TypedStorage UntypedStorage",
     "torch_name": "as_torch",
 }

@@ -68,6 +68,12 @@ class TorchLoader(Loader):
             module.__version__ = TORCH_VERSION
         else:
             module.__spec__ = self.own_spec
+        # what is loaded has its other name at once: importing it by that would bind it in its package anew,
+        # over a function of the same name
+        for name, loaded in list(sys.modules.items()):
+            first = name.removeprefix("lazygrad.").partition(".")[0]
+            if name.startswith("lazygrad.") and first not in _ELSEWHERE:
+                sys.modules.setdefault(f"torch.{name.removeprefix('lazygrad.')}", loaded)
 
 
 class TorchFinder(MetaPathFinder):

@@ -57,6 +57,10 @@ assert isinstance(Net().layer.weight, Parameter) and Net()(double(x)).shape == (
 assert str(x.dtype) == "torch.float32" and repr(x.shape) == "torch.Size([2, 3])"
 assert repr(x[0].double()) == "tensor([0., 0., 0.], dtype=torch.float64)", repr(x[0].double())
 assert tuple(map(int, torch.__version__.split(".")[:2])) >= (2, 0)
+from torch.autograd.gradcheck import gradgradcheck
+import torch.autograd.gradcheck, torch.utils.data.distributed, torch.jit.annotations
+assert callable(torch.autograd.gradcheck) and torch.ops is not lazygrad.ops
+assert torch.jit.is_scripting() is False
 torch.my_own = 3
 assert lazygrad.my_own == 3 and "my_own" in dir(torch)
 del torch.my_own

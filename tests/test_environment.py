@@ -294,3 +294,14 @@ def test_processes() -> None:
     assert sorted(queue.get(timeout=20) for _ in range(2)) == [0, 2]
     with pytest.raises(mp.ProcessRaisedException, match="(?s)Process 0 terminated.*process 0 fails"):
         mp.start_processes(fail_in_a_process, (), 1, start_method="fork")
+
+
+def test_inference_mode_tells() -> None:
+    for m in (lazygrad, pytorch()):
+        assert not m.is_inference_mode_enabled()
+        with m.inference_mode():
+            assert m.is_inference_mode_enabled() and not m.is_grad_enabled()
+        with m.inference_mode(False):
+            assert not m.is_inference_mode_enabled() and m.is_grad_enabled()
+        assert m.inference_mode()(m.is_inference_mode_enabled)() and not m.is_inference_mode_enabled()
+        assert m.inference_mode(m.is_inference_mode_enabled)()

@@ -12,9 +12,11 @@ from typing import Any
 
 class _Mode(threading.local):
     enabled = True
+    inference = 0  # blocks of inference_mode around
 
 
 mode = _Mode()
+_current = mode  # where an argument has the name
 
 
 def is_grad_enabled() -> bool:
@@ -122,3 +124,20 @@ class inference_mode(_Block):
 
     def __init__(self, mode: Any = True):
         super().__init__(not mode if mode in (True, False) else False)
+        self.counts = self.wanted is False
+
+    def __enter__(self) -> None:
+        super().__enter__()
+        _current.inference += self.counts
+
+    def __exit__(self, *_: object) -> None:
+        super().__exit__()
+        _current.inference -= self.counts
+
+    def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        return _decorated(lambda: inference_mode(self.counts), function)
+
+
+def is_inference_mode_enabled() -> bool:
+    """True inside of `inference_mode`."""
+    return mode.inference > 0
