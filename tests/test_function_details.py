@@ -163,3 +163,13 @@ def test_under_the_transformations_of_func() -> None:
     w = lazygrad.ones(3, requires_grad=True)
     with pytest.raises(lazygrad.errors.UnsupportedError, match="inside of vmap has no derivative outside"):
         func.vmap(scaled.apply)(w).sum().backward()
+
+
+def test_variable_is_a_tensor_over_the_same_storage() -> None:
+    for m in (lazygrad, pytorch()):
+        data = m.ones(2)
+        v = m.autograd.Variable(data, requires_grad=True)
+        assert isinstance(v, m.autograd.Variable) and isinstance(data, m.autograd.Variable) and v.is_leaf
+        (v * v).sum().backward()
+        data.add_(1)
+        assert v.grad.tolist() == [2.0, 2.0] and v.tolist() == [2.0, 2.0] and not data.requires_grad

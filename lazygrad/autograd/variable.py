@@ -1,0 +1,21 @@
+"""`Variable`, PyTorch's old name of a tensor that may require a gradient."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lazygrad.tensors.core import Tensor
+
+
+class VariableMeta(type):
+    """Every tensor is a Variable."""
+
+    def __instancecheck__(cls, value: Any) -> bool:
+        return isinstance(value, Tensor)
+
+
+class Variable(metaclass=VariableMeta):
+    """`Variable(tensor, requires_grad)`: a tensor over the same storage, a leaf if it requires a gradient."""
+
+    def __new__(cls, data: Tensor, requires_grad: bool = False, volatile: bool = False) -> Any:
+        return Tensor._make_subclass(Tensor, data, requires_grad)
