@@ -302,3 +302,21 @@ def test_long_sequences_without_gradients_under_jit() -> None:
     for k in range(4):
         x = lazygrad.tensor(normal(37, 2, 3) + k, dtype=lazygrad.float32)
         np.testing.assert_allclose(run(x).numpy(), layer(x)[0].detach().numpy(), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["RNN", "LSTM", "GRU"])
+@pytest.mark.parametrize("half", [False, True])
+def test_types_under_autocast(name: str, half: bool) -> None:
+    torch = pytest.importorskip("torch")
+    x = normal(3, 2, 3).astype("f4")
+    theirs = getattr(torch.nn, name)(3, 4)
+    ours = same_weights(getattr(nn, name)(3, 4), theirs).to("NUMPY")
+    results = []
+    for library, module, where in ((lazygrad, ours, {"device": "NUMPY"}), (torch, theirs, {})):
+        a = library.tensor(x, **where)
+        with library.autocast("cpu", dtype=library.bfloat16):
+            results.append(module(a.bfloat16() if half else a)[0])
+    assert str(results[0].dtype).rpartition(".")[2] == str(results[1].dtype).rpartition(".")[2]
+    np.testing.assert_allclose(
+        results[0].detach().float().numpy(), results[1].detach().float().numpy(), atol=0.03
+    )

@@ -15,7 +15,7 @@ from lazygrad.nn.functional.recurrence import MODES, Weights
 from lazygrad.nn.module import Module
 from lazygrad.nn.parameter import Parameter, parameter_if
 from lazygrad.nn.utils.rnn import PackedSequence, packing_of
-from lazygrad.tensors import Tensor
+from lazygrad.tensors import Tensor, autocasting
 
 
 def _is_a(kind: type, name: str, value: Any) -> None:
@@ -116,7 +116,7 @@ class RNNBase(Module):
         """Raises RuntimeError for other axes than (T, N, input_size), packed (sum of lengths, input_size);
         ValueError for another dtype than the weights'."""
         weight = getattr(self, self._all_weights[0][0])
-        if input.dtype != weight.dtype:
+        if input.dtype != weight.dtype and not autocasting.state.active:
             raise ArgumentError(
                 f"[{type(self).__name__}] RNN input dtype ({input.dtype}) does not match weight dtype "
                 f"({weight.dtype}). Convert input: input.to({weight.dtype}), or convert model: "
@@ -216,9 +216,15 @@ class RNNBase(Module):
         )
 
     def _run(self, x: Tensor, state: tuple[Tensor, ...], alive: Any) -> tuple[Tensor, tuple[Tensor, ...]]:
-        return recurrence.run_layers(
-            MODES[self.mode], x, state, self._weights(), alive, self.dropout if self.training else 0.0
-        )
+        weights = self._weights()
+        low = autocasting.state.active.get(autocasting._kind(x))
+        if low is not None:
+            # as in PyTorch: GRU alone goes on in the type of its input
+            weights = [[w.to(low) for w in directions] for directions in weights]
+            if self.mode != "GRU":
+                x, state = x.to(low), tuple(t.to(low) for t in state)
+        dropout = self.dropout if self.training else 0.0
+        return recurrence.run_layers(MODES[self.mode], x, state, weights, alive, dropout)
 
     def extra_repr(self) -> str:
         shown = (

@@ -68,6 +68,11 @@ class Weights:
     bias_hh: Tensor | None = None
     hr: Tensor | None = None
 
+    def to(self, dtype: Any) -> Weights:
+        """The weights in another type."""
+        parts = (self.ih, self.hh, self.bias_ih, self.bias_hh, self.hr)
+        return Weights(*(None if w is None else w.to(dtype) for w in parts))  # type: ignore[arg-type]
+
 
 def step(mode: Mode, input: Tensor, state: State, weights: Weights) -> State:
     """The state after one step from an input (N, input_size)."""
