@@ -276,3 +276,20 @@ def test_a_dataset_that_fetches_batches_at_once() -> None:
         -7,
         -8,
     ]
+
+
+def test_batches_of_tensors_are_looked_up_at_once() -> None:
+    x, y = lazygrad.arange(12.0).reshape(6, 2), lazygrad.tensor([0, 1, 2, 3, 4, 5])
+    rows = data.TensorDataset(x, y)
+    for dataset in (rows, data.Subset(rows, [5, 0, 3]), data.Subset(data.Subset(rows, [5, 0, 3]), [2, 1])):
+        at_once = plain(list(data.DataLoader(dataset, batch_size=2)))
+        one_by_one = plain(
+            list(data.DataLoader(dataset, batch_size=2, collate_fn=lambda b: data.default_collate(b)))
+        )
+        assert at_once == one_by_one
+
+    class Doubled(data.TensorDataset):
+        def __getitem__(self, i: Any) -> Any:
+            return self.tensors[0][i] * 2
+
+    assert plain(list(data.DataLoader(Doubled(x), batch_size=6)))[1] == [plain(x * 2)]

@@ -168,6 +168,17 @@ class Subset(Dataset[T_co]):
         return len(self.indices)
 
 
+def batch_at_once(dataset: Any, indices: Any) -> list[Tensor] | None:
+    """The batch that collating a TensorDataset's samples (or those of a Subset of one) makes, by one lookup
+    for each tensor; None for any other dataset or other indices."""
+    while type(dataset) is Subset:
+        indices = [dataset.indices[i] for i in indices]
+        dataset = dataset.dataset
+    if type(dataset) is not TensorDataset or not all(type(i) is int for i in indices):
+        return None
+    return [tensor[FUNCTIONS["tensor"](list(indices))] for tensor in dataset.tensors]
+
+
 def random_split(
     dataset: Dataset[Any], lengths: Sequence[int | float], generator: Generator | None = default_generator
 ) -> list[Subset[Any]]:

@@ -20,6 +20,8 @@ import numpy as np
 
 from lazygrad import config
 from lazygrad.tensors.generator import default_generator
+from lazygrad.utils.data.collate import default_collate
+from lazygrad.utils.data.dataset import batch_at_once
 
 CHECK_SECONDS = 5.0  # how often a waiting process looks whether the other one lives
 
@@ -88,6 +90,10 @@ class Fetcher:
             return self._next(asked)
         if not self.batched:
             return self.collate(self.dataset[asked])
+        if self.collate is default_collate:
+            batch = batch_at_once(self.dataset, asked)
+            if batch is not None:
+                return batch
         at_once = getattr(self.dataset, "__getitems__", None)
         return self.collate(at_once(asked) if callable(at_once) else [self.dataset[i] for i in asked])
 
