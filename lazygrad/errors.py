@@ -47,6 +47,10 @@ class CaptureError(LazygradError, RuntimeError):
     """Something in a function under `lazygrad.jit` that a replay could not repeat."""
 
 
+class MissingError(LazygradError, NotImplementedError):
+    """A question that has no answer, of PyTorch's own type for that."""
+
+
 class BatchError(LazygradError, RuntimeError):
     """Something in a function under `vmap` that cannot be done for all examples at once."""
 

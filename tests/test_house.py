@@ -151,8 +151,10 @@ def test_files_are_small_and_plain(path):
     wide = [number for number, line in enumerate(lines, 1) if len(line) > COLUMNS]
     assert not wide, f"lines wider than {COLUMNS} columns: {wide}"
     # written so that this file does not find itself
-    words = "|".join(["TO" + "DO", "FIX" + "ME", "XX" + "X", "NotImplemented" + "Error", "x" + "fail"])
-    assert not re.findall(rf"\b({words})\b", text)
+    words = ["TO" + "DO", "FIX" + "ME", "XX" + "X", "x" + "fail"]
+    if path.name != "errors.py":  # which names the built-in type that PyTorch raises
+        words.append("NotImplemented" + "Error")
+    assert not re.findall(rf"\b({'|'.join(words)})\b", text)
     assert text.isascii() or path.name in ("test_docs.py",), "characters outside ASCII"
 
 

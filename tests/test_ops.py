@@ -24,8 +24,8 @@ REQUIRED = {
     "source": {"numpy"},
     "annotation": {"numpy"},
 }
-EXCUSED = {(name, "numpy") for name in ("buffer", "saved", "call", "part")}
-NO_GRADIENT_CASE = {"saved", "detach", "call", "part"}
+EXCUSED = {(name, "numpy") for name in ("buffer", "saved", "call", "part", "example")}
+NO_GRADIENT_CASE = {"saved", "detach", "call", "part", "example"}
 
 
 @pytest.mark.parametrize("row", OPS.values(), ids=str)

@@ -282,9 +282,9 @@ class _Members:
         return [place for name in names for place in self._waiting.pop(name)]
 
 
-@functools.cache
 def _is_plain_class(kind: type) -> bool:
-    """Whether no library knows the class: a base class there may call methods that users' code never names."""
+    """Whether no library knows the class: a base class there may call methods that users' code never
+    names."""
     return not any(_is_library(parent.__module__) for parent in kind.__mro__ if parent is not object)
 
 

@@ -1,0 +1,189 @@
+"""Distributions made of others: dimensions of a batch as one value, and values sent through transforms."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from lazygrad.distributions import constraints
+from lazygrad.distributions.constraints import Constraint
+from lazygrad.distributions.continuous import Normal
+from lazygrad.distributions.distribution import Distribution
+from lazygrad.distributions.transforms import ComposeTransform, ExpTransform, Transform
+from lazygrad.errors import ArgumentError
+from lazygrad.tensors import Size, Tensor
+from lazygrad.tensors.modes import no_grad
+
+
+def _summed(x: Tensor, count: int) -> Tensor:
+    return x.flatten(x.ndim - count).sum(-1) if count else x
+
+
+class Independent(Distribution):
+    """The last dimensions of a distribution's batch as dimensions of one value."""
+
+    def __init__(self, base_distribution: Distribution, reinterpreted_batch_ndims: int,
+                 validate_args: bool | None = None) -> None:
+        count, batch = reinterpreted_batch_ndims, base_distribution.batch_shape
+        if count > len(batch):
+            raise ArgumentError("[distributions] Expected reinterpreted_batch_ndims <= "
+                                f"len(base_distribution.batch_shape), actual {count} vs {len(batch)}")
+        self.base_dist, self.reinterpreted_batch_ndims = base_distribution, count
+        keep = len(batch) - count
+        super().__init__(batch[:keep], batch[keep:] + base_distribution.event_shape, validate_args)
+
+    @property
+    def has_rsample(self) -> bool:  # type: ignore[override]
+        """Whether samples can carry gradients."""
+        return self.base_dist.has_rsample
+
+    @property
+    def support(self) -> Constraint:
+        return constraints.independent(self.base_dist.support, self.reinterpreted_batch_ndims)
+
+    @property
+    def mean(self) -> Tensor:
+        return self.base_dist.mean
+
+    @property
+    def mode(self) -> Tensor:
+        return self.base_dist.mode
+
+    @property
+    def variance(self) -> Tensor:
+        return self.base_dist.variance
+
+    def sample(self, sample_shape: Any = ()) -> Tensor:
+        return self.base_dist.sample(sample_shape)
+
+    def rsample(self, sample_shape: Any = ()) -> Tensor:
+        return self.base_dist.rsample(sample_shape)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        return _summed(self.base_dist.log_prob(value), self.reinterpreted_batch_ndims)
+
+    def entropy(self) -> Tensor:
+        return _summed(self.base_dist.entropy(), self.reinterpreted_batch_ndims)
+
+    def expand(self, batch_shape: Any, _instance: Any = None) -> Any:
+        """The same distribution for a larger batch."""
+        shape = Size(batch_shape) + self.event_shape[: self.reinterpreted_batch_ndims]
+        return Independent(self.base_dist.expand(shape), self.reinterpreted_batch_ndims)
+
+    def __repr__(self) -> str:
+        return f"Independent({self.base_dist}, {self.reinterpreted_batch_ndims})"
+
+
+class TransformedDistribution(Distribution):
+    """f(x) for x of a base distribution, f one transform after the other."""
+
+    def __init__(self, base_distribution: Distribution, transforms: Transform | Sequence[Transform],
+                 validate_args: bool | None = None) -> None:
+        self.transforms = [transforms] if isinstance(transforms, Transform) else list(transforms)
+        events = max([len(base_distribution.event_shape), *(t.event_dim for t in self.transforms)])
+        extra = events - len(base_distribution.event_shape)
+        self.base_dist = Independent(base_distribution, extra) if extra else base_distribution
+        super().__init__(self.base_dist.batch_shape, self.base_dist.event_shape, validate_args)
+
+    @property
+    def has_rsample(self) -> bool:  # type: ignore[override]
+        """Whether samples can carry gradients."""
+        return self.base_dist.has_rsample
+
+    @property
+    def support(self) -> Constraint:
+        return constraints.independent(constraints.real, len(self.event_shape))
+
+    def _sent(self, x: Tensor) -> Tensor:
+        for transform in self.transforms:
+            x = transform(x)
+        return x
+
+    def sample(self, sample_shape: Any = ()) -> Tensor:
+        with no_grad():
+            return self._sent(self.base_dist.sample(sample_shape))
+
+    def rsample(self, sample_shape: Any = ()) -> Tensor:
+        return self._sent(self.base_dist.rsample(sample_shape))
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        self._validate_sample(value)
+        events = len(self.event_shape)
+        total: Any = 0.0
+        y = value
+        for transform in reversed(self.transforms):
+            x = transform.backward_of(y)
+            total = total - _summed(transform.log_abs_det_jacobian(x, y), events - transform.event_dim)
+            y = x
+        return total + self.base_dist.log_prob(y)
+
+    def _monotonic(self) -> Transform:
+        return ComposeTransform(self.transforms)
+
+    def _sign(self) -> Any:
+        sign: Any = 1
+        for transform in self.transforms:
+            sign = sign * transform.sign
+        return sign
+
+    def cdf(self, value: Tensor) -> Tensor:
+        y = value
+        for transform in reversed(self.transforms):
+            y = transform.backward_of(y)
+        sign = self._sign()
+        return sign * (self.base_dist.cdf(y) - 0.5) + 0.5
+
+    def icdf(self, value: Tensor) -> Tensor:
+        sign = self._sign()
+        return self._sent(self.base_dist.icdf(sign * (value - 0.5) + 0.5))
+
+    def expand(self, batch_shape: Any, _instance: Any = None) -> Any:
+        """The same distribution for a larger batch."""
+        return TransformedDistribution(self.base_dist.expand(batch_shape), self.transforms)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.base_dist}, {self.transforms})"
+
+
+class LogNormal(TransformedDistribution):
+    """exp(x), x normal with mean `loc` and standard deviation `scale`."""
+
+    arg_constraints = {"loc": constraints.real, "scale": constraints.positive}
+    base_dist: Normal
+
+    def __init__(self, loc: Any, scale: Any, validate_args: bool | None = None) -> None:
+        super().__init__(Normal(loc, scale, validate_args), ExpTransform(), validate_args)
+
+    @property
+    def support(self) -> Constraint:
+        return constraints.positive
+
+    @property
+    def loc(self) -> Tensor:
+        """The mean of the logarithm."""
+        return self.base_dist.loc
+
+    @property
+    def scale(self) -> Tensor:
+        """The standard deviation of the logarithm."""
+        return self.base_dist.scale
+
+    @property
+    def mean(self) -> Tensor:
+        return (self.loc + self.scale.pow(2) / 2).exp()
+
+    @property
+    def mode(self) -> Tensor:
+        return (self.loc - self.scale.square()).exp()
+
+    @property
+    def variance(self) -> Tensor:
+        square = self.scale.pow(2)
+        return square.expm1() * (2 * self.loc + square).exp()
+
+    def entropy(self) -> Tensor:
+        return self.base_dist.entropy() + self.loc
+
+    def expand(self, batch_shape: Any, _instance: Any = None) -> Any:
+        """The same distribution for a larger batch."""
+        return LogNormal(self.loc.expand(batch_shape), self.scale.expand(batch_shape))
