@@ -8,15 +8,11 @@ from typing import Any
 from lazygrad.distributions import constraints
 from lazygrad.distributions.constraints import Constraint
 from lazygrad.distributions.continuous import Normal
-from lazygrad.distributions.distribution import Distribution
-from lazygrad.distributions.transforms import ComposeTransform, ExpTransform, Transform
+from lazygrad.distributions.distribution import Distribution, sum_last
+from lazygrad.distributions.transforms import ExpTransform, Transform
 from lazygrad.errors import ArgumentError
 from lazygrad.tensors import Size, Tensor
 from lazygrad.tensors.modes import no_grad
-
-
-def _summed(x: Tensor, count: int) -> Tensor:
-    return x.flatten(x.ndim - count).sum(-1) if count else x
 
 
 class Independent(Distribution):
@@ -60,10 +56,10 @@ class Independent(Distribution):
         return self.base_dist.rsample(sample_shape)
 
     def log_prob(self, value: Tensor) -> Tensor:
-        return _summed(self.base_dist.log_prob(value), self.reinterpreted_batch_ndims)
+        return sum_last(self.base_dist.log_prob(value), self.reinterpreted_batch_ndims)
 
     def entropy(self) -> Tensor:
-        return _summed(self.base_dist.entropy(), self.reinterpreted_batch_ndims)
+        return sum_last(self.base_dist.entropy(), self.reinterpreted_batch_ndims)
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> Any:
         """The same distribution for a larger batch."""
@@ -113,12 +109,9 @@ class TransformedDistribution(Distribution):
         y = value
         for transform in reversed(self.transforms):
             x = transform.backward_of(y)
-            total = total - _summed(transform.log_abs_det_jacobian(x, y), events - transform.event_dim)
+            total = total - sum_last(transform.log_abs_det_jacobian(x, y), events - transform.event_dim)
             y = x
         return total + self.base_dist.log_prob(y)
-
-    def _monotonic(self) -> Transform:
-        return ComposeTransform(self.transforms)
 
     def _sign(self) -> Any:
         sign: Any = 1

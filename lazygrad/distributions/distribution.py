@@ -24,6 +24,11 @@ def as_tensors(*values: Any) -> list[Tensor]:
     return list(lazygrad.broadcast_tensors(*made))
 
 
+def sum_last(x: Tensor, count: int) -> Tensor:
+    """x summed over its last `count` dimensions."""
+    return x.flatten(x.ndim - count).sum(-1) if count else x
+
+
 class Distribution:
     """A distribution of tensors of shape `event_shape`, one for each element of `batch_shape`. Parameters and
     values are checked unless `validate_args` is False: ArgumentError names the constraint."""

@@ -10,7 +10,7 @@ import lazygrad
 from lazygrad.distributions.continuous import Exponential, Laplace, Normal, Uniform
 from lazygrad.distributions.derived import Independent
 from lazygrad.distributions.discrete import Bernoulli, Categorical, Geometric, Poisson
-from lazygrad.distributions.distribution import Distribution
+from lazygrad.distributions.distribution import Distribution, sum_last
 from lazygrad.errors import MissingError
 from lazygrad.tensors import Tensor
 
@@ -97,5 +97,4 @@ def _independent(p: Independent, q: Independent) -> Tensor:
         raise MissingError("[kl_divergence] the two Independent distributions have different event "
                            "dimensions")
     each = kl_divergence(p.base_dist, q.base_dist)
-    count = p.reinterpreted_batch_ndims
-    return each.flatten(each.ndim - count).sum(-1) if count else each
+    return sum_last(each, p.reinterpreted_batch_ndims)

@@ -8,6 +8,7 @@ from typing import Any
 
 import lazygrad
 import lazygrad.nn.functional as F
+from lazygrad.distributions.distribution import sum_last
 from lazygrad.errors import MissingError
 from lazygrad.tensors import Tensor
 
@@ -150,7 +151,7 @@ class AffineTransform(Transform):
         scale = self.scale
         size = scale.abs().log() if isinstance(scale, Tensor) else lazygrad.full_like(x, math.log(abs(scale)))
         size = size.expand(x.shape) if size.shape != x.shape else size
-        return size.flatten(x.ndim - self.event_dim).sum(-1) if self.event_dim else size
+        return sum_last(size, self.event_dim)
 
 
 class PowerTransform(Transform):
@@ -194,7 +195,6 @@ class ComposeTransform(Transform):
         for part in self.parts:
             after = part(x)
             term = part.log_abs_det_jacobian(x, after)
-            extra = self.event_dim - part.event_dim
-            total = total + (term.flatten(term.ndim - extra).sum(-1) if extra else term)
+            total = total + sum_last(term, self.event_dim - part.event_dim)
             x = after
         return total

@@ -195,19 +195,11 @@ def jacrev(func: Callable[..., Any], argnums: Argnums = 0, *, has_aux: bool = Fa
 
             found = vmap(pull, chunk_size=chunk_size, randomness="same")(_basis(output))
             shaped = [g.reshape(*output.shape, *x.shape) for g, x in zip(found, run.inputs, strict=True)]
-            rows.append(_chosen(argnums, _split(run.trees, shaped)))
+            rows.append(_chosen(argnums, run.split(shaped)))
         result = run.tree.unflatten(rows)
         return (result, run.aux) if has_aux else result
 
     return jacobian
-
-
-def _split(trees: Sequence[Tree], leaves: Sequence[Any]) -> list[Any]:
-    found, at = [], 0
-    for tree in trees:
-        found.append(tree.unflatten(leaves[at : at + tree.count]))
-        at += tree.count
-    return found
 
 
 def jacfwd(func: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False, *,
@@ -230,7 +222,7 @@ def jacfwd(func: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False
             found = vmap(push, chunk_size=chunk_size, randomness=randomness)(_basis(x))
             columns.append([t.movedim(0, -1).reshape(*y.shape, *x.shape)
                             for t, y in zip(found, run.outputs, strict=True)])
-        rows = [_chosen(argnums, _split(run.trees, [column[i] for column in columns]))
+        rows = [_chosen(argnums, run.split([column[i] for column in columns]))
                 for i in range(len(run.outputs))]
         result = run.tree.unflatten(rows)
         return (result, run.aux) if has_aux else result

@@ -131,9 +131,13 @@ class Run:
     def per_input(self, nodes: Sequence[Node]) -> list[Any]:
         """Nodes, one for each leaf of the inputs, as tensors in the shape of the arguments."""
         tensors = [self.level.made(n, x.cell.device) for n, x in zip(nodes, self.inputs, strict=True)]
+        return self.split(tensors)
+
+    def split(self, leaves: Sequence[Any]) -> list[Any]:
+        """Values, one for each leaf of the inputs, in the shape of the arguments."""
         found, at = [], 0
         for tree in self.trees:
-            found.append(tree.unflatten(tensors[at : at + tree.count]))
+            found.append(tree.unflatten(leaves[at : at + tree.count]))
             at += tree.count
         return found
 

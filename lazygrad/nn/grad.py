@@ -10,6 +10,15 @@ from lazygrad.tensors import FUNCTIONS, Tensor
 from lazygrad.tensors.autograd import grad
 
 
+def _pulled(rank: int, x: Tensor, weight: Tensor, wanted: Tensor, grad_output: Tensor, settings: Any
+            ) -> Tensor:
+    """The gradient of x or of weight, whichever is wanted."""
+    with lazygrad.enable_grad():
+        (found,) = grad(FUNCTIONS[f"conv{rank}d"](x, weight, None, *settings), wanted, grad_output)
+    assert found is not None
+    return found
+
+
 def _of_input(rank: int) -> Callable[..., Tensor]:
     def conv_input(
         input_size: Any,
@@ -21,12 +30,8 @@ def _of_input(rank: int) -> Callable[..., Tensor]:
         groups: int = 1,
     ) -> Tensor:
         """The gradient of a convolution's input, of size input_size."""
-        with lazygrad.enable_grad():
-            x = grad_output.new_zeros(tuple(input_size)).requires_grad_()
-            out = FUNCTIONS[f"conv{rank}d"](x, weight, None, stride, padding, dilation, groups)
-            (found,) = grad(out, x, grad_output)
-        assert found is not None
-        return found
+        x = grad_output.new_zeros(tuple(input_size)).requires_grad_()
+        return _pulled(rank, x, weight, x, grad_output, (stride, padding, dilation, groups))
 
     conv_input.__name__ = f"conv{rank}d_input"
     return conv_input
@@ -43,12 +48,8 @@ def _of_weight(rank: int) -> Callable[..., Tensor]:
         groups: int = 1,
     ) -> Tensor:
         """The gradient of a convolution's weight, of size weight_size."""
-        with lazygrad.enable_grad():
-            weight = grad_output.new_zeros(tuple(weight_size)).requires_grad_()
-            out = FUNCTIONS[f"conv{rank}d"](input, weight, None, stride, padding, dilation, groups)
-            (found,) = grad(out, weight, grad_output)
-        assert found is not None
-        return found
+        weight = grad_output.new_zeros(tuple(weight_size)).requires_grad_()
+        return _pulled(rank, input, weight, weight, grad_output, (stride, padding, dilation, groups))
 
     conv_weight.__name__ = f"conv{rank}d_weight"
     return conv_weight
