@@ -108,6 +108,16 @@ def test_batch_norm_and_dropout_go_on(momentum):
     same(lg.rand(3), after)  # the generator stands where it would stand without jit
 
 
+def test_choices_are_drawn_anew():
+    weights = lg.tensor([0.0, 1.0, 2.0, 1.0])
+    draw = lg.jit(lambda w: (lg.multinomial(w, 2), lg.multinomial(w, 5, True), lg.bernoulli(w / 4)))
+    lg.manual_seed(3)
+    found = [[x.tolist() for x in draw(weights)] for _ in range(20)]
+    lg.manual_seed(3)
+    assert found == [[x.tolist() for x in draw.__wrapped__(weights)] for _ in range(20)]
+    assert len({str(x) for x in found}) > 15 and all(0 not in first + more for first, more, _ in found)
+
+
 def test_dropout_draws_anew_and_seeds_inside_are_repeated():
     x = lg.ones(64)
     drop = lg.jit(lambda x: F.dropout(x, 0.5))

@@ -22,6 +22,7 @@ from lazygrad.tensors.core import Tensor, apply, creator, from_node, method
 from lazygrad.tensors.devices import usable_device
 from lazygrad.tensors.generator import Generator, chosen
 from lazygrad.tensors.promotion import get_default_dtype
+from lazygrad.tensors.recording import now
 from lazygrad.tensors.values import read
 
 # Drawing nodes
@@ -202,6 +203,8 @@ def normal(mean: Any = 0.0, std: Any = 1.0, size: Any = None, *, generator: Gene
 
 
 def _check_probability(op: str, p: Tensor) -> None:
+    if now.recorder is not None:
+        return  # a replay reads nothing
     values = read(p)
     if values.size and not ((values >= 0) & (values <= 1)).all():
         raise ArgumentError(f"[{op}] expects all probabilities p to satisfy 0 <= p <= 1, got "
@@ -216,8 +219,8 @@ def _check_number_probability(op: str, p: float) -> None:
 @creator("bernoulli")
 def bernoulli(input: Tensor, p: float | None = None, *, generator: Generator | None = None,
               out: Tensor | None = None) -> Tensor:
-    """1 with the probability that input (or p) says, else 0, in input's dtype. Realizes input, to check
-    it."""
+    """1 with the probability that input (or p) says, else 0, in input's dtype. Realizes input, to check it,
+    except in a call that `jit` records."""
     if p is not None:
         _check_number_probability("bernoulli", p)
     else:
@@ -240,11 +243,20 @@ def _bernoulli_method(x: Tensor, p: float | None = None, *, generator: Generator
     return bernoulli(x, p, generator=generator)
 
 
+def _check_weights(op: str, weights: np.ndarray, fewest: int) -> None:
+    if not np.isfinite(weights).all() or (weights < 0).any():
+        raise ArgumentError(f"[{op}] probability tensor contains either `inf`, `nan` or element < 0")
+    if ((weights > 0).sum(-1) < fewest).any():
+        raise ArgumentError(f"[{op}] invalid multinomial distribution (sum of probabilities <= 0, or fewer "
+                            f"non-zero categories than samples)")
+
+
 @creator("multinomial")
 def multinomial(input: Tensor, num_samples: int, replacement: bool = False, *,
                 generator: Generator | None = None, out: Tensor | None = None) -> Tensor:
     """int64 (..., num_samples): columns drawn with the weights of each row of input (n) or (m, n). Realizes
-    input, to check it. Raises ArgumentError for weights that are negative, not finite or all 0."""
+    input, to check it, except in a call that `jit` records. Raises ArgumentError for weights that are
+    negative, not finite or all 0."""
     op = "multinomial"
     if input.ndim not in (1, 2) or num_samples < 1:
         raise ShapeError(f"[{op}] needs 1 or 2 dimensions and at least one sample, got {tuple(input._shape)} "
@@ -253,12 +265,8 @@ def multinomial(input: Tensor, num_samples: int, replacement: bool = False, *,
     if not replacement and num_samples > input._shape[-1]:
         raise ShapeError(f"[{op}] cannot sample n_sample > prob_dist.size(-1) samples without replacement: "
                          f"{num_samples} of {input._shape[-1]}")
-    values = read(input)
-    if not np.isfinite(values).all() or (values < 0).any():
-        raise ArgumentError(f"[{op}] probability tensor contains either `inf`, `nan` or element < 0")
-    if (values.sum(-1) <= 0).any() or (not replacement and ((values > 0).sum(-1) < num_samples).any()):
-        raise ArgumentError(f"[{op}] invalid multinomial distribution (sum of probabilities <= 0, or fewer "
-                            f"non-zero categories than samples)")
+    if now.recorder is None:
+        _check_weights(op, read(input), 1 if replacement else num_samples)
     work = dtypes.float64 if input._dtype is dtypes.float64 else dtypes.float32
     shape = (*input._shape[:-1], num_samples)
     if replacement:
