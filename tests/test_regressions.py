@@ -82,6 +82,22 @@ def test_a_plan_whose_source_was_a_slice(compiling_device: str) -> None:
     assert (lazygrad.tensor([8.0], device=compiling_device) * 0.75).item() == 6
 
 
+@pytest.mark.parametrize("copied", [
+    lambda x: x[2:5].clone(), lambda x: x[1] * 1, lambda x: x[3:].contiguous() + 0,
+])
+def test_memory_of_which_a_result_is_a_part_is_not_written_over(copied, device: str) -> None:
+    """A copy of neighbours is a part of their memory, as long as nobody writes there: x was written in place,
+    and the copy with it."""
+    x = (lazygrad.arange(8, device=device) * 3.0).realize()
+    part = copied(x)
+    part.realize()
+    expected = part.tolist()
+    for _ in range(3):
+        x *= 2
+        x.realize()
+    assert part.tolist() == expected
+
+
 def test_a_training_step_has_one_plan() -> None:
     """Memory that took a donated result was not donated again: steps alternated between plans."""
     with lazygrad.config.override(DEVICE="CPU"):

@@ -29,11 +29,12 @@ def donated_buffers(
     where a pending cell that is not being realized now reads it, or a history that gradients may still walk.
     """
     read = [n for n in order if n.op.name == "buffer"]
-    readers = Counter(_memory(node) for node in read)  # two names of one memory: the schedule cannot see both
-    dead = {_memory(n): n.arg for n in read if _can_be_given(n) and readers[_memory(n)] == 1}
+    # two names of one memory, or of parts of it: the schedule cannot see both
+    readers = Counter(node.arg.storage for node in read)
+    dead = {n.arg.storage: n.arg for n in read if _can_be_given(n) and readers[n.arg.storage] == 1}
     for cell in list(live_cells):
         if cell.node.op.name == "buffer":
-            dead.pop(_memory(cell.node), None)
+            dead.pop(cell.node.arg.storage, None)
     if not dead:
         return frozenset()
     now = set(realized_now)
@@ -50,16 +51,11 @@ def _can_be_given(node: Node) -> bool:
     return node.dtype.kind == "float" and node.arg.is_whole
 
 
-def _memory(node: Node) -> tuple[Any, int]:
-    """Where the elements of a buffer begin: two buffers may share them, where two results were the same."""
-    return node.arg.storage, node.arg.offset
-
-
 def _spare(dead: dict[Any, Any], order: Iterable[Node], remembered: Callable[[Node], Node | None]) -> None:
     for node in order:
         value = node if node.op.name == "buffer" else remembered(node)
         if value is not None and value.op.name == "buffer":
-            dead.pop(_memory(value), None)
+            dead.pop(value.arg.storage, None)
 
 
 def kept_for_gradients(cells: Sequence[Cell], inputs: Inputs) -> list[Node]:

@@ -216,9 +216,9 @@ def _compute(targets: Sequence[Node], device: str, last: Sequence[Cell] | None =
 
 def _forget(donated: frozenset[Any]) -> None:
     """Remember no values in memory that takes new ones: an equal graph built later must be computed again."""
-    memory = {(buffer.storage, buffer.offset) for buffer in donated}
+    memory = {buffer.storage for buffer in donated}
     for node, value in list(_values.items()):
-        if value.op.name == "buffer" and (value.arg.storage, value.arg.offset) in memory:
+        if value.op.name == "buffer" and value.arg.storage in memory:
             del _values[node]
 
 
