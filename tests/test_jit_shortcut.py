@@ -3,6 +3,8 @@ tell."""
 
 import gc
 import random
+import sys
+import types
 import weakref
 
 import numpy as np
@@ -278,3 +280,83 @@ def test_methods_of_library_classes_are_all_looked_at():
     Net.forward = lambda self, x: x * 3
     warm(f, x)
     same(f(x), [3, 6])
+
+
+def test_a_method_that_never_reads_self_sees_nothing_of_it():
+    class Programs:
+        def __init__(self):
+            self.scale = 2.0
+
+        def add(self, x, y):
+            return x + y
+
+        def through_a_closure(self, x, y):
+            return [x * self.scale + y for _ in (0,)][0]
+
+    own, x = Programs(), lg.tensor([1.0, 2.0])
+    f, g = lg.jit(own.add), lg.jit(own.through_a_closure)
+    for jitted in (f, g):
+        warm(jitted, x, x)
+    own.scale = 3.0
+    same(g(x, x), [4, 8])
+    same(f(x, x), [2, 4])
+    replays = [replay for kind in f._kinds.values() for replay in kind]
+    assert len(replays) == 1
+    assert replays[0].before.is_certain()
+
+
+SCALE = 2.0
+
+
+class Space:
+    scale = 2.0
+    shift = lg.tensor([1.0, 1.0])
+
+    def by_attribute(self, x):
+        return x * self.scale
+
+    @property
+    def rate(self):
+        return SCALE * self.scale
+
+    def by_property(self, x):
+        return x * self.rate
+
+    @staticmethod
+    def static(x):
+        return x * SCALE
+
+    @classmethod
+    def of_class(cls, x):
+        return x * cls.scale + cls.shift
+
+
+@pytest.mark.parametrize("function, before, after", [
+    (lambda own, x: own.by_attribute(x), [2, 4], [5, 10]),
+    (lambda own, x: own.by_property(x), [4, 8], [15, 30]),
+    (lambda own, x: own.static(x), [2, 4], [3, 6]),
+    (lambda own, x: own.of_class(x), [3, 5], [7, 12]),
+    (lambda own, x: Space.static(x), [2, 4], [3, 6]),
+    (lambda own, x: Space.of_class(x), [3, 5], [7, 12]),
+    (lambda own, x: x * getattr(Space, "scale"), [2, 4], [5, 10]),  # noqa: B009
+])
+def test_what_a_class_holds_is_looked_at(function, before, after, monkeypatch):
+    own, x = Space(), lg.tensor([1.0, 2.0])
+    f = lg.jit(lambda x: function(own, x))
+    warm(f, x)
+    same(f(x), before)
+    monkeypatch.setattr(Space, "scale", 5.0)
+    monkeypatch.setattr(Space, "shift", lg.tensor([2.0, 2.0]))
+    monkeypatch.setattr(sys.modules[__name__], "SCALE", 3.0)
+    warm(f, x)
+    same(f(x), after)
+
+
+def test_what_a_users_module_holds_is_looked_at():
+    module = types.ModuleType("settings_of_a_user")
+    exec("scale = 2.0\nunused = 1.0\ndef times(x): return x * scale", module.__dict__)
+    x = lg.tensor([1.0, 2.0])
+    f = lg.jit(lambda x: module.times(x) + module.scale)
+    warm(f, x)
+    module.scale = 3.0
+    same(f(x), [6, 9])

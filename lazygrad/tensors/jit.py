@@ -95,15 +95,15 @@ class _Jitted:
         if now.recorder is not None:  # inside another function that is being recorded
             return self.function(*args, **kwargs)
         with self._lock:
+            last = self._last
+            if last is not None:
+                result = last.run(args, kwargs)
+                if result is not MISS:
+                    return result
+                self._last = None  # what it knows to be bound may be bound no more
             return self._call(args, kwargs)
 
     def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        last = self._last
-        if last is not None:
-            result = last.run(args, kwargs)
-            if result is not MISS:
-                return result
-            self._last = None  # what it knows to be bound may be bound no more
         tensors = Arguments()
         objects: list[Any] = []
         values = _kind((args, kwargs), tensors, objects)
@@ -120,7 +120,7 @@ class _Jitted:
                 return result
         if len(replays) >= REPLAYS:
             self._warn(f"has been recorded {REPLAYS} times for the same arguments, because what it depends "
-                       "on changes between calls: it runs without replay")
+                       "on changes between calls: it runs without replay", 4)
             return self.function(*args, **kwargs)
         return self._record(args, kwargs, tensors, objects, replays)
 
@@ -149,7 +149,7 @@ class _Jitted:
             raise
         if replay.changed:
             names = ", ".join(replay.changed[:5])
-            self._warn(f"changes {names} while it runs, which replays will not repeat")
+            self._warn(f"changes {names} while it runs, which replays will not repeat", 5)
         recorder.rewind()
         try:
             replay.compile()
@@ -160,10 +160,11 @@ class _Jitted:
         replays.insert(0, replay)
         return result
 
-    def _warn(self, text: str) -> None:
+    def _warn(self, text: str, depth: int) -> None:
+        """`depth`: frames up to the user's call."""
         if not self._warned:
             self._warned = True
-            warnings.warn(f"[jit] {self._name} {text}", RuntimeWarning, stacklevel=4)
+            warnings.warn(f"[jit] {self._name} {text}", RuntimeWarning, stacklevel=depth)
 
 
 class _Last:

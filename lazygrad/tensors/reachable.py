@@ -3,8 +3,9 @@ among them hold, each with the place where it stands.
 
 A replay holds only while these values are the same; the tensors may be others of the same kind. Classes may
 say what matters of their objects: `_replay_structure(self)` returns a value that must stay equal,
-`_replay_places(self)` the places (container, key) to walk on from. Modules of Python, classes and functions
-of libraries count as constants, as do arrays, and lists and dicts of more than MOST entries.
+`_replay_places(self)` the places (container, key) to walk on from. Of users' classes and modules the members
+count that code mentions. Modules, classes and functions of libraries count as constants, as do arrays, and
+lists and dicts of more than MOST entries.
 """
 
 from __future__ import annotations
@@ -24,7 +25,13 @@ from lazygrad.tensors.core import Tensor
 
 MOST = 4096
 _PLAIN = (type(None), bool, int, float, complex, str, bytes, DType, range, slice)
-_OPAQUE = (type, types.ModuleType, types.BuiltinFunctionType, types.GetSetDescriptorType)
+_OPAQUE = (types.BuiltinFunctionType, types.GetSetDescriptorType, types.MemberDescriptorType)
+# what wraps a function, and under which names
+_WRAPPERS: dict[type, tuple[str, ...]] = {
+    functools.partial: ("func", "args", "keywords"), property: ("fget", "fset", "fdel"),
+    functools.partialmethod: ("func", "args", "keywords"), functools.cached_property: ("func",),
+    staticmethod: ("__func__",), classmethod: ("__func__",), functools._lru_cache_wrapper: ("__wrapped__",),
+}
 _ROOTS = frozenset(sys.stdlib_module_names) | {"lazygrad", "numpy"}
 
 
@@ -41,6 +48,15 @@ class Attributes:
 
     def __setitem__(self, name: str, value: Any) -> None:
         setattr(self.of, name, value)
+
+
+class ClassAttributes(Attributes):
+    """A class as a container of its attributes as they stand there, unbound."""
+
+    __slots__ = ()
+
+    def __getitem__(self, name: str) -> Any:
+        return self.of.__dict__[name]
 
 
 class Arguments(list):
@@ -251,13 +267,18 @@ _ASK_BY_TEXT = frozenset({"getattr", "attrgetter", "methodcaller", "vars", "__di
                           "eval", "exec", "locals", "globals", "dir", "getmembers"})
 
 
+_CLASS_MEMBERS = (types.MappingProxyType, ClassAttributes)
+
+
 class _Members:
-    """The methods of users' plain classes: only those that some code found so far names can matter."""
+    """The members of users' modules and plain classes, and of their objects: only those that some code found
+    so far names can matter."""
 
     def __init__(self) -> None:
         self._named: set[str] = set()
         self._waiting: dict[str, list[tuple[Any, Any, str]]] = {}
-        self._all = False
+        self._waiting_in_modules: dict[str, list[tuple[Any, Any, str]]] = {}
+        self._all = False  # modules are too large to be walked whole
 
     def learn(self, value: Any) -> None:
         """Take the names in a function's code for named."""
@@ -269,17 +290,25 @@ class _Members:
     def holds_back(self, value: Any, place: tuple[Any, Any, str]) -> bool:
         """Whether a place inside a value waits until some code names it."""
         container, key, _ = place
-        if self._all or type(container) is not types.MappingProxyType or not _is_plain_class(type(value)):
+        if isinstance(value, types.ModuleType):
+            waiting = self._waiting_in_modules
+        elif self._all or type(container) not in _CLASS_MEMBERS or not _is_plain_class(
+                value if isinstance(value, type) else type(value)):
             return False
+        else:
+            waiting = self._waiting
         if key.startswith("__") or key in self._named:
             return False
-        self._waiting.setdefault(key, []).append(place)
+        waiting.setdefault(key, []).append(place)
         return True
 
     def released(self) -> list[tuple[Any, Any, str]]:
         """The places that have become named meanwhile."""
-        names = list(self._waiting) if self._all else [n for n in self._waiting if n in self._named]
-        return [place for name in names for place in self._waiting.pop(name)]
+        found = []
+        for waiting, whole in (self._waiting, self._all), (self._waiting_in_modules, False):
+            names = [name for name in waiting if whole or name in self._named]
+            found += [place for name in names for place in waiting.pop(name)]
+        return found
 
 
 def _is_plain_class(kind: type) -> bool:
@@ -323,12 +352,19 @@ def _inside(value: Any, name: str) -> Iterator[tuple[Any, Any, str]]:
             yield from ((value, i, f"{name}[{i}]") for i in range(len(value)))
     elif isinstance(value, types.MethodType):
         own = Attributes(value)
-        yield from ((own, "__self__", name), (own, "__func__", name))
-    elif isinstance(value, functools.partial):
+        if _reads_first_argument(value.__func__):
+            yield own, "__self__", name
+        yield own, "__func__", name
+    elif parts := _WRAPPERS.get(kind):
         own = Attributes(value)
-        yield from ((own, part, name) for part in ("func", "args", "keywords"))
+        yield from ((own, part, name) for part in parts)
     elif isinstance(value, types.FunctionType):
         yield from of_function(value, name)
+    elif isinstance(value, types.ModuleType):
+        if not _is_library(value.__name__):
+            yield from ((vars(value), key, f"{name}.{key}") for key in list(vars(value)) if key[:2] != "__")
+    elif isinstance(value, type):
+        yield from _of_class(value)
     elif not _is_library(kind.__module__):
         yield from _of_object(value, name)
     elif hasattr(value, "__dict__") and kind.__module__.startswith("lazygrad."):
@@ -346,9 +382,18 @@ def _of_object(value: Any, name: str) -> Iterator[tuple[Any, Any, str]]:
         slots = parent.__dict__.get("__slots__", ())
         slots = [slots] if isinstance(slots, str) else slots if isinstance(slots, list | tuple) else ()
         yield from ((own, slot, f"{name}.{slot}") for slot in slots if not slot.startswith("__"))
-        members = parent.__dict__
-        yield from ((members, key, f"{parent.__name__}.{key}") for key, member in list(members.items())
-                    if isinstance(member, types.FunctionType))
+    yield from _of_class(type(value))
+
+
+def _of_class(value: type) -> Iterator[tuple[Any, Any, str]]:
+    """The members of a user's class and of its users' bases."""
+    for parent in value.__mro__:
+        if _is_library(parent.__module__):
+            continue
+        members, own = parent.__dict__, ClassAttributes(parent)
+        yield from ((own if isinstance(member, Tensor) else members, key, f"{parent.__name__}.{key}")
+                    for key, member in list(members.items())
+                    if isinstance(member, types.FunctionType) or not key.startswith("__"))
 
 
 def of_function(function: types.FunctionType, name: str) -> Iterator[tuple[Any, Any, str]]:
@@ -376,6 +421,26 @@ def _globals_named(code: types.CodeType) -> tuple[str, ...]:
                       if i.opname in ("LOAD_GLOBAL", "LOAD_NAME")})
         codes.extend(c for c in code.co_consts if isinstance(c, types.CodeType))
     return tuple(names)
+
+
+_READS_ARGUMENTS = frozenset({"super", "locals", "vars", "dir", "eval", "exec"})  # without naming them
+
+
+def _reads_first_argument(function: Any) -> bool:
+    """Whether a function may look at its first argument: a method that never reads `self` sees nothing of
+    it."""
+    code = getattr(function, "__code__", None)
+    if code is None or not code.co_argcount or not _READS_ARGUMENTS.isdisjoint(code.co_names):
+        return True
+    first = code.co_varnames[0]
+    return first in code.co_cellvars or _is_loaded(code, first)
+
+
+@functools.cache
+def _is_loaded(code: types.CodeType, variable: str) -> bool:
+    # newer interpreters load two variables with one instruction, whose argument is then a pair
+    loaded = (i.argval for i in dis.get_instructions(code) if i.opname.startswith("LOAD_"))
+    return any(variable == found or (isinstance(found, tuple) and variable in found) for found in loaded)
 
 
 def _is_library(module: str | None) -> bool:

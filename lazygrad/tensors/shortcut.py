@@ -16,7 +16,7 @@ from lazygrad.capture import PlannedGraph
 from lazygrad.dtypes import DType
 from lazygrad.graph import Node
 from lazygrad.tensors.cell import Cell, History
-from lazygrad.tensors.core import assemble
+from lazygrad.tensors.core import Size, assemble
 from lazygrad.tensors.replay import MISS, Replay
 
 RECYCLED_BYTES = 1 << 20  # a larger result takes so long that its memory is better given to whoever needs it
@@ -52,7 +52,7 @@ class _Shortcut:
         self.reads = [(s.cell, s.node) for s in replay.reads]
         self.device, self.launch = replay.device, graph.launch
         self.memory = [_Memory(graph, k, t.dtype, t.shape) for k, t in enumerate(replay.targets)]
-        self.blueprints = [(b.source[1], b.kind, b.chain, b.shape, b.dtype, b.strides, b.offset)
+        self.blueprints = [(b.source[1], b.kind, b.chain, Size(b.shape), b.dtype, b.strides, b.offset)
                            for b in replay.results]
         self.make_result = replay.make_result
 
