@@ -1,0 +1,50 @@
+"""The table of the family: member, program, published number, ours."""
+
+import re
+from collections.abc import Iterable, Iterator
+
+Row = tuple[str, str, float | str]
+
+HEADER = f"{'member':22} {'program':58} {'published':>24} {'ours':>24}"
+FEWEST_DIGITS = 10  # the last ones of a longer number depend on the order of summing
+
+
+def parts(published: str) -> tuple[str, float, int, int]:
+    """The bound ("" where there is none), the number, its decimals and its exponent."""
+    bound, mantissa, exponent = re.fullmatch(r"(<|>=|>|) *(-?[\d.]+)(?:e(.*))?", published).groups()
+    decimals = len(mantissa.partition(".")[2])
+    return bound, float(published.removeprefix(bound)), decimals, int(exponent or 0)
+
+
+def agrees(published: str, ours: float | str) -> bool:
+    """Whether our number is the published one: the same to its last digit, or to ten digits of a longer number;
+    or on the right side of a bound such as "< 2.18"."""
+    if isinstance(ours, str):
+        return ours == published
+    bound, number, decimals, exponent = parts(published)
+    if bound:
+        return {"<": ours < number, ">": ours > number, ">=": ours >= number}[bound]
+    last_digit = 10.0 ** (exponent - decimals)
+    return abs(ours - number) <= max(0.51 * last_digit, abs(number) * 10.0**-FEWEST_DIGITS)
+
+
+def shown(published: str, ours: float | str) -> str:
+    """Our number with as many decimals as the published one."""
+    if isinstance(ours, str):
+        return ours
+    _, _, decimals, exponent = parts(published)
+    return f"{ours:.{decimals}{'e' if exponent else 'f'}}"
+
+
+def lines(member: str, rows: Iterable[Row]) -> Iterator[str]:
+    """A line for each row; one that is not as published says so."""
+    for program, published, ours in rows:
+        remark = "" if agrees(published, ours) else "  differs"
+        yield f"{member:22} {program:58} {published:>24} {shown(published, ours):>24}{remark}"
+
+
+def main(member: str, rows: Iterable[Row]) -> None:
+    """Print the table of one member."""
+    print(HEADER)
+    for line in lines(member, rows):
+        print(line, flush=True)
