@@ -91,7 +91,11 @@ def first_output(device):
 
 
 def devices():
-    return ["cpu", "cl"] if torch.cuda.is_available() else ["cpu"]
+    """The processor, and what OpenCL finds."""
+    try:
+        return ["cpu", torch.empty(0, device="cl").device]
+    except RuntimeError:
+        return ["cpu"]
 
 
 def rows():
