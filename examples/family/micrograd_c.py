@@ -95,8 +95,8 @@ def train_by_values(epochs):
         with torch.no_grad():
             for p in parameters:
                 p -= 0.01 * p.grad
-        right = (torch.stack(scores) > 0) == (torch.tensor(labels) > 0)
-        yield printed.item(), right.double().mean().item()
+        right = [(score.item() > 0) == (label > 0) for score, label in zip(scores, labels, strict=True)]
+        yield printed.item(), sum(right) / len(right)
 
 
 def rows():

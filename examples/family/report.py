@@ -18,9 +18,9 @@ def parts(published: str) -> tuple[str, float, int, int]:
 
 def agrees(published: str, ours: float | str) -> bool:
     """Whether our number is the published one: the same to its last digit, or to ten digits of a longer number;
-    or on the right side of a bound such as "< 2.18"."""
-    if isinstance(ours, str):
-        return ours == published
+    or on the right side of a bound such as "< 2.18". With nothing published ("") any number will do."""
+    if isinstance(ours, str) or not published:
+        return ours == published or not published
     bound, number, decimals, exponent = parts(published)
     if bound:
         return {"<": ours < number, ">": ours > number, ">=": ours >= number}[bound]
@@ -29,10 +29,11 @@ def agrees(published: str, ours: float | str) -> bool:
 
 
 def shown(published: str, ours: float | str) -> str:
-    """Our number with as many decimals as the published one."""
-    if isinstance(ours, str):
-        return ours
-    _, _, decimals, exponent = parts(published)
+    """Our number with as many decimals as the published one, two more beside a bound."""
+    if isinstance(ours, str) or not published:
+        return f"{ours:.5}"
+    bound, _, decimals, exponent = parts(published)
+    decimals += bool(bound) * 2
     return f"{ours:.{decimals}{'e' if exponent else 'f'}}"
 
 
