@@ -249,6 +249,25 @@ def test_an_error_after_a_write_keeps_the_write():
         same(f(x, False), [5 + i])
 
 
+def test_labels_that_are_left_out_are_checked_at_each_call():
+    scores = lg.tensor(np.arange(12, dtype=np.float32).reshape(4, 3) ** 1.5)
+    runs = np.zeros(1, int)
+
+    @lg.jit
+    def f(labels):
+        runs[0] += 1
+        return lg.nn.functional.cross_entropy(scores, labels.flatten(), reduction="none")
+
+    both = lg.tensor([[-100, 1], [2, 0], [-100, -100], [1, 2], [0, 0], [2, -100], [7, 0], [-1, 1]])
+    for pair in (both[:2], both[2:4], both[4:6], *(both[i : i + 2].clone() for i in (4, 2, 0))):
+        same(f(pair), f.__wrapped__(pair).numpy())
+    assert runs[0] == 2 + 2 + 6  # parts and whole tensors are recorded once each
+    for wrong in (both[4:][1:3], lg.tensor([[-1, 0], [-100, 0]]), both[6:]):
+        with pytest.raises(OutOfBoundsError):
+            f(wrong)
+    same(f(both[:2]), f.__wrapped__(both[:2]).numpy())
+
+
 def test_indices_are_checked_at_each_call():
     table = lg.tensor(np.arange(8, dtype=np.float32))
     f = lg.jit(lambda i: table[i] * 2)

@@ -32,7 +32,8 @@ class Recorder:
     """One recording: `with recorder: function()`, then `restore()` or `rewind()`.
 
     `promised`: the promise of each cell that was read. `hosts`: what Python computes and changes at each run,
-    in order. `limits`: the interval in which the integers of a promise must lie.
+    in order. `limits`: the interval in which the integers of a promise must lie. `conditions`: the same of
+    indices that are computed from promises, which they hold as well.
     """
 
     def __init__(self) -> None:
@@ -46,6 +47,7 @@ class Recorder:
         self.hosts: list[tuple[Callable[[], Any], list[HostNumber]]] = []
         self.choices: dict[Hashable, tuple[Callable[[], bool], bool]] = {}
         self.limits: dict[Node, tuple[int, int]] = {}
+        self.conditions: list[tuple[Node, tuple[int, int], list[Node]]] = []
         self._host_owned: set[Cell] = set()
         self._in_host = False
 
@@ -185,7 +187,8 @@ class Recorder:
 
     def check_index(self, op: str, index: Tensor, size: int, negative: bool) -> None:
         """As outside a recording; where the graph proves nothing, the integers of promises are given limits,
-        first those of the index itself, then what they are now."""
+        first those of the index itself, then what they are now; and where these prove nothing (an index with
+        some places masked), the index is computed again before each run."""
         node, lowest = index.plain_node(), -size if negative else 0
         sources = unmeasured(node)
         for wide in (True, False):
@@ -203,7 +206,11 @@ class Recorder:
         wrong = values[(values < lowest) | (values >= size)]
         if wrong.size:
             raise OutOfBoundsError(f"[{op}] index {int(wrong.flat[0])} is out of bounds for size {size}")
-        self.refuse("an index whose bounds follow from no graph", "clamp() it to its dimension")
+        variables = [n for n in topological([node]) if is_variable(n)]
+        if not all(n in self.originals and n.dtype.kind != "float" for n in variables):
+            self.refuse("an index whose bounds follow from no graph", "clamp() it to its dimension")
+        record(node, lowest, size - 1)
+        self.conditions.append((node, (lowest, size - 1), variables))
 
     def _interval(self, source: Node) -> tuple[int, int]:
         return interval_of(self.originals.get(source, source), download)

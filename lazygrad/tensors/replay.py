@@ -19,7 +19,7 @@ from lazygrad.tensors.cell import Cell, Token, tracked_histories
 from lazygrad.tensors.core import Tensor
 from lazygrad.tensors.reachable import Arguments, difference, identity, reach
 from lazygrad.tensors.recorder import Recorder, substituted
-from lazygrad.tensors.stands import Output, Stand, Storage, buffer_node
+from lazygrad.tensors.stands import Condition, Output, Stand, Storage, buffer_node
 
 MISS: Any = object()  # what `run` returns where the recording does not hold
 
@@ -63,7 +63,7 @@ class Replay:
         self.make_result: Maker = structure_of(output, self._result)
         self.written = [(self._storage(cell), self._target(cell)) for cell in recorder.written_cells()]
         self.graphs = [b.graph for b in self._blueprints() if b.graph is not None]
-        order = topological([*self.targets, *self.graphs])
+        order = topological([*self.targets, *self.graphs, *(node for node, _, _ in recorder.conditions)])
         self.used = [n for n in order if n in recorder.originals]
         arguments = {id(s.tensor): s for s in self.stands if isinstance(s.container, Arguments)}
         tokens = [n for n in order if n.op.name == "leaf" and isinstance(n.arg, Token)] if self.graphs else []
@@ -137,6 +137,9 @@ class Replay:
         """Make the graph ready to run."""
         recorder = self.recorder
         self.reads = [self._reading(node, recorder) for node in self.used]
+        read = dict(zip(self.used, self.reads, strict=True))
+        self.conditions = [Condition(index, limits, {n: read[n] for n in promises})
+                           for index, limits, promises in recorder.conditions]
         for stand in self.stands:
             storage = None if stand.part else self.storages.get(stand.history.cell)
             if storage is not None:
@@ -266,7 +269,7 @@ class Replay:
                 storage.bring()
                 if not storage.is_inside():
                     return False
-        return True
+        return all(condition.holds() for condition in self.conditions)
 
     def _run(self, fresh: list[Any]) -> Any:
         for output in self.outputs:

@@ -12,13 +12,17 @@ only holder.
 from __future__ import annotations
 
 import sys
+from operator import is_not
 from typing import Any
+
+import numpy as np
 
 from lazygrad import ops
 from lazygrad.capture import copied
 from lazygrad.compositions.bounds import interval_of
 from lazygrad.engine import download, upload
 from lazygrad.graph import Node
+from lazygrad.interpret import interpret
 from lazygrad.tensors.blueprint import Blueprint
 from lazygrad.tensors.cell import Cell
 from lazygrad.tensors.core import Tensor
@@ -143,12 +147,35 @@ class Storage:
         """Whether the integers lie where the recording needs them."""
         if self.limits is None:
             return True
-        node = self.node
-        assert node is not None and self.promise is not None
-        if self.part:
-            node = ops.buffer(self.buffer, node.dtype, self.promise.shape)
-        low, high = interval_of(node, download)
+        low, high = interval_of(self._read_node(), download)
         return self.limits[0] <= low and high <= self.limits[1]
+
+    def values(self) -> np.ndarray:
+        """What is read."""
+        return download(self._read_node())
+
+    def _read_node(self) -> Node:
+        assert self.node is not None and self.promise is not None
+        return ops.buffer(self.buffer, self.node.dtype, self.promise.shape) if self.part else self.node
+
+
+class Condition:
+    """An index computed from integers in storages, which must lie in `limits`: looked at where one of them
+    holds something else than the last time."""
+
+    def __init__(self, index: Node, limits: tuple[int, int], storages: dict[Node, Storage]) -> None:
+        self.index, self.limits, self.storages = index, limits, storages
+        self._held: list[Node | None] = []
+
+    def holds(self) -> bool:
+        """Whether every index lies inside."""
+        held = [storage.node for storage in self.storages.values()]
+        if len(held) != len(self._held) or any(map(is_not, held, self._held)):
+            values = interpret([self.index], lambda promise: self.storages[promise].values())[0]
+            if values.size and not (self.limits[0] <= values.min() and values.max() <= self.limits[1]):
+                return False
+            self._held = held
+        return True
 
 
 class Output:
