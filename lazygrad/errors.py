@@ -81,3 +81,7 @@ class TorchNameError(LazygradError, ImportError):
 
 class UnsupportedError(LazygradError, RuntimeError):
     """A part of PyTorch that has no counterpart here."""
+
+
+class LibraryError(UnsupportedError, OSError):
+    """A library compiled for PyTorch: packages that have another way catch OSError."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import os
 import re
 import shutil
@@ -24,7 +25,36 @@ _NO_CODE = (
 load = refused("hub.load", _NO_CODE)
 list = refused("hub.list", _NO_CODE)
 help = refused("hub.help", _NO_CODE)
-_HASH = re.compile(r"-([a-f0-9]*)\.")
+
+
+
+class _Uncounted:
+    """What stands for a progress bar where the package tqdm is missing: it tells nothing."""
+
+    def __init__(self, iterable: Any = (), *args: Any, **options: Any):
+        self.iterable = iterable
+
+    def __iter__(self) -> Any:
+        return iter(self.iterable)
+
+    def __enter__(self) -> _Uncounted:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def update(self, n: float = 1) -> None:
+        """Tells nothing."""
+
+    def close(self) -> None:
+        """Tells nothing."""
+
+
+try:
+    tqdm: Any = importlib.import_module("tqdm.auto").tqdm  # other packages take it from here
+except ImportError:
+    tqdm = _Uncounted
+HASH_REGEX = re.compile(r"-([a-f0-9]*)\.")
 _chosen: dict[str, str] = {}
 
 
@@ -87,7 +117,7 @@ def load_state_dict_from_url(
     path = folder / (file_name or os.path.basename(urlparse(url).path))
     if not path.exists():
         print(f'Downloading: "{url}" to {path}', file=sys.stderr)
-        found = _HASH.search(path.name) if check_hash else None
+        found = HASH_REGEX.search(path.name) if check_hash else None
         download_url_to_file(url, str(path), found[1] if found else None, progress)
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import struct
+import typing
 from typing import Any
 
 import numpy as np
@@ -199,6 +200,8 @@ def test_distributed_in_one_process() -> None:
         dist.init_process_group("gloo", rank=0, world_size=4)
     dist.init_process_group("gloo", rank=0, world_size=1)
     try:
+        from lazygrad.distributed import nn as collectives
+
         x = lazygrad.tensor([1.0, 2.0])
         assert dist.all_reduce(x, dist.ReduceOp.SUM) is None and x.tolist() == [1.0, 2.0]
         assert (
@@ -208,9 +211,20 @@ def test_distributed_in_one_process() -> None:
         dist.all_gather(out, x)
         dist.barrier()
         assert out[0].tolist() == [1.0, 2.0] and dist.get_backend() == "gloo"
+        assert_collectives_return_copies_with_derivatives(collectives, x.requires_grad_())
     finally:
         dist.destroy_process_group()
     assert not dist.is_initialized()
+
+
+def assert_collectives_return_copies_with_derivatives(collectives: Any, x: Any) -> None:
+    results = [collectives.all_reduce(x), collectives.reduce(x, 0), collectives.broadcast(x, 0)]
+    results += [*collectives.all_gather(x), *collectives.gather(x), collectives.scatter([x])]
+    results += [collectives.reduce_scatter(lazygrad.empty(2), [x]), collectives.all_to_all_single(x, x)]
+    results += [*collectives.functional.all_to_all([lazygrad.empty(2)], [x])]
+    assert all(each.tolist() == x.tolist() and each.data_ptr() != x.data_ptr() for each in results)
+    sum(results).sum().backward()
+    assert x.grad.tolist() == [9.0, 9.0]
 
 
 def test_pytree() -> None:
@@ -244,6 +258,27 @@ def test_custom_operators_are_functions_with_derivatives() -> None:
     assert x.grad.item() == 30.0
     with pytest.raises(UnsupportedError, match="library.custom_op"):
         lazygrad.library.register_autograd("torchvision::nms", lambda: None)
+
+
+def test_packages_with_libraries_of_their_own_can_be_imported() -> None:
+    """What torchvision, timm and others do when they are imported; they go on without their libraries."""
+    for load in (tables.TABLES["lazygrad.torch_ops"]["load_library"], lazygrad.classes.load_library):
+        with pytest.raises(OSError, match="write it with tensor operations") as caught:
+            load("image.so")
+        assert isinstance(caught.value, UnsupportedError)
+    keys = lazygrad._C.DispatchKey
+    assert lazygrad._C.DispatchKeySet(keys.CPU) | lazygrad._C.DispatchKeySet(keys.CUDA) is not None
+    lazygrad.onnx.register_custom_op_symbolic("package::nms", lambda graph: graph, 11)
+    assert "USE_MKL=OFF" not in lazygrad.__config__.show()
+    from lazygrad.jit.annotations import List, Optional
+
+    from lazygrad.hub import HASH_REGEX
+    from lazygrad.utils.model_zoo import tqdm
+
+    assert HASH_REGEX.search("resnet18-f37072fd.pth")
+    assert List[int] == typing.List[int] and Optional is typing.Optional  # noqa: UP006
+    with tqdm(range(3), disable=True) as bar:
+        assert list(bar) == [0, 1, 2]
 
 
 def test_hub_keeps_what_it_fetches(tmp_path: Any) -> None:

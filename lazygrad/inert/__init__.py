@@ -25,14 +25,15 @@ def names_of(module: str) -> Callable[[str], Any]:
     an AttributeError that says that lazygrad lacks it."""
 
     def find(name: str) -> Any:
-        if not name.startswith("__"):
-            row = _tables().get(module, {})
-            if name in row:
-                value = row[name]
-                setattr(sys.modules[module], name, value)
-                return value
-            if f"{module}.{name}" in _tables():
-                return importlib.import_module(f"{module}.{name}")
+        if name.startswith("__") and name != "__config__":  # what Python itself asks of modules
+            raise AttributeError(f"module {module!r} has no attribute {name!r}")
+        row = _tables().get(module, {})
+        if name in row:
+            value = row[name]
+            setattr(sys.modules[module], name, value)
+            return value
+        if f"{module}.{name}" in _tables():
+            return importlib.import_module(f"{module}.{name}")
         theirs = module.replace("lazygrad", "torch", 1)
         raise AttributeError(f"module {module!r} has no attribute {name!r}: lazygrad lacks {theirs}.{name}")
 

@@ -35,6 +35,9 @@ class Nothing:
     def __exit__(self, *_: object) -> None:
         return None
 
+    def __or__(self, other: Any) -> Any:
+        return self
+
     def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(function)
         def run(*args: Any, **options: Any) -> Any:
@@ -52,11 +55,13 @@ def nothing(name: str, **methods: Any) -> type:
     )
 
 
-def refused(name: str, instead: str) -> Callable[..., Any]:
-    """A function that raises UnsupportedError, saying what to do instead."""
+def refused(
+    name: str, instead: str, error: type[UnsupportedError] = UnsupportedError
+) -> Callable[..., Any]:
+    """A function that raises an UnsupportedError, saying what to do instead."""
 
     def refuse(*args: Any, **options: Any) -> Any:
-        raise UnsupportedError(f"[{name}] {instead}")
+        raise error(f"[{name}] {instead}")
 
     refuse.__name__ = name.rpartition(".")[2]
     refuse.instead = instead  # type: ignore[attr-defined]

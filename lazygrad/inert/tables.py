@@ -5,6 +5,7 @@ from __future__ import annotations
 import typing
 from typing import Any
 
+from lazygrad.errors import LibraryError
 from lazygrad.inert.kinds import Nothing, each, each_named, ignored, kind, nothing, refused, same
 from lazygrad.inert.settings import SETTINGS
 from lazygrad.profiler import profile, record_function
@@ -64,7 +65,10 @@ TABLES: dict[str, dict[str, Any]] = {
     ),
     "lazygrad.fx.experimental": {},
     "lazygrad.fx.experimental.symbolic_shapes": each_named("fx", "ShapeEnv", kind, _NO_GRAPH),
-    "lazygrad.jit.annotations": {f"BroadcastingList{n}": list for n in range(1, 7)},
+    "lazygrad.jit.annotations": {
+        **{f"BroadcastingList{n}": list for n in range(1, 7)},
+        **{name: getattr(typing, name) for name in "Any Dict List Optional Tuple Union".split()},
+    },
     "lazygrad._dynamo": {
         **each(
             "allow_in_graph disable mark_static disallow_in_graph assume_constant_result optimize "
@@ -97,7 +101,7 @@ TABLES: dict[str, dict[str, Any]] = {
         "_custom_ops", "custom_op impl get_ctx impl_abstract", refused, _NO_KERNELS
     ),
     "lazygrad.torch_ops": {
-        "load_library": refused("ops.load_library", _NO_KERNELS),
+        "load_library": refused("ops.load_library", _NO_KERNELS, LibraryError),
         "import_module": refused("ops.import_module", _NO_KERNELS),
     },
     "lazygrad.torch_ops.profiler": each("_record_function_enter _record_function_exit", ignored),
@@ -112,7 +116,7 @@ TABLES: dict[str, dict[str, Any]] = {
             _NO_KERNELS,
         ),
     },
-    "lazygrad.classes": {"load_library": refused("classes.load_library", _NO_KERNELS)},
+    "lazygrad.classes": {"load_library": refused("classes.load_library", _NO_KERNELS, LibraryError)},
     "lazygrad.classes.NativeInterpretation": {
         "ElementwiseInterpreter": kind("classes.NativeInterpretation.ElementwiseInterpreter", _NO_KERNELS),
     },
@@ -136,14 +140,18 @@ TABLES: dict[str, dict[str, Any]] = {
         "_cuda_clearCublasWorkspaces": ignored(None),
     },
     "lazygrad._C.DispatchKey": dict.fromkeys(("AutocastCPU", "AutocastCUDA", "AutocastXPU", "CPU", "CUDA")),
+    "lazygrad.__config__": {
+        "show": ignored("lazygrad: kernels are compiled when they are needed"),
+        "parallel_info": ignored("lazygrad: see get_num_threads()"),
+    },
     "lazygrad._prims_common": {"alert_not_deterministic": ignored(None)},
     # Files that other programs read
     "lazygrad.onnx": {
         "is_in_onnx_export": ignored(False),
         **each_named(
-            "onnx", "export _export dynamo_export register_custom_op_symbolic load", refused, _NO_ONNX
+            "onnx", "export _export dynamo_export load", refused, _NO_ONNX
         ),
-        "unregister_custom_op_symbolic": ignored(None),
+        **each("register_custom_op_symbolic unregister_custom_op_symbolic", ignored),
     },
     "lazygrad.onnx.operators": {"shape_as_tensor": refused("onnx.operators.shape_as_tensor", _NO_ONNX)},
     "lazygrad.onnx.TensorProtoDataType": {"FLOAT": 1, "INT32": 6, "INT64": 7, "BOOL": 9, "FLOAT16": 10},
