@@ -4,7 +4,7 @@ from __future__ import annotations
 
 MODULES = frozenset(
     "accelerator amp autograd cuda distributed distributions func hub library multiprocessing nn optim "
-    "profiler random safetensors serialization special storage testing utils version".split()
+    "profiler random safetensors serialization special storage testing utils version viz".split()
 )
 
 _NAMES = {

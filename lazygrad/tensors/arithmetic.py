@@ -13,7 +13,7 @@ from lazygrad.errors import ArgumentTypeError, DTypeError, RuntimeArgumentError,
 from lazygrad.graph import Node
 from lazygrad.tensors import promotion
 from lazygrad.tensors.core import FUNCTIONS, Tensor, function, method
-from lazygrad.tensors.grad_fn import as_operation
+from lazygrad.tensors.grad_fn import as_operation, with_number
 from lazygrad.tensors.promotion import (
     NUMBERS,
     by_number,
@@ -249,11 +249,12 @@ def pow(input: Any, exponent: Any) -> Tensor:
         if isinstance(x, Tensor) and x._dtype is dtype and dtype.kind != "bool":
             special = _POWERS.get(y) or (_FLOAT_POWERS.get(y) if dtype.kind == "float" else None)
             if special:
-                return as_operation(special(x), "pow", x)
+                return with_number(as_operation(special(x), "pow", x), y)
     if dtype.kind == "bool":
         return elementwise("pow", lambda a, b: ops.bitor(a, ops.bitnot(b)), (x, y))
     name = "pow" if not isinstance(y, Tensor) else "PowBackward1" if isinstance(x, Tensor) else "PowBackward2"
-    return as_operation(elementwise("pow", ops.pow_, (x, y)), name, x, y)
+    made = as_operation(elementwise("pow", ops.pow_, (x, y)), name, x, y)
+    return made if isinstance(y, Tensor) else with_number(made, y)
 
 
 @function("float_power")
@@ -369,7 +370,10 @@ def logical_not(input: Tensor) -> Tensor:
 
 def _divided_into(x: Any, y: Any) -> Tensor:
     """x / y; a number divided by a tensor is the number times the inverse, as in PyTorch."""
-    return div(x, y) if isinstance(x, Tensor | np.ndarray) else mul(FUNCTIONS["reciprocal"](y), x)
+    if isinstance(x, Tensor | np.ndarray):
+        return div(x, y)
+    inverse = FUNCTIONS["reciprocal"](y)
+    return as_operation(mul(inverse, x), "rdiv", inverse)
 
 
 _REFLECTED = {"truediv": _divided_into}

@@ -15,8 +15,9 @@ from lazygrad.graph import Node, topological
 from lazygrad.tensors.cell import Mark, Token
 from lazygrad.tensors.core import Tensor, from_node, method
 from lazygrad.tensors.flow import check_not_spent, free
-from lazygrad.tensors.grad_fn import GradFn, made_by
+from lazygrad.tensors.grad_fn import GradFn, Label, made_by
 from lazygrad.tensors.modes import no_grad, set_grad_enabled
+from lazygrad.tensors.passes import note_pass
 
 
 def _listed(value: Any) -> list[Any]:
@@ -151,6 +152,7 @@ def backward(
     made = [(tensor, _wrap(g, tensor.cell.device, create_graph)) for tensor, g in totals.values()]
     for tensor, new in made:
         _accumulate(tensor, new, create_graph)
+    note_pass(outputs, roots, seeds, order)
     if not (create_graph if retain_graph is None else retain_graph):
         free(order)
 
@@ -368,3 +370,22 @@ def _grad_fn(x: Tensor) -> GradFn | None:
 
 Tensor.grad_fn = property(_grad_fn, doc="The operation that made a differentiable result; None for leaves.")
 Tensor.output_nr = 0
+
+
+def _get_label(x: Tensor) -> Any:
+    return "" if x._label is None else x._label.text
+
+
+def _set_label(x: Tensor, text: Any) -> None:
+    x._label = Label(x, text)
+    if x.requires_grad:
+        made = x.grad_fn
+        if made is not None:
+            made._label = text
+        elif x._history.token is not None:
+            x._history.token.label = text
+
+
+Tensor.label = property(
+    _get_label, _set_label, doc='What drawings call this tensor; "" at first. A write in place keeps it.'
+)

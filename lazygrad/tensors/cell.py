@@ -27,13 +27,15 @@ tracked_histories: Living[History] = Living()
 
 
 class Token:
-    """Names one differentiable leaf in graphs: the argument of its `leaf` nodes."""
+    """Names one differentiable leaf in graphs: the argument of its `leaf` nodes. `label`: what the user calls
+    the leaf, once it is called something."""
 
-    __slots__ = ("__weakref__", "cell", "tensor")
+    __slots__ = ("__weakref__", "cell", "label", "tensor")
 
     def __init__(self, tensor: Any, cell: Cell):
         self.tensor: Callable[[], Any] = ref(tensor)
         self.cell: Callable[[], Cell | None] = ref(cell)
+        self.label: Any
 
 
 class Mark:
@@ -118,7 +120,8 @@ class History:
 
     Without `requires_grad` there is nothing to know. With a token the root is a leaf. Otherwise `node` is the
     differentiable graph of the root as of `version` of the cell; if the cell was written since by someone who
-    is not recorded, the value is the cell's and the derivative stays that of `node`.
+    is not recorded, the value is the cell's and the derivative stays that of `node`. `passes`: the backward
+    passes that began here, where there was one.
     """
 
     __slots__ = (
@@ -126,6 +129,7 @@ class History:
         "base",
         "cell",
         "node",
+        "passes",
         "prefix",
         "requires_grad",
         "spent",
@@ -137,6 +141,7 @@ class History:
         self.cell, self.prefix, self.token = cell, prefix, token
         self.node, self.version = node, cell.version
         self.base: Node | None = None  # of a leaf: the value that `node` reads
+        self.passes: Any
         self.requires_grad = node is not None or token is not None
         self.spent = False
         if node is not None:

@@ -250,6 +250,7 @@ own_attributes = frozenset(
         "_hooks",
         "_after_grad",
         "_made_by",
+        "_label",
     }
 )
 
@@ -265,13 +266,18 @@ def rebuild_tensor(
     """What unpickling calls: a leaf over a storage, with a shape, strides and an offset."""
     data = strided_tensor(storage, dtypes.BY_NAME[dtype_name], *place)
     made = Tensor._make_subclass(cls, data, requires_grad)
+    label = attributes.pop("label", None)
     made.__dict__.update(attributes)
+    if label is not None:
+        made.label = label
     return made
 
 
 @method("__reduce_ex__")
 def _reduce(x: Tensor, protocol: Any) -> tuple[Any, ...]:
     attributes = {k: v for k, v in x.__dict__.items() if k not in own_attributes}
+    if x._label is not None:
+        attributes["label"] = x._label.text
     place = tuple(x._shape), tuple(x.stride()), x._offset
     storage = storage_of_cell(x.cell)
     return rebuild_tensor, (type(x), storage, x._dtype.name, place, x.requires_grad, attributes)

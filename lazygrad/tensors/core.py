@@ -29,7 +29,7 @@ from lazygrad.helpers import product, row_strides
 from lazygrad.tensors.autocasting import with_autocast
 from lazygrad.tensors.cell import Cell, History, Token
 from lazygrad.tensors.devices import device
-from lazygrad.tensors.grad_fn import GradFn, made_by
+from lazygrad.tensors.grad_fn import GradFn, Label, made_by
 from lazygrad.tensors.modes import mode
 from lazygrad.tensors.numpy_names import with_numpy_names
 from lazygrad.tensors.recording import now
@@ -82,6 +82,7 @@ class Tensor:
     _after_grad: dict[int, Any] | None = None  # of a leaf: called after its gradient was added to
     _base: Tensor | None = None  # of a view: the tensor it was made from
     _made_by: GradFn | None = None  # of a differentiable result: the operation that made it
+    _label: Label | None = None  # what the user calls it
 
     if TYPE_CHECKING:
 
@@ -118,6 +119,7 @@ class Tensor:
         grad_fn: Any
         retains_grad: Any
         output_nr: int
+        label: Any
         itemsize: Any
         nbytes: Any
         is_cpu: Any
@@ -225,6 +227,8 @@ class Tensor:
         if leaf:
             self._history = History(history.cell, prefix=chain, token=Token(self, history.cell))
             self._chain = ()
+            if self._label is not None and self._history.token is not None:
+                self._history.token.label = self._label.text
         else:
             self._history, self._chain = History(history.cell), chain
         self._graph_root = self._made_by = None
@@ -248,11 +252,15 @@ class Tensor:
 
     def graph_node(self) -> Node:
         """The differentiable node of its value now; for tensors that require a gradient."""
-        root = self._history.root()
-        if self._graph_root is not root:
-            self._graph, self._graph_root = read_through(root, self._chain), root
-        assert self._graph is not None
-        return self._graph
+        node = root = self._history.root()
+        if self._chain:
+            if self._graph_root is not root or self._graph is None:
+                self._graph, self._graph_root = read_through(root, self._chain), root
+            node = self._graph
+        made = self._made_by
+        if made is not None and made._node is None:
+            made._node = ref(node)
+        return node
 
     def node(self, tracked: bool = True) -> Node:
         """`graph_node` where gradients are recorded and flow to this tensor, else `plain_node`."""
@@ -301,6 +309,8 @@ class Tensor:
         history.write(self._chain, node, tracked)
         if made is not None:
             self._made_by = made
+            if self._label is not None:
+                made._label = self._label.text
         return self
 
     def _made_by_write(self, value: Node | Tensor, name: str, replaces: bool) -> GradFn:
@@ -319,9 +329,7 @@ class Tensor:
 
     def detach(self) -> Tensor:
         """The same storage without the gradient history. A view."""
-        return self._alias(History(self._history.cell), self._history.prefix + self._chain)
-
-    def _alias(self, history: History, chain: Chain) -> Tensor:
+        history, chain = History(self._history.cell), self._history.prefix + self._chain
         return assemble(Tensor, history, chain, self._shape, self._dtype, self._strides, self._offset)
 
     @property
@@ -344,26 +352,15 @@ class Tensor:
             self._history, self._chain = History(cell, prefix=chain, token=token), ()
         else:
             self._history, self._chain = History(cell), chain
-        self._shape, self._dtype, self._strides, self._offset = (
-            value._shape,
-            value._dtype,
-            value._strides,
-            value._offset,
-        )
+        self._shape, self._dtype = value._shape, value._dtype
+        self._strides, self._offset = value._strides, value._offset
         self._plain_base = self._graph_root = None
 
     @staticmethod
     def _make_subclass(cls: type, data: Tensor, require_grad: bool = False) -> Any:
         """A tensor of a subclass that shares storage with `data`, a leaf if it requires a gradient."""
-        made = assemble(
-            cls,
-            History(data._history.cell),
-            data._history.prefix + data._chain,
-            data._shape,
-            data._dtype,
-            data._strides,
-            data._offset,
-        )
+        history, chain = History(data._history.cell), data._history.prefix + data._chain
+        made = assemble(cls, history, chain, data._shape, data._dtype, data._strides, data._offset)
         return made.requires_grad_(True) if require_grad else made
 
     def __hash__(self) -> int:
@@ -455,18 +452,14 @@ def view_of(
         history, chain = History(history.cell), history.prefix + chain
     if strides is not None and tuple(strides) == row_strides_of(shape):
         strides = None
-    made = assemble(
-        Tensor,
-        history,
-        chain,
-        shape,
-        tensor._dtype,
-        None if strides is None else tuple(strides),
-        tensor._offset if offset is None else offset,
-    )
+    steps = None if strides is None else tuple(strides)
+    start = tensor._offset if offset is None else offset
+    made = assemble(Tensor, history, chain, shape, tensor._dtype, steps, start)
     made._base = tensor if tensor._base is None else tensor._base
     if history.requires_grad:
         made._made_by = made_by(name, (tensor,))
+        if tensor._made_by is not None and tensor._made_by._node is None:
+            tensor.graph_node()
     return made
 
 

@@ -1,7 +1,8 @@
 """`grad_fn`: which operation made a differentiable tensor, under PyTorch's names, and from what.
 
 It is a record to look at: gradients are computed from nodes (`gradient.py`), which know nothing of it. A
-record refers to the records of its inputs and, weakly, to leaves; never to values, so it keeps none alive.
+record refers to the records of its inputs and, weakly, to leaves, to tensors without gradients and to the
+node of its result; never to values, so it keeps none alive. `lazygrad.viz` draws from it what the user wrote.
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ import functools
 import re
 from collections.abc import Callable, Sequence
 from typing import Any, ParamSpec
-from weakref import WeakKeyDictionary, ref
+from weakref import WeakKeyDictionary, WeakSet, ref
 
+from lazygrad.graph import Node
 from lazygrad.tensors.cell import Token
 from lazygrad.tensors.modes import mode
 
@@ -36,6 +38,7 @@ _NAMES = {
     "pad": "ConstantPadNdBackward0",
     "pairwise_distance": "NormBackward1",
     "prelu": "PreluKernelBackward0",
+    "rdiv": "MulBackward0",
     "reshape": "UnsafeViewBackward0",
     "rrelu": "RreluWithNoiseBackward0",
     "rrelu_": "RreluWithNoiseBackward1",
@@ -54,13 +57,40 @@ _NAMES |= {f"max_pool{rank}d": f"MaxPool{rank}DWithIndicesBackward0" for rank in
 _NAMES |= {f"{name}_pool1d": "SqueezeBackward1" for name in ("max", "avg", "adaptive_max", "adaptive_avg")}
 
 
+class Label:
+    """What the user calls a tensor that no gradient flows to; operations on it refer to it by this."""
+
+    __slots__ = ("__weakref__", "tensor", "text")
+
+    def __init__(self, tensor: Any, text: Any):
+        self.tensor: Callable[[], Any] = ref(tensor)
+        self.text = text
+        labels.add(self)
+
+
+labels: WeakSet[Label] = WeakSet()
+
+
+# what a record refers to: what made an input, or the leaf that it is; a label, or weakly the tensor, of an
+# input without gradients
+Source = Any
+
+
 class GradFn:
-    """The operation that made a tensor. The class is named as PyTorch names it: `MulBackward0`."""
+    """The operation that made a tensor. The class is named as PyTorch names it: `MulBackward0`.
 
-    __slots__ = ("__weakref__", "_sources")
+    `_node`: weakly, the node of the result, from its first use on. `_label`: what the user calls the result.
+    `_number`: an exponent that is no tensor.
+    """
 
-    def __init__(self, sources: tuple[GradFn | Token | None, ...]):
+    __slots__ = ("__weakref__", "_label", "_node", "_number", "_sources")
+    operation = ""  # our name of it
+    _label: Any
+    _number: Any
+
+    def __init__(self, sources: tuple[Source, ...]):
         self._sources = sources
+        self._node: Callable[[], Node | None] | None = None
 
     def name(self) -> str:
         """PyTorch's name of the operation."""
@@ -70,7 +100,7 @@ class GradFn:
     def next_functions(self) -> tuple[tuple[GradFn | None, int], ...]:
         """For each tensor that it was computed from the operation that made it, `AccumulateGrad` for a leaf
         that requires a gradient, None for one that gradients do not reach; and 0."""
-        return tuple((_of_leaf(s) if isinstance(s, Token) else s, 0) for s in self._sources)
+        return tuple((_function_of(s), 0) for s in self._sources)
 
     def __repr__(self) -> str:
         return f"<{self.name()} object at {id(self):#x}>"
@@ -101,22 +131,29 @@ def _of_leaf(token: Token) -> AccumulateGrad | None:
     return _leaves.get(token)
 
 
+def _function_of(source: Source) -> GradFn | None:
+    if isinstance(source, Token):
+        return _of_leaf(source)
+    return source if isinstance(source, GradFn) else None
+
+
 def _class_of(operation: str) -> type[GradFn]:
     name = _NAMES.get(operation, operation)
     if "Backward" not in name and name != "CopySlices":
         name = re.sub(r"(?:^|_+|(?<=\d))([a-z])", lambda found: found[1].upper(), name.strip("_"))
         name += "Backward0"
-    made = _classes[operation] = type(name, (GradFn,), {"__slots__": (), "__doc__": f"`{operation}`."})
+    parts = {"__slots__": (), "__doc__": f"`{operation}`.", "operation": operation}
+    made = _classes[operation] = type(name, (GradFn,), parts)
     return made
 
 
 def made_by(operation: str, tensors: Sequence[Any]) -> GradFn:
     """The record of an operation: its name, ours ("mul") or PyTorch's ("MulBackward0"), and its inputs."""
     kind = _classes.get(operation) or _class_of(operation)
-    sources: list[GradFn | Token | None] = []
+    sources: list[Source] = []
     for t in tensors:
         history = t._history
-        sources.append((t._made_by or history.token) if history.requires_grad else None)
+        sources.append((t._made_by or history.token) if history.requires_grad else (t._label or ref(t)))
     return kind(tuple(sources))
 
 
@@ -138,5 +175,14 @@ def as_operation(result: Any, operation: str, *inputs: Any) -> Any:
     made: Any
     for made in result if isinstance(result, tuple) else (result,):
         if made._history.requires_grad and mode.enabled and not any(made is i for i in inputs):
+            before = made._made_by
             made._made_by = made_by(operation, [i for i in inputs if hasattr(i, "_made_by")])
+            made._made_by._node = None if before is None else before._node
+    return result
+
+
+def with_number(result: Any, number: Any) -> Any:
+    """`result`, whose record says with which number it was made."""
+    if result._made_by is not None and not hasattr(number, "_made_by"):
+        result._made_by._number = number
     return result

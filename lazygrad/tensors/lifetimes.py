@@ -10,6 +10,7 @@ from typing import Any
 from lazygrad.graph import Node, topological
 from lazygrad.group import is_contraction
 from lazygrad.tensors.cell import Cell, live_cells, pending_cells, tracked_histories
+from lazygrad.tensors.passes import recent_passes
 
 Inputs = Callable[[Node], Sequence[Node]]
 
@@ -41,6 +42,7 @@ def donated_buffers(
     roots = [c.node for c in list(pending_cells) if c not in now]
     _spare(dead, topological(roots, inputs), remembered)
     kept = [h.node for h in list(tracked_histories) if h.node is not None and not h.spent]
+    kept += [node for made in recent_passes() if made.kept for node in made.kept]
     _spare(dead, topological(kept), remembered)
     return frozenset(dead.values())
 

@@ -74,7 +74,17 @@ def realize_cells(cells: Iterable[Cell]) -> None:
 
 def realize_node(node: Node, device: str) -> Node:
     """The buffer of one node, for a reader that does not want its whole cell."""
-    return _run([node], device)[0]
+    return realize_nodes([node], device)[0]
+
+
+def realize_nodes(nodes: Sequence[Node], device: str) -> list[Node]:
+    """The buffers of nodes; what cells are worth stays unrealized."""
+    return _run(nodes, device)
+
+
+def with_known_values(nodes: Sequence[Node], device: str) -> list[Node]:
+    """Nodes over the buffers of what is known below them."""
+    return _substituted(nodes, device, None)[0]
 
 
 def realize_alone(cell: Cell) -> None:

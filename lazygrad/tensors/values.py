@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,8 +17,9 @@ from lazygrad.errors import (
     RuntimeArgumentError,
     ShapeError,
 )
-from lazygrad.graph import Node
+from lazygrad.graph import Node, topological
 from lazygrad.interpret import interpret
+from lazygrad.tensors import realization
 from lazygrad.tensors.core import Tensor, creator, method
 from lazygrad.tensors.realization import realize_cells, realize_node
 from lazygrad.tensors.recording import now
@@ -26,6 +27,7 @@ from lazygrad.tensors.shared_memory import HOSTS, expose
 
 # a view of a storage up to this size, or of a good part of it, is cut out on the host: cheaper than a kernel
 _SMALL = 4096
+_FEW = 100_000  # elements of all nodes of a graph
 
 
 @creator()
@@ -60,6 +62,16 @@ def read(x: Tensor) -> np.ndarray:
         with np.errstate(all="ignore"):
             return np.array(interpret([node], _data)[0])
     return download(realize_node(node, cell.device))
+
+
+def read_nodes(nodes: Sequence[Node], device: str) -> list[np.ndarray]:
+    """Arrays with the values of nodes on a device, for a look at them: tensors stay unrealized, and what
+    takes little arithmetic is computed here, so that nothing is compiled for it."""
+    known = realization.with_known_values(nodes, device)
+    if sum(n.size for n in topological(known)) <= _FEW:
+        with np.errstate(all="ignore"):
+            return [np.array(found) for found in interpret(known, _data)]
+    return [download(found) for found in realization.realize_nodes(nodes, device)]
 
 
 def _data(node: Node) -> np.ndarray:
