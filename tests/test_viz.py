@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import gc
+import importlib
 import pickle
 import sys
 import weakref
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -297,3 +299,18 @@ def test_mistakes() -> None:
     with pytest.raises(CaptureError, match="drawing"):
         for _ in range(2):
             step(lazygrad.ones(2))
+
+
+def test_plots_of_the_family(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("matplotlib")
+    monkeypatch.syspath_prepend(Path(__file__).parent.parent)
+    plots = importlib.import_module("examples.family.plots")
+    assert plots.file_asked_for("a.png", ["--plot"]) == plots.file_asked_for("b.png", ["--plot", "a.png"])
+    assert plots.file_asked_for("a.png", ["--short"]) is None
+    points, labels = [[0.0, 0.0], [1.0, 1.0], [0.0, 1.0]], [-1, 1, 1]
+    w = lazygrad.tensor([[1.0, 0.0, 2.0], [0.5, 1.0, 0.0]], requires_grad=True)
+    line = plots.boundary(lambda p: lazygrad.tensor(p, dtype=lazygrad.float32) @ w[:, 0], points, labels)
+    classes = plots.boundary(lambda p: lazygrad.tensor(p, dtype=lazygrad.float32) @ w, points, [0, 1, 2])
+    file = tmp_path / "moons.png"
+    plots.save(str(file), line, classes, plots.curves(loss=[3.0, 2.0], validation=[3.0, 2.5]))
+    assert file.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
