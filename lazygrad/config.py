@@ -61,6 +61,15 @@ def _cache_dir(text: str) -> Path | None:
     return Path(text or os.path.join(base, "lazygrad")).expanduser()
 
 
+def _one_of(*names: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text.lower() not in names:
+            raise ValueError(text)
+        return text.lower()
+
+    return parse
+
+
 ROWS = (
     Setting("DEVICE", "CPU", _device, "CPU, CL, CL:n or NUMPY", "device of new tensors"),
     Setting("DEBUG", "0", _between(0, 7), "0 to 7",
@@ -72,6 +81,8 @@ ROWS = (
     Setting("NOOPT", "0", _flag, "0 or 1", "1 runs every kernel as its naive loop nest, without a recipe"),
     Setting("TUNE", "0", _flag, "0 or 1",
             "1 tries a few recipes for each new kernel and keeps the fastest, on disk too"),
+    Setting("RNG", "counter", _one_of("counter", "torch"), "counter or torch",
+            "torch draws the numbers that PyTorch's CPU generator gives for the same seed, bit for bit"),
     Setting("CACHE_DIR", "", _cache_dir, "a folder, or off",
             "where compiled kernels are kept between processes; PoCL keeps its own"),
     Setting("NO_COLOR", "0", lambda text: bool(text) and text != "0", "anything",

@@ -14,6 +14,13 @@ from lazygrad.dtypes import DType
 from lazygrad.graph import Node, Shape
 from lazygrad.helpers import product
 
+_DIGITS = {dtypes.float16: 11, dtypes.bfloat16: 8, dtypes.float32: 24, dtypes.float64: 53}
+
+
+def greatest_exact(dtype: DType) -> int:
+    """The greatest integer up to which dtype holds all of them."""
+    return 1 << _DIGITS[dtype] if dtype in _DIGITS else int(dtype.max)
+
 
 def bits(seed: Node, offset: Node, shape: Shape) -> Node:
     """Uniform uint64 bits of a shape: threefry of the counters offset, offset + 1, ... in row-major order."""
@@ -33,9 +40,7 @@ def _high_bits(x: Node, count: int, dtype: DType) -> Node:
 def uniform(x: Node, dtype: DType) -> Node:
     """Bits to numbers of [0, 1): 53 bits for float64, 24 for the others, computed in float32 where
     smaller."""
-    count = 53 if dtype is dtypes.float64 else 24
-    if dtype is dtypes.float16 or dtype is dtypes.bfloat16:
-        count = 11 if dtype is dtypes.float16 else 8  # exact, so that none rounds up to 1
+    count = _DIGITS[dtype]  # all exact, so that none rounds up to 1
     work = dtypes.float64 if dtype is dtypes.float64 else dtypes.float32
     value = _high_bits(x, count, work)
     return axes.cast(ops.mul(value, axes.full(2.0**-count, value)), dtype)

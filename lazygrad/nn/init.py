@@ -11,10 +11,8 @@ from collections.abc import Callable
 from typing import Any
 
 import lazygrad
-from lazygrad.compositions.randomness import erfinv
 from lazygrad.errors import ArgumentError
 from lazygrad.tensors import Tensor
-from lazygrad.tensors.core import apply
 
 _GAINS: dict[str, Callable[[float], float]] = {
     **dict.fromkeys(
@@ -105,17 +103,15 @@ def zeros_(tensor: Tensor) -> Tensor:
 
 def trunc_normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, a: float = -2.0, b: float = 2.0,
                   generator: Any = None) -> Tensor:
-    """Normal, limited to [a, b]: by the inverse of the distribution's integral."""
+    """Normal, limited to [a, b]."""
     if mean < a - 2 * std or mean > b + 2 * std:
         warnings.warn(
             "mean is more than 2 std from [a, b] in nn.init.trunc_normal_. The distribution of values may be "
             "incorrect.",
             stacklevel=2,
         )
-    low, high = ((1.0 + math.erf((limit - mean) / std / math.sqrt(2.0))) / 2.0 for limit in (a, b))
     with lazygrad.no_grad():
-        tensor.uniform_(2 * low - 1, 2 * high - 1, generator=generator)
-        tensor.copy_((apply("erfinv", erfinv, tensor) * (std * math.sqrt(2.0)) + mean).clamp(a, b))
+        tensor.trunc_normal_(mean, std, a, b, generator=generator)
     return tensor
 
 
@@ -216,9 +212,8 @@ def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, generator: Any =
     rows, columns = tensor.shape
     zeros = math.ceil(sparsity * rows)
     normal_(tensor, 0, std, generator)
-    # the rank of random numbers within a column is a random permutation
-    order = lazygrad.rand(rows, columns, device=tensor.device).argsort(0)
-    return _fill(tensor, lazygrad.where(order < zeros, 0.0, tensor.detach()))
+    orders = [lazygrad.randperm(rows, device=tensor.device) for _ in range(columns)]
+    return _fill(tensor, tensor.detach().scatter(0, lazygrad.stack(orders, 1)[:zeros], 0.0))
 
 
 def _deprecated(name: str, replacement: Callable) -> Callable:

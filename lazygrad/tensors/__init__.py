@@ -3,8 +3,9 @@
 A file imports only from files listed before it: devices, modes, views, recording, cell, lifetimes,
 realization, autocasting, core, storage, shared_memory, promotion, values, conversion, axes, arithmetic,
 elementwise, shapes, movement, reduction, scans, creation, exchange, limits, printing, flow, autograd; then
-examples, indexing, lookup, joining, linear, convolution, pooling, resizing, generator, random, sorting,
-parts, integers, special, statistics, explaining, reachable, recorder, blueprint, stands, replay, jit, absent.
+examples, indexing, lookup, joining, linear, convolution, pooling, resizing, mersenne, generator, placing,
+counter_draws, torch_numbers, torch_rejection, torch_draws, random, random_inplace, sorting, parts,
+integers, special, statistics, explaining, reachable, recorder, blueprint, stands, replay, jit, absent.
 A definition is written once and published by `@function`, `@method` or `@creator` of core.py; `FUNCTIONS`
 collects what the package exports as functions.
 """
@@ -32,6 +33,7 @@ from lazygrad.tensors import (
     pooling,
     printing,
     random,
+    random_inplace,
     reduction,
     resizing,
     scans,
@@ -77,6 +79,7 @@ __all__ = [
     "pooling",
     "printing",
     "random",
+    "random_inplace",
     "reduction",
     "resizing",
     "scans",

@@ -68,14 +68,22 @@ def of_all_examples(x: Tensor) -> Tensor:
     return x if node is x.plain_node() else from_node(node, x.cell.device, tainted=True)
 
 
-def counters(count: int) -> tuple[int, Node | None]:
-    """How many counters a draw of `count` random numbers takes, and where those of one example begin
-    (uint64; None where all use the same). Raises BatchError where the examples may draw none."""
-    runs: Sequence[Examples] = [run for run in _running.runs if run.randomness != "same"]
+def drawing_runs() -> Sequence[Examples]:
+    """The runs of `vmap` around, outermost first, each example of which draws random numbers of its own.
+    Raises
+    BatchError where the examples may draw none."""
+    runs = [run for run in _running.runs if run.randomness != "same"]
     if any(run.randomness == "error" for run in runs):
         raise BatchError("[vmap] called random operation while in randomness error mode. Please either use "
                          "the 'same' or 'different' randomness flags on vmap or perform the randomness "
                          "operation out of vmap")
+    return runs
+
+
+def counters(count: int) -> tuple[int, Node | None]:
+    """How many counters a draw of `count` random numbers takes, and where those of one example begin
+    (uint64; None where all use the same). Raises BatchError where the examples may draw none."""
+    runs = drawing_runs()
     begin: Node | None = None
     for run in reversed(runs):
         number = ops.example(ops.iota(run.size, dtypes.uint64), arg=run)

@@ -1,7 +1,9 @@
-"""Generator: a seed and a count of the random numbers that it has given; the default one, and its state.
+"""Generator: a seed and how far it has come; the default one, and its state.
 
-The numbers are a function of (seed, counter): equal on every device, whenever and in whatever order the work
-is done. Seed and count enter kernels as data, so one kernel serves every call.
+With `RNG=counter` the numbers are a function of (seed, counter): equal on every device, whenever and in
+whatever order the work is done. Seed and count enter kernels as data, so one kernel serves every call. With
+`RNG=torch` they are those of PyTorch's generator on the CPU, a Mersenne twister. A generator has both, seeded
+alike.
 """
 
 from __future__ import annotations
@@ -13,17 +15,19 @@ from typing import Any
 
 import numpy as np
 
-from lazygrad import dtypes, engine, ops
+from lazygrad import config, dtypes, engine, ops
 from lazygrad.errors import ArgumentError, ArgumentTypeError
 from lazygrad.graph import Node
 from lazygrad.tensors.core import Tensor, creator, from_node
 from lazygrad.tensors.devices import usable_device
 from lazygrad.tensors.examples import counters
+from lazygrad.tensors.mersenne import STATE_BYTES, Mersenne
 from lazygrad.tensors.recording import at_each_run, check_no_recording, host_numbers
 from lazygrad.tensors.values import read
 
 _DEFAULT_SEED = 67280421310721  # PyTorch's
 _WORD = (1 << 64) - 1
+_COUNTER_BYTES = 16
 
 
 class Generator:
@@ -32,6 +36,13 @@ class Generator:
     def __init__(self, device: Any = None):
         self.device = usable_device(device).lower()
         self._seed, self._offset = _DEFAULT_SEED, 0
+        self._twister: Mersenne | None = None
+
+    def twister(self) -> Mersenne:
+        """The source of `RNG=torch`."""
+        if self._twister is None:
+            self._twister = Mersenne(self._seed)
+        return self._twister
 
     def manual_seed(self, seed: int) -> Generator:
         """Start anew from a seed, an integer of 64 bits (negative ones count from the end)."""
@@ -40,11 +51,23 @@ class Generator:
         seed = int(seed)
         if not -(1 << 63) <= seed <= _WORD:
             raise ArgumentError(f"[manual_seed] Overflow when unpacking long: {seed} does not fit in 64 bits")
-        at_each_run(lambda: self._continue(seed & _WORD, 0))
+        at_each_run(lambda: self._start(seed & _WORD))
         return self
 
-    def _continue(self, seed: int, offset: int) -> None:
-        self._seed, self._offset = seed, offset
+    def _start(self, seed: int) -> None:
+        self._seed, self._offset, self._twister = seed, 0, None
+
+    def mark(self) -> tuple[int, int, bytes | None]:
+        """Where this stands, for `go_to`."""
+        return self._seed, self._offset, None if self._twister is None else self._twister.to_bytes()
+
+    def go_to(self, mark: tuple[int, int, bytes | None]) -> None:
+        """Continue from where this stood at a mark."""
+        self._seed, self._offset, state = mark
+        if state is None:
+            self._twister = None
+        else:
+            self.twister().continue_from(state)
 
     def seed(self) -> int:
         """Start anew from a seed that the operating system gives, and return it."""
@@ -54,22 +77,32 @@ class Generator:
 
     def initial_seed(self) -> int:
         """The seed that this generator started from."""
-        return self._seed
+        return self.twister().seed if config.get("RNG") == "torch" else self._seed
 
     def get_state(self) -> Tensor:
-        """Seed and position: uint8 (16)."""
+        """Seed and position: uint8 (16); with `RNG=torch` uint8 (5056), which PyTorch's own set_rng_state
+        takes."""
         check_no_recording("get_state")
-        bits = np.array([self._seed, self._offset], "<u8").view(np.uint8)
+        if config.get("RNG") == "torch":
+            bits = np.frombuffer(self.twister().to_bytes(), np.uint8)
+        else:
+            bits = np.array([self._seed, self._offset], "<u8").view(np.uint8)
         return from_node(engine.upload(bits, dtypes.uint8, "NUMPY"), "NUMPY")
 
     def set_state(self, state: Tensor) -> Generator:
-        """Continue from what get_state gave."""
+        """Continue from what get_state gave, with `RNG=torch` also from what PyTorch's gave. Raises
+        ArgumentTypeError for anything else."""
         check_no_recording("set_state")
         values = read(state) if isinstance(state, Tensor) else np.asarray(state)
-        if values.dtype != np.uint8 or values.shape != (16,):
-            raise ArgumentTypeError("[set_state] expected the uint8 tensor (16,) of get_state, got "
-                                    f"{values.shape} of {values.dtype}")
-        self._seed, self._offset = (int(v) for v in values.view("<u8"))
+        method = config.get("RNG")
+        size = STATE_BYTES if method == "torch" else _COUNTER_BYTES
+        if values.dtype != np.uint8 or values.shape != (size,):
+            raise ArgumentTypeError(f"[set_state] expected the uint8 tensor ({size},) of get_state with "
+                                    f"RNG={method}, got {values.shape} of {values.dtype}")
+        if method == "torch":
+            self.twister().continue_from(values.tobytes())
+        else:
+            self._seed, self._offset = (int(v) for v in values.view("<u8"))
         return self
 
     def _replay_structure(self) -> None:
@@ -81,7 +114,7 @@ class Generator:
     def clone_state(self) -> Generator:
         """Another generator at the same position."""
         other = Generator(self.device)
-        other._seed, other._offset = self._seed, self._offset
+        other.go_to(self.mark())
         return other
 
     def take(self, count: int) -> tuple[Node, Node]:
@@ -126,13 +159,13 @@ def set_rng_state(new_state: Tensor) -> None:
 @contextmanager
 def fork_rng(devices: Any = None, enabled: bool = True) -> Iterator[None]:
     """A block of code after which the default generator continues as if nothing had been drawn."""
-    generator, before = default_generator, list[tuple[int, int]]()
-    at_each_run(lambda: before.append((generator._seed, generator._offset)))
+    generator, before = default_generator, list[Any]()
+    at_each_run(lambda: before.append(generator.mark()))
     try:
         yield
     finally:
         if enabled:
-            at_each_run(lambda: generator._continue(*before.pop()))
+            at_each_run(lambda: generator.go_to(before.pop()))
 
 
 class Drawn:
@@ -140,26 +173,26 @@ class Drawn:
 
     def __init__(self, generator: Generator = default_generator):
         self.generator = generator
-        self.place = (0, 0)
+        self.place: Any = None
         at_each_run(self._note)
 
     def _note(self) -> None:
-        self.place = (self.generator._seed, self.generator._offset)
+        self.place = self.generator.mark()
 
     @contextmanager
     def again(self) -> Iterator[None]:
         """A block that draws the same numbers, after which the generator goes on as if it had not."""
-        now: list[tuple[int, int]] = []
+        now: list[Any] = []
 
         def back() -> None:
-            now.append((self.generator._seed, self.generator._offset))
-            self.generator._continue(*self.place)
+            now.append(self.generator.mark())
+            self.generator.go_to(self.place)
 
         at_each_run(back)
         try:
             yield
         finally:
-            at_each_run(lambda: self.generator._continue(*now.pop()))
+            at_each_run(lambda: self.generator.go_to(now.pop()))
 
 
 creator("Generator")(Generator)

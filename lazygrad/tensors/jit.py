@@ -214,7 +214,7 @@ def _is_simple(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
 
 def _setting() -> Hashable:
     """What the whole program has set."""
-    settings = [config.get(name) for name in ("DEVICE", "NOOPT", "THREADS")]
+    settings = [config.get(name) for name in ("DEVICE", "NOOPT", "THREADS", "RNG")]
     return mode.enabled, get_default_dtype(), *settings
 
 

@@ -17,7 +17,7 @@ from lazygrad import ops, report
 from lazygrad.capture import Promised
 from lazygrad.compositions.bounds import bounds, interval_of, record, unmeasured
 from lazygrad.dtypes import DType
-from lazygrad.engine import download
+from lazygrad.engine import download, upload
 from lazygrad.errors import CaptureError, OutOfBoundsError
 from lazygrad.graph import HostNumber, Node, intern, topological
 from lazygrad.interpret import interpret
@@ -125,6 +125,18 @@ class Recorder:
         numbers = [HostNumber(value) for value in self._call(compute)]
         self.hosts.append((compute, numbers))
         return [ops.entry(number, dtype) for number in numbers]
+
+    def host_array(self, compute: Callable[[], np.ndarray], dtype: DType, device: str) -> Node:
+        """An array that `compute` gives now and at each run, as the promise of a storage that Python
+        writes."""
+        if self._in_host:
+            return upload(compute(), dtype, device)
+        cell = Cell(upload(self._call(compute), dtype, device), device)
+        self.before[cell], self._tainted[cell] = cell.node, False
+        self._host_owned.add(cell)
+        self.promised[cell] = cell.node = self._promise(cell.node, True)
+        self.hosts.append((lambda: cell.settle(upload(compute(), dtype, device)), []))
+        return self.promised[cell]
 
     def at_each_run(self, effect: Callable[[], object]) -> None:
         """Change Python's state now and at each run."""

@@ -11,8 +11,11 @@ import threading
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
+import numpy as np
+
 from lazygrad import ops
 from lazygrad.dtypes import DType
+from lazygrad.engine import upload
 from lazygrad.graph import Node
 
 
@@ -29,6 +32,14 @@ def host_numbers(compute: Callable[[], Sequence[float]], dtype: DType) -> list[N
     if now.recorder is not None:
         return now.recorder.host_numbers(compute, dtype)
     return [ops.scalar(value, dtype) for value in compute()]
+
+
+def host_array(compute: Callable[[], np.ndarray], dtype: DType, device: str) -> Node:
+    """An array that Python computes, as data on a device: `compute` runs now, and again at each replay of a
+    recorded call. It may change Python's state."""
+    if now.recorder is not None:
+        return now.recorder.host_array(compute, dtype, device)
+    return upload(compute(), dtype, device)
 
 
 def host_choice(key: Hashable, test: Callable[[], bool]) -> bool:

@@ -220,6 +220,9 @@ class Replay:
             values = compute()
             for number, value in zip(numbers, values if numbers else (), strict=True):
                 number.value = value
+        if self.hosts:
+            inside = self._bring()  # the arrays that Python has just made
+            assert inside, "what Python makes lies inside the limits that it gave"
         return self._run_noted()
 
     def run_first(self) -> Any:

@@ -18,6 +18,7 @@ from lazygrad.tensors import Tensor
 from lazygrad.tensors.arithmetic import store
 from lazygrad.tensors.core import apply
 from lazygrad.tensors.grad_fn import as_operation
+from lazygrad.tensors.random import slopes
 
 _SELU_ALPHA = 1.6732632423543772848170429916717
 _SELU_SCALE = 1.0507009873554804934193349852946
@@ -134,8 +135,7 @@ def rrelu(input: Tensor, lower: float = 1 / 8, upper: float = 1 / 3, training: b
     training."""
     if not training:
         return _finish("rrelu", input, _sloped(input, (lower + upper) / 2), inplace)
-    slope = lazygrad.rand(input.shape, dtype=input.dtype, device=input.device) * (upper - lower) + lower
-    return _finish("rrelu", input, _sloped(input, slope), inplace)
+    return _finish("rrelu", input, _sloped(input, slopes(input, lower, upper)), inplace)
 
 
 def rrelu_(input: Tensor, lower: float = 1 / 8, upper: float = 1 / 3, training: bool = False) -> Tensor:
@@ -307,9 +307,7 @@ def gumbel_softmax(
 ) -> Tensor:
     """A sample of the Gumbel-softmax distribution; with `hard`, one-hot with the gradient of the soft
     sample."""
-    uniform = lazygrad.rand(logits.shape, dtype=logits.dtype, device=logits.device)
-    # 1 - u lies in (0, 1]; its -log is exponential and, but for u = 0, positive
-    exponential = -(1.0 - uniform).log()
+    exponential = lazygrad.empty_like(logits.detach()).exponential_()
     # the smallest normal number of every float type but float16 is far smaller
     gumbels = -exponential.clamp(min=6.2e-05 if logits.dtype == lazygrad.float16 else 1.2e-38).log()
     soft = ((logits + gumbels) / tau).softmax(dim)

@@ -7,6 +7,7 @@ import math
 import lazygrad
 from lazygrad.errors import ArgumentError, ShapeError
 from lazygrad.tensors import Tensor
+from lazygrad.tensors.random import kept
 
 # -selu(-infinity): what alpha dropout drops to
 _ALPHA = 1.7580993408473766
@@ -17,15 +18,9 @@ def _check(name: str, p: float) -> None:
         raise ArgumentError(f"[{name}] dropout probability has to be between 0 and 1, but got {p}")
 
 
-def _kept(input: Tensor, shape: tuple[int, ...], p: float) -> Tensor:
-    """1 with probability 1 - p, else 0, in input's dtype."""
-    # float32 numbers for all dtypes: 16-bit ones are too coarse for a small p
-    return (lazygrad.rand(shape, device=input.device) >= p).to(input.dtype)
-
-
 def _dropped(input: Tensor, shape: tuple[int, ...], p: float, inplace: bool) -> Tensor:
     noise = (
-        _kept(input, shape, p) / (1 - p)
+        kept(input, shape, 1 - p) / (1 - p)
         if p < 1
         else lazygrad.zeros(shape, dtype=input.dtype, device=input.device)
     )
@@ -78,9 +73,9 @@ def _alpha(input: Tensor, shape: tuple[int, ...], p: float, inplace: bool) -> Te
         result = input * 0.0
     else:
         scale = 1.0 / math.sqrt((_ALPHA * _ALPHA * p + 1) * (1 - p))
-        kept = _kept(input, shape, p)
-        shift = (kept - 1) * (_ALPHA * scale) + _ALPHA * scale * p
-        result = input * (kept * scale) + shift
+        noise = kept(input, shape, 1 - p)
+        shift = (noise - 1) * (_ALPHA * scale) + _ALPHA * scale * p
+        result = input * (noise * scale) + shift
     return input.copy_(result) if inplace else result
 
 
