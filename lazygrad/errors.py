@@ -79,8 +79,16 @@ class TorchNameError(LazygradError, ImportError):
     """The name `torch` that is PyTorch's own already."""
 
 
+class MissingPackageError(LazygradError, ImportError):
+    """An optional package that is not installed."""
+
+
 class UnsupportedError(LazygradError, RuntimeError):
     """A part of PyTorch that has no counterpart here."""
+
+
+class LinAlgError(LazygradError, RuntimeError):
+    """A matrix that has no such factorization, or no inverse."""
 
 
 class LibraryError(UnsupportedError, OSError):
