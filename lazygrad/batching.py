@@ -126,6 +126,7 @@ def _part(node: Node, inputs: Sequence[Node], has_axis: Sequence[bool], size: in
 
 _BY_KIND: dict[str, Rule] = {
     "annotation": _same,
+    "matrix": _same,
     "elementwise": _same,
     "reduce": _later_axes,
     "scan": _later_axis,

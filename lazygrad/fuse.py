@@ -20,7 +20,7 @@ from lazygrad.cluster import FREE, Cluster, evaluations, head_uses, nested, reac
 from lazygrad.expr import Dynamic, Var
 from lazygrad.fusion_cost import Prices, weight
 from lazygrad.graph import Node, Shape, consumers, topological
-from lazygrad.group import IN_MEMORY, Group, inputs_in_plan, is_contraction, is_special
+from lazygrad.group import IN_MEMORY, READS_MEMORY, Group, inputs_in_plan, is_contraction, is_special
 from lazygrad.helpers import product
 from lazygrad.source import Target
 from lazygrad.tape import make_tape
@@ -60,9 +60,9 @@ class Fusion:
 
     def run(self) -> list[Cluster]:
         for node in reversed(self.order):
-            sorted_by = any(user.op.kind == "sort" for user in self.users[node])  # a sort reads memory
+            kept = any(user.op.kind in READS_MEMORY for user in self.users[node])
             if (node.op.name in IN_MEMORY
-                or (node.op.name in FREE and node not in self.targets and not sorted_by)):
+                or (node.op.name in FREE and node not in self.targets and not kept)):
                 continue
             self.visit(node)
         return list(dict.fromkeys(self.stored.values()))
@@ -78,7 +78,7 @@ class Fusion:
             self.store(node, [*homes, *readers], "a chain of contractions reads it")
             return
         must = node in self.targets or is_special(node) or bool(readers)
-        if not homes or is_special(node) or any(u.op.kind == "sort" for u in self.users[node]):
+        if not homes or is_special(node) or any(u.op.kind in READS_MEMORY for u in self.users[node]):
             self.store(node, homes,
                        "an output" if node in self.targets else f"{node.op.name} has loops of its own")
             return

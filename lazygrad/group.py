@@ -11,7 +11,8 @@ from lazygrad.graph import Node, topological
 from lazygrad.helpers import product
 
 IN_MEMORY = frozenset(("buffer", "saved", "scalar"))
-_SPECIAL = frozenset(("scan", "sort"))
+_SPECIAL = frozenset(("scan", "sort", "matrix"))
+READS_MEMORY = frozenset(("sort", "matrix"))  # kinds of rows whose inputs must be stored
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 MODULES = frozenset(
-    "accelerator amp autograd cuda distributed distributions func hub library multiprocessing nn optim "
-    "profiler random safetensors serialization special storage testing utils version viz".split()
+    "accelerator amp autograd cuda distributed distributions func hub library linalg multiprocessing nn "
+    "optim profiler random safetensors serialization special storage testing utils version viz".split()
 )
 
 _NAMES = {

@@ -11,14 +11,23 @@ from op_cases import CASES, Case, Values
 
 from lazygrad import dtypes, ops
 from lazygrad.batching import batched, rule_names
+from lazygrad.compositions.matrices import eye, scaled_rows
 from lazygrad.gradient import gradient
 from lazygrad.graph import Node
 from lazygrad.ops import OPS
 from lazygrad.verify import verify
 
 SIZE = 3
+
+
+def _nine(x: Node) -> Node:
+    return scaled_rows(eye(x, 3), ops.const(9.0, x.dtype, (3,)))
+
+
 SORTS = [
     Case("argsort", ((2, 4),), lambda x: ops.argsort(x, arg=(1, True))),
+    Case("cholesky", ((3, 3),), lambda x: ops.cholesky(ops.add(x, _nine(x)))),
+    Case("solve_triangular", ((3, 3), (3, 2)), lambda a, b: ops.solve_triangular(a, b, arg=(True, True))),
     Case("argtop", ((5, 2),), lambda x: ops.argtop(x, arg=(0, False, 3))),
     Case("detach", ((2,),), ops.detach),
 ]

@@ -21,6 +21,7 @@ REQUIRED = {
     "movement": {"numpy", "gradient", "index"},
     "index": {"numpy", "gradient"},
     "sort": {"numpy"},
+    "matrix": {"numpy"},
     "source": {"numpy"},
     "annotation": {"numpy"},
 }

@@ -38,7 +38,16 @@ from lazygrad.codegen.cpu_phase import (
     workers_wanted,
 )
 from lazygrad.codegen.loop_cost import lanes_of
-from lazygrad.codegen.loopnest import Load, Loop, LoopNest, Statement, Store, statement_values
+from lazygrad.codegen.loopnest import (
+    Load,
+    Loop,
+    LoopNest,
+    Statement,
+    Store,
+    says_its_turns,
+    statement_values,
+)
+from lazygrad.codegen.matrix_recipe import run_matrices
 from lazygrad.codegen.scan_recipe import scan, scan_in_blocks
 from lazygrad.codegen.transform import find_loop, mark, merge_loops, split, split_divisions
 from lazygrad.codegen.transform_cpu import (
@@ -84,6 +93,8 @@ def candidates(fast: LoopNest, target: Target) -> tuple[Choice, ...]:
 
 
 def _optimized(nest: LoopNest, target: Target, choice: Choice) -> LoopNest:
+    if says_its_turns(nest.body):
+        return run_matrices(nest, target)
     nest = use_guards(nest)
     if stores_rows(nest):
         return block_rows(nest, target) or each_phase(

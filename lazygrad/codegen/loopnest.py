@@ -153,7 +153,7 @@ class Loop:
                       `unroll` vectors together (independent accumulators in reductions)
           "unroll"    the body written out extent times, var a constant in each
     grain: parallel loops: how many iterations are worth handing to a worker at once.
-    span: of serial and vector loops on CPUs, the turns [begin, end) that run (a begin below 0 is 0, an end
+    span: of all but parallel loops, the turns [begin, end) that run (a begin below 0 is 0, an end
           beyond the extent is the extent). In a vector loop both are multiples of lanes * unroll; what it has
           beyond a multiple of that always runs.
     """
@@ -227,6 +227,11 @@ def walk(body: Iterable[Statement]) -> Iterator[Statement]:
             yield from walk(s.body)
 
 
+def says_its_turns(body: Iterable[Statement]) -> bool:
+    """Whether some loop has a span."""
+    return any(isinstance(s, Loop) and s.span is not None for s in walk(body))
+
+
 def statement_values(s: Statement) -> Iterator[Value]:
     """Every value that a statement itself (not its body) evaluates."""
     if isinstance(s, Let | Store | Accumulate):
@@ -287,7 +292,8 @@ def substitute(body: Iterable[Statement], values: Mapping[Atom, Expr]) -> tuple[
                                   value=substitute_value(s.value, values),
                                   guards=substitute_guards(s.guards, values)))
         elif isinstance(s, Loop):
-            result.append(replace(s, body=substitute(s.body, values)))
+            span = s.span and (expr.substitute(s.span[0], values), expr.substitute(s.span[1], values))
+            result.append(replace(s, body=substitute(s.body, values), span=span))
         elif isinstance(s, If):
             result.append(replace(s, guards=substitute_guards(s.guards, values),
                                   body=substitute(s.body, values)))

@@ -20,6 +20,7 @@ from lazygrad.codegen.loopnest import (
     Value,
 )
 from lazygrad.codegen.lower import Lowering, Place, as_dtype
+from lazygrad.codegen.lower_matrix import matrix_phases
 from lazygrad.codegen.lower_sort import argsort_phases, argtop_phases
 from lazygrad.codegen.work import count_work
 from lazygrad.expr import Expr, Var
@@ -37,7 +38,8 @@ def lower(group: Group, places: Mapping[Node, Place], target: Target | None = No
     or one that suits a target."""
     inputs = {node: places[node] for node in group.inputs}
     first = group.outputs[0]
-    special_builds = _SPECIAL | {"sort": partial(_sort, target=target)}
+    special_builds = _SPECIAL | {
+        "sort": partial(_sort, target=target), "matrix": partial(matrix_phases, target=target)}
     build = special_builds.get(first.op.name) or special_builds.get(first.op.kind)
     special = build is not None and not group.elements[0].index and is_special(first)
     body = build(first, inputs, places[first]) if build and special else _domain(group, inputs, places)

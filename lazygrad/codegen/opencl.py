@@ -180,9 +180,12 @@ class _Renderer(IndexText):
         if s.kind == "unroll" or s.kind == "vector" and s.var.extent <= 64:
             self.line("#pragma unroll")
         name, kind = self.names.of("variable", s.var.name), _index_type(s.var)
-        with self.block(
-            f"for ({kind} {name} = 0; {name} < {s.var.extent}{'L' if kind == 'long' else ''}; {name}++)"
-        ):
+        begin, end = "0", f"{s.var.extent}{'L' if kind == 'long' else ''}"
+        if s.span is not None:
+            begin, last = (f"({kind})({self.expression(e)})" for e in s.span)
+            begin = f"max({begin}, ({kind})0)" if s.span[0].bounds[0] < 0 else begin
+            end = f"min({last}, ({kind}){end})" if s.span[1].bounds[1] > s.var.extent else last
+        with self.block(f"for ({kind} {name} = {begin}; {name} < {end}; {name}++)"):
             self.body(s.body)
         return None
 

@@ -11,7 +11,17 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from lazygrad.codegen.choice import UNTUNED, Choice
-from lazygrad.codegen.loopnest import Accumulate, Let, Load, Loop, LoopNest, Statement, statement_values, walk
+from lazygrad.codegen.loopnest import (
+    Accumulate,
+    Let,
+    Load,
+    Loop,
+    LoopNest,
+    Statement,
+    says_its_turns,
+    statement_values,
+    walk,
+)
 from lazygrad.codegen.opencl_blocks import block, fits_blocks, is_processor
 from lazygrad.codegen.opencl_contraction import find_contraction, tile
 from lazygrad.codegen.opencl_rows import (
@@ -34,6 +44,7 @@ from lazygrad.helpers import ceil_div
 from lazygrad.source import Target
 
 SHORT = 32  # iterations that an item does alone
+ALONE_ITEMS = 32  # in a group of items that have much to do each
 GROUPS_PER_UNIT = 8  # work-groups that keep a compute unit busy
 # Loops of `long` iterations are divided where there are few rows, into parts of `steps` or more.
 ROW_PARTS, TILE_PARTS = (8192, 2048), (512, 128)
@@ -41,6 +52,8 @@ ROW_PARTS, TILE_PARTS = (8192, 2048), (512, 128)
 
 def optimize(nest: LoopNest, target: Target, choice: Choice = UNTUNED) -> LoopNest:
     """The nest with its loops mapped to work-groups and work-items, by this choice; `recipe` says how."""
+    if says_its_turns(nest.body):
+        return each_alone(nest, target)
     nest = merge_loops(nest)
     body: list[Statement] = []
     words = list(nest.recipe)
@@ -52,6 +65,15 @@ def optimize(nest: LoopNest, target: Target, choice: Choice = UNTUNED) -> LoopNe
         body += [phase for phase, _ in found]
         words += [text for _, text in found]
     return replace(nest, body=tuple(body), recipe=tuple(words))
+
+
+def each_alone(nest: LoopNest, target: Target) -> LoopNest:
+    """Every turn of the outermost loops as one work-item."""
+    found = [spread(open_chain(s), min(target.max_group_items, ALONE_ITEMS))
+             for s in nest.body if isinstance(s, Loop)]
+    lets = tuple(s for s in nest.body if isinstance(s, Let))
+    words = tuple(dict.fromkeys(text for _, text in found))
+    return replace(nest, body=(*lets, *(phase for phase, _ in found)), recipe=(*nest.recipe, *words))
 
 
 def candidates(fast: LoopNest, target: Target) -> tuple[Choice, ...]:

@@ -1,7 +1,7 @@
 """The op table: one row per primitive, read by every floor above.
 
 `OPS[name]` is a row; the functions below make nodes. Rows: `source.py` (constants, buffers, annotations),
-`elementwise.py`, `movement.py`, `indexing.py`, `reduction.py` (reduces and scans).
+`elementwise.py`, `movement.py`, `indexing.py`, `reduction.py` (reduces and scans), `linear_algebra.py`.
 """
 
 from lazygrad.ops.elementwise import (
@@ -64,6 +64,7 @@ from lazygrad.ops.elementwise import (
     where,
 )
 from lazygrad.ops.indexing import argsort, argtop, gather, scatter
+from lazygrad.ops.linear_algebra import cholesky, solve_triangular
 from lazygrad.ops.movement import (
     cat,
     expand,
@@ -122,6 +123,7 @@ __all__ = [
     "cast",
     "cat",
     "ceil",
+    "cholesky",
     "const",
     "copy",
     "cos",
@@ -183,6 +185,7 @@ __all__ = [
     "sign",
     "sin",
     "sinh",
+    "solve_triangular",
     "spread",
     "sqrt",
     "sub",

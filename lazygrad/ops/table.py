@@ -22,7 +22,7 @@ class Op:
     """One primitive. Every floor reads its own columns; adding a row adds the op everywhere.
 
     name      as printed, and the key in OPS
-    kind      "elementwise", "reduce", "scan", "movement", "index", "sort", "source" or "annotation"
+    kind      "elementwise", "reduce", "scan", "movement", "index", "sort", "matrix", "source" or "annotation"
     shape     (inputs, arg) -> shape of the result; asserts that the inputs fit
     dtype     (inputs, arg) -> dtype of the result
     numpy     (node, *arrays) -> array: the reference that defines what is right

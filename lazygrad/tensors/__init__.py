@@ -5,7 +5,8 @@ realization, autocasting, core, storage, shared_memory, promotion, values, conve
 elementwise, shapes, movement, reduction, scans, creation, exchange, limits, printing, flow, autograd; then
 examples, indexing, lookup, joining, linear, convolution, pooling, resizing, mersenne, generator, placing,
 counter_draws, torch_numbers, torch_rejection, torch_draws, random, random_inplace, sorting, parts,
-integers, special, statistics, explaining, reachable, recorder, blueprint, stands, replay, jit, absent.
+integers, special, statistics, matrices, triangular, linear_algebra, explaining, reachable, recorder,
+blueprint, stands, replay, jit, absent.
 A definition is written once and published by `@function`, `@method` or `@creator` of core.py; `FUNCTIONS`
 collects what the package exports as functions.
 """
@@ -27,6 +28,7 @@ from lazygrad.tensors import (
     joining,
     limits,
     linear,
+    linear_algebra,
     lookup,
     movement,
     parts,
@@ -72,6 +74,7 @@ __all__ = [
     "joining",
     "limits",
     "linear",
+    "linear_algebra",
     "lookup",
     "movement",
     "parts",

@@ -1,0 +1,123 @@
+"""What functions of linear algebra share: checks of their inputs, and errors that depend on values."""
+
+from __future__ import annotations
+
+from collections import namedtuple
+from collections.abc import Callable
+from typing import Any
+
+from lazygrad import dtypes
+from lazygrad.compositions import axes
+from lazygrad.errors import ArgumentTypeError, DTypeError, LinAlgError, ShapeError
+from lazygrad.graph import Node, Shape
+from lazygrad.tensors.core import Tensor, apply
+from lazygrad.tensors.examples import of_all_examples
+from lazygrad.tensors.promotion import pytorch_name
+from lazygrad.tensors.recording import now
+from lazygrad.tensors.values import read, read_nodes
+
+# published under torch.linalg's names
+LINALG: dict[str, Any] = {}
+
+
+def linalg(name: str) -> Callable[[Any], Any]:
+    """Publish a definition in lazygrad.linalg."""
+
+    def publish(definition: Any) -> Any:
+        definition.__name__ = definition.__qualname__ = name
+        LINALG[name] = definition
+        return definition
+
+    return publish
+
+
+def check_float(name: str, *tensors: Any) -> None:
+    """Raises ArgumentTypeError for what is no tensor, DTypeError for integers and 16-bit floats."""
+    for x in tensors:
+        if not isinstance(x, Tensor):
+            raise ArgumentTypeError(f"[{name}] expected a Tensor, got {type(x).__name__}")
+        if x.dtype.kind != "float":
+            raise DTypeError(f"[{name}] {name}: Expected a floating point or complex tensor as input. Got "
+                             f"{pytorch_name(x.dtype)}")
+        if x.dtype not in (dtypes.float32, dtypes.float64):
+            raise DTypeError(f"[{name}] {name}: Low precision dtypes not supported. Got "
+                             f"{pytorch_name(x.dtype)}: convert it with .float() first")
+    for x in tensors[1:]:
+        if x.dtype is not tensors[0].dtype:
+            raise DTypeError(f"[{name}] {name}: Expected the inputs to have the same dtype. Got "
+                             f"{pytorch_name(tensors[0].dtype)} and {pytorch_name(x.dtype)}")
+
+
+def check_matrices(name: str, *tensors: Any, what: str = "A") -> None:
+    """As check_float; raises ShapeError for fewer than two dimensions."""
+    check_float(name, *tensors)
+    for x in tensors:
+        if x.ndim < 2:
+            raise ShapeError(f"[{name}] {name}: The input tensor {what} must have at least 2 dimensions, got "
+                             f"shape {tuple(x.shape)}")
+
+
+def check_square(name: str, x: Any, what: str = "A") -> None:
+    """As check_matrices; raises ShapeError unless the last two sizes are equal."""
+    check_matrices(name, x, what=what)
+    rows, columns = x.shape[-2:]
+    if rows != columns:
+        raise ShapeError(f"[{name}] {name}: {what} must be batches of square matrices, but they are "
+                         f"{rows} by {columns} matrices")
+
+
+def one_batch(name: str, x: Node, y: Node) -> tuple[Node, Node]:
+    """Both with the batch that theirs broadcast to; the last two axes stay."""
+    batch = axes.broadcast_shape(name, x.shape[:-2], y.shape[:-2])
+    return grown(x, batch), grown(y, batch)
+
+
+def grown(x: Node, batch: Shape, kept: int = 2) -> Node:
+    """x broadcast to a batch in front of its last axes."""
+    return axes.broadcast(x, (*batch, *x.shape[x.ndim - kept :]))
+
+
+def raise_where(name: str, info: Tensor, message: Callable[[int], str]) -> None:
+    """Raises LinAlgError where info, a number for each matrix, is not 0; names the first such matrix.
+
+    Under `jit` values are not known while a call is recorded: there nothing is checked.
+    """
+    if now.recorder is not None or not info.shape.numel():
+        return
+    every = of_all_examples(info)
+    # inside vmap other tensors that wait for their value have none
+    found = read(info) if every is info else read_nodes([every.plain_node()], info.cell.device)[0]
+    values = found.reshape(-1)
+    failed = values.nonzero()[0]
+    if len(failed):
+        place = f"(Batch element {failed[0]}): " if len(values) > 1 or info.ndim else ""
+        raise LinAlgError(f"[{name}] {name}: {place}{message(int(values[failed[0]]))}")
+
+
+def result_type(name: str, *fields: str) -> Any:
+    """The type of what a function returns: a named tuple that prints as PyTorch's."""
+    return type(name, (_Result, namedtuple(name, fields)), {  # noqa: PYI024 - printed by its own name
+        "__slots__": (), "__doc__": f"What `{name.removeprefix('linalg_')}` returns."})
+
+
+class _Result:
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        parts = (f"{f}={v!r}" for f, v in zip(self._fields, self, strict=True))  # type: ignore[attr-defined, call-overload]
+        return f"{dtypes.shown_package}.return_types.{type(self).__name__}(\n" + ",\n".join(parts) + ")"
+
+
+def stored(result: Any, out: Any) -> Any:
+    """A result, or what it was copied to: a tensor or a tuple of them."""
+    if out is None:
+        return result
+    if isinstance(result, tuple):
+        return type(result)(*(o.copy_(r) for o, r in zip(out, result, strict=True)))
+    return out.copy_(result)
+
+
+def several(name: str, result: Any, build: Callable[..., tuple[Node, ...]], *tensors: Tensor) -> Any:
+    """A tuple of the type `result`, each part of it a tensor of one node that `build` makes."""
+    count = len(result._fields)
+    return result(*(apply(name, lambda *nodes, i=i: build(*nodes)[i], *tensors) for i in range(count)))

@@ -1,0 +1,152 @@
+"""Cholesky's factorization, triangular systems, and what is solved by them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lazygrad import ops
+from lazygrad.compositions import axes
+from lazygrad.compositions import factorizations as factor
+from lazygrad.compositions import matrices as m
+from lazygrad.errors import ShapeError
+from lazygrad.graph import Node
+from lazygrad.tensors.core import Tensor, apply, function
+from lazygrad.tensors.matrices import (
+    check_matrices,
+    check_square,
+    linalg,
+    one_batch,
+    raise_where,
+    result_type,
+    stored,
+)
+
+_CholeskyEx = result_type("linalg_cholesky_ex", "L", "info")
+_TriangularSolve = result_type("triangular_solve", "solution", "cloned_coefficient")
+
+
+def _not_positive(order: int) -> str:
+    return ("The factorization could not be completed because the input is not positive-definite (the "
+            f"leading minor of order {order} is not positive-definite).")
+
+
+def _cholesky_ex(name: str, x: Tensor, upper: bool) -> tuple[Tensor, Tensor]:
+    check_square(name, x)
+
+    def build(n: Node) -> Node:
+        found = factor.cholesky(m.transposed(n) if upper else n)
+        return m.transposed(found) if upper else found
+
+    result = apply(name, build, x)
+    return result, apply(name, lambda n: m.first_nan(m.diagonal(n)), result.detach())
+
+
+@linalg("cholesky_ex")
+def cholesky_ex(A: Tensor, *, upper: bool = False, check_errors: bool = False, out: Any = None) -> Any:
+    """(L, info): L as `cholesky` has it, and for each matrix 0, or the order of the first leading minor that
+    is not positive (int32); L is NaN from there on. Raises LinAlgError only with `check_errors`."""
+    result, info = _cholesky_ex("linalg.cholesky_ex", A, upper)
+    if check_errors:
+        raise_where("linalg.cholesky_ex", info, _not_positive)
+    return stored(_CholeskyEx(result, info), out)
+
+
+def _cholesky(name: str, x: Tensor, upper: bool, out: Tensor | None) -> Tensor:
+    result, info = _cholesky_ex(name, x, upper)
+    raise_where(name, info, _not_positive)
+    return stored(result, out)
+
+
+@linalg("cholesky")
+def linalg_cholesky(A: Tensor, *, upper: bool = False, out: Tensor | None = None) -> Tensor:
+    """The lower triangular L (..., n, n) with A = L L^T, or with `upper` the U with A = U^T U.
+
+    Only that half of A is read. Raises LinAlgError for matrices that are not positive definite.
+    """
+    return _cholesky("linalg.cholesky", A, upper, out)
+
+
+@function("cholesky")
+def cholesky(input: Tensor, upper: bool = False, *, out: Tensor | None = None) -> Tensor:
+    """As `linalg.cholesky`."""
+    return _cholesky("cholesky", input, upper, out)
+
+
+def _check_sides(name: str, a: Tensor, b: Tensor, left: bool) -> None:
+    check_square(name, a)
+    check_matrices(name, a, b, what="B")
+    if a.shape[-1] != b.shape[-2 if left else -1]:
+        raise ShapeError(f"[{name}] {name}: Incompatible shapes of A and B for the equation "
+                         f"{'AX = B' if left else 'XA = B'} ({a.shape[-2]}x{a.shape[-1]} and "
+                         f"{b.shape[-2]}x{b.shape[-1]})")
+
+
+@linalg("solve_triangular")
+def linalg_solve_triangular(A: Tensor, B: Tensor, *, upper: bool, left: bool = True,
+                            unitriangular: bool = False, out: Tensor | None = None) -> Tensor:
+    """The X (..., n, k) with A X = B for triangular A (..., n, n), or with `left=False` with X A = B.
+
+    Only that half of A is read. A singular A gives inf or NaN, no error.
+    """
+    name = "linalg.solve_triangular"
+    _check_sides(name, A, B, left)
+
+    def build(a: Node, b: Node) -> Node:
+        solve = factor.solve_triangular if left else factor.solve_triangular_right
+        return solve(*one_batch(name, a, b), upper, unitriangular)
+
+    return stored(apply(name, build, A, B), out)
+
+
+@function("triangular_solve")
+def triangular_solve(input: Tensor, A: Tensor, upper: bool = True, transpose: bool = False,
+                     unitriangular: bool = False, *, out: Any = None) -> Any:
+    """(solution, A) of A X = input, or A^T X = input with `transpose`; A (..., n, n) is triangular."""
+    _check_sides("triangular_solve", A, input, True)
+
+    def build(b: Node, a: Node) -> Node:
+        a, b = one_batch("triangular_solve", a, b)
+        return factor.solve_triangular(m.transposed(a) if transpose else a, b, upper != transpose,
+                                       unitriangular)
+
+    result = apply("triangular_solve", build, input, A)
+    return stored(_TriangularSolve(result, A.expand(*result.shape[:-2], *A.shape[-2:]).clone()), out)
+
+
+def _solved_by_factor(factored: Node, b: Node, upper: bool) -> Node:
+    first = m.transposed(factored) if upper else factored
+    return factor.solve_triangular(m.transposed(first), factor.solve_triangular(first, b, False), True)
+
+
+@function("cholesky_solve")
+def cholesky_solve(input: Tensor, L: Tensor, upper: bool = False, *, out: Tensor | None = None) -> Tensor:
+    """The X with A X = input (..., n, k), given A's Cholesky factor L (..., n, n)."""
+    _check_sides("cholesky_solve", L, input, True)
+
+    def build(b: Node, factored: Node) -> Node:
+        factored, b = one_batch("cholesky_solve", factored, b)
+        return _solved_by_factor(factored, b, upper)
+
+    return stored(apply("cholesky_solve", build, input, L), out)
+
+
+@function("cholesky_inverse")
+def cholesky_inverse(input: Tensor, upper: bool = False, *, out: Tensor | None = None) -> Tensor:
+    """The inverse of A (..., n, n), given its Cholesky factor. Raises LinAlgError where that has a zero on
+    its diagonal."""
+    name = "cholesky_inverse"
+    check_square(name, input)
+
+    def zero_at(n: Node) -> Node:
+        d = m.diagonal(n)
+        return m.first_nan(ops.where(ops.eq(d, axes.full(0, d)), axes.full(float("nan"), d), d))
+
+    result = apply(name, lambda n: _solved_by_factor(n, m.eye(n, n.shape[-1]), upper), input)
+    raise_where(name, apply(name, zero_at, input.detach()), singular)
+    return stored(result, out)
+
+
+def singular(number: int) -> str:
+    """Why a matrix has no inverse."""
+    return (f"The diagonal element {number} is zero, the inversion could not be completed because the input "
+            "matrix is singular.")
