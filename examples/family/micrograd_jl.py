@@ -94,7 +94,7 @@ def hinge_loss(scores, labels):
 
 def train_moons(loss_of, steps=500, rate=0.5):
     """Train a chain 2-16-16-2 on moons; the losses of all steps and the share of right points at the end."""
-    torch.manual_seed(0)
+    torch.manual_seed(1)
     points, labels = moons()
     layers = (Dense.drawn(2, 16), Dense.drawn(16, 16), Dense.drawn(16, 2))
 
