@@ -25,7 +25,8 @@ TEXT = Path(__file__).parent / "data" / "tiny_shakespeare.txt"
 
 
 class Block(nn.Module):
-    """Each place looks at itself and those before it, then thinks by itself: (n, length, width) to the same."""
+    """Each place looks at itself and those before it, then thinks for itself: (n, length, width) to the
+    same."""
 
     def __init__(self, width, heads, dropout):
         super().__init__()
@@ -190,7 +191,7 @@ def main(arguments=None):
         load_model(model, options.load)
     else:
         parameters = sum(p.numel() for p in model.parameters())
-        print(f"{len(text)} characters, {len(alphabet)} different ones; {parameters} parameters on {data.device}")
+        print(f"{len(text)} characters of {len(alphabet)} kinds; {parameters} parameters on {data.device}")
         began = time.perf_counter()
         found = train(model, data[:cut], data[cut:], options)
         print(f"{options.steps} steps in {time.perf_counter() - began:.1f} s")

