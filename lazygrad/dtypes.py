@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lazygrad.errors import DTypeError
+
 shown_package = "lazygrad"  # under which types and shapes print; `as_torch` makes it "torch"
 
 
@@ -103,14 +105,28 @@ def category(d: DType) -> int:
     return _CATEGORY[d.kind]
 
 
-def promote(a: DType, b: DType) -> DType:
-    """PyTorch's result type of two tensors of these types that have dimensions.
+_PYTORCH_NAMES = {
+    "bool": "Bool", "uint8": "Byte", "int8": "Char", "int16": "Short", "int32": "Int", "int64": "Long",
+    "float16": "Half", "bfloat16": "BFloat16", "float32": "Float", "float64": "Double", "uint16": "UInt16",
+    "uint32": "UInt32", "uint64": "UInt64",
+}  # fmt: skip
 
-    uint16/32/64 mix with smaller unsigned types only; with a signed type of any width PyTorch refuses,
-    and this returns the type NumPy would choose, so that no value is lost where one exists.
-    """
+
+def pytorch_name(d: DType) -> str:
+    """A type as PyTorch's messages call it: Float, Long, ..."""
+    return _PYTORCH_NAMES[d.name]
+
+
+def promote(a: DType, b: DType) -> DType:
+    """PyTorch's result type of two tensors of these types that have dimensions. Raises DTypeError for
+    uint16, uint32 and uint64 beside bool and other integers."""
     if a == b:
         return a
+    if any(d.kind == "uint" and d is not uint8 for d in (a, b)) and "float" not in (a.kind, b.kind):
+        raise DTypeError(
+            "[promote_types] Promotion for uint16, uint32, uint64 types is not supported, attempted to "
+            f"promote {pytorch_name(a)} and {pytorch_name(b)}: convert one of them with .to(dtype)"
+        )
     if category(a) != category(b):
         return a if category(a) > category(b) else b
     if a.kind == "float":

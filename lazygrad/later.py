@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 MODULES = frozenset(
-    "accelerator amp autograd cuda distributed distributions func hub library linalg multiprocessing nn "
+    "accelerator amp autograd cuda distributed distributions fft func hub library linalg multiprocessing nn "
     "optim profiler random safetensors serialization special storage testing utils version viz".split()
 )
 
@@ -16,10 +16,14 @@ _NAMES = {
     "cuda": "OutOfMemoryError",
     "func": "vmap",
     "layouts": (
-        "layout memory_format strided sparse_coo sparse_csr sparse_csc sparse_bsr jagged contiguous_format "
-        "preserve_format channels_last channels_last_3d complex32 complex64 complex128 chalf cfloat "
-        "cdouble qint8 quint8 qint32 quint4x2 float8_e4m3fn float8_e5m2 float8_e4m3fnuz float8_e5m2fnuz "
-        "float8_e8m0fnu FloatTensor DoubleTensor HalfTensor BFloat16Tensor LongTensor IntTensor "
+        "layout memory_format strided sparse_coo sparse_csr sparse_csc sparse_bsr sparse_bsc jagged "
+        "_mkldnn contiguous_format preserve_format channels_last channels_last_3d per_tensor_affine "
+        "per_channel_affine per_tensor_symmetric per_channel_symmetric "
+        "per_channel_affine_float_qparams complex32 complex64 complex128 chalf cfloat cdouble qint8 "
+        "quint8 qint32 quint4x2 quint2x4 float8_e4m3fn float8_e5m2 float8_e4m3fnuz float8_e5m2fnuz "
+        "float8_e8m0fnu float4_e2m1fn_x2 uint1 uint2 uint3 uint4 uint5 uint6 uint7 int1 int2 int3 "
+        "int4 int5 int6 int7 bits1x8 bits2x4 bits4x2 bits8 bits16 FloatTensor DoubleTensor HalfTensor "
+        "BFloat16Tensor LongTensor IntTensor "
         "ShortTensor CharTensor ByteTensor BoolTensor tensortype"
     ),
     "serialization": "load save",

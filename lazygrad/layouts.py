@@ -1,76 +1,13 @@
 """Layouts, memory formats, types that there are not, and the legacy classes of tensors (`FloatTensor`
-...)."""
+...), by name."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from lazygrad import dtypes
+from lazygrad import dtypes, missing
 from lazygrad.dtypes import DType
 from lazygrad.tensors.core import Tensor
-
-
-class _Named:
-    """A thing of which nothing but the name matters."""
-
-    def __init__(self, name: str):
-        self.name = name
-
-    def __repr__(self) -> str:
-        return f"{dtypes.shown_package}.{self.name}"
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _of_name, (self.name,)
-
-
-class layout(_Named):
-    """How a tensor's elements are stored: all are `strided`."""
-
-
-class memory_format(_Named):
-    """An order of elements in memory that code may wish for; lazygrad chooses its own."""
-
-
-class MissingType(_Named):
-    """A type of PyTorch's that no tensor has here: it can be compared with, not computed with."""
-
-    is_floating_point = is_complex = is_signed = False
-    itemsize = 0
-
-
-_LAYOUTS = {
-    n: layout(n)
-    for n in ("strided", "sparse_coo", "sparse_csr", "sparse_csc", "sparse_bsr", "jagged", "_mkldnn")
-}
-_FORMATS = {
-    n: memory_format(n) for n in ("contiguous_format", "preserve_format", "channels_last", "channels_last_3d")
-}
-_TYPES = {
-    n: MissingType(n)
-    for n in (
-        "complex32",
-        "complex64",
-        "complex128",
-        "qint8",
-        "quint8",
-        "qint32",
-        "quint4x2",
-        "float8_e4m3fn",
-        "float8_e5m2",
-        "float8_e4m3fnuz",
-        "float8_e5m2fnuz",
-        "float8_e8m0fnu",
-        "uint4",
-        "int4",
-        "bits8",
-    )
-}
-_TYPES |= {"chalf": _TYPES["complex32"], "cfloat": _TYPES["complex64"], "cdouble": _TYPES["complex128"]}
-NAMED: dict[str, Any] = {**_LAYOUTS, **_FORMATS, **_TYPES}
-
-
-def _of_name(name: str) -> Any:
-    return NAMED[name]
 
 
 class tensortype(type):
@@ -111,7 +48,8 @@ def legacy_types(place: str | None) -> dict[str, Any]:
     }
 
 
-NAMED |= legacy_types(None)
+NAMED: dict[str, Any] = {**missing.NAMED, **legacy_types(None)}
+layout, memory_format = missing.layout, missing.memory_format
 
 
 def __getattr__(name: str) -> Any:

@@ -6,6 +6,7 @@ import typing
 from typing import Any
 
 from lazygrad.errors import LibraryError
+from lazygrad.inert.absent import ABSENT
 from lazygrad.inert.kinds import Nothing, each, each_named, ignored, kind, nothing, refused, same
 from lazygrad.inert.settings import SETTINGS
 from lazygrad.profiler import profile, record_function
@@ -27,19 +28,13 @@ _NO_KERNELS = (
     "operators compiled for PyTorch cannot run here: write it with tensor operations, which are "
     "compiled together, or as an autograd.Function"
 )
-_NO_SPARSE = "there are no sparse tensors here: use a dense one, or indices with scatter_add and index_select"
-_NO_COMPLEX = "there are no complex tensors here: keep real and imaginary parts in two tensors"
-_NO_NESTED = (
-    "there are no nested tensors here: pad the parts to one length "
-    "(nn.utils.rnn.pad_sequence) and keep a mask"
-)
-_NO_QUANTIZED = "there are no quantized tensors here: compute in float16 or bfloat16"
 _NO_DOWNLOADS = "lazygrad runs no code from the network: fetch the repository and import it"
 
 _FX_KINDS = "Graph GraphModule Node Proxy Tracer Interpreter Transformer CodeGen"
 
 TABLES: dict[str, dict[str, Any]] = {
     **SETTINGS,
+    **ABSENT,
     # Tracing into graphs
     "lazygrad.fx": {
         "wrap": same,
@@ -167,41 +162,6 @@ TABLES: dict[str, dict[str, Any]] = {
     "lazygrad.onnx.symbolic_opset9": each_named(
         "onnx.symbolic_opset9", "select squeeze unsqueeze", refused, _NO_ONNX
     ),
-    # Kinds of tensors that there are not
-    "lazygrad.sparse": {
-        **each_named("sparse", "FloatTensor DoubleTensor LongTensor", kind, _NO_SPARSE),
-        **each_named("sparse", "mm addmm sum softmax log_softmax spdiags", refused, _NO_SPARSE),
-    },
-    "lazygrad.nested": each_named(
-        "nested",
-        "nested_tensor as_nested_tensor to_padded_tensor nested_tensor_from_jagged",
-        refused,
-        _NO_NESTED,
-    ),
-    "lazygrad.quantization": each_named(
-        "quantization",
-        "quantize_dynamic prepare prepare_qat convert get_default_qconfig fuse_modules QuantStub DeQuantStub",
-        refused,
-        _NO_QUANTIZED,
-    ),
-    "lazygrad.ao": {},
-    "lazygrad.ao.quantization": each_named(
-        "ao.quantization",
-        "quantize_dynamic prepare prepare_qat convert get_default_qconfig fuse_modules QuantStub DeQuantStub",
-        refused,
-        _NO_QUANTIZED,
-    ),
-    "lazygrad": {
-        **each_named("torch", "view_as_real view_as_complex complex polar", refused, _NO_COMPLEX),
-        **each_named("torch", "sparse_coo_tensor sparse_csr_tensor spmm smm hspmm", refused, _NO_SPARSE),
-        **each_named(
-            "torch",
-            "_make_per_tensor_quantized_tensor _make_per_channel_quantized_tensor "
-            "quantize_per_tensor quantize_per_channel",
-            refused,
-            _NO_QUANTIZED,
-        ),
-    },
     # Looking inside
     "lazygrad.autograd.graph": {
         "saved_tensors_hooks": nothing("saved_tensors_hooks"),

@@ -3,6 +3,7 @@
 import importlib
 from typing import Any
 
+from lazygrad.inert import names_of
 from lazygrad.nn import attention, functional, init, parallel, utils
 from lazygrad.nn.activation import (
     CELU,
@@ -211,12 +212,13 @@ from lazygrad.nn.transformer import (
 
 # of which other files make their names
 _ABOVE = ("_reduction", "common_types", "grad", "modules")
+_inert = names_of(__name__)
 
 
 def __getattr__(name: str) -> Any:
     if name in _ABOVE:
         return importlib.import_module(f"lazygrad.nn.{name}")
-    raise AttributeError(f"module 'lazygrad.nn' has no attribute {name!r}")
+    return _inert(name)
 
 
 __all__ = [

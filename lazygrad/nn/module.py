@@ -8,6 +8,7 @@ from typing import Any
 
 import lazygrad
 from lazygrad.errors import ArgumentError, ArgumentTypeError, LazygradError, ShapeError
+from lazygrad.missing import check_type
 from lazygrad.nn import module_hooks as hooks
 from lazygrad.nn.module_backward import BackwardHooks
 from lazygrad.nn.module_hooks import HookMethods, HookTable
@@ -240,6 +241,7 @@ class Module(TreeMethods, StateMethods, HookMethods):
         Only floating-point parameters and buffers change dtype. Works in place and returns self.
         """
         device, dtype = _parse_to(args, kwargs)
+        check_type("Module.to", dtype)
         if dtype is not None and not dtype.is_floating_point:
             raise ArgumentTypeError("[Module] nn.Module.to only accepts floating point or complex dtypes, "
                                     f"but got desired dtype={dtype}")

@@ -15,7 +15,7 @@ import numpy as np
 
 from lazygrad.dtypes import DType
 from lazygrad.errors import ArgumentError, DTypeError
-from lazygrad.layouts import MissingType, layout
+from lazygrad.missing import MissingType, layout
 from lazygrad.nn.parameter import Parameter
 from lazygrad.serialization.locations import location_tag, name_of_device
 from lazygrad.serialization.rebuild import STORAGE_NAMES

@@ -13,7 +13,7 @@ from typing import Any
 from lazygrad import dtypes
 from lazygrad.dtypes import DType
 from lazygrad.errors import DTypeError, FileFormatError, UnsafeFileError
-from lazygrad.layouts import NAMED, MissingType
+from lazygrad.missing import NAMED, MissingType
 from lazygrad.nn.parameter import Parameter
 from lazygrad.serialization.pickle_reader import Names, attributes_of, checked_key
 from lazygrad.tensors import Size, Tensor, device

@@ -5,32 +5,61 @@ from __future__ import annotations
 
 from typing import Any
 
-from lazygrad.errors import UnsupportedError
-from lazygrad.tensors.core import Tensor, method
+from lazygrad.missing import LAYOUTS, NO_NESTED, NO_QUANTIZED, NO_SPARSE, refuse
+from lazygrad.tensors.core import Tensor, creator, function, method
+from lazygrad.tensors.linear import addmm, mm
 
-_SPARSE = "there are no sparse tensors here: use a dense one, or indices with scatter_add and index_select"
-_QUANTIZED = "there are no quantized tensors here: compute in float16 or bfloat16"
-_REFUSED = {
-    **dict.fromkeys(("to_sparse", "to_sparse_csr", "values", "indices", "coalesce", "crow_indices",
-                     "col_indices", "sparse_mask", "sparse_dim"), _SPARSE),
-    **dict.fromkeys(("int_repr", "q_scale", "q_zero_point", "qscheme", "q_per_channel_scales"), _QUANTIZED),
-}  # fmt: skip
+_METHODS = {
+    NO_SPARSE: (
+        "to_sparse to_sparse_coo to_sparse_csr to_sparse_csc to_sparse_bsr to_sparse_bsc _to_sparse values "
+        "indices coalesce _values _indices _nnz _dimI _dimV _coalesced_ crow_indices col_indices row_indices "
+        "ccol_indices sparse_mask sparse_resize_ sparse_resize_and_clear_ resize_as_sparse_ smm sspaddmm"
+    ),
+    NO_QUANTIZED: (
+        "int_repr q_scale q_zero_point qscheme q_per_channel_scales q_per_channel_zero_points "
+        "q_per_channel_axis"
+    ),
+    NO_NESTED: "to_padded_tensor _nested_tensor_size _nested_tensor_strides _nested_tensor_storage_offsets",
+}
+_CREATORS = {
+    NO_SPARSE: (
+        "sparse_coo_tensor sparse_csr_tensor sparse_csc_tensor sparse_bsr_tensor sparse_bsc_tensor "
+        "sparse_compressed_tensor hspmm hsmm"
+    ),
+    NO_QUANTIZED: (
+        "quantize_per_tensor quantize_per_channel quantize_per_tensor_dynamic empty_quantized "
+        "_make_per_tensor_quantized_tensor _make_per_channel_quantized_tensor quantized_batch_norm "
+        "quantized_max_pool1d quantized_max_pool2d quantized_max_pool3d quantized_lstm quantized_gru "
+        "quantized_lstm_cell quantized_gru_cell quantized_rnn_relu_cell quantized_rnn_tanh_cell"
+    ),
+    NO_NESTED: "_nested_tensor_from_mask _nested_view_from_buffer",
+}
 
 
-def _refuse(name: str, instead: str) -> None:
-    def refuse(x: Tensor, *args: Any, **options: Any) -> Any:
-        raise UnsupportedError(f"[{name}] {instead}")
+def _refuse(name: str, instead: str, publish: Any) -> None:
+    def refused(*args: Any, **options: Any) -> Any:
+        refuse(name, instead)
 
-    refuse.__name__, refuse.__doc__ = name, f"Raises UnsupportedError: {instead}."
-    refuse.instead = instead  # type: ignore[attr-defined]
-    method(name)(refuse)
-
-
-for _name, _instead in _REFUSED.items():
-    _refuse(_name, _instead)
+    refused.__name__, refused.__doc__ = name, f"Raises UnsupportedError: {instead}."
+    refused.instead = instead  # type: ignore[attr-defined]
+    publish(name)(refused)
 
 
-@method("to_dense", "dequantize")
+for _instead, _names in _METHODS.items():
+    for _name in _names.split():
+        _refuse(_name, _instead, function)
+for _instead, _names in _CREATORS.items():
+    for _name in _names.split():
+        _refuse(_name, _instead, creator)
+
+
+# what takes dense tensors too
+
+creator("spmm", "dsmm")(mm)
+creator("saddmm")(addmm)
+
+
+@function("to_dense", "dequantize")
 def to_dense(x: Tensor, *args: Any, **options: Any) -> Tensor:
     """The tensor itself."""
     return x
@@ -39,6 +68,36 @@ def to_dense(x: Tensor, *args: Any, **options: Any) -> Tensor:
 @method("is_coalesced", "is_pinned")
 def is_pinned(x: Tensor, device: Any = None) -> bool:
     """False: memory is not pinned, and no tensor is sparse."""
+    return False
+
+
+@method("sparse_dim")
+def sparse_dim(x: Tensor) -> int:
+    """0: no dimension is sparse."""
+    return 0
+
+
+@method("dense_dim")
+def dense_dim(x: Tensor) -> int:
+    """The number of dimensions: all are dense."""
+    return x.ndim
+
+
+@method("to_mkldnn")
+def to_mkldnn(x: Tensor, *args: Any) -> Tensor:
+    """The tensor itself: the compiler chooses layouts."""
+    return x
+
+
+Tensor.layout = LAYOUTS["strided"]
+for _name in "is_sparse_csr is_xla is_ipu is_mtia is_maia is_vulkan volatile".split():
+    setattr(Tensor, _name, False)
+Tensor.name = None
+
+
+@function("is_distributed")
+def is_distributed(input: Tensor) -> bool:
+    """False: every tensor is in this process alone."""
     return False
 
 

@@ -19,6 +19,7 @@ from lazygrad.tensors.promotion import (
     by_number,
     check_castable,
     check_operand,
+    check_tensor,
     elementwise,
     result_type,
     rounded_once,
@@ -73,13 +74,6 @@ def with_in_place(*names: str) -> Callable[[Binary], Binary]:
     return decorate
 
 
-def _into(out: Tensor | None, result: Tensor, *operands: Any) -> Tensor:
-    if out is None:
-        return result
-    check_apart("out", out, [o for o in operands if isinstance(o, Tensor)])
-    return store("out", out, result)
-
-
 def _no_bool(name: str, sign: str, x: Any, y: Any) -> None:
     kinds = [o._dtype is dtypes.bool_ if isinstance(o, Tensor) else isinstance(o, bool) for o in (x, y)]
     if all(kinds):
@@ -101,14 +95,15 @@ def _sum(name: str, row: Callable[..., Node], x: Any, y: Any, alpha: Any) -> Ten
     if alpha == 1 and not isinstance(alpha, Tensor):
         return elementwise(name, row, (x, y))
     dtype = result_type(x, y)
+    if isinstance(alpha, Tensor):
+        return elementwise(name, row, (x, mul(y, alpha)), dtype)
     if isinstance(alpha, float) and dtype.kind != "float":
         raise DTypeError(
             f"[{name}] For integral input tensors, argument alpha must not be a floating point "
-            "number, "
-            f"but it is {alpha}"
+            f"number, but it is {alpha}"
         )
-    if dtype.accumulator is dtype or isinstance(alpha, Tensor):
-        return elementwise(name, row, (x, mul(y, alpha) if isinstance(y, Tensor) else y * alpha))
+    if isinstance(alpha, bool) and dtype.kind != "bool":
+        raise DTypeError(f"[{name}] Boolean alpha only supported for Boolean results, not for {dtype!r}")
 
     def build(a: Node, b: Node) -> Node:
         return row(a, ops.mul(b, ops.cast(ops.const(alpha, dtype, b.shape), arg=b.dtype)))
@@ -117,32 +112,32 @@ def _sum(name: str, row: Callable[..., Node], x: Any, y: Any, alpha: Any) -> Ten
 
 
 @with_in_place("add")
-def add(input: Any, other: Any, *, alpha: Any = 1, out: Tensor | None = None) -> Tensor:
+def add(input: Any, other: Any, *, alpha: Any = 1) -> Tensor:
     """input + alpha * other, elementwise."""
     x, y = check_operand("add", input), check_operand("add", other)
-    return _into(out, _sum("add", ops.add, x, y, alpha), x, y)
+    return _sum("add", ops.add, x, y, alpha)
 
 
 @with_in_place("sub", "subtract")
-def sub(input: Any, other: Any, *, alpha: Any = 1, out: Tensor | None = None) -> Tensor:
+def sub(input: Any, other: Any, *, alpha: Any = 1) -> Tensor:
     """input - alpha * other, elementwise. Raises DTypeError for bool."""
     x, y = check_operand("sub", input), check_operand("sub", other)
     _no_bool("sub", "-", x, y)
     result = _sum("sub", ops.sub, x, y, alpha)
-    return _into(out, result if isinstance(x, Tensor) else as_operation(result, "RsubBackward1", y), x, y)
+    return result if isinstance(x, Tensor) else as_operation(result, "RsubBackward1", y)
 
 
 @function("rsub")
-def rsub(input: Any, other: Any, *, alpha: Any = 1) -> Tensor:
+def rsub(input: Tensor, other: Any, *, alpha: Any = 1) -> Tensor:
     """other - alpha * input."""
-    return sub(other, input, alpha=alpha)
+    return sub(other, check_tensor("rsub", input, "input", 1), alpha=alpha)
 
 
 @with_in_place("mul", "multiply")
-def mul(input: Any, other: Any, *, out: Tensor | None = None) -> Tensor:
+def mul(input: Any, other: Any) -> Tensor:
     """input * other, elementwise."""
     x, y = check_operand("mul", input), check_operand("mul", other)
-    return _into(out, by_number("mul", ops.mul, (x, y)), x, y)
+    return by_number("mul", ops.mul, (x, y))
 
 
 _ROUNDED = {"floor": ops.floordiv, "trunc": ops.truncdiv}
@@ -150,21 +145,20 @@ _QUOTIENTS = tuple(_ROUNDED.values())
 
 
 @with_in_place("div", "divide")
-def div(input: Any, other: Any, *, rounding_mode: str | None = None, out: Tensor | None = None) -> Tensor:
+def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Tensor:
     """input / other, elementwise; integers give the default float type. `rounding_mode` "floor" or "trunc"
     keeps integers. Raises ArgumentError for another mode, ZeroDivisionError for an integer divided by the
     number 0."""
     x, y = check_operand("div", input), check_operand("div", other)
     dtype = result_type(x, y)
     if rounding_mode is None:
-        result = by_number("div", ops.div, (x, y), dtype if dtype.kind == "float" else _default_float())
-        return _into(out, result, x, y)
+        return by_number("div", ops.div, (x, y), dtype if dtype.kind == "float" else _default_float())
     if rounding_mode not in _ROUNDED:
         raise RuntimeArgumentError(
             f"[div] expected rounding_mode to be one of None, 'trunc', or 'floor' but found {rounding_mode!r}"
         )
     result = _integer_or_float("div", _ROUNDED[rounding_mode], x, y)
-    return _into(out, as_operation(result, "DivBackward2", x, y), x, y)
+    return as_operation(result, "DivBackward2", x, y)
 
 
 def _default_float() -> DType:
@@ -214,7 +208,8 @@ def remainder(input: Any, other: Any) -> Tensor:
 @with_in_place("fmod")
 def fmod(input: Any, other: Any) -> Tensor:
     """The remainder with the dividend's sign, as C's fmod."""
-    return _integer_or_float("fmod", ops.fmod, check_operand("fmod", input), check_operand("fmod", other))
+    x, y = check_tensor("fmod", input, "input", 1), check_operand("fmod", other)
+    return _integer_or_float("fmod", ops.fmod, x, y)
 
 
 # Powers that are cheaper and exact as something else; PyTorch has the same cases.
@@ -277,9 +272,9 @@ def float_power_(x: Tensor, exponent: Any) -> Tensor:
 def comparison(name: str, row: Callable[[Node, Node], Node]) -> Binary:
     """A published comparison: bool results; NaN is unequal to everything."""
 
-    def compare(input: Any, other: Any, *, out: Tensor | None = None) -> Tensor:
-        x, y = check_operand(name, input), check_operand(name, other)
-        return _into(out, elementwise(name, row, (x, y)), x, y)
+    def compare(input: Any, other: Any) -> Tensor:
+        x, y = check_tensor(name, input, "input", 1), check_operand(name, other)
+        return elementwise(name, row, (x, y))
 
     compare.__name__ = compare.__qualname__ = name
     compare.__doc__ = f"Elementwise `{name}`: a bool tensor of the broadcast shape."
@@ -301,15 +296,15 @@ gt, ge = comparison("gt", lambda a, b: ops.lt(b, a)), comparison("ge", lambda a,
 # Bits and logic
 
 
-def _bitwise(name: str, row: Callable[..., Node]) -> Binary:
+def _bitwise(name: str, row: Callable[..., Node], refused: tuple[str, ...] = ("float",)) -> Binary:
     def combine(input: Any, other: Any) -> Tensor:
         x, y = check_operand(name, input), check_operand(name, other)
         dtype = result_type(x, y)
-        if dtype.kind == "float":
+        if dtype.kind in refused:
             raise DTypeError(
                 f'[{name}] "{name}_cpu" not implemented for '
                 f"'{promotion.pytorch_name(dtype)}': "
-                f"bits exist for bool and integers only"
+                f"bits exist for {'integers only' if 'bool' in refused else 'bool and integers only'}"
             )
         return elementwise(name, row, (x, y))
 
@@ -320,15 +315,15 @@ def _bitwise(name: str, row: Callable[..., Node]) -> Binary:
 
 bitwise_and, bitwise_or = _bitwise("bitwise_and", ops.bitand), _bitwise("bitwise_or", ops.bitor)
 bitwise_xor = _bitwise("bitwise_xor", ops.bitxor)
-bitwise_left_shift = _bitwise("bitwise_left_shift", ops.shl)
-bitwise_right_shift = _bitwise("bitwise_right_shift", ops.shr)
+bitwise_left_shift = _bitwise("bitwise_left_shift", ops.shl, ("float", "bool"))
+bitwise_right_shift = _bitwise("bitwise_right_shift", ops.shr, ("float", "bool"))
 
 
 @with_in_place("bitwise_not")
 def bitwise_not(input: Tensor) -> Tensor:
-    """Every bit inverted; `not` for bool. Raises DTypeError for floats."""
+    """Every bit inverted; `not` for bool. Raises ArgumentTypeError for floats."""
     if input._dtype.kind == "float":
-        raise DTypeError(
+        raise ArgumentTypeError(
             "[bitwise_not] ~ (operator.invert) is only implemented on integer and Boolean-type "
             "tensors, "
             f"not on {input._dtype!r}"
@@ -347,8 +342,9 @@ def _nonzero(x: Node) -> Node:
 
 def _logical(name: str, row: Callable[..., Node]) -> Binary:
     def combine(input: Tensor, other: Tensor) -> Tensor:
-        x, y = truth(check_operand(name, input)), truth(check_operand(name, other))
-        return elementwise(name, row, (x, y), dtypes.bool_)
+        x, y = check_tensor(name, input, "input", 1), check_tensor(name, other, "other", 2)
+        result_type(x, y)  # which raises for types that do not mix
+        return elementwise(name, row, (truth(x), truth(y)), dtypes.bool_)
 
     combine.__name__ = combine.__qualname__ = name
     combine.__doc__ = f"Elementwise `{name}` of truth values: a bool tensor."

@@ -11,7 +11,7 @@ from lazygrad.tensors.core import Tensor
 
 def axis_of(name: str, dim: Any, ndim: int) -> int:
     """A dimension counted from 0. Raises AxisError outside [-ndim, ndim - 1] (0-d tensors take 0 and -1)."""
-    if not hasattr(dim, "__index__"):
+    if not hasattr(dim, "__index__") or isinstance(dim, bool):
         raise ArgumentTypeError(f"[{name}] dim must be an int, not {type(dim).__name__}")
     dim = dim.__index__()
     limit = max(ndim, 1)

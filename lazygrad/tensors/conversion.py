@@ -11,6 +11,7 @@ from lazygrad import dtypes, ops
 from lazygrad.dtypes import DType
 from lazygrad.engine import upload
 from lazygrad.errors import ArgumentError, ArgumentTypeError, GradientError
+from lazygrad.missing import check_layout, check_type
 from lazygrad.tensors.cell import History
 from lazygrad.tensors.core import Tensor, apply, assemble, from_node, function, method
 from lazygrad.tensors.devices import device, usable_device
@@ -38,9 +39,12 @@ def to(
         elif isinstance(arg, str | _DEVICE) or type(arg) is int:
             device = arg
         elif arg is not None and not isinstance(arg, bool):
+            check_type("to", arg)
+            check_layout("to", arg)
             raise ArgumentTypeError(f"[to] expected a dtype, a device or a Tensor, not {type(arg).__name__}")
     source = x.cell.device
     target = source if device is None else usable_device(device)
+    check_type("to", dtype)
     if dtype is not None and not isinstance(dtype, DType):
         raise ArgumentTypeError(f"[to] dtype must be a lazygrad dtype, not {type(dtype).__name__}")
     result = x

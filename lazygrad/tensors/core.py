@@ -30,8 +30,8 @@ from lazygrad.tensors.autocasting import with_autocast
 from lazygrad.tensors.cell import Cell, History, Token
 from lazygrad.tensors.devices import device
 from lazygrad.tensors.grad_fn import GradFn, Label, made_by
+from lazygrad.tensors.keywords import with_shared_keywords
 from lazygrad.tensors.modes import mode
-from lazygrad.tensors.numpy_names import with_numpy_names
 from lazygrad.tensors.recording import now
 from lazygrad.tensors.views import Chain, Movement, read_through
 
@@ -126,6 +126,10 @@ class Tensor:
         is_cuda: Any
         T: Any
         mT: Any
+        real: Any
+        imag: Any
+        layout: Any
+        name: Any
         H: Any
         mH: Any
 
@@ -480,7 +484,7 @@ def row_strides_of(shape: Sequence[int]) -> tuple[int, ...]:
 def _publish(names: Sequence[str], as_method: bool, as_function: bool) -> Callable[..., Any]:
     def decorate(definition: Callable[..., Any]) -> Callable[..., Any]:
         own = definition.__name__.rstrip("_") if not names else names[0]
-        published = with_autocast(own, with_numpy_names(definition))
+        published = with_autocast(own, with_shared_keywords(own, definition))
         for name in (own, *names[1:]):
             if as_method:
                 setattr(Tensor, name, published)

@@ -14,12 +14,20 @@ from lazygrad.dtypes import DType
 from lazygrad.engine import upload
 from lazygrad.errors import ArgumentError, ArgumentTypeError, RuntimeArgumentError, ShapeError
 from lazygrad.graph import Node
+from lazygrad.missing import NO_COMPLEX, check_type, refuse
 from lazygrad.ops.elementwise import convert
 from lazygrad.tensors import promotion
 from lazygrad.tensors.axes import sizes_of
 from lazygrad.tensors.core import Size, Tensor, creator, from_node, method, view_of
 from lazygrad.tensors.devices import usable_device
-from lazygrad.tensors.promotion import check_operand, converted, known_dtype, number_dtype, result_type
+from lazygrad.tensors.promotion import (
+    check_operand,
+    check_tensor,
+    converted,
+    known_dtype,
+    number_dtype,
+    result_type,
+)
 from lazygrad.tensors.values import read
 from lazygrad.tensors.views import check_apart
 
@@ -77,6 +85,8 @@ def _array_of(name: str, data: Any, dtype: DType | None) -> np.ndarray:
         data = list(data)
     if hasattr(data, "__array__") and not isinstance(data, Sequence):
         return np.asarray(data)
+    if isinstance(data, complex):
+        refuse(name, NO_COMPLEX)
     if not isinstance(data, Sequence) or isinstance(data, str | bytes):
         raise ArgumentTypeError(
             f"[{name}] could not infer dtype of {type(data).__name__}: expected numbers, lists or arrays"
@@ -91,6 +101,8 @@ def _array_of(name: str, data: Any, dtype: DType | None) -> np.ndarray:
         with np.errstate(over="ignore"):
             flat = np.asarray(leaves, kind.numpy) if leaves else np.zeros(0, kind.numpy)
     except (TypeError, OverflowError, ValueError) as problem:
+        if any(isinstance(v, complex) for v in leaves):
+            refuse(name, NO_COMPLEX)
         raise ArgumentTypeError(f"[{name}] {problem}") from None
     return flat.reshape(shape)
 
@@ -130,6 +142,8 @@ def _inferred(name: str, leaves: list[Any], kinds: set[Any]) -> DType:
     known = {bool: dtypes.bool_, int: dtypes.int64, float: promotion.get_default_dtype()}
     if any(not isinstance(kind, DType) and kind not in known for kind in kinds):
         odd = next(v for v in leaves if type(v) not in known)
+        if isinstance(odd, complex):
+            refuse(name, NO_COMPLEX)
         raise ArgumentTypeError(f"[{name}] could not infer dtype of {type(odd).__name__} ({odd!r})")
     return functools.reduce(dtypes.promote, [known.get(kind, kind) for kind in kinds])
 
@@ -170,6 +184,7 @@ def _filled(
 
 def checked_dtype(name: str, dtype: Any) -> Any:
     """A dtype argument, or None. Raises ArgumentTypeError for anything else."""
+    check_type(name, dtype)
     if dtype is not None and not isinstance(dtype, DType):
         raise ArgumentTypeError(f"[{name}] dtype must be a dtype such as lazygrad.float32, not {dtype!r}")
     return dtype
@@ -264,6 +279,7 @@ def full_like(
     memory_format: Any = None,
 ) -> Tensor:
     """A tensor of another's shape, type and device, filled with one value."""
+    check_tensor("full_like", input, "input", 1)
     return full(
         input._shape,
         fill_value,

@@ -8,7 +8,7 @@ from typing import Any
 
 from lazygrad import dtypes, ops
 from lazygrad.dtypes import DType
-from lazygrad.errors import ArgumentError, DTypeError
+from lazygrad.errors import ArgumentError, DTypeError, ShapeError
 from lazygrad.graph import Node
 from lazygrad.tensors import promotion
 from lazygrad.tensors.arithmetic import div, mul, require_tensor, sub, truth, with_in_place
@@ -18,12 +18,13 @@ from lazygrad.tensors.grad_fn import as_operation, one_operation
 from lazygrad.tensors.promotion import (
     broadcast,
     check_operand,
+    check_same_type,
+    check_tensor,
     constant,
     converted,
     elementwise,
     precise,
     result_type,
-    rounded_once,
     stretch,
 )
 
@@ -34,21 +35,19 @@ def unary(
     """Publish a function of one tensor. `dtype`: "float" converts integers to the default float type,
     "number" refuses bool, "same" takes all, "whole" returns integers as they are."""
 
-    def evaluate(input: Tensor, *, out: Tensor | None = None) -> Tensor:
+    def evaluate(input: Tensor) -> Tensor:
         x = require_tensor(name, input)
         kind = x._dtype.kind
         if dtype == "whole" and kind != "float":
-            result = x.clone()
-        elif dtype == "number" and kind == "bool":
+            return x.clone()
+        if dtype == "number" and kind == "bool":
             raise DTypeError(
                 f"[{name}] not supported for bool tensors: convert with .int(), or use ~ to invert a mask"
             )
-        elif dtype == "float" and kind != "float":
+        if dtype == "float" and kind != "float":
             target = promotion.get_default_dtype()
-            result = apply(name, lambda n: build(converted(n, target)), x)
-        else:
-            result = apply(name, build, x)
-        return result if out is None else out.copy_(result)
+            return apply(name, lambda n: build(converted(n, target)), x)
+        return apply(name, build, x)
 
     evaluate.__name__ = evaluate.__qualname__ = name
     evaluate.__doc__ = f"Elementwise `{name}`."
@@ -214,16 +213,23 @@ def _sign_bit(x: Node) -> Node:
 # Of two tensors
 
 
-def _binary(name: str, build: Callable[..., Node], floats_only: bool, *aliases: str) -> Callable[..., Tensor]:
+def _binary(
+    name: str, build: Callable[..., Node], floats_only: bool, *aliases: str, numbers: str = ""
+) -> Callable[..., Tensor]:
+    """Publish a function of two tensors; of `numbers`, "input" and "other", each may be a number."""
+
     def combine(input: Any, other: Any) -> Tensor:
-        x, y = check_operand(name, input), check_operand(name, other)
+        x, y = (
+            check_operand(name, value) if argument in numbers else check_tensor(name, value, argument, place)
+            for place, (argument, value) in enumerate((("input", input), ("other", other)), 1)
+        )
         dtype = result_type(x, y)
         if floats_only and dtype.kind != "float":
             dtype = promotion.get_default_dtype()
         return elementwise(name, build, (x, y), dtype)
 
     combine.__name__ = combine.__qualname__ = name
-    combine.__doc__ = f"Elementwise `{name}` of two tensors or a tensor and a number."
+    combine.__doc__ = f"Elementwise `{name}` of two tensors{', or a tensor and a number' if numbers else ''}."
     return with_in_place(name, *aliases)(combine)
 
 
@@ -279,15 +285,16 @@ _binary("atan2", ops.atan2, True, "arctan2")
 _binary("hypot", _hypot, True)
 _binary("logaddexp", _log_add(1.0), True)
 _binary("logaddexp2", _log_add(math.log(2)), True)
-_binary("xlogy", _xlogy, True)
-_binary("copysign", _copysign, True)
+_binary("xlogy", _xlogy, True, numbers="input other")
+_binary("copysign", _copysign, True, numbers="other")
 
 
 @with_in_place("heaviside")
 def heaviside(input: Tensor, values: Tensor) -> Tensor:
-    """0 below 0, 1 above it, and at 0 what `values` says."""
-    return elementwise("heaviside", _heaviside, (check_operand("heaviside", input),
-                                                 check_operand("heaviside", values)))
+    """0 below 0, 1 above it, and at 0 what `values` says. Raises DTypeError for different types."""
+    x, y = check_tensor("heaviside", input, "input", 1), check_tensor("heaviside", values, "values", 2)
+    check_same_type("heaviside", input=x, values=y)
+    return elementwise("heaviside", _heaviside, (x, y))
 
 
 # Choices and bounds
@@ -340,10 +347,11 @@ def _where_method(x: Tensor, condition: Tensor, other: Any) -> Tensor:
 @with_in_place("masked_fill")
 def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:
     """`value` (a number or 0-d tensor) where the mask holds, else input; input's type stays."""
+    require_tensor("masked_fill", input)
     value = check_operand("masked_fill", value)
     if isinstance(value, Tensor) and value.ndim:
-        raise ArgumentError(
-            f"[masked_fill] only supports a 0-dimensional value tensor, but got tensor with "
+        raise ShapeError(
+            f"[masked_fill] masked_fill_ only supports a 0-dimensional value tensor, but got tensor with "
             f"{value.ndim} dimension(s)"
         )
     if mask._dtype is not dtypes.bool_:
@@ -358,6 +366,7 @@ def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
     """input held within [min, max], numbers or tensors. Raises ArgumentError without any bound."""
     if min is None and max is None:
         raise ArgumentError("[clamp] At least one of 'min' or 'max' must not be None")
+    require_tensor("clamp", input)
     bounds = [check_operand("clamp", b) for b in (min, max) if b is not None]
     dtype = result_type(input, *bounds)
     tensors = any(isinstance(b, Tensor) for b in bounds)
@@ -424,88 +433,3 @@ FINITE_MAX = {
     "float32": 3.4028234663852886e38,
     "float64": 1.7976931348623157e308,
 }
-
-
-# Multiply and add
-
-
-@with_in_place("lerp")
-def lerp(input: Tensor, end: Tensor, weight: Any) -> Tensor:
-    """input + weight * (end - input), from the nearer end as PyTorch computes it."""
-    x, y, w = check_operand("lerp", input), check_operand("lerp", end), check_operand("lerp", weight)
-
-    def build(x: Node, y: Node, w: Node) -> Node:
-        gap = ops.sub(y, x)
-        near_start = ops.add(x, ops.mul(w, gap))
-        near_end = ops.sub(y, ops.mul(gap, ops.sub(ops.like(1, w), w)))
-        return ops.where(ops.lt(ops.abs_(w), ops.like(0.5, w)), near_start, near_end)
-
-    name = "LerpBackward1" if isinstance(w, Tensor) else "LerpBackward0"
-    return as_operation(rounded_once("lerp", build, (x, y, w)), name, x, y, w)
-
-
-@with_in_place("addcmul")
-@one_operation("addcmul")
-def addcmul(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) -> Tensor:
-    """input + value * tensor1 * tensor2."""
-    return _plus_scaled("addcmul", ops.mul, input, tensor1, tensor2, value)
-
-
-@with_in_place("addcdiv")
-@one_operation("addcdiv")
-def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) -> Tensor:
-    """input + value * tensor1 / tensor2. Raises DTypeError for integers."""
-    if result_type(tensor1, tensor2).kind != "float":
-        raise DTypeError(
-            "[addcdiv] Integer division with addcdiv is no longer supported: convert one side to float"
-        )
-    return _plus_scaled("addcdiv", ops.div, input, tensor1, tensor2, value)
-
-
-def _plus_scaled(name: str, row: Callable[..., Node], x: Tensor, y: Tensor, z: Tensor, value: Any) -> Tensor:
-    """x + row(value * y, z), rounded once."""
-    def build(a: Node, b: Node, c: Node, factor: Node | None = None) -> Node:
-        return ops.add(a, row(b if factor is None else ops.mul(factor, b), c))
-
-    return rounded_once(name, build, (x, y, z) if value == 1 else (x, y, z, value))
-
-
-# Closeness
-
-
-@function("isclose")
-def isclose(
-    input: Tensor, other: Tensor, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False
-) -> Tensor:
-    """Whether |input - other| <= atol + rtol * |other|, elementwise. Raises DTypeError for unequal types."""
-    if input._dtype is not other._dtype:
-        raise DTypeError(
-            f"[isclose] {input._dtype.name} did not match {other._dtype.name}: convert one of them"
-        )
-
-    def build(x: Node, y: Node) -> Node:
-        same = ops.eq(x, y)
-        if x.dtype.kind != "float":
-            wide = dtypes.float64
-            x, y = ops.cast(x, arg=wide), ops.cast(y, arg=wide)
-        bound = ops.add(ops.like(atol, y), ops.abs_(ops.mul(ops.like(rtol, y), y)))
-        gap = ops.abs_(ops.sub(x, y))
-        close = ops.bitand(ops.le(gap, bound), ops.lt(gap, ops.like(math.inf, gap)))
-        result = ops.bitor(same, close)
-        return ops.bitor(result, ops.bitand(ops.ne(x, x), ops.ne(y, y))) if equal_nan else result
-
-    return elementwise("isclose", build, (input, other))
-
-
-@function("allclose")
-def allclose(
-    input: Tensor, other: Tensor, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False
-) -> bool:
-    """Whether all elements are close. Realizes."""
-    return bool(isclose(input, other, rtol, atol, equal_nan).all())
-
-
-@function("equal")
-def equal(input: Tensor, other: Tensor) -> bool:
-    """Whether shapes and all elements are equal. Realizes."""
-    return input._shape == other._shape and bool((input == other).all())

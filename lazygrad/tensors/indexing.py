@@ -95,14 +95,22 @@ def mask_places(mask: Tensor) -> Tensor:
 # What an index says
 
 
+_INDEX_TYPES = (dtypes.int64, dtypes.int32, dtypes.uint8, dtypes.bool_)
+
+
+def _checked(op: str, item: Tensor) -> Tensor:
+    if item._dtype not in _INDEX_TYPES:
+        raise OutOfBoundsError(f"[{op}] tensors used as indices must be long, int, byte or bool tensors, not "
+                               f"{item._dtype!r}: convert it with .long()")
+    return item
+
+
 def _index_item(item: Any, device: str) -> Any:
     """An int, slice, bool, None, ... or Tensor."""
     if item is None or item is Ellipsis or isinstance(item, bool | slice):
         return item
     if isinstance(item, Tensor):
-        if item._dtype.kind == "float":
-            raise OutOfBoundsError("[index] tensors used as indices must be integers or bools, not "
-                                   f"{item._dtype!r}")
+        _checked("index", item)
         if not item.ndim:
             if item._dtype in (dtypes.bool_, dtypes.uint8):
                 return bool(item)
@@ -384,9 +392,7 @@ def _indices_of(op: str, x: Tensor, indices: Any) -> dict[int, Tensor]:
         if item is not None and not isinstance(item, Tensor):
             raise ArgumentTypeError(f"[{op}] indices must be tensors, not {type(item).__name__}")
         if item is not None:
-            if item._dtype.kind == "float":
-                raise OutOfBoundsError(f"[{op}] tensors used as indices must be integers or bools, not "
-                                       f"{item._dtype!r}")
+            item = ne(_checked(op, item), 0) if item._dtype is dtypes.uint8 else _checked(op, item)
             advanced[axis] = item
         axis += item.ndim if item is not None and item._dtype is dtypes.bool_ else 1
     if axis > x.ndim:

@@ -9,15 +9,18 @@ from lazygrad.dtypes import DType
 from lazygrad.errors import DTypeError
 from lazygrad.graph import Node
 from lazygrad.helpers import product
-from lazygrad.tensors.arithmetic import mul, with_in_place
+from lazygrad.tensors.arithmetic import with_in_place
 from lazygrad.tensors.core import Tensor, apply, function
-from lazygrad.tensors.promotion import elementwise, result_type
+from lazygrad.tensors.grad_fn import as_operation
+from lazygrad.tensors.promotion import check_tensor, elementwise, get_default_dtype, result_type, rounded_once
 
 
-def _check_integers(name: str, *operands: Any) -> None:
-    kind = result_type(*operands)
+def _integers(name: str, input: Any, other: Any) -> tuple[Tensor, Tensor]:
+    x, y = check_tensor(name, input, "input", 1), check_tensor(name, other, "other", 2)
+    kind = result_type(x, y)
     if not kind.is_integer:
         raise DTypeError(f"[{name}] not implemented for {kind}: both must be integers")
+    return x, y
 
 
 def _gcd(x: Node, y: Node) -> Node:
@@ -34,10 +37,9 @@ def _gcd(x: Node, y: Node) -> Node:
 
 
 @with_in_place("gcd")
-def gcd(input: Tensor, other: Any) -> Tensor:
+def gcd(input: Tensor, other: Tensor) -> Tensor:
     """The greatest common divisors of integers, not negative; gcd(0, 0) = 0."""
-    _check_integers("gcd", input, other)
-    return elementwise("gcd", _gcd, [input, other])
+    return elementwise("gcd", _gcd, _integers("gcd", input, other))
 
 
 def _lcm(x: Node, y: Node) -> Node:
@@ -48,16 +50,19 @@ def _lcm(x: Node, y: Node) -> Node:
 
 
 @with_in_place("lcm")
-def lcm(input: Tensor, other: Any) -> Tensor:
+def lcm(input: Tensor, other: Tensor) -> Tensor:
     """The least common multiples of integers, not negative."""
-    _check_integers("lcm", input, other)
-    return elementwise("lcm", _lcm, [input, other])
+    return elementwise("lcm", _lcm, _integers("lcm", input, other))
 
 
 @with_in_place("ldexp")
-def ldexp(input: Tensor, other: Any) -> Tensor:
-    """input * 2**other."""
-    return mul(input, 2.0**other)
+def ldexp(input: Tensor, other: Tensor) -> Tensor:
+    """input * 2**other, in the float type that both have together; integers give the default one."""
+    x, y = check_tensor("ldexp", input, "input", 1), check_tensor("ldexp", other, "other", 2)
+    is_float = "float" in (x._dtype.kind, y._dtype.kind)
+    dtype = result_type(x, y) if is_float else get_default_dtype()
+    made = rounded_once("ldexp", lambda a, b: ops.mul(a, ops.pow_(ops.like(2, b), b)), (x, y), dtype)
+    return as_operation(made, "MulBackward0", x, y)
 
 
 # dtype -> (unsigned type of the same width, bits of the mantissa, bias of the exponent)
@@ -142,8 +147,11 @@ def _next(x: Node, y: Node) -> Node:
 @with_in_place("nextafter")
 def nextafter(input: Tensor, other: Tensor) -> Tensor:
     """The next floating point number after input in the direction of other."""
-    _check_float("nextafter", input)
-    return elementwise("nextafter", lambda x, y: _next(ops.detach(x), ops.detach(y)), [input, other])
+    x, y = check_tensor("nextafter", input, "input", 1), check_tensor("nextafter", other, "other", 2)
+    dtype = result_type(x, y)
+    if dtype.kind != "float":
+        raise DTypeError(f"[nextafter] not implemented for {dtype!r}: convert one of them with .float()")
+    return elementwise("nextafter", lambda x, y: _next(ops.detach(x), ops.detach(y)), (x, y), dtype)
 
 
 @function("unravel_index")
@@ -152,7 +160,7 @@ def unravel_index(indices: Tensor, shape: Any) -> tuple[Tensor, ...]:
     sizes = (shape,) if isinstance(shape, int) else tuple(shape)
     if not indices.dtype.is_integer:
         raise DTypeError(f"[unravel_index] expected integers, got {indices.dtype}")
-    found, rest = [], indices % max(product(sizes), 1)
+    found, rest = [], indices.long() % max(product(sizes), 1)
     for n in reversed(sizes):
         found.append(rest % n)
         rest = rest // n

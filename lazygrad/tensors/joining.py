@@ -41,12 +41,8 @@ def _tensors(op: str, tensors: Any) -> list[Tensor]:
     return result
 
 
-def _store_out(op: str, out: Tensor | None, result: Tensor) -> Tensor:
-    return result if out is None else out.copy_(result)
-
-
 @creator("cat", "concat", "concatenate")
-def cat(tensors: Any, dim: int = 0, *, out: Tensor | None = None) -> Tensor:
+def cat(tensors: Any, dim: int = 0) -> Tensor:
     """Tensors one after the other along a dimension; types promote. Raises ShapeError where other sizes
     differ."""
     given = _tensors("cat", tensors)
@@ -76,11 +72,11 @@ def cat(tensors: Any, dim: int = 0, *, out: Tensor | None = None) -> Tensor:
         parts = [axes.cast(n, dtype) for n in nodes]
         return parts[0] if len(parts) == 1 else ops.cat(*parts, arg=along)
 
-    return _store_out("cat", out, apply("cat", build, *kept))
+    return apply("cat", build, *kept)
 
 
 @creator("stack")
-def stack(tensors: Any, dim: int = 0, *, out: Tensor | None = None) -> Tensor:
+def stack(tensors: Any, dim: int = 0) -> Tensor:
     """Tensors of one shape side by side along a new dimension."""
     given = _tensors("stack", tensors)
     along = axis_of("stack", dim, given[0].ndim + 1)
@@ -88,16 +84,15 @@ def stack(tensors: Any, dim: int = 0, *, out: Tensor | None = None) -> Tensor:
         if t._shape != given[0]._shape:
             raise ShapeError("[stack] stack expects each tensor to be equal size, but got "
                              f"{list(given[0]._shape)} at entry 0 and {list(t._shape)} at entry {i}")
-    result = as_operation(cat([unsqueeze(t, along) for t in given], along), "stack", *given)
-    return _store_out("stack", out, result)
+    return as_operation(cat([unsqueeze(t, along) for t in given], along), "stack", *given)
 
 
 def _stacker(
     name: str, *aliases: str, prepare: Callable[[Tensor], Tensor], dim: Callable[[Tensor], int], doc: str
 ) -> None:
-    def stacked(tensors: Any, *, out: Tensor | None = None) -> Tensor:
+    def stacked(tensors: Any) -> Tensor:
         given = [prepare(t) for t in _tensors(name, tensors)]
-        return _store_out(name, out, cat(given, dim(given[0])))
+        return cat(given, dim(given[0]))
 
     stacked.__name__, stacked.__doc__ = name, doc
     creator(name, *aliases)(stacked)

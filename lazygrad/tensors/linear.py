@@ -22,23 +22,19 @@ def _ranks(op: str, wanted: Sequence[int], *tensors: Tensor) -> None:
             raise ShapeError(f"[{op}] argument {place} must have {rank} dimension(s), got {tuple(t._shape)}")
 
 
-def _out(out: Tensor | None, result: Tensor) -> Tensor:
-    return result if out is None else store("out", out, result)
-
-
 # what PyTorch computes a product of these numbers of dimensions by; others it reshapes to and fro
 _PRODUCTS = {(1, 1): "dot", (2, 1): "mv", (2, 2): "mm"}
 
 
 @function("matmul")
-def matmul(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
+def matmul(input: Tensor, other: Tensor) -> Tensor:
     """The matrix product of the last two dimensions, others broadcast; 1-d tensors are vectors.
 
     Raises ShapeError where inner sizes differ, DTypeError for different types.
     """
     x, y = require_tensor("matmul", input), require_tensor("matmul", other)
     name = _PRODUCTS.get((x.ndim, y.ndim), "UnsafeViewBackward0")
-    return _out(out, as_operation(apply("matmul", contraction.matmul, x, y), name, x, y))
+    return as_operation(apply("matmul", contraction.matmul, x, y), name, x, y)
 
 
 @method("__matmul__")
@@ -56,42 +52,42 @@ def _matmul_in_place(x: Tensor, other: Tensor) -> Tensor:
     return store("matmul", x, matmul(x, other))
 
 
-def _product(name: str, x: Tensor, y: Tensor, ranks: tuple[int, int], out: Tensor | None) -> Tensor:
+def _product(name: str, x: Tensor, y: Tensor, ranks: tuple[int, int]) -> Tensor:
     _ranks(name, ranks, x, y)
     if name == "bmm" and x._shape[0] != y._shape[0]:
         raise ShapeError(f"[bmm] {tuple(x._shape)} @ {tuple(y._shape)}: batch sizes differ, "
                          f"{x._shape[0]} and {y._shape[0]}")
-    return _out(out, apply(name, lambda a, b: contraction.matmul(a, b, name), x, y))
+    return apply(name, lambda a, b: contraction.matmul(a, b, name), x, y)
 
 
 @function("mm")
-def mm(input: Tensor, mat2: Tensor, *, out: Tensor | None = None) -> Tensor:
+def mm(input: Tensor, mat2: Tensor) -> Tensor:
     """The product of two matrices (n, k) and (k, m)."""
-    return _product("mm", input, mat2, (2, 2), out)
+    return _product("mm", input, mat2, (2, 2))
 
 
 @function("bmm")
-def bmm(input: Tensor, mat2: Tensor, *, out: Tensor | None = None) -> Tensor:
+def bmm(input: Tensor, mat2: Tensor) -> Tensor:
     """The products of matrices (b, n, k) and (b, k, m)."""
-    return _product("bmm", input, mat2, (3, 3), out)
+    return _product("bmm", input, mat2, (3, 3))
 
 
 @function("mv")
-def mv(input: Tensor, vec: Tensor, *, out: Tensor | None = None) -> Tensor:
+def mv(input: Tensor, vec: Tensor) -> Tensor:
     """The product of a matrix (n, k) and a vector (k)."""
-    return _product("mv", input, vec, (2, 1), out)
+    return _product("mv", input, vec, (2, 1))
 
 
 @function("dot")
-def dot(input: Tensor, tensor: Tensor, *, out: Tensor | None = None) -> Tensor:
+def dot(input: Tensor, tensor: Tensor) -> Tensor:
     """The sum of products of two vectors."""
-    return _product("dot", input, tensor, (1, 1), out)
+    return _product("dot", input, tensor, (1, 1))
 
 
 @function("vdot")
-def vdot(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
+def vdot(input: Tensor, other: Tensor) -> Tensor:
     """The sum of products of two vectors."""
-    return _product("vdot", input, other, (1, 1), out)
+    return _product("vdot", input, other, (1, 1))
 
 
 @function("inner")
@@ -138,39 +134,31 @@ def _scaled_sum(op: str, x: Tensor, product: Tensor, beta: Any, alpha: Any) -> T
     return apply(op, build, x, product)
 
 
-def _added(name: str, x: Tensor, product: Tensor, beta: Any, alpha: Any, out: Tensor | None) -> Tensor:
-    return _out(out, _scaled_sum(name, x, product, beta, alpha))
-
-
 @with_in_place("addmm")
-def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Any = 1, alpha: Any = 1,
-          out: Tensor | None = None) -> Tensor:
+def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
     """beta * input + alpha * (mat1 @ mat2)."""
-    return _added("addmm", input, _product("addmm", mat1, mat2, (2, 2), None), beta, alpha, out)
+    return _scaled_sum("addmm", input, _product("addmm", mat1, mat2, (2, 2)), beta, alpha)
 
 
 @with_in_place("addmv")
-def addmv(input: Tensor, mat: Tensor, vec: Tensor, *, beta: Any = 1, alpha: Any = 1,
-          out: Tensor | None = None) -> Tensor:
+def addmv(input: Tensor, mat: Tensor, vec: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
     """beta * input + alpha * (mat @ vec)."""
-    return _added("addmv", input, _product("addmv", mat, vec, (2, 1), None), beta, alpha, out)
+    return _scaled_sum("addmv", input, _product("addmv", mat, vec, (2, 1)), beta, alpha)
 
 
 @with_in_place("baddbmm")
-def baddbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1,
-            out: Tensor | None = None) -> Tensor:
+def baddbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
     """beta * input + alpha * (batch1 @ batch2), matrix by matrix."""
-    return _added("baddbmm", input, _product("bmm", batch1, batch2, (3, 3), None), beta, alpha, out)
+    return _scaled_sum("baddbmm", input, _product("bmm", batch1, batch2, (3, 3)), beta, alpha)
 
 
 @with_in_place("addbmm")
-def addbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1,
-           out: Tensor | None = None) -> Tensor:
+def addbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
     """beta * input + alpha * the sum of all products of matrices batch1 @ batch2."""
-    return _added("addbmm", input, _product("bmm", batch1, batch2, (3, 3), None).sum(0), beta, alpha, out)
+    return _scaled_sum("addbmm", input, _product("bmm", batch1, batch2, (3, 3)).sum(0), beta, alpha)
 
 
-@function("addr")
+@with_in_place("addr")
 def addr(input: Tensor, vec1: Tensor, vec2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
     """beta * input + alpha * outer(vec1, vec2)."""
     return _scaled_sum("addr", input, outer(vec1, vec2), beta, alpha)
@@ -345,8 +333,14 @@ def matrix_power(input: Tensor, n: int) -> Tensor:
 def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -> Tensor:
     """x1 . x2 / (|x1| |x2|) over a dimension, norms no less than eps."""
     shape = axes.broadcast_shape("cosine_similarity", tuple(x1._shape), tuple(x2._shape))
-    x1, x2 = x1.broadcast_to(shape), x2.broadcast_to(shape)
+    dtype = result_type(x1, x2)
+    if dtype.kind != "float":
+        raise DTypeError(
+            f"[cosine_similarity] expected common dtype to be floating point, yet common dtype is {dtype!r}: "
+            "convert one of them with .float()"
+        )
     axis = axis_of("cosine_similarity", dim, len(shape))
+    x1, x2 = (x.to(dtype).broadcast_to(shape or (1,)) for x in (x1, x2))
 
     def normalized(x: Node) -> Node:
         last = axes.move_axis(x, axis, x.ndim - 1)
@@ -355,7 +349,6 @@ def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -
         return ops.div(last, axes.expand(axes.insert_axis(norm, norm.ndim), last.shape))
 
     def build(x: Node, y: Node) -> Node:
-        axes.require_same_dtype("cosine_similarity", x, y)
         return axes.total(ops.mul(normalized(x), normalized(y)), (x.ndim - 1,))
 
     return apply("cosine_similarity", build, x1, x2)

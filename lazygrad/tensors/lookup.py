@@ -5,14 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from lazygrad import ops
+from lazygrad import dtypes, ops
 from lazygrad.compositions import axes
 from lazygrad.compositions import indexing as places
-from lazygrad.errors import ArgumentError, ArgumentTypeError, DTypeError, OutOfBoundsError, ShapeError
+from lazygrad.dtypes import DType
+from lazygrad.errors import (
+    ArgumentError,
+    ArgumentTypeError,
+    DTypeError,
+    LazygradError,
+    OutOfBoundsError,
+    ShapeError,
+)
 from lazygrad.graph import Node
 from lazygrad.tensors.arithmetic import in_place
 from lazygrad.tensors.axes import axis_of
 from lazygrad.tensors.core import Tensor, apply, creator, function
+from lazygrad.tensors.elementwise import where
 from lazygrad.tensors.grad_fn import as_operation
 from lazygrad.tensors.indexing import check_index, number_node
 
@@ -26,12 +35,17 @@ def _with_in_place(name: str) -> Callable[[Callable[..., Tensor]], Callable[...,
     return decorate
 
 
-def _check_integer(op: str, index: Any) -> None:
+_WIDE, _EITHER = (dtypes.int64,), (dtypes.int32, dtypes.int64)
+
+
+def _check_integer(
+    op: str, index: Any, allowed: tuple[DType, ...] = _EITHER, error: type[LazygradError] = DTypeError
+) -> None:
     if not isinstance(index, Tensor):
         raise ArgumentTypeError(f"[{op}] index must be a Tensor, not {type(index).__name__}")
-    if index._dtype.kind in ("float", "bool"):
-        raise DTypeError(f"[{op}] Expected dtype int32/int64 for index, got {index._dtype!r}; convert it "
-                         "with .long()")
+    if index._dtype not in allowed:
+        names = "/".join(d.name for d in allowed)
+        raise error(f"[{op}] Expected dtype {names} for index, got {index._dtype!r}; convert it with .long()")
 
 
 def _check_along(op: str, x: Tensor, dim: Any, index: Tensor, source: Tensor | None = None) -> int:
@@ -69,9 +83,10 @@ def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False)
 def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Tensor:
     """Like gather, after input and indices are broadcast together along the other dimensions."""
     op = "take_along_dim"
-    _check_integer(op, indices)
+    _check_integer(op, indices, _WIDE)
     if dim is None:
-        return gather(input.reshape(-1), 0, indices.reshape(-1))
+        indices = indices.reshape(-1)
+        return gather(input.reshape(-1), 0, where(indices < 0, indices + input.numel(), indices))
     if input.ndim != indices.ndim:
         raise ShapeError(f"[{op}] input and indices should have the same number of dimensions, but got "
                          f"{input.ndim} dimensions for input, and {indices.ndim} dimensions for indices")
@@ -79,7 +94,9 @@ def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Te
     rest = [axes.broadcast_shape(op, (1,) * (i == axis) or (a,), (1,) * (i == axis) or (b,))[0]
             for i, (a, b) in enumerate(zip(input._shape, indices._shape, strict=True))]
     shapes = [[t._shape[axis] if i == axis else n for i, n in enumerate(rest)] for t in (input, indices)]
-    return gather(input.expand(shapes[0]), axis, indices.expand(shapes[1]))
+    size = input._shape[axis]
+    places_ = where(indices < 0, indices + size, indices).expand(shapes[1])
+    return gather(input.expand(shapes[0]), axis, places_)
 
 
 _SCATTER_REDUCE = {None: "set", "add": "add", "multiply": "multiply"}
@@ -156,7 +173,10 @@ def scatter_reduce(input: Tensor, dim: int, index: Tensor, src: Tensor, reduce: 
 
 def _check_row_index(op: str, x: Tensor, dim: Any, index: Tensor, negative: bool) -> tuple[int, Tensor]:
     axis = axis_of(op, dim, x.ndim)
-    _check_integer(op, index)
+    if op == "index_fill":
+        _check_integer(op, index, _WIDE, OutOfBoundsError)
+    else:
+        _check_integer(op, index, _WIDE if op == "index_copy" else _EITHER)
     if index.ndim > 1:
         raise OutOfBoundsError(f"[{op}] Index is supposed to be a vector, but got dim: {index.ndim}")
     check_index(op, index, x._shape[axis] if x.ndim else 1, axis, negative)
@@ -256,7 +276,7 @@ def index_reduce(input: Tensor, dim: int, index: Tensor, source: Tensor, reduce:
 def take(input: Tensor, index: Tensor) -> Tensor:
     """The elements of the flattened input at index: the shape of index. Negative indices count from the
     end."""
-    _check_integer("take", index)
+    _check_integer("take", index, _WIDE)
     count = input._shape.numel()
     check_index("take", index, count, 0)
     return apply("take", lambda x, i: places.take("take", axes.reshape(x, (count,)), [i]), input, index)
@@ -265,7 +285,7 @@ def take(input: Tensor, index: Tensor) -> Tensor:
 @_with_in_place("put")
 def put(input: Tensor, index: Tensor, source: Tensor, accumulate: bool = False) -> Tensor:
     """input with the elements of source written (or added) at flat places."""
-    _check_integer("put", index)
+    _check_integer("put", index, _WIDE)
     count = input._shape.numel()
     if index._shape.numel() != source._shape.numel():
         raise ShapeError(f"[put] expected source and index to have the same number of elements, but got "

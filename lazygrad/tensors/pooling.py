@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from lazygrad import ops
+from lazygrad import dtypes, ops
 from lazygrad.compositions import axes, windows
-from lazygrad.errors import ArgumentError, ShapeError
+from lazygrad.errors import ArgumentError, RuntimeArgumentError, ShapeError
 from lazygrad.graph import Node
 from lazygrad.tensors.convolution import batched, spread_sizes, with_batch
 from lazygrad.tensors.core import Tensor, apply, creator
@@ -100,9 +100,11 @@ def _average_pool(rank: int) -> None:
         kernel, steps, pads, _ = _settings(op, rank, kernel_size, stride, padding)
         is_batched = _check_not_empty(op, input, rank)
         if divisor_override == 0:
-            raise ArgumentError(f"[{op}] divisor must be not zero")
+            raise RuntimeArgumentError(f"[{op}] divisor must be not zero")
 
         def build(x: Node) -> Node:
+            if x.dtype is dtypes.int64:  # PyTorch has the means of this integer type too, rounded towards 0
+                return axes.cast(build(axes.cast(x, dtypes.float64)), x.dtype)
             axes.require_float(op, x)
             return windows.average_pool(
                 op, x, kernel, steps, pads, ceil_mode, count_include_pad, divisor_override

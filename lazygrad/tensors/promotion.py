@@ -8,14 +8,15 @@ from typing import Any
 import numpy as np
 
 from lazygrad import dtypes, ops
-from lazygrad.dtypes import DType, category, promote
+from lazygrad.dtypes import DType, category, promote, pytorch_name
 from lazygrad.engine import upload
 from lazygrad.errors import ArgumentTypeError, DTypeError, ShapeError
 from lazygrad.graph import Node, Scalar
+from lazygrad.missing import NO_COMPLEX, refuse
 from lazygrad.tensors.core import Size, Tensor, apply, creator, from_node
 from lazygrad.tensors.devices import canonical_device
 
-NUMBERS = (bool, int, float, np.generic)
+NUMBERS = (bool, int, float, complex, np.generic)  # complex ones are refused, by name
 
 
 class _Default:
@@ -43,6 +44,8 @@ def number_dtype(value: Any) -> DType:
     """The type that a Python or NumPy number stands for among operands."""
     if isinstance(value, bool | np.bool_):
         return dtypes.bool_
+    if isinstance(value, complex | np.complexfloating):
+        refuse("result_type", NO_COMPLEX)
     return dtypes.int64 if isinstance(value, int | np.integer) else _Default.float
 
 
@@ -61,7 +64,8 @@ def result_type(*operands: Any) -> DType:
     result: DType | None = None
     for group in groups:
         if group is not None and (result is None or category(group) > category(result)):
-            result = group
+            # bool beside a higher one promotes, which not all types do
+            result = promote(result, group) if result is dtypes.bool_ else group
     assert result is not None
     return result
 
@@ -87,28 +91,6 @@ def check_castable(name: str, result: DType, target: DType) -> None:
             "type "
             f"{pytorch_name(target)}: use the form that makes a new tensor"
         )
-
-
-_PYTORCH_NAMES = {
-    "bool": "Bool",
-    "uint8": "Byte",
-    "int8": "Char",
-    "int16": "Short",
-    "int32": "Int",
-    "int64": "Long",
-    "float16": "Half",
-    "bfloat16": "BFloat16",
-    "float32": "Float",
-    "float64": "Double",
-    "uint16": "UInt16",
-    "uint32": "UInt32",
-    "uint64": "UInt64",
-}
-
-
-def pytorch_name(d: DType) -> str:
-    """A type as PyTorch's messages call it: Float, Long, ..."""
-    return _PYTORCH_NAMES[d.name]
 
 
 def broadcast(name: str, *shapes: Sequence[int]) -> tuple[int, ...]:
@@ -166,20 +148,48 @@ def check_operand(name: str, value: Any) -> Any:
     if isinstance(value, Tensor):
         return value
     if isinstance(value, np.generic):
-        return value.item()
+        value = value.item()
     if isinstance(value, bool | int | float):
         return value
+    if isinstance(value, complex):
+        refuse(name, NO_COMPLEX)
     if isinstance(value, np.ndarray):
         where = canonical_device(None)
         return from_node(upload(value, known_dtype(name, value), where), where)
-    kind = type(value).__name__
-    hint = ": complex numbers are not supported" if isinstance(value, complex) else ""
-    raise ArgumentTypeError(f"[{name}] expected a Tensor or a number, not {kind}{hint}")
+    raise ArgumentTypeError(f"[{name}] expected a Tensor or a number, not {type(value).__name__}")
+
+
+def check_tensor(name: str, value: Any, argument: str, place: int) -> Tensor:
+    """A tensor where PyTorch takes no number; arrays become tensors. Raises ArgumentTypeError for anything
+    else."""
+    if isinstance(value, Tensor):
+        return value
+    if not isinstance(value, np.ndarray):
+        raise ArgumentTypeError(
+            f"[{name}] {name}(): argument '{argument}' (position {place}) must be Tensor, not "
+            f"{type(value).__name__}: make it one with lazygrad.tensor(...)"
+        )
+    made: Tensor = check_operand(name, value)
+    return made
+
+
+def check_same_type(name: str, **tensors: Tensor | None) -> None:
+    """Raises DTypeError unless all tensors have the first one's type."""
+    (first, x), *rest = tensors.items()
+    assert x is not None
+    for argument, y in rest:
+        if y is not None and y._dtype is not x._dtype:
+            raise DTypeError(
+                f"[{name}] expected scalar type {pytorch_name(x._dtype)}, which {first} has, but found "
+                f"{pytorch_name(y._dtype)} in {argument}: convert one of them with .to(dtype)"
+            )
 
 
 def known_dtype(name: str, array: np.ndarray) -> DType:
     """The lazygrad type of an array. Raises ArgumentTypeError where there is none."""
     d = dtypes.from_numpy(array.dtype)
+    if array.dtype.kind == "c":
+        refuse(name, NO_COMPLEX)
     if d is None:
         raise ArgumentTypeError(
             f"[{name}] can't convert np.ndarray of type {array.dtype}: there are "
@@ -193,8 +203,12 @@ def elementwise(name: str, build: Any, operands: Sequence[Any], dtype: DType | N
 
     `dtype` is the type to compute in: the promoted one by default.
     """
-    tensors = [o for o in operands if isinstance(o, Tensor)]
     target = dtype or result_type(*operands)
+    tensors = [o for o in operands if isinstance(o, Tensor)]
+    if not tensors:  # numbers alone give a tensor without dimensions
+        where = canonical_device(None)
+        tensors = [from_node(constant(name, operands[0], target, ()), where)]
+        operands = (tensors[0], *operands[1:])
     shape = broadcast(name, *[t._shape for t in tensors])
 
     def make(*nodes: Node) -> Node:

@@ -66,10 +66,6 @@ def _sum_dtype(x: Tensor, dtype: DType | None) -> DType:
     return dtype or (x._dtype if x._dtype.kind == "float" else dtypes.int64)
 
 
-def _stored(result: Tensor, out: Tensor | None) -> Tensor:
-    return result if out is None else out.copy_(result)
-
-
 @function("sum")
 def sum_(
     input: Tensor,
@@ -77,12 +73,11 @@ def sum_(
     keepdim: bool = False,
     *,
     dtype: DType | None = None,
-    out: Tensor | None = None,
 ) -> Tensor:
     """The sum over dimensions, all by default; bool and integers give int64."""
     axes = axes_of("sum", dim, input.ndim)
     result = fold("sum", ops.sum_, input, axes, keepdim, _sum_dtype(input, dtype))
-    return _stored(result if dim is None else as_operation(result, "SumBackward1", input), out)
+    return result if dim is None else as_operation(result, "SumBackward1", input)
 
 
 @function("nansum")
@@ -100,7 +95,6 @@ def mean(
     keepdim: bool = False,
     *,
     dtype: DType | None = None,
-    out: Tensor | None = None,
 ) -> Tensor:
     """The mean over dimensions, all by default. Raises DTypeError for integers unless a float dtype is
     given."""
@@ -111,7 +105,7 @@ def mean(
     wide = target.accumulator
     total = fold("mean", ops.sum_, input, axes, keepdim, wide)
     result = div(total, float(count)).to(target)
-    return _stored(as_operation(result, "MeanBackward0" if dim is None else "MeanBackward1", input), out)
+    return as_operation(result, "MeanBackward0" if dim is None else "MeanBackward1", input)
 
 
 def _require_float(name: str, dtype: DType) -> None:
@@ -191,10 +185,10 @@ class _EmptyReduction(ShapeError, AxisError):
 
 
 def _even(name: str, row: Callable[..., Node]) -> Callable[..., Tensor]:
-    def reduce(input: Tensor, dim: Any = (), keepdim: bool = False, *, out: Tensor | None = None) -> Tensor:
+    def reduce(input: Tensor, dim: Any = (), keepdim: bool = False) -> Tensor:
         axes = axes_of(name, dim, input.ndim)
         _check_not_empty(name, input, axes)
-        return _stored(fold(name, row, input, axes, keepdim), out)
+        return fold(name, row, input, axes, keepdim)
 
     reduce.__name__ = reduce.__qualname__ = name
     reduce.__doc__ = (

@@ -31,10 +31,9 @@ def scan(name: str, build: Callable[[Node, int], Node], x: Tensor, dim: int) -> 
 
 
 def _running(name: str, row: Callable[..., Node]) -> Callable[..., Tensor]:
-    def run(input: Tensor, dim: int, *, dtype: DType | None = None, out: Tensor | None = None) -> Tensor:
+    def run(input: Tensor, dim: int, *, dtype: DType | None = None) -> Tensor:
         target = dtype or (input._dtype if input._dtype.kind == "float" else dtypes.int64)
-        result = scan(name, lambda n, axis: row(converted(n, target), arg=axis), input, dim)
-        return result if out is None else out.copy_(result)
+        return scan(name, lambda n, axis: row(converted(n, target), arg=axis), input, dim)
 
     run.__name__ = run.__qualname__ = name
     run.__doc__ = f"`{name}` along a dimension; bool and integers give int64."

@@ -10,6 +10,7 @@ from lazygrad import ops
 from lazygrad.dtypes import DType
 from lazygrad.errors import DTypeError, GradientError, ShapeError
 from lazygrad.helpers import product
+from lazygrad.missing import check_type
 from lazygrad.tensors.axes import axes_of, axis_of, sizes_of
 from lazygrad.tensors.core import (
     Tensor,
@@ -91,6 +92,8 @@ def reshaped_view(x: Tensor, shape: tuple[int, ...]) -> Tensor | None:
 def view(x: Tensor, *shape: Any, size: Any = None) -> Tensor:
     """Another shape over the same storage, or another dtype of the same width. Raises ShapeError where only a
     copy could have the shape."""
+    if len(shape) == 1:
+        check_type("view", shape[0])
     if len(shape) == 1 and isinstance(shape[0], DType):
         return _view_bits(x, shape[0])
     sizes = _filled_in("view", x, sizes_of("view", shape, size))

@@ -15,7 +15,7 @@ from lazygrad.tensors.axes import axis_of
 from lazygrad.tensors.core import Tensor, apply, creator, from_node, function, method
 from lazygrad.tensors.grad_fn import as_operation
 from lazygrad.tensors.indexing import mask_places
-from lazygrad.tensors.promotion import check_operand
+from lazygrad.tensors.promotion import check_operand, result_type
 from lazygrad.tensors.reduction import pair_type
 from lazygrad.tensors.values import read
 
@@ -53,6 +53,8 @@ def topk(input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: boo
     """The k greatest (or least) elements along dim and their indices, in order."""
     axis = axis_of("topk", dim, input.ndim)
     size = input._shape[axis] if input.ndim else 1
+    if input._dtype is dtypes.bool_:
+        raise DTypeError("[topk] topk does not support bool dtypes: convert it with .int()")
     if not 0 <= k <= size:
         raise ShapeError(f"[topk] selected index k out of range: {k} of dimension {axis} with size {size}")
     return _pair("topk", _topk_result, lambda n: ordering.first_of_order(n, axis, k, largest), input)
@@ -170,7 +172,9 @@ def _quantile(
     if interpolation not in _INTERPOLATIONS:
         raise ArgumentError(f"[{op}] interpolation must be one of {', '.join(_INTERPOLATIONS)}, got "
                             f"{interpolation!r}")
-    axes.require_float(op, x.plain_node())
+    if x._dtype not in (dtypes.float32, dtypes.float64):
+        raise DTypeError(f"[{op}] {op}() input tensor must be either float or double dtype, got "
+                         f"{x._dtype!r}; convert it with .float()")
     quantiles = read(q) if isinstance(q, Tensor) else np.asarray(float(q))
     if isinstance(q, Tensor) and (q._dtype is not x._dtype or q.ndim > 1):
         raise DTypeError(f"[{op}] q must be a scalar or 1D tensor of the input's dtype, got "
@@ -264,8 +268,8 @@ def searchsorted(
     values = given if isinstance(given, Tensor) else from_node(
         ops.const(given, sorted_sequence._dtype), sorted_sequence.cell.device)
     if values._dtype is not sorted_sequence._dtype:
-        raise DTypeError(f"[{op}] input value tensor and boundary tensor should have same dtype, but got "
-                         f"{values._dtype!r} and {sorted_sequence._dtype!r}")
+        wide = dtypes.promote(values._dtype, sorted_sequence._dtype)
+        values, sorted_sequence = values.to(wide), sorted_sequence.to(wide)
     rows = sorted_sequence if sorter is None else sorted_sequence.gather(-1, sorter)
     if not rows.ndim or (rows.ndim > 1 and rows._shape[:-1] != values._shape[:-1]):
         raise ShapeError(f"[{op}] boundaries tensor should be 1 dimension or the first N-1 dimensions of "
@@ -460,7 +464,9 @@ def isin(elements: Any, test_elements: Any, *, assume_unique: bool = False, inve
         v if isinstance(v, Tensor) else from_node(ops.const(v, tensors[0]._dtype), tensors[0].cell.device)
         for v in given
     )
-    dtype = dtypes.promote(x._dtype, among._dtype)
+    if any(isinstance(v, bool) or (isinstance(v, Tensor) and v._dtype is dtypes.bool_) for v in given):
+        raise DTypeError("[isin] Unsupported input type encountered for isin(): Bool; convert it with .int()")
+    dtype = result_type(x, among)
 
     def build(a: Node, b: Node) -> Node:
         if not b.size:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from lazygrad.errors import ArgumentError, DTypeError, ShapeError
+from lazygrad.errors import ArgumentError, DTypeError, RuntimeArgumentError, ShapeError
 from lazygrad.tensors.arithmetic import div, mul, sub
 from lazygrad.tensors.axes import axis_of
 from lazygrad.tensors.core import Tensor, creator, function
@@ -17,7 +17,7 @@ from lazygrad.tensors.joining import stack
 from lazygrad.tensors.linear import matmul
 from lazygrad.tensors.lookup import index_select
 from lazygrad.tensors.movement import narrow
-from lazygrad.tensors.promotion import broadcast, get_default_dtype
+from lazygrad.tensors.promotion import broadcast, check_same_type, get_default_dtype
 from lazygrad.tensors.reduction import norm
 from lazygrad.tensors.scans import cumsum
 from lazygrad.tensors.sorting import searchsorted
@@ -30,8 +30,10 @@ def cov(input: Tensor, *, correction: int = 1, fweights: Tensor | None = None, a
     count observations, aweights weigh them."""
     if input.ndim > 2:
         raise ShapeError(f"[cov] expected input to have two or fewer dimensions but got {input.ndim}")
+    if input.dtype.kind == "bool":
+        raise DTypeError("[cov] bool dtype is not supported for input: convert it with .float()")
     x = (input.reshape(1, -1) if input.ndim < 2 else input)
-    x = x if x.is_floating_point() else x.float()
+    x = x if x.is_floating_point() else x.to(get_default_dtype())
     count = x.shape[1]
     weights = None
     for given, kind in ((fweights, "fweights"), (aweights, "aweights")):
@@ -39,7 +41,12 @@ def cov(input: Tensor, *, correction: int = 1, fweights: Tensor | None = None, a
             if given.ndim > 1 or given.numel() != count:
                 raise ShapeError(f"[cov] expected {kind} to have one number for each of {count} "
                                  f"observations, got {list(given.shape)}")
-            weights = given.to(x.dtype) if weights is None else weights * given
+            if (given.dtype.kind == "int") != (kind == "fweights"):
+                wanted = "integral" if kind == "fweights" else "floating point"
+                raise DTypeError(f"[cov] expected {kind} to have {wanted} dtype, got {given.dtype!r}")
+            if bool((given < 0).any()):
+                raise RuntimeArgumentError(f"[cov] {kind} cannot be negative")
+            weights = given if weights is None else weights * given
     if weights is None:
         factor: Any = max(count - correction, 0)
         x = x - x.mean(1, keepdim=True) if count else x
@@ -163,6 +170,7 @@ def cross(input: Tensor, other: Tensor, dim: int | None = None) -> Tensor:
     axis = axis_of("cross", dim, len(shape))
     if shape[axis] != 3:
         raise ShapeError(f"[cross] inputs dimension {dim} must have length 3. Got {shape[axis]}")
+    check_same_type("cross", input=input, other=other)
     a, b = (t.expand(shape).unbind(axis) for t in (input, other))
     return stack([a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]], axis)
 

@@ -12,12 +12,13 @@ from typing import Any
 
 import lazygrad
 from lazygrad import ops
-from lazygrad.errors import ShapeError
+from lazygrad.errors import ArgumentError, DTypeError, RuntimeArgumentError, ShapeError
 from lazygrad.nn.functional.norm import wide
 from lazygrad.tensors import Tensor
 from lazygrad.tensors.arithmetic import store
 from lazygrad.tensors.core import apply
 from lazygrad.tensors.grad_fn import as_operation
+from lazygrad.tensors.promotion import check_same_type
 from lazygrad.tensors.random import slopes
 
 _SELU_ALPHA = 1.6732632423543772848170429916717
@@ -50,6 +51,14 @@ def relu_(input: Tensor) -> Tensor:
 
 def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Tensor:
     """x limited to [min_val, max_val]; the derivative at and outside the limits, and at NaN, is 0."""
+    if input.dtype.kind == "bool":
+        raise DTypeError("[hardtanh] Bool inputs not supported for hardtanh: convert it with .float()")
+    if min_val > max_val:
+        raise ArgumentError(f"[hardtanh] min_val cannot be greater than max_val, got {min_val} and {max_val}")
+    if input.dtype.is_integer:
+        if input.dtype.kind == "uint" and min_val < 0:
+            raise DTypeError("[hardtanh] cannot do hardtanh on an unsigned type with negative limits")
+        return _finish("hardtanh", input, input.clamp(int(min_val), int(max_val)), inplace)
     # not clamp, whose derivative at the limits is 1
     above = lazygrad.where(input <= min_val, min_val, input)
     value = lazygrad.where(input >= max_val, max_val, above)
@@ -117,13 +126,18 @@ def leaky_relu_(input: Tensor, negative_slope: float = 0.01) -> Tensor:
 
 def prelu(input: Tensor, weight: Tensor) -> Tensor:
     """x where positive, else weight * x; weight has one value, or one for each channel (axis 1)."""
+    check_same_type("prelu", input=input, weight=weight)
     channels = input.shape[1] if input.ndim > 1 else 1
+    if weight.ndim > 1:
+        raise ShapeError(
+            f"[prelu] Expected `weight` to be a scalar or 1D tensor, but got: ndim = {weight.ndim}"
+        )
     if weight.numel() not in (1, channels):
         raise ShapeError(
             f"[prelu] {weight.numel()} weights for {channels} channels of input {tuple(input.shape)}: "
             "give one weight or one for each channel"
         )
-    slope = weight.reshape(-1, *(1,) * (input.ndim - 2)) if input.ndim > 1 else weight
+    slope = weight.reshape((-1, *(1,) * (input.ndim - 2)) if input.ndim > 1 else (1,) * input.ndim)
     # zeros in place of positive inputs, so that an infinite one does not make the weight's gradient NaN
     low = lazygrad.where(input > 0, 0.0, input)
     return _finish("prelu", input, lazygrad.where(input > 0, input, slope * low), weight=weight)
@@ -133,6 +147,10 @@ def rrelu(input: Tensor, lower: float = 1 / 8, upper: float = 1 / 3, training: b
           inplace: bool = False) -> Tensor:
     """leaky_relu with a slope drawn from [lower, upper] for each element, or the middle one outside
     training."""
+    if lower > upper:
+        raise RuntimeArgumentError(
+            f"[rrelu] Lower bound should be less than or equal to the upper bound, got {lower} and {upper}"
+        )
     if not training:
         return _finish("rrelu", input, _sloped(input, (lower + upper) / 2), inplace)
     return _finish("rrelu", input, _sloped(input, slopes(input, lower, upper)), inplace)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 
 import lazygrad
-from lazygrad.errors import ShapeError
+from lazygrad.errors import DTypeError, ShapeError
 from lazygrad.nn.functional.dropout import dropout
 from lazygrad.tensors import Tensor
+from lazygrad.tensors.promotion import check_same_type
 
 
 def scaled_dot_product_attention(query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None,
@@ -26,6 +27,15 @@ def scaled_dot_product_attention(query: Tensor, key: Tensor, value: Tensor, attn
             f"[scaled_dot_product_attention] query {tuple(query.shape)}, key {tuple(key.shape)} and value "
             f"{tuple(value.shape)}: each needs two axes, and query and key the same last one"
         )
+    check_same_type("scaled_dot_product_attention", query=query, key=key, value=value)
+    allowed = (lazygrad.bool, lazygrad.float32, query.dtype)
+    if not query.is_floating_point() or (attn_mask is not None and attn_mask.dtype not in allowed):
+        kind = "no mask" if attn_mask is None else repr(attn_mask.dtype)
+        raise DTypeError(
+            "[scaled_dot_product_attention] Expected query to be of a float type, and attn_mask dtype to be "
+            f"bool or float or to match query dtype, but got {kind} and query.dtype {query.dtype!r}: convert "
+            "with .to(dtype)"
+        )
     if is_causal and attn_mask is not None:
         raise ShapeError(
             "[scaled_dot_product_attention] Explicit attn_mask should not be set when is_causal=True"
@@ -43,7 +53,8 @@ def scaled_dot_product_attention(query: Tensor, key: Tensor, value: Tensor, attn
         scores = scores.masked_fill(columns > rows, -math.inf)
     elif attn_mask is not None:
         masked = attn_mask.dtype == lazygrad.bool
-        scores = scores.masked_fill(attn_mask.logical_not(), -math.inf) if masked else scores + attn_mask
+        added = scores if masked else (scores + attn_mask).to(query.dtype)
+        scores = scores.masked_fill(attn_mask.logical_not(), -math.inf) if masked else added
         nothing = (scores.detach() == -math.inf).all(-1, keepdim=True)
         # a row of -inf would make softmax, and every gradient behind it, NaN
         scores = scores.masked_fill(nothing, 0.0)

@@ -8,11 +8,13 @@ from __future__ import annotations
 import warnings
 
 import lazygrad
-from lazygrad.errors import ArgumentError, ShapeError
+from lazygrad.dtypes import pytorch_name
+from lazygrad.errors import ArgumentError, DTypeError, ShapeError
 from lazygrad.nn.functional.activation import logsigmoid
 from lazygrad.nn.functional.norm import wide
 from lazygrad.tensors import Tensor
 from lazygrad.tensors.grad_fn import as_operation, one_operation
+from lazygrad.tensors.promotion import check_same_type
 
 
 def chosen_reduction(reduction: str, size_average: bool | None, reduce: bool | None) -> str:
@@ -30,6 +32,14 @@ def chosen_reduction(reduction: str, size_average: bool | None, reduce: bool | N
 def reduced(loss: Tensor, reduction: str) -> Tensor:
     """The loss of each element as it is, its mean or its sum."""
     return loss if reduction == "none" else loss.mean() if reduction == "mean" else loss.sum()
+
+
+def _check_classes(name: str, target: Tensor) -> None:
+    if target.dtype not in (lazygrad.int64, lazygrad.uint8):
+        raise DTypeError(
+            f"[{name}] expected target dtype to be Long or Byte, but got {target.dtype!r}: target classes "
+            "must be integers, convert them with .long()"
+        )
 
 
 def _class_axis(name: str, input: Tensor, target: Tensor) -> int:
@@ -94,6 +104,10 @@ def nll_loss(input: Tensor, target: Tensor, weight: Tensor | None = None, size_a
     reduction = chosen_reduction(reduction, size_average, reduce)
     axis = _class_axis("nll_loss", input, target)
     _check_weight("nll_loss", weight, input.shape[axis])
+    _check_classes("nll_loss", target)
+    check_same_type("nll_loss", input=input, weight=weight)
+    if not input.is_floating_point():
+        raise DTypeError(f"[nll_loss] not implemented for {input.dtype!r}: convert it with .float()")
     safe = lazygrad.where(target == ignore_index, 0, target).long()
     result = _over_targets(-_picked(input, safe, axis), target, weight, ignore_index, reduction)
     return as_operation(result, _nll_name(input, reduction), input)
@@ -127,6 +141,8 @@ def cross_entropy(
             f"the input's shape {list(input.shape)}, got {list(target.shape)}"
         )
     axis = _class_axis("cross_entropy", input, target)
+    _check_classes("cross_entropy", target)
+    check_same_type("cross_entropy", input=input, weight=weight)
     x = wide(input)
     # log-sum-exp of x - max, less the target's own logit: no log-softmax of all classes is stored
     top = x.detach().amax(axis, keepdim=True)
@@ -194,6 +210,11 @@ def binary_cross_entropy(
         raise ArgumentError(f"[binary_cross_entropy] Using a target size ({target.size()}) that is "
                             f"different to the input size "
                             f"({input.size()}) is deprecated. Please ensure they have the same size.")
+    check_same_type("binary_cross_entropy", input=input, target=target)
+    if not input.is_floating_point():
+        raise DTypeError(
+            f"[binary_cross_entropy] not implemented for {input.dtype!r}: convert it with .float()"
+        )
     x, t = wide(input), wide(target)
     loss = (t - 1) * _bounded_log(1 - x) - t * _bounded_log(x)
     return reduced(loss if weight is None else loss * weight, reduction).to(input.dtype)
@@ -214,13 +235,18 @@ def binary_cross_entropy_with_logits(input: Tensor, target: Tensor, weight: Tens
     if tuple(target.shape) != tuple(input.shape):
         raise ArgumentError(f"[binary_cross_entropy_with_logits] Target size ({target.size()}) must be "
                             f"the same as input size ({input.size()})")
+    if not target.is_floating_point():
+        raise DTypeError(
+            f"[binary_cross_entropy_with_logits] result type {pytorch_name(input.dtype)} can't be cast to "
+            f"the desired output type {pytorch_name(target.dtype)}: convert the target with .to(input.dtype)"
+        )
     x, t = wide(input), wide(target)
     logs = logsigmoid(x)
     if pos_weight is not None:
         logs = logs * ((pos_weight - 1) * t + 1)
     loss = (1 - t) * x - logs
     result = reduced(loss if weight is None else loss * weight, reduction)
-    return result.to(lazygrad.result_type(input, target))
+    return result.to(target.dtype)
 
 
 def kl_div(input: Tensor, target: Tensor, size_average: bool | None = None, reduce: bool | None = None,
@@ -230,6 +256,8 @@ def kl_div(input: Tensor, target: Tensor, size_average: bool | None = None, redu
     if reduction == "batchmean":
         total = kl_div(input, target, reduction="sum", log_target=log_target)
         return total / input.shape[0] if input.ndim else total
+    if not (input.is_floating_point() and target.is_floating_point()):
+        raise DTypeError("[kl_div] kl_div: Integral inputs not supported: convert them with .float()")
     reduction = chosen_reduction(reduction, size_average, reduce)
     if log_target:
         return reduced(target.exp() * (target - input), reduction)

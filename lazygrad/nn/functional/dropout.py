@@ -7,6 +7,7 @@ import math
 import lazygrad
 from lazygrad.errors import ArgumentError, ShapeError
 from lazygrad.tensors import Tensor
+from lazygrad.tensors.promotion import check_castable
 from lazygrad.tensors.random import kept
 
 # -selu(-infinity): what alpha dropout drops to
@@ -24,6 +25,8 @@ def _dropped(input: Tensor, shape: tuple[int, ...], p: float, inplace: bool) -> 
         if p < 1
         else lazygrad.zeros(shape, dtype=input.dtype, device=input.device)
     )
+    if not input.is_floating_point():
+        check_castable("dropout", lazygrad.get_default_dtype(), input.dtype)
     result = input * noise
     return input.copy_(result) if inplace else result
 

@@ -13,6 +13,7 @@ from lazygrad.nn.functional.activation import logsigmoid
 from lazygrad.nn.functional.classification_loss import chosen_reduction, reduced
 from lazygrad.tensors import Tensor
 from lazygrad.tensors.grad_fn import one_operation
+from lazygrad.tensors.promotion import check_castable
 
 # what PyTorch adds to squared norms in cosine_embedding_loss
 _COSINE_EPSILON = 1e-12
@@ -49,7 +50,10 @@ def soft_margin_loss(
 ) -> Tensor:
     """log(1 + exp(-target * input)), target 1 or -1."""
     reduction = chosen_reduction(reduction, size_average, reduce)
-    return reduced((-target * input).exp().log1p(), reduction)
+    target = target.to(input.dtype) if target.dtype == lazygrad.bool else target
+    loss = (-target * input).exp().log1p()
+    check_castable("soft_margin_loss", loss.dtype, input.dtype)
+    return reduced(loss, reduction).to(input.dtype)
 
 
 def multilabel_soft_margin_loss(input: Tensor, target: Tensor, weight: Tensor | None = None,

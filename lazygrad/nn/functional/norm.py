@@ -10,7 +10,8 @@ from collections.abc import Sequence
 import numpy as np
 
 import lazygrad
-from lazygrad.errors import ArgumentError, ShapeError
+from lazygrad.dtypes import pytorch_name
+from lazygrad.errors import ArgumentError, DTypeError, ShapeError
 from lazygrad.tensors import Tensor
 from lazygrad.tensors.grad_fn import one_operation
 
@@ -32,6 +33,16 @@ def _standardized(x: Tensor, axes: Sequence[int], eps: float) -> tuple[Tensor, T
     centered = x - mean
     variance = (centered * centered).mean(axes, keepdim=True)
     return centered * (variance + eps).rsqrt(), mean, variance
+
+
+def _check_types(name: str, input: Tensor, *parameters: Tensor | None) -> None:
+    """Raises DTypeError unless parameters have the input's type, or float32 beside a 16-bit one."""
+    for value in parameters:
+        if value is not None and value.dtype not in (input.dtype, input.dtype.accumulator):
+            raise DTypeError(
+                f"[{name}] mixed dtype: expect parameter to have scalar type of {pytorch_name(input.dtype)}, "
+                f"but it has {pytorch_name(value.dtype)}: convert one of them with .to(dtype)"
+            )
 
 
 def _affine(x: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
@@ -73,6 +84,7 @@ def batch_norm(
     if input.ndim < 2:
         raise ShapeError(f"[batch_norm] expected at least 2 axes, got input {tuple(input.shape)}")
     ndim, channels = input.ndim, input.shape[1]
+    _check_types("batch_norm", input, running_mean, running_var, weight, bias)
     _check_channels(
         "batch_norm", channels, running_mean=running_mean, running_var=running_var, weight=weight, bias=bias
     )
@@ -106,6 +118,7 @@ def instance_norm(input: Tensor, running_mean: Tensor | None = None, running_var
     samples."""
     if not use_input_stats:
         return batch_norm(input, running_mean, running_var, weight, bias, False, momentum, eps)
+    _check_types("instance_norm", input, running_mean, running_var, weight, bias)
     ndim, axes = input.ndim, list(range(2, input.ndim))
     count = 1
     for size in input.shape[2:]:
@@ -145,6 +158,7 @@ def layer_norm(input: Tensor, normalized_shape: Sequence[int], weight: Tensor | 
                bias: Tensor | None = None, eps: float = 1e-5) -> Tensor:
     """Normalize over the last axes, whose sizes are `normalized_shape`."""
     axes = _normalized_axes("layer_norm", input, normalized_shape, weight, bias)
+    _check_types("layer_norm", input, weight, bias)
     return _affine(_standardized(wide(input), axes, eps)[0], weight, bias).to(input.dtype)
 
 
@@ -173,6 +187,7 @@ def group_norm(input: Tensor, num_groups: int, weight: Tensor | None = None, bia
             f"input of shape {list(input.shape)} and num_groups={num_groups}"
         )
     _check_channels("group_norm", channels, weight=weight, bias=bias)
+    _check_types("group_norm", input, weight, bias)
     grouped = wide(input).reshape(samples, num_groups, channels // num_groups, *input.shape[2:])
     result = _standardized(grouped, list(range(2, grouped.ndim)), eps)[0].reshape(input.shape)
     return _affine(result, None if weight is None else _per_channel(weight, input.ndim),

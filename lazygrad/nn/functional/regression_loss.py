@@ -9,11 +9,18 @@ import math
 import warnings
 
 import lazygrad
-from lazygrad.errors import ArgumentError
+from lazygrad.errors import ArgumentError, RuntimeArgumentError
 from lazygrad.nn.functional.classification_loss import chosen_reduction, reduced
 from lazygrad.nn.functional.norm import wide
 from lazygrad.tensors import Tensor
 from lazygrad.tensors.grad_fn import one_operation
+from lazygrad.tensors.promotion import check_castable
+
+
+def promoted(input: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Both in the type that they have together, in which bool too can be subtracted."""
+    both = lazygrad.result_type(input, target)
+    return input.to(both), target.to(both)
 
 
 def _warn_of_broadcast(input: Tensor, target: Tensor) -> None:
@@ -32,6 +39,7 @@ def mse_loss(input: Tensor, target: Tensor, size_average: bool | None = None, re
     """(input - target) ** 2; with `weight`, the mean is a weighted one."""
     reduction = chosen_reduction(reduction, size_average, reduce)
     _warn_of_broadcast(input, target)
+    input, target = promoted(input, target)
     difference = input - target
     return _weighted(difference * difference, weight, reduction)
 
@@ -68,6 +76,7 @@ def smooth_l1_loss(
         return l1_loss(input, target, size_average, reduce, reduction)
     reduction = chosen_reduction(reduction, size_average, reduce)
     _warn_of_broadcast(input, target)
+    input, target = promoted(input, target)
     distance = (wide(input) - wide(target)).abs()
     loss = lazygrad.where(distance < beta, 0.5 * distance * distance / beta, distance - 0.5 * beta)
     return reduced(loss, reduction).to(lazygrad.result_type(input, target))
@@ -79,12 +88,16 @@ def huber_loss(input: Tensor, target: Tensor, reduction: str = "mean", delta: fl
     """d * d / 2 where d = |input - target| is below delta, else delta * (d - delta / 2)."""
     reduction = chosen_reduction(reduction, None, None)
     if delta <= 0:
-        raise ArgumentError(f"[huber_loss] huber_loss does not support non-positive values for delta, got "
-                            f"{delta}")
+        raise RuntimeArgumentError(
+            f"[huber_loss] huber_loss does not support non-positive values for delta, got {delta}"
+        )
     _warn_of_broadcast(input, target)
+    kept = input.dtype
+    input, target = promoted(input, target)
+    check_castable("huber_loss", input.dtype, kept)
     distance = (wide(input) - wide(target)).abs()
     loss = lazygrad.where(distance < delta, 0.5 * distance * distance, delta * (distance - 0.5 * delta))
-    return _weighted(loss, weight, reduction).to(lazygrad.result_type(input, target))
+    return _weighted(loss, weight, reduction).to(kept)
 
 
 def poisson_nll_loss(input: Tensor, target: Tensor, log_input: bool = True, full: bool = False,
