@@ -20,7 +20,7 @@ from lazygrad.codegen.lower_tape import lower_tape, tape_tables
 from lazygrad.dtypes import int64
 from lazygrad.graph import Node
 from lazygrad.group import Group, group_key, nbytes
-from lazygrad.runtime.device import Device, Program
+from lazygrad.runtime.device import Device, Part, Program
 from lazygrad.source import Source, Target
 from lazygrad.tape import TapeGroup
 
@@ -68,20 +68,29 @@ _kernels: dict[Hashable, Kernel] = {}
 class Memory:
     """Where the nodes of a plan live, in memories that go by any name.
 
-    `storages`: for every node its memory and byte offset in it. `starts`: for nodes whose offset is data, the
-    number of the int64 in the memory SCALARS that tells their first element.
+    `storages`: for every node its memory and byte offset in it. `starts`: for nodes that a kernel may have to
+    find in a larger memory, that memory, and the number of the int64 in the memory SCALARS that tells their
+    first element. `parts`: whether kernels take a memory that begins where the node does; but a tape takes
+    few memories, and finds by its table what it reads there.
     """
 
     storages: Mapping[Node, tuple[Hashable, int]]
-    starts: Mapping[Node, int]
+    starts: Mapping[Node, tuple[Hashable, int]]
+    parts: bool
 
     def of(self, group: Group) -> tuple[list[Hashable], dict[Node, tuple[int, int]], dict[Node, int]]:
         """The memories that a group touches, each node's (number among them, offset), and its starts."""
         nodes = (*group.inputs, *group.outputs)
-        starts = {n: self.starts[n] for n in nodes if n in self.starts}
-        names = list(dict.fromkeys([self.storages[n][0] for n in nodes] + [SCALARS] * bool(starts)))
+        if self.parts and not isinstance(group, TapeGroup):
+            starts = {}
+            homes = {n: (Part(name, offset) if offset else name, 0)
+                     for n, (name, offset) in ((n, self.storages[n]) for n in nodes)}
+        else:
+            starts = {n: self.starts[n][1] for n in nodes if n in self.starts}
+            homes = {n: (self.starts[n][0], 0) if n in starts else self.storages[n] for n in nodes}
+        names = list(dict.fromkeys([homes[n][0] for n in nodes] + [SCALARS] * bool(starts)))
         number = {name: i for i, name in enumerate(names)}
-        return names, {n: (number[self.storages[n][0]], self.storages[n][1]) for n in nodes}, starts
+        return names, {n: (number[homes[n][0]], homes[n][1]) for n in nodes}, starts
 
     def extents(self, group: Group) -> tuple[int, ...]:
         """The bytes of each memory that a group touches, up to its last byte there: a kernel that knew more

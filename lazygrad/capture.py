@@ -19,7 +19,7 @@ from lazygrad.dtypes import DType, from_storage, to_storage
 from lazygrad.engine import download, find_plan, uploaded, with_slices
 from lazygrad.graph import HostNumber, Node, intern, topological
 from lazygrad.interpret import interpret
-from lazygrad.runtime.device import Buffer, Device
+from lazygrad.runtime.device import Buffer, Device, Part
 from lazygrad.runtime.registry import open_device
 
 KEPT_BYTES = 1 << 20  # intermediates up to this size stay allocated between runs
@@ -127,7 +127,8 @@ class PlannedGraph(CapturedGraph):
         self.replay = device.prepare([(s.kernel.program, (*s.memory, *s.tables)) for s in plan.steps])
         self.launch = self.replay.launcher()
         self.names = frozenset(self.replay.least)
-        self.buffers: dict[Hashable, Any] = {}  # what is bound, as weak references: its owner keeps it
+        # what is bound, from which byte on: weak references, since the buffers' owners keep them
+        self.buffers: dict[Hashable, tuple[ref[Buffer], int]] = {}
         number = {node.arg: i for i, node in enumerate(promises)}
         # per source its promise, or -1 and a buffer that never changes
         self.promise = [number.get(_root(node), -1) for node in sources]
@@ -141,14 +142,15 @@ class PlannedGraph(CapturedGraph):
 
     # Preparing
 
-    def _bind(self, name: Hashable, buffer: Buffer) -> None:
+    def _bind(self, name: Hashable, buffer: Buffer, begin: int = 0) -> None:
         if name in self.names:
-            self.replay.bind(name, buffer)
-            self.buffers[name] = ref(buffer)
+            self.replay.bind(name, buffer, begin)
+            self.buffers[name] = ref(buffer), begin
 
     def _bind_fixed(self) -> None:
         for n, buffer in self.fixed.items():
-            self._bind(("source", n), buffer.storage)
+            self._bind(("source", n), buffer)
+            self._bind(("root", n), buffer.storage)
         plan = self.plan
         sizes: dict[Hashable, int] = {("small", 0): plan.small} if plan.small else {}
         sizes |= {("block", number): size for number, size in enumerate(plan.blocks)}
@@ -167,10 +169,14 @@ class PlannedGraph(CapturedGraph):
 
     def _lay_out_inputs(self, sources: Sequence[Node], count: int) -> None:
         self.bound: list[Any] = [_nothing] * count  # weak references: the caller owns what it gives
-        self.names_of: list[list[Hashable]] = [[] for _ in range(count)]
+        # the names for each promise, and which of its bytes a name begins with
+        self.names_of: list[list[tuple[Hashable, int]]] = [[] for _ in range(count)]
+        self.roots_of: list[list[Hashable]] = [[] for _ in range(count)]
         for n, promise in enumerate(self.promise):
             if promise >= 0 and ("source", n) in self.names:
-                self.names_of[promise].append(("source", n))
+                self.names_of[promise].append((("source", n), sources[n].arg.offset))
+            if promise >= 0 and ("root", n) in self.names:
+                self.roots_of[promise].append(("root", n))
 
     def _lay_out_numbers(self, sources: Sequence[Node]) -> None:
         """The bytes of the buffer that carries numbers: constants at once, others before each run."""
@@ -233,7 +239,9 @@ class PlannedGraph(CapturedGraph):
     def run(self, inputs: Sequence[Buffer], reusable: Sequence[bool]) -> list[Buffer]:
         for number, buffer in enumerate(inputs):
             if self.bound[number]() is not buffer:
-                for name in self.names_of[number]:
+                for name, begin in self.names_of[number]:
+                    self._bind(name, buffer, begin)
+                for name in self.roots_of[number]:
                     self._bind(name, buffer.storage)
                 self.bound[number] = ref(buffer)
         if self.numbers or self.starts:
@@ -337,7 +345,14 @@ class PlannedGraph(CapturedGraph):
             report.run_timed(self.device, kernels, launches)
 
     def _bound_to(self, name: Any) -> Buffer:
-        return name if isinstance(name, Buffer) else self.buffers[name]()
+        if isinstance(name, Buffer):
+            return name
+        if isinstance(name, Part):
+            return name.of(self._bound_to(name.name))
+        found, begin = self.buffers[name]
+        buffer = found()
+        assert buffer is not None, name
+        return Part(name, begin).of(buffer) if begin else buffer
 
 
 def _nothing() -> None:

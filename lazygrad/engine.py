@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 
 import numpy as np
@@ -25,14 +26,16 @@ from lazygrad.order import order_groups
 from lazygrad.plan import Plan, Step
 from lazygrad.plan_store import read_plan, write_plan
 from lazygrad.report import Story
-from lazygrad.runtime.device import Buffer, Device
+from lazygrad.runtime.device import Buffer, Device, Part
 from lazygrad.runtime.registry import open_device
 from lazygrad.schedule import ALIGN, Schedule, Slot, plan_memory
 from lazygrad.simplify import simplify
+from lazygrad.source import Target
 
 # buffers that results may be written over, each with the number of the only target that may take it, None for
 # any
 Gifts = Mapping[Buffer, int | None]
+MANY_NUMBERS = 16  # in one memory: kernels that read so many take the memory, and where each number is
 _ANONYMOUS = frozenset(("buffer", "saved", "scalar", "leaf"))  # nodes whose arg is no part of a plan
 
 
@@ -107,10 +110,11 @@ def find_plan(targets: Sequence[Node], device: Device, donate: Gifts,
 
 def _structure(order: Sequence[Node], targets: Sequence[Node], device: Device,
                donate: Gifts) -> tuple[Hashable, list[Node]]:
-    """What makes two graphs run by the same plan: structure, and which sources share storage.
-    Where a slice begins is data."""
+    """What makes two graphs run by the same plan: structure, and which sources share memory.
+    Where a part of a memory begins is data."""
     number: dict[Node, int] = {}
-    storages: dict[Buffer, int] = {}
+    memories: dict[Hashable, int] = {}
+    parts = device.target.parts
     sources: list[Node] = []
     rows: list[Hashable] = []
     for node in order:
@@ -118,17 +122,24 @@ def _structure(order: Sequence[Node], targets: Sequence[Node], device: Device,
         name = node.op.name
         if name in ("buffer", "saved"):
             sources.append(node)
-            storage = storages.setdefault(node.arg.storage, len(storages))
-            rows.append((node.dtype.name, node.shape, storage, is_slice(node), donate.get(node.arg, "kept")))
+            memory = memories.setdefault(_memory_of(node.arg, parts), len(memories))
+            rows.append((node.dtype.name, node.shape, memory, donate.get(node.arg, "kept")))
         elif name == "scalar" or (name == "const" and is_data(node)):
             sources.append(node)
             rows.append((name, node.dtype.name, node.shape))
         else:
             arg = None if name in _ANONYMOUS else node.arg
             rows.append((node.op, node.dtype.name, node.shape, arg, tuple([number[i] for i in node.inputs])))
-    key = (tuple(rows), tuple([number[t] for t in targets]), device.name, config.get("CPU"),
+    told = [(n, memories.setdefault(sources[n].arg.storage, len(memories)))
+            for n in _told_starts(sources, device.target)]
+    key = (tuple(rows), tuple(told), tuple([number[t] for t in targets]), device.name, config.get("CPU"),
            config.get("NOOPT"), config.get("TUNE"))
     return key, sources
+
+
+def _memory_of(buffer: Buffer, parts: bool) -> Hashable:
+    """What is one memory to a kernel: a buffer; or all that it is a part of, where kernels take no parts."""
+    return (buffer.storage, buffer.offset, buffer.nbytes) if parts else buffer.storage
 
 
 def is_data(node: Node) -> bool:
@@ -169,8 +180,8 @@ def make_plan(targets: Sequence[Node], sources: Sequence[Node], device: Device, 
     donated = {n: None if t is None else simplified[t] for n, t in zip(gifts, takers, strict=True)}
     schedule = plan_memory(order_groups(groups, todo, donated), todo, donated)
     planned = time.perf_counter()
-    scalars, starts, scalar_bytes = _lay_out_scalars(sources)
-    memory = _find_memory(schedule, numbers, scalars, starts)
+    scalars, starts, scalar_bytes = _lay_out_scalars(sources, device.target)
+    memory = _find_memory(schedule, numbers, scalars, starts, device.target.parts)
     steps, compiled = _compile_all(schedule, memory, device)
     gifts = [slot.node
              for slot, _ in schedule.places.values() if slot.kind == "donated" and slot.node is not None]
@@ -184,11 +195,14 @@ def make_plan(targets: Sequence[Node], sources: Sequence[Node], device: Device, 
             found.append((slot, offset, target.dtype, target.shape))
         else:
             found.append((numbers[node], 0, target.dtype, target.shape))
+    names = dict.fromkeys(name for step in steps for name in step.memory)
+    roots = [name[1] for name in names if isinstance(name, tuple) and name[0] == "root"]
+    parts = [name for name in names if isinstance(name, Part)]
     seconds = planned - start, time.perf_counter() - planned
     tell(Story(targets, simplified, schedule, [step.kernel for step in steps], reasons))
     return Plan(device, tuple(steps), schedule.slab, schedule.small, schedule.results, schedule.blocks,
-                tuple(scalars), tuple(starts), scalar_bytes, tuple(found), tuple(numbers[g] for g in gifts),
-                seconds, compiled)
+                tuple(scalars), tuple(starts), tuple(roots), tuple(parts), scalar_bytes, tuple(found),
+                tuple(numbers[g] for g in gifts), seconds, compiled)
 
 
 def tell_plan(targets: Sequence[Node], device: str) -> Story:
@@ -206,11 +220,11 @@ def _as_buffer(node: Node) -> Node:
     return ops.buffer(node.arg, node.dtype, node.shape) if node.op.name == "saved" else node
 
 
-def _lay_out_scalars(sources: Sequence[Node]) -> tuple[
+def _lay_out_scalars(sources: Sequence[Node], target: Target) -> tuple[
         list[tuple[int, DType, int]], list[tuple[int, int]], int]:
     """Where each scalar stands in the one buffer that carries them to the device,
     the starts of slices first."""
-    starts = [(number, place) for place, number in enumerate(i for i, n in enumerate(sources) if is_slice(n))]
+    starts = [(number, place) for place, number in enumerate(_told_starts(sources, target))]
     rows: list[tuple[int, DType, int]] = []
     offset = len(starts) * int64.itemsize
     for number, node in sorted(enumerate(sources), key=lambda pair: -pair[1].dtype.itemsize):
@@ -220,9 +234,15 @@ def _lay_out_scalars(sources: Sequence[Node]) -> tuple[
     return rows, starts, round_up(offset, ALIGN)
 
 
-def is_slice(node: Node) -> bool:
-    """Whether a source is part of a larger buffer."""
-    return node.op.name in ("buffer", "saved") and not node.arg.is_whole
+def _told_starts(sources: Sequence[Node], target: Target) -> list[int]:
+    """The numbers of the sources of which kernels are told where in a larger memory they begin: all parts, or
+    where kernels take parts only those that a tape may read with many others from one memory."""
+    slices = [i for i, n in enumerate(sources) if n.op.name in ("buffer", "saved") and not n.arg.is_whole]
+    if not target.parts:
+        return slices
+    slices = [i for i in slices if sources[i].size == 1]
+    together = Counter(sources[i].arg.storage for i in slices)
+    return [i for i in slices if together[sources[i].arg.storage] > MANY_NUMBERS]
 
 
 def with_slices(targets: Sequence[Node], donate: Gifts,
@@ -232,14 +252,23 @@ def with_slices(targets: Sequence[Node], donate: Gifts,
     order = topological(targets, inputs_in_plan) if order is None else order
     replaced: dict[Node, Node] = {}
     for node in order:
-        if (node.op.name == "shrink" and node.inputs[0].op.name == "buffer"
-            and node.inputs[0].arg not in donate):
+        whole = replaced.get(node.inputs[0], node.inputs[0]) if node.op.name == "shrink" else node
+        if node.op.name == "shrink" and whole.op.name == "buffer" and whole.arg not in donate:
             first = _first_of_run(node)
             if first is not None:
                 size = node.dtype.itemsize
-                part = node.inputs[0].arg.slice(first * size, node.size * size)
+                part = whole.arg.slice(first * size, node.size * size)
                 replaced[node] = ops.buffer(part, node.dtype, node.shape)
+        elif node.op.name == "reshape" and node.inputs[0] in replaced and _drops_ones(node):
+            # a row without its axis of size 1, as a row that has memory of its own
+            replaced[node] = ops.buffer(replaced[node.inputs[0]].arg, node.dtype, node.shape)
     return (_rebuilt(targets, order, replaced), None) if replaced else (targets, order)
+
+
+def _drops_ones(node: Node) -> bool:
+    """Whether a reshape of a shrink leaves axes of size 1 out in front."""
+    shape = node.inputs[0].shape
+    return node.inputs[0].op.name == "shrink" and node.shape == shape[len(shape) - node.ndim:]
 
 
 def _first_of_run(node: Node) -> int | None:
@@ -262,15 +291,20 @@ def _rebuilt(targets: Sequence[Node], order: Sequence[Node], replaced: dict[Node
 
 
 def _find_memory(schedule: Schedule, numbers: dict[Node, int], scalars: Sequence[tuple[int, DType, int]],
-                 starts: Sequence[tuple[int, int]]) -> Memory:
+                 starts: Sequence[tuple[int, int]], parts: bool) -> Memory:
     """Where every node that is stored lives."""
     storages: dict[Node, tuple[Hashable, int]] = {}
+    names: dict[Hashable, Hashable] = {}
     roots: dict[Buffer, Hashable] = {}
-    offsets = {number: offset for number, _, offset in scalars}
+    found: dict[Node, tuple[Hashable, int]] = {}
+    offsets, first = {number: offset for number, _, offset in scalars}, dict(starts)
     for node, number in numbers.items():
         if node.op.name == "buffer":
-            name = roots.setdefault(node.arg.storage, ("source", number))
-            storages[node] = name, 0
+            root = roots.setdefault(node.arg.storage, ("root", number))
+            own = ("source", number) if parts else root
+            storages[node] = names.setdefault(_memory_of(node.arg, parts), own), 0
+            if number in first:
+                found[node] = root, first[number]
         elif node.op.name == "scalar":
             storages[node] = SCALARS, offsets[number]
     for node, (slot, offset) in schedule.places.items():
@@ -278,8 +312,7 @@ def _find_memory(schedule: Schedule, numbers: dict[Node, int], scalars: Sequence
             storages[node] = storages[slot.node]
             continue
         storages[node] = (slot.kind, slot.number), offset
-    first = dict(starts)
-    return Memory(storages, {node: first[number] for node, number in numbers.items() if number in first})
+    return Memory(storages, found, parts)
 
 
 def _compile_all(schedule: Schedule, memory: Memory, device: Device) -> tuple[list[Step], int]:

@@ -12,7 +12,7 @@ from lazygrad.backend import SCALARS, Kernel
 from lazygrad.dtypes import DType, to_storage
 from lazygrad.graph import Node
 from lazygrad.helpers import product
-from lazygrad.runtime.device import Buffer, Device
+from lazygrad.runtime.device import Buffer, Device, Part
 from lazygrad.schedule import Slot
 
 
@@ -42,8 +42,10 @@ class Plan:
     results: tuple[int, ...]
     blocks: tuple[int, ...]
     scalars: tuple[tuple[int, DType, int], ...]  # (number among sources, dtype, byte offset)
-    # of slices: (number among sources, number of the int64 that tells the start)
+    # of parts that kernels find by a number: (number among sources, that of the int64 that tells the start)
     starts: tuple[tuple[int, int], ...]
+    roots: tuple[int, ...]  # sources of which the whole memory is given to kernels, whatever part they are
+    parts: tuple[Part, ...]  # of memory that the plan makes
     scalar_bytes: int
     targets: tuple[tuple[Slot | int, int, DType, tuple[int, ...]], ...]
     donated: tuple[int, ...]  # sources whose memory the results take, by number
@@ -69,7 +71,9 @@ class Plan:
         memory: dict[Hashable, Buffer] = {}
         for number, node in enumerate(sources):
             if node.op.name not in ("scalar", "const"):
-                memory["source", number] = node.arg.storage
+                memory["source", number] = node.arg
+        for number in self.roots:
+            memory["root", number] = sources[number].arg.storage
         if self.scalar_bytes:
             memory[SCALARS] = device.allocate(self.scalar_bytes)
             device.copy_in(memory[SCALARS], self._packed(sources))
@@ -79,6 +83,8 @@ class Plan:
         for kind, sizes in (("result", self.results), ("block", self.blocks)):
             for number, size in enumerate(sizes):
                 memory[kind, number] = device.allocate(size)
+        for part in self.parts:
+            memory[part] = part.of(memory[part.name])
         return memory
 
     def _packed(self, sources: Sequence[Node]) -> np.ndarray:

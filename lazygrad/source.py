@@ -26,6 +26,7 @@ class Target:
     threads: int = 1
     dtypes: frozenset[str] = frozenset()  # dtype names that the device can compute with or store
     max_parameters: int = 1 << 20  # buffers that one kernel may take
+    parts: bool = False  # whether a kernel takes a buffer that begins anywhere inside a larger one
     max_group_items: int = 1  # work-items in a work-group
     local_bytes: int = 0  # __local memory of a work-group
 

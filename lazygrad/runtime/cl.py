@@ -219,8 +219,9 @@ class ClReplay(Replay):
                 self.calls.append((kernel, items, group))
         self.bind_own()
 
-    def bind(self, name: Any, buffer: Buffer) -> None:
+    def bind(self, name: Any, buffer: Buffer, begin: int = 0) -> None:
         assert buffer.device is self.opened and buffer.nbytes >= self.least[name], (name, buffer)
+        assert not begin, (name, begin)  # a kernel takes all of a memory
         for kernel, number in self.places[name]:
             kernel.set_arg(number, buffer.handle)
 

@@ -22,6 +22,7 @@ from lazygrad.runtime.device import (
     Buffer,
     Device,
     MemoryStats,
+    Part,
     Program,
     Replay,
     byte_view,
@@ -231,12 +232,14 @@ class CpuReplay(Replay):
         # the launches run one after another, so all can use the same temporaries
         self.temporaries = device.allocate(max((program.temporary_bytes for program in programs), default=0))
         self.pointers = (ctypes.c_void_p * max(1, sum(program.pointer_count for program in programs)))()
-        self.places: dict[Any, list[int]] = {name: [] for name in self.least}  # which pointers are a memory
+        # which pointers are a memory, and how far into it they point
+        self.places: dict[Any, list[tuple[int, int]]] = {name: [] for name in self.least}
         pointer, record = 0, 0
         for program, (_, names) in zip(programs, self.launches, strict=True):
             program.fill(self.records, record, ctypes.addressof(self.pointers) + 8 * pointer, self.threads)
             for place, name in enumerate(names, pointer):
-                self.places[name].append(place)
+                whole, further = (name.name, name.offset) if isinstance(name, Part) else (name, 0)
+                self.places[whole].append((place, further))
             for place, offset in enumerate(program.temporary_offsets, pointer + len(names)):
                 self.pointers[place] = self.temporaries.address + offset
             pointer, record = pointer + program.pointer_count, record + len(program.phases)
@@ -246,11 +249,11 @@ class CpuReplay(Replay):
         shared = self.scratch or any(record.count > record.grain for record in self.records[:self.count])
         return self.run if shared else self.pool.run_small(self.records) or self.run
 
-    def bind(self, name: Any, buffer: Buffer) -> None:
-        assert isinstance(buffer, CpuBuffer) and buffer.nbytes >= self.least[name], (name, buffer)
-        address, pointers = buffer.address, self.pointers
-        for place in self.places[name]:
-            pointers[place] = address
+    def bind(self, name: Any, buffer: Buffer, begin: int = 0) -> None:
+        assert isinstance(buffer, CpuBuffer) and buffer.nbytes >= begin + self.least[name], (name, buffer)
+        address, pointers = buffer.address + begin, self.pointers
+        for place, further in self.places[name]:
+            pointers[place] = address + further
 
     def run(self) -> None:
         self.pool.run(self.records, self.count, self.threads, self.scratch)

@@ -122,6 +122,7 @@ def cpu_target(cpu: str = HOST, triple: str = "") -> Target:
         l2_bytes=cache_bytes(2, 512 << 10),
         threads=usable_cores(),
         dtypes=frozenset(d.name for d in ALL),
+        parts=True,
     )
 
 

@@ -64,6 +64,18 @@ class Buffer:
         return f"<Buffer {self.device.name} {self.nbytes} bytes at {self.offset}>"
 
 
+@dataclass(frozen=True)
+class Part:
+    """A word for the memory that begins `offset` bytes into the memory with a name."""
+
+    name: Any
+    offset: int
+
+    def of(self, memory: Buffer) -> Buffer:
+        """The part of what is there now."""
+        return memory.slice(self.offset, memory.nbytes - self.offset)
+
+
 class Program:
     """A loaded kernel. `from_cache`: its machine code came from the disk; `seconds`: what loading took."""
 
@@ -83,7 +95,8 @@ class Replay:
     """Launches that run again and again in order, over memory that may be exchanged between runs.
 
     A launch names its memory: a Buffer stands for itself and stays alive with the replay; any other name is
-    given its buffer by `bind`, which keeps nothing alive: a buffer lives as long as its owner lets it.
+    given its buffer by `bind`, which keeps nothing alive: a buffer lives as long as its owner lets it. A Part
+    of a name follows what the name is given, on devices whose kernels take parts.
     """
 
     def __init__(self, device: Device, launches: Sequence[tuple[Program, Sequence[Any]]]) -> None:
@@ -91,10 +104,12 @@ class Replay:
         self.least: dict[Any, int] = {}  # bytes that the programs need of each memory
         for program, names in self.launches:
             for name, use in zip(names, program.source.uses, strict=True):
-                self.least[name] = max(self.least.get(name, 0), use.size * use.dtype.itemsize)
+                whole, offset = (name.name, name.offset) if isinstance(name, Part) else (name, 0)
+                end = offset + use.size * use.dtype.itemsize
+                self.least[whole] = max(self.least.get(whole, 0), end)
 
-    def bind(self, name: Any, buffer: Buffer) -> None:
-        """Let the launches use this buffer under a name from now on."""
+    def bind(self, name: Any, buffer: Buffer, begin: int = 0) -> None:
+        """Let the launches use this buffer, from a byte on, under a name from now on."""
         raise AssertionError(f"{type(self).__name__} cannot bind")
 
     def bind_own(self) -> None:
