@@ -13,6 +13,7 @@ from lazygrad.nn.module import Module
 from lazygrad.nn.parameter import parameter_if
 from lazygrad.tensors import Tensor
 from lazygrad.tensors.core import from_node
+from lazygrad.tensors.realization import settle_constant
 from lazygrad.tensors.recording import at_each_run, host_numbers, set_host_value
 
 
@@ -108,6 +109,8 @@ class _BatchNorm(_NormBase):
         self._check_input_dim(input)
         momentum: Any = 0.0 if self.momentum is None else self.momentum
         if self.training and self.track_running_stats:
+            settle_constant(self.running_mean.cell)
+            settle_constant(self.running_var.cell)
             if self.momentum is None:
                 # a cumulative average; a tensor, so that the count is data of one and the same kernel
                 (weight,) = host_numbers(lambda: (1.0 / self._count_batch(),), self.running_mean.dtype)

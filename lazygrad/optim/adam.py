@@ -12,6 +12,7 @@ from lazygrad.optim.optimizer import (
     decayed,
     is_set,
     keep_number,
+    kept_or_zeros,
     lerp,
     next_step,
     plain,
@@ -52,10 +53,7 @@ def _moments(
     grad: Tensor, state: dict[str, Any], group: dict[str, Any], number: Numbers
 ) -> tuple[Tensor, Tensor]:
     """The new running means of the gradient and of its square, kept in the state."""
-    mean = state.get("exp_avg")
-    mean = lazygrad.zeros_like(grad) if mean is None else mean.to(grad.dtype)
-    square = state.get("exp_avg_sq")
-    square = lazygrad.zeros_like(grad) if square is None else square.to(grad.dtype)
+    mean, square = (kept_or_zeros(state, key, grad) for key in ("exp_avg", "exp_avg_sq"))
     state["exp_avg"] = _mean(mean, grad, group, number)
     beta2, weight = number.of(group, "betas", _second), number.of(group, "betas", _rest_of_second)
     state["exp_avg_sq"] = square * beta2 + weight * grad * grad
@@ -255,10 +253,7 @@ class Adamax(ParameterwiseOptimizer):
 
         (rate,) = number.all(numbers)
         grad = decayed(param, grad, group, number)
-        mean, largest = (
-            (lazygrad.zeros_like(grad) if state.get(k) is None else state[k].to(grad.dtype))
-            for k in ("exp_avg", "exp_inf")
-        )
+        mean, largest = (kept_or_zeros(state, key, grad) for key in ("exp_avg", "exp_inf"))
         mean = state["exp_avg"] = _mean(mean, grad, group, number)
         largest = state["exp_inf"] = lazygrad.maximum(
             largest * number.of(group, "betas", _second), grad.abs() + number.of(group, "eps")
@@ -284,16 +279,17 @@ class SparseAdam(ParameterwiseOptimizer):
         self, param: Tensor, grad: Tensor, state: dict[str, Any], group: dict[str, Any], number: Numbers
     ) -> Tensor:
         """One step; the state holds `step`, `exp_avg` and `exp_avg_sq`."""
-        before = {key: state.get(key) for key in ("exp_avg", "exp_avg_sq")}
+        before = {key: kept_or_zeros(state, key, grad) for key in ("exp_avg", "exp_avg_sq")}
 
         def numbers() -> tuple[float]:
             step, (beta1, beta2) = next_step(state), (plain(b) for b in group["betas"])
             return (-plain(group["lr"]) * (1 - beta2**step) ** 0.5 / (1 - beta1**step),)
 
         (rate,) = number.all(numbers)
+        state.update(before)
         mean, square = _moments(grad, state, group, number)
         named = grad != 0
         named = named.flatten(1).any(1).reshape(-1, *[1] * (grad.ndim - 1)) if grad.ndim > 1 else named
         for key, old in before.items():
-            state[key] = lazygrad.where(named, state[key], lazygrad.zeros_like(grad) if old is None else old)
+            state[key] = lazygrad.where(named, state[key], old)
         return lazygrad.where(named, param + rate * mean / (square.sqrt() + number.of(group, "eps")), param)

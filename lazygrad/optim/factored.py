@@ -11,6 +11,7 @@ from lazygrad.optim.optimizer import (
     Numbers,
     ParameterwiseOptimizer,
     is_set,
+    kept_or_zeros,
     next_step,
     plain,
     settings,
@@ -65,14 +66,12 @@ class Adafactor(ParameterwiseOptimizer):
             sides = {}
             for key, axis in (("row_var", -1), ("col_var", -2)):
                 mean = (grad * grad).mean(axis, keepdim=True)
-                before = state.get(key)
-                before = lazygrad.zeros_like(mean) if before is None else before.to(grad.dtype)
+                before = kept_or_zeros(state, key, mean)
                 sides[key] = state[key] = before + weight * (mean - before)
             rows = sides["row_var"]
             square = rows.matmul(sides["col_var"]) / rows.mean(-2, keepdim=True).clamp(min=least)
         else:
-            before = state.get("variance")
-            before = lazygrad.zeros_like(grad) if before is None else before.to(grad.dtype)
+            before = kept_or_zeros(state, "variance", grad)
             square = state["variance"] = before + weight * (grad * grad - before)
         change = square.clamp(min=least * least).rsqrt() * grad
         size = change.norm(2) / number(change.numel() ** 0.5 * group["d"])
@@ -142,8 +141,7 @@ class Muon(ParameterwiseOptimizer):
             return 1 - group["momentum"], group["momentum"], 1 - lr * group["weight_decay"], lr * ratio
 
         weight, momentum, keep, rate = number.all(numbers)
-        before = state.get("momentum_buffer")
-        before = lazygrad.zeros_like(grad) if before is None else before.to(grad.dtype)
+        before = kept_or_zeros(state, "momentum_buffer", grad)
         mean = state["momentum_buffer"] = before + weight * (grad - before)
         change = grad + momentum * (mean - grad) if group["nesterov"] else mean
         change = _orthogonalized(change, group["ns_coefficients"], group["ns_steps"], group["eps"])

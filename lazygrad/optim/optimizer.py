@@ -14,6 +14,7 @@ import lazygrad
 from lazygrad.errors import ArgumentError, ArgumentTypeError
 from lazygrad.tensors import Tensor
 from lazygrad.tensors.core import from_node
+from lazygrad.tensors.realization import settle_constant
 from lazygrad.tensors.recording import at_each_run, host_choice, host_numbers, set_host_value
 
 
@@ -380,6 +381,15 @@ class ParameterwiseOptimizer(Optimizer):
             if isinstance(kept, Tensor) and key != "step":
                 state[key] = kept.to(param.dtype)
         return [kept for kept in state.values() if isinstance(kept, Tensor)]
+
+
+def kept_or_zeros(state: dict[str, Any], key: str, like: Tensor) -> Tensor:
+    """A tensor of a state in the dtype of another one; zeros of its shape at first."""
+    if state.get(key) is not None:
+        return state[key].to(like.dtype)
+    made = lazygrad.zeros_like(like)
+    settle_constant(made.cell)
+    return made
 
 
 def next_step(state: dict[str, Any]) -> float:

@@ -12,6 +12,7 @@ from lazygrad.optim.optimizer import (
     checked_settings,
     decayed,
     is_set,
+    kept_or_zeros,
     lerp,
     negative,
     next_step,
@@ -19,16 +20,12 @@ from lazygrad.optim.optimizer import (
     rest,
 )
 from lazygrad.tensors import Tensor
+from lazygrad.tensors.realization import settle_constant
 from lazygrad.tensors.recording import at_each_run
 
 
 def _is_slow(alpha: Any) -> bool:
     return 1 - alpha < 0.5
-
-
-def _kept(state: dict[str, Any], key: str, grad: Tensor) -> Tensor:
-    """A tensor of the state in the gradient's dtype; zeros at first."""
-    return lazygrad.zeros_like(grad) if state.get(key) is None else state[key].to(grad.dtype)
 
 
 class RMSprop(ParameterwiseOptimizer):
@@ -59,16 +56,16 @@ class RMSprop(ParameterwiseOptimizer):
         at_each_run(lambda: next_step(state))
         alpha, weight = number.of(group, "alpha"), number.of(group, "alpha", rest)
         grad = decayed(param, grad, group, number)
-        square = _kept(state, "square_avg", grad) * alpha + weight * grad * grad
+        square = kept_or_zeros(state, "square_avg", grad) * alpha + weight * grad * grad
         state["square_avg"] = square
         if group["centered"]:
-            mean = state["grad_avg"] = lerp(_kept(state, "grad_avg", grad), grad, weight, alpha,
+            mean = state["grad_avg"] = lerp(kept_or_zeros(state, "grad_avg", grad), grad, weight, alpha,
                                             is_set(group, "alpha", _is_slow))
             square = square + number(-1.0) * mean * mean
         below, rate = square.sqrt() + number.of(group, "eps"), number.of(group, "lr", negative)
         if not is_set(group, "momentum"):
             return param + rate * grad / below
-        buffer = _kept(state, "momentum_buffer", grad) * number.of(group, "momentum") + grad / below
+        buffer = kept_or_zeros(state, "momentum_buffer", grad) * number.of(group, "momentum") + grad / below
         state["momentum_buffer"] = buffer
         return param + rate * buffer
 
@@ -83,7 +80,9 @@ class Adagrad(ParameterwiseOptimizer):
         for group in self.param_groups:
             for param in group["params"]:
                 self.state[param]["step"] = lazygrad.tensor(0.0, dtype=lazygrad.float32, device="cpu")
-                self.state[param]["sum"] = lazygrad.full_like(param.detach(), initial_accumulator_value)
+                total = lazygrad.full_like(param.detach(), initial_accumulator_value)
+                settle_constant(total.cell)
+                self.state[param]["sum"] = total
 
     def share_memory(self) -> None:
         """Accepted; tensors are not shared between processes."""
@@ -99,7 +98,7 @@ class Adagrad(ParameterwiseOptimizer):
 
         (rate,) = number.all(numbers)
         grad = decayed(param, grad, group, number)
-        total = state["sum"] = _kept(state, "sum", grad) + grad * grad
+        total = state["sum"] = kept_or_zeros(state, "sum", grad) + grad * grad
         return param + rate * grad / (total.sqrt() + number.of(group, "eps"))
 
 
@@ -120,9 +119,9 @@ class Adadelta(ParameterwiseOptimizer):
         at_each_run(lambda: next_step(state))
         rho, weight, eps = number.of(group, "rho"), number.of(group, "rho", rest), number.of(group, "eps")
         grad = decayed(param, grad, group, number)
-        square = state["square_avg"] = (_kept(state, "square_avg", grad) * rho
+        square = state["square_avg"] = (kept_or_zeros(state, "square_avg", grad) * rho
                                         + weight * grad * grad)
-        updates = _kept(state, "acc_delta", grad)
+        updates = kept_or_zeros(state, "acc_delta", grad)
         delta = (updates + eps).sqrt() / (square + eps).sqrt() * grad
         state["acc_delta"] = updates * rho + weight * delta * delta
         return param + number.of(group, "lr", negative) * delta

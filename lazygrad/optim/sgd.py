@@ -11,10 +11,15 @@ from lazygrad.optim.optimizer import (
     checked_settings,
     decayed,
     is_set,
+    kept_or_zeros,
     negative,
     rest,
 )
 from lazygrad.tensors import Tensor
+
+
+def _one(dampening: Any) -> float:
+    return 1.0
 
 
 class SGD(ParameterwiseOptimizer):
@@ -47,14 +52,10 @@ class SGD(ParameterwiseOptimizer):
         """One step; the state holds `momentum_buffer` where there is momentum."""
         grad = decayed(param, grad, group, number)
         if is_set(group, "momentum"):
-            buffer = state.get("momentum_buffer")
-            if buffer is None:
-                # a tensor of its own: without decay `grad` may be the parameter's gradient itself
-                buffer = grad.clone()
-            else:
-                buffer = buffer.to(grad.dtype) * number.of(group, "momentum") + (
-                    number.of(group, "dampening", rest) * grad)
-            state["momentum_buffer"] = buffer
+            # the first gradient is taken as it is
+            weight = number.of(group, "dampening", _one if state.get("momentum_buffer") is None else rest)
+            before = kept_or_zeros(state, "momentum_buffer", grad)
+            buffer = state["momentum_buffer"] = before * number.of(group, "momentum") + weight * grad
             grad = grad + number.of(group, "momentum") * buffer if group["nesterov"] else buffer
         else:
             state.setdefault("momentum_buffer", None)

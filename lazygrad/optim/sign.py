@@ -12,6 +12,7 @@ from lazygrad.optim.optimizer import (
     checked_settings,
     decayed,
     keep_number,
+    kept_or_zeros,
     next_step,
     plain,
     settings,
@@ -84,7 +85,7 @@ class ASGD(ParameterwiseOptimizer):
     ) -> Tensor:
         """One step; the state holds `step`, `eta`, `mu` and `ax`."""
         grad = decayed(param, grad, group, number)
-        average = state.get("ax")
+        before = kept_or_zeros(state, "ax", grad)
 
         def numbers() -> tuple[float, float, float]:
             lr, eta, mu = (
@@ -99,7 +100,6 @@ class ASGD(ParameterwiseOptimizer):
 
         keep, rate, weight = number.all(numbers)
         after = param * keep - grad * rate
-        before = lazygrad.zeros_like(grad) if average is None else average.to(grad.dtype)
         # a weight of 1 takes the new value as it is
         state["ax"] = lazygrad.where(weight == 1.0, after, before + (after - before) * weight)
         return after

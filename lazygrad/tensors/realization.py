@@ -26,6 +26,7 @@ from lazygrad.tensors.cell import Cell, pending_cells, tracked_histories
 from lazygrad.tensors.lifetimes import donated_buffers, kept_for_gradients
 from lazygrad.tensors.recording import now
 
+UPLOADED_BYTES = 1 << 18  # constants up to here are copied from the host: sooner done than compiling a kernel
 _EXAMPLE = OPS["example"]
 
 
@@ -92,6 +93,13 @@ def realize_alone(cell: Cell) -> None:
     _settle([cell], _run([cell.node], cell.device))
 
 
+def settle_constant(cell: Cell) -> None:
+    """Put a constant into memory, without a kernel: where every step replaces a state that begins with it,
+    the first step is then the same program as the others. Not in a recording, where each run makes it."""
+    if cell.node.op.name == "const" and now.recorder is None:
+        cell.settle(_data(cell.node, cell.device))
+
+
 def _settle(cells: Sequence[Cell], buffers: Sequence[Node]) -> None:
     for cell, buffer in zip(cells, buffers, strict=False):
         if cell.node.op.kind != "source":
@@ -152,6 +160,8 @@ def _run(targets: Sequence[Node], device: str, last: Sequence[Cell] | None = Non
         for stage_device, nodes in by_device.items():
             for node, value in zip(nodes, _compute([n.inputs[0] for n in nodes], stage_device), strict=True):
                 _values[node] = _moved(node, value)
+                if node.op.name == "leaf" and node.inputs[0].op.kind != "source":
+                    _values[node.inputs[0]] = value  # which an optimizer reads without the leaf
                 _settle_leaf(node, value)
     return _compute(targets, device, last, None if batches else order)
 
@@ -233,14 +243,17 @@ def _forget(donated: frozenset[Any]) -> None:
 
 
 def _is_work(node: Node) -> bool:
-    return node.size > 0 and (node.op.kind != "source" or node.op.name in ("iota", "const"))
+    if node.op.name == "const":
+        return node.size * node.dtype.itemsize > UPLOADED_BYTES
+    return node.size > 0 and (node.op.kind != "source" or node.op.name == "iota")
 
 
 def _data(node: Node, device: str) -> Node:
     """The buffer of what needs no kernel: data, or nothing at all."""
     if node.op.name in ("buffer", "scalar"):
         return node
-    return upload(np.zeros(node.shape, node.dtype.numpy), node.dtype, device)
+    value = node.arg.value if node.op.name == "const" else 0
+    return upload(np.full(node.shape, value, node.dtype.numpy), node.dtype, device)
 
 
 def known_value(node: Node, device: str) -> Node | None:
