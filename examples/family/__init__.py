@@ -1,4 +1,4 @@
-"""The programs that the users of each micrograd know, on lazygrad, with the numbers that those programs print.
+"""The programs that the users of each micrograd know, on lazygrad, and the numbers that those print.
 
     python -m examples.family                      # all of them, as one table
     python -m examples.family.micrograd            # one of them; so does python examples/family/micrograd.py

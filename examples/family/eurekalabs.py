@@ -1,6 +1,7 @@
 """micrograd of EurekaLabs (https://github.com/EurekaLabsAI/micrograd): three classes, softmax and AdamW.
 
     python -m examples.family.eurekalabs
+    python -m examples.family.eurekalabs --plot yin_yang.png
 
 The yin and yang are learned twice: from single values, as micrograd does it, and all points at once.
 """
@@ -58,14 +59,20 @@ def by_values(steps):
         yield loss.item(), validation.item()
 
 
-def by_batch(steps):
-    """The same, all points at once."""
-    train, validate, weights = yin_yang()
+def network():
+    """The network 2-8-3 as a module, with the same weights."""
+    _, _, weights = yin_yang()
     model = nn.Sequential(nn.Linear(2, 8), nn.Tanh(), nn.Linear(8, 3)).double()
     with torch.no_grad():
         for layer, starting in zip(model[::2], weights, strict=True):
             layer.weight.copy_(torch.tensor(starting, dtype=torch.float64))
             layer.bias.zero_()
+    return model
+
+
+def by_batch(model, steps):
+    """Train a module, all points at once; yield the same."""
+    train, validate, _ = yin_yang()
     optimizer = adamw(model.parameters())
 
     def mean_loss(labelled):
@@ -92,12 +99,23 @@ def training_rows(name, history):
 
 
 def rows():
-    yield from training_rows("by batch", list(by_batch(100)))
+    yield from training_rows("by batch", list(by_batch(network(), 100)))
     yield from training_rows("by values", list(by_values(100)))
+
+
+def plot(file):
+    """The classes that the network sees, and both losses, by batch."""
+    from examples.family import plots
+
+    points, labels = zip(*yin_yang()[0], strict=True)
+    model = network()
+    training, validation = zip(*by_batch(model, 100), strict=True)
+    boundary = plots.boundary(lambda places: model(torch.from_numpy(places)), points, labels)
+    plots.save(file, boundary, plots.curves(training=training, validation=validation))
 
 
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parents[2]))
     from examples.family.report import main
 
-    main("eurekalabs", rows())
+    main("eurekalabs", rows, plot)

@@ -1,9 +1,9 @@
-"""Grokking Deep Learning, chapter 13 (https://github.com/iamtrask/Grokking-Deep-Learning): a framework in steps.
+"""Grokking Deep Learning, chapter 13 (https://github.com/iamtrask/Grokking-Deep-Learning).
 
     python -m examples.family.grokking
 
-Each program of the chapter, with the weights that the chapter draws: NumPy's generator, which also gave every
-tensor of its framework a number.
+A framework in steps: each program of the chapter, with the weights that the chapter draws, by
+NumPy's generator, which also gave every tensor of its framework a number.
 """
 
 import sys
@@ -179,4 +179,4 @@ if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parents[2]))
     from examples.family.report import main
 
-    main("grokking", rows())
+    main("grokking", rows)

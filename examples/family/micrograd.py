@@ -1,6 +1,7 @@
 """micrograd (https://github.com/karpathy/micrograd): numbers that know how they were made.
 
     python -m examples.family.micrograd
+    python -m examples.family.micrograd --plot moons.png
 
 A `Value` is a tensor without axes. The two moons are trained twice: from single values, as micrograd does it,
 and all points at once.
@@ -51,13 +52,17 @@ def rate(step):
     return 1.0 - 0.9 * step / 100
 
 
+def two_moons():
+    """100 points, their labels -1 and +1, and the weights to start from, [layer][neuron][input]."""
+    return json.loads((DATA / "two_moons.json").read_text()).values()
+
+
 def two_moons_by_values(steps):
     """Train the network 2-16-16-1 from single values; yield the loss and the share of right points of each
     step."""
-    moons = json.loads((DATA / "two_moons.json").read_text())
-    points = [[torch.tensor(x, dtype=torch.float64) for x in point] for point in moons["points"]]
-    labels = moons["labels"]
-    layers = [[([Value(w) for w in neuron], Value(0.0)) for neuron in layer] for layer in moons["weights"]]
+    points, labels, weights = two_moons()
+    points = [[torch.tensor(x, dtype=torch.float64) for x in point] for point in points]
+    layers = [[([Value(w) for w in neuron], Value(0.0)) for neuron in layer] for layer in weights]
     parameters = [p for layer in layers for weights, bias in layer for p in (*weights, bias)]
 
     def score(values):
@@ -82,16 +87,22 @@ def two_moons_by_values(steps):
         yield loss.item(), sum(right) / len(right)
 
 
-def two_moons_by_batch(steps):
-    """The same, all points at once."""
-    moons = json.loads((DATA / "two_moons.json").read_text())
-    points = torch.tensor(moons["points"], dtype=torch.float64)
-    labels = torch.tensor(moons["labels"])
-    model = nn.Sequential(nn.Linear(2, 16), nn.ReLU(), nn.Linear(16, 16), nn.ReLU(), nn.Linear(16, 1)).double()
+def network():
+    """The network 2-16-16-1 as a module, with the same weights."""
+    _, _, weights = two_moons()
+    model = nn.Sequential(nn.Linear(2, 16), nn.ReLU(), nn.Linear(16, 16), nn.ReLU(), nn.Linear(16, 1))
+    model.double()
     with torch.no_grad():
-        for layer, weights in zip(model[::2], moons["weights"], strict=True):
-            layer.weight.copy_(torch.tensor(weights, dtype=torch.float64))
+        for layer, starting in zip(model[::2], weights, strict=True):
+            layer.weight.copy_(torch.tensor(starting, dtype=torch.float64))
             layer.bias.zero_()
+    return model
+
+
+def two_moons_by_batch(model, steps):
+    """Train a module, all points at once; yield the same."""
+    points, labels, _ = two_moons()
+    points, labels = torch.tensor(points, dtype=torch.float64), torch.tensor(labels)
     optimizer = torch.optim.SGD(model.parameters(), lr=rate(0))
 
     for step in range(steps):
@@ -135,12 +146,23 @@ def rows():
     yield "sanity check: y", "-20", y.item()
     yield "sanity check: gradient of x", "46", x.grad.item()
 
-    yield from training_rows("by batch", list(two_moons_by_batch(100)))
+    yield from training_rows("by batch", list(two_moons_by_batch(network(), 100)))
     yield from training_rows("by values", list(two_moons_by_values(100)))
+
+
+def plot(file):
+    """The decision boundary and the losses, by batch."""
+    from examples.family import plots
+
+    points, labels, _ = two_moons()
+    model = network()
+    losses = [loss for loss, _ in two_moons_by_batch(model, 100)]
+    boundary = plots.boundary(lambda places: model(torch.from_numpy(places)), points, labels)
+    plots.save(file, boundary, plots.curves(loss=losses))
 
 
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parents[2]))
     from examples.family.report import main
 
-    main("micrograd", rows())
+    main("micrograd", rows, plot)

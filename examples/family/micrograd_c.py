@@ -1,6 +1,7 @@
 """micrograd.c (https://github.com/Jaykef/micrograd.c): two moons, with the weights that C's `rand` gives.
 
     python -m examples.family.micrograd_c
+    python -m examples.family.micrograd_c --plot moons.png
 """
 
 import csv
@@ -17,8 +18,8 @@ RAND_MAX = 2**31 - 1
 
 
 def rand(seed):
-    """The numbers that `rand()` of the GNU C library returns after `srand(seed)`: sums of the numbers 3 and 31
-    places back, without their lowest bit."""
+    """What `rand()` of the GNU C library returns after `srand(seed)`: sums of the numbers 3 and 31 places
+    back, without their lowest bit."""
     numbers = [seed]
     while len(numbers) < 31:
         numbers.append(16807 * numbers[-1] % RAND_MAX)
@@ -43,16 +44,22 @@ def starting_weights():
             for before, after in zip(SIZES, SIZES[1:], strict=False)]
 
 
-def train_by_batch(epochs):
-    """Train the network 2-16-16-1, all points at once; yield the printed loss and the share of right points
-    of each epoch."""
-    points, labels = moons()
-    points, labels = torch.tensor(points, dtype=torch.float64), torch.tensor(labels)
-    model = nn.Sequential(nn.Linear(2, 16), nn.ReLU(), nn.Linear(16, 16), nn.ReLU(), nn.Linear(16, 1)).double()
+def network():
+    """The network 2-16-16-1 as a module, with these weights."""
+    model = nn.Sequential(nn.Linear(2, 16), nn.ReLU(), nn.Linear(16, 16), nn.ReLU(), nn.Linear(16, 1))
+    model.double()
     with torch.no_grad():
         for layer, weights in zip(model[::2], starting_weights(), strict=True):
             layer.weight.copy_(torch.tensor(weights, dtype=torch.float64))
             layer.bias.zero_()
+    return model
+
+
+def train_by_batch(model, epochs):
+    """Train a module, all points at once; yield the printed loss and the share of right points of each
+    epoch."""
+    points, labels = moons()
+    points, labels = torch.tensor(points, dtype=torch.float64), torch.tensor(labels)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
 
     for _ in range(epochs):
@@ -67,7 +74,7 @@ def train_by_batch(epochs):
 
 
 def train_by_values(epochs):
-    """The same, from single values."""
+    """The same, from single values, with these weights."""
     points, labels = moons()
 
     def Value(data):
@@ -101,15 +108,25 @@ def train_by_values(epochs):
 
 def rows():
     yield "rand() after srand(1)", "1804289383", float(next(rand(1)))
-    for name, train in (("by batch", train_by_batch), ("by values", train_by_values)):
-        history = list(train(100))
+    for name, history in (("by batch", train_by_batch(network(), 100)), ("by values", train_by_values(100))):
+        history = list(history)
         yield f"moons, {name}, epoch 1: loss", "1.445846", history[0][0]
         yield f"moons, {name}, epoch 100: loss", "0.011159", history[-1][0]
         yield f"moons, {name}, epoch 100: accuracy", "1.00", history[-1][1]
+
+
+def plot(file):
+    """The decision boundary and the losses, by batch."""
+    from examples.family import plots
+
+    model = network()
+    losses = [loss for loss, _ in train_by_batch(model, 100)]
+    boundary = plots.boundary(lambda places: model(torch.from_numpy(places)), *moons())
+    plots.save(file, boundary, plots.curves(loss=losses))
 
 
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parents[2]))
     from examples.family.report import main
 
-    main("micrograd_c", rows())
+    main("micrograd_c", rows, plot)

@@ -1,4 +1,4 @@
-"""micrograd-cuda (https://github.com/mlecauchois/micrograd-cuda): the same network on the processor and on a GPU.
+"""micrograd-cuda (https://github.com/mlecauchois/micrograd-cuda): one network on the processor and a GPU.
 
     python -m examples.family.micrograd_cuda
 
@@ -111,4 +111,4 @@ if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parents[2]))
     from examples.family.report import main
 
-    main("micrograd_cuda", rows())
+    main("micrograd_cuda", rows)

@@ -1,6 +1,7 @@
 """MicroGrad.jl (https://github.com/LiorSinai/MicroGrad.jl): functions in, functions out.
 
     python -m examples.family.micrograd_jl
+    python -m examples.family.micrograd_jl --plot moons.png
 
 Its `pullback` is `vjp` here: the value of a function, and a function from the gradient of that value to the
 gradients of the arguments. Arguments may be dataclasses, tuples and dicts of tensors.
@@ -38,7 +39,7 @@ TARGET = [15.0, -2.1, 13.9, 1.5]
 
 
 def fit_polynomial(steps, rate=1e-4):
-    """Fit a cubic to 100 points by following the pullback downhill; yield the mean squared error of each step."""
+    """Fit a cubic to 100 points by the pullback; yield the mean squared error of each step."""
     torch.manual_seed(0)
     xs = (torch.rand(100, dtype=torch.float64) - 0.5) * 10
     ys = Polynomial(torch.tensor(TARGET, dtype=torch.float64))(xs)
@@ -93,7 +94,7 @@ def hinge_loss(scores, labels):
 
 
 def train_moons(loss_of, steps=500, rate=0.5):
-    """Train a chain 2-16-16-2 on moons; the losses of all steps and the share of right points at the end."""
+    """Train a chain 2-16-16-2 on moons; the layers and the losses of all steps."""
     torch.manual_seed(1)
     points, labels = moons()
     layers = (Dense.drawn(2, 16), Dense.drawn(16, 16), Dense.drawn(16, 2))
@@ -108,8 +109,7 @@ def train_moons(loss_of, steps=500, rate=0.5):
     for _ in range(steps):
         loss, layers = step(layers)
         losses.append(loss.item())
-    right = chain(layers, points).argmax(1) == labels
-    return losses, right.float().mean().item()
+    return layers, losses
 
 
 def rows():
@@ -120,13 +120,24 @@ def rows():
     yield "cubic, step 1: mean squared error", "", losses[0]
     yield "cubic, step 200: mean squared error", "", losses[-1]
     for loss_of in (logit_cross_entropy, hinge_loss):
-        losses, accuracy = train_moons(loss_of)
+        layers, losses = train_moons(loss_of)
+        points, labels = moons()
+        accuracy = (chain(layers, points).argmax(1) == labels).float().mean().item()
         yield f"moons, {loss_of.__name__}, step 500: loss", "", losses[-1]
         yield f"moons, {loss_of.__name__}, step 500: accuracy", "> 0.95", accuracy
+
+
+def plot(file):
+    """The decision boundary and the losses, with the cross entropy."""
+    from examples.family import plots
+
+    layers, losses = train_moons(logit_cross_entropy)
+    boundary = plots.boundary(lambda places: chain(layers, torch.tensor(places).float()), *moons())
+    plots.save(file, boundary, plots.curves(loss=losses))
 
 
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parents[2]))
     from examples.family.report import main
 
-    main("micrograd_jl", rows())
+    main("micrograd_jl", rows, plot)

@@ -1,6 +1,7 @@
 """micrograd-ts (https://github.com/trekhleb/micrograd-ts): a neuron with labels, and a small network.
 
     python -m examples.family.micrograd_ts
+    python -m examples.family.micrograd_ts --plot neuron.dot  # the graph of the neuron
 """
 
 import json
@@ -10,23 +11,29 @@ from pathlib import Path
 import lazygrad as torch
 import lazygrad.nn.functional as F
 from lazygrad import nn
+from lazygrad.viz import draw_dot
 
 DATA = Path(__file__).parents[1] / "data"
 XS = [[2.0, 3.0, -1.0], [3.0, -1.0, 0.5], [0.5, 1.0, 1.0], [1.0, 1.0, -1.0]]
 YS = [1.0, -1.0, -1.0, 1.0]
 
 
-def Value(data):
-    return torch.tensor(data, dtype=torch.float64, requires_grad=True)
+def Value(data, label=None):
+    value = torch.tensor(data, dtype=torch.float64, requires_grad=True)
+    value.label = label
+    return value
 
 
 def neuron():
-    """tanh(x1 * w1 + x2 * w2 + b): (o, its inputs by name)."""
-    inputs = {"x1": Value(2.0), "x2": Value(0.0), "w1": Value(-3.0), "w2": Value(1.0),
-              "b": Value(6.8813735870195432)}
-    x1, x2, w1, w2, b = inputs.values()
-    o = (x1 * w1 + x2 * w2 + b).tanh()
-    return o, inputs
+    """tanh(x1 * w1 + x2 * w2 + b), with labels: (o, x1, x2, w1, w2)."""
+    x1, x2 = Value(2.0, "x1"), Value(0.0, "x2")
+    w1, w2 = Value(-3.0, "w1"), Value(1.0, "w2")
+    b = Value(6.8813735870195432, "b")
+    n = x1 * w1 + x2 * w2 + b
+    n.label = "n"
+    o = n.tanh()
+    o.label = "o"
+    return o, x1, x2, w1, w2
 
 
 def weights():
@@ -75,15 +82,15 @@ def train_by_batch(epochs):
         yield loss.item()
 
 
-GRADIENTS = {"x1": "-1.5", "x2": "0.5", "w1": "1.0", "w2": "0.0"}
+GRADIENTS = ("-1.5", "0.5", "1.0", "0.0")
 
 
 def rows():
-    o, inputs = neuron()
+    o, *inputs = neuron()
     o.backward()
     yield "neuron: o", "0.7071", o.item()
-    for name, published in GRADIENTS.items():
-        yield f"neuron: gradient of {name}", published, inputs[name].grad.item()
+    for value, published in zip(inputs, GRADIENTS, strict=True):
+        yield f"neuron: gradient of {value.label}", published, value.grad.item()
 
     for name, train in (("by batch", train_by_batch), ("by values", train_by_values)):
         losses = list(train(30))
@@ -91,8 +98,15 @@ def rows():
         yield f"3-4-4-1, {name}, epoch 30: loss", "0.004609022783678673", losses[-1]
 
 
+def plot(file):
+    """The graph of the neuron, in the language of Graphviz: `dot -Tsvg neuron.dot` draws it."""
+    o, *_ = neuron()
+    o.backward()
+    print("drawn:", draw_dot(o).save(Path(file).with_suffix(".dot")))
+
+
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parents[2]))
     from examples.family.report import main
 
-    main("micrograd_ts", rows())
+    main("micrograd_ts", rows, plot)

@@ -1,11 +1,13 @@
 """The table of the family: member, program, published number, ours."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+
+from examples.family import plots
 
 Row = tuple[str, str, float | str]
 
-HEADER = f"{'member':22} {'program':58} {'published':>24} {'ours':>24}"
+HEADER = f"{'member':21} {'program':54} {'published':>20} {'ours':>20}"
 FEWEST_DIGITS = 10  # the last ones of a longer number depend on the order of summing
 
 
@@ -17,7 +19,7 @@ def parts(published: str) -> tuple[str, float, int, int]:
 
 
 def agrees(published: str, ours: float | str) -> bool:
-    """Whether our number is the published one: the same to its last digit, or to ten digits of a longer number;
+    """Whether our number is the published one: the same to its last digit, or to ten digits of a longer one;
     or on the right side of a bound such as "< 2.18". With nothing published ("") any number will do."""
     if isinstance(ours, str) or not published:
         return ours == published or not published
@@ -30,8 +32,10 @@ def agrees(published: str, ours: float | str) -> bool:
 
 def shown(published: str, ours: float | str) -> str:
     """Our number with as many decimals as the published one, two more beside a bound."""
-    if isinstance(ours, str) or not published:
-        return f"{ours:.5}"
+    if isinstance(ours, str):
+        return "the same" if ours == published else ours
+    if not published:
+        return f"{ours:.5g}"
     bound, _, decimals, exponent = parts(published)
     decimals += bool(bound) * 2
     return f"{ours:.{decimals}{'e' if exponent else 'f'}}"
@@ -41,11 +45,16 @@ def lines(member: str, rows: Iterable[Row]) -> Iterator[str]:
     """A line for each row; one that is not as published says so."""
     for program, published, ours in rows:
         remark = "" if agrees(published, ours) else "  differs"
-        yield f"{member:22} {program:58} {published:>24} {shown(published, ours):>24}{remark}"
+        yield f"{member:21} {program:54} {published:>20} {shown(published, ours):>20}{remark}"
 
 
-def main(member: str, rows: Iterable[Row]) -> None:
-    """Print the table of one member."""
+def main(member: str, rows: Callable[[], Iterable[Row]], plot: Callable[[str], None] | None = None) -> None:
+    """Print the table of one member; with `--plot [FILE]`, draw its training instead."""
+    file = plots.file_asked_for(f"{member}.png")
+    if file and not plot:
+        raise SystemExit(f"{member} draws no training")
+    if file:
+        return plot(file)
     print(HEADER)
-    for line in lines(member, rows):
+    for line in lines(member, rows()):
         print(line, flush=True)
