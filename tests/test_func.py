@@ -299,3 +299,62 @@ def test_it_is_one_kernel_for_all_examples() -> None:
 def test_mistakes(call: Any, error: type[Exception], words: str) -> None:
     with pytest.raises(error, match=words):
         call()
+
+
+def test_gradients_by_captured_tensors() -> None:
+    w, b = lazygrad.tensor([1.0, 2.0]), lazygrad.tensor(0.5, requires_grad=True)
+    x = lazygrad.tensor([3.0, 4.0])
+    h = b * 2  # not a leaf
+
+    def f(x: Any) -> Any:
+        return (w * w * x).sum() * b + h
+
+    value, g = func.value_and_grad(f, captured={"w": w, "rest": (b, [h])})(x)
+    assert value.item() == 19 * 0.5 + 1 and g["w"].tolist() == [3, 8]
+    assert g["rest"][0].item() == 19 and g["rest"][1][0].item() == 1
+    both, by_w = func.grad(f, argnums=(0,), captured=w)(x)
+    assert both[0].tolist() == [0.5, 2] and by_w.tolist() == [3, 8]
+    assert not w.requires_grad and w.is_leaf and b.grad is None and h.grad_fn.name() == "MulBackward0"
+    value, pull = func.vjp(f, x, captured=[w, w])
+    for seed in (1.0, 2.0):  # again with another seed
+        by_x, (first, second) = pull(lazygrad.tensor(seed))
+        assert by_x.tolist() == [0.5 * seed, 2 * seed]
+        assert first.tolist() == second.tolist() == [3 * seed, 8 * seed]
+    assert func.vjp(lambda: w.sin(), captured=w)[1](lazygrad.ones(2)).equal(w.cos())
+    assert func.jacobian(lambda: w * w, captured=w)().tolist() == [[2, 0], [0, 4]]
+    second = func.grad(lambda: func.grad(lambda: (w**3).sum(), captured=w)().sum(), captured=w)()
+    assert second.tolist() == [6, 12]
+    assert func.grad(lambda y: func.grad(lambda: (w * y).sin().sum(), captured=w)().sum())(x).allclose(
+        (w * x).cos() - w * x * (w * x).sin())
+    outer = func.grad(lambda: f(x), captured=w)()
+    (through,) = lazygrad.autograd.grad(outer.sum(), b)  # the graph around is differentiated as ever
+    assert through.item() == 22
+
+
+def test_gradients_by_the_parameters_of_a_module() -> None:
+    model = lazygrad.nn.Sequential(lazygrad.nn.Linear(3, 4), lazygrad.nn.Tanh(), lazygrad.nn.Linear(4, 1))
+    x = lazygrad.randn(5, 3)
+    found = func.grad(lambda: model(x).square().mean(), captured=dict(model.named_parameters()))()
+    assert all(p.grad is None for p in model.parameters())
+    model(x).square().mean().backward()
+    for name, p in model.named_parameters():
+        np.testing.assert_allclose(found[name].detach().numpy(), p.grad.numpy(), rtol=1e-5, atol=1e-7)
+
+
+def test_what_is_captured_is_given_back() -> None:
+    w = lazygrad.tensor([1.0, 2.0])
+
+    def breaks() -> Any:
+        raise KeyError("no")
+
+    with pytest.raises(KeyError):
+        func.grad(breaks, captured=w)()
+    with pytest.raises(GradientError, match="wrote to a captured"):
+        func.grad(lambda: w.mul_(2).sum(), captured=w)()
+    with pytest.raises(ArgumentTypeError, match="expected tensors"):
+        func.grad(lambda: w.sum(), captured=3.0)()
+    with pytest.raises(GradientError, match="floating point"):
+        func.vjp(lambda: w.sum(), captured=lazygrad.tensor(1))
+    assert w.tolist() == [1, 2] and not w.requires_grad
+    w += 1
+    assert w.tolist() == [2, 3]

@@ -17,11 +17,16 @@ from lazygrad.tensors import Tensor
 from lazygrad.tensors.core import from_node
 from lazygrad.tree import Tree, flatten
 
-Argnums = int | tuple[int, ...]
+Argnums = int | tuple[int, ...] | None
 
 
-def _numbers(name: str, argnums: Argnums, count: int) -> tuple[int, ...]:
-    """Which arguments to differentiate by, from 0. Raises ArgumentError for one that is not there."""
+def _numbers(name: str, argnums: Argnums, count: int, captured: Any = None) -> tuple[int, ...]:
+    """Which arguments to differentiate by, from 0: the first one where nothing is said. Raises ArgumentError
+    for one that is not there."""
+    if argnums is None:
+        if captured is not None:
+            return ()
+        argnums = 0
     listed = argnums if isinstance(argnums, tuple) else (argnums,)
     for i in listed:
         if not isinstance(i, int) or isinstance(i, bool):
@@ -34,13 +39,18 @@ def _numbers(name: str, argnums: Argnums, count: int) -> tuple[int, ...]:
     return wrapped
 
 
-def _chosen(argnums: Argnums, found: Sequence[Any]) -> Any:
-    return tuple(found) if isinstance(argnums, tuple) else found[0]
+def _chosen(argnums: Argnums, found: Sequence[Any], captured: Any = None) -> Any:
+    """What belongs to the arguments; that of captured tensors; or both, as (arguments', captured's)."""
+    if captured is not None and argnums is None:
+        return found[-1]
+    by_argument = found if captured is None else found[:-1]
+    chosen = tuple(by_argument) if isinstance(argnums, tuple) else by_argument[0]
+    return chosen if captured is None else (chosen, found[-1])
 
 
 def _graded(name: str, func: Callable[..., Any], argnums: Argnums, has_aux: bool, args: tuple[Any, ...],
-            kwargs: dict[str, Any]) -> tuple[Any, Run]:
-    run = Run(name, func, args, has_aux, kwargs, _numbers(name, argnums, len(args)))
+            kwargs: dict[str, Any], captured: Any) -> tuple[Any, Run]:
+    run = Run(name, func, args, has_aux, kwargs, _numbers(name, argnums, len(args), captured), captured)
     if run.tree.kind is not None:
         raise ArgumentTypeError(f"[{name}] Expected f(*args) to return a single tensor, got "
                                 f"{run.tree.kind.__name__}")
@@ -49,38 +59,46 @@ def _graded(name: str, func: Callable[..., Any], argnums: Argnums, has_aux: bool
         raise ShapeError(f"[{name}] Expected f(*args) to return a scalar tensor, got tensor with "
                          f"{output.ndim} dims: use vjp or jacrev, or sum the output")
     grads = run.per_input(run.pull([ops.const(1, output.dtype, output.shape)]))
-    return _chosen(argnums, grads), run
+    return _chosen(argnums, grads, captured), run
 
 
-def grad(func: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False) -> Callable[..., Any]:
+def grad(func: Callable[..., Any], argnums: Argnums = None, has_aux: bool = False, *,
+         captured: Any = None) -> Callable[..., Any]:
     """The function that returns the gradient of func's 0-d result by argument `argnums` (a tuple of them for
-    a tuple), in the shape of the argument: tensors in dicts, lists, tuples and dataclasses. With `has_aux`,
-    func returns (result, aux), and (gradient, aux) is returned. No `.grad` changes."""
+    a tuple; the first one by default), in the shape of the argument: tensors in dicts, lists, tuples and
+    dataclasses. With `has_aux`, func returns (result, aux), and (gradient, aux) is returned. No `.grad`
+    changes.
+
+    `captured`: tensors, in such containers too, that func reads from its closure or from a module instead of
+    taking them as arguments, whether they require a gradient or not. The gradient is then by these, in their
+    shape, or, with `argnums` too, the pair (by the arguments, by these). Views of them that were made before
+    are other tensors. Raises GradientError where func writes to one of them.
+    """
 
     @functools.wraps(func)
     def gradients(*args: Any, **kwargs: Any) -> Any:
-        found, run = _graded("grad", func, argnums, has_aux, args, kwargs)
+        found, run = _graded("grad", func, argnums, has_aux, args, kwargs, captured)
         return (found, run.aux) if has_aux else found
 
     return gradients
 
 
-def grad_and_value(func: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False
-                   ) -> Callable[..., Any]:
+def grad_and_value(func: Callable[..., Any], argnums: Argnums = None, has_aux: bool = False, *,
+                   captured: Any = None) -> Callable[..., Any]:
     """As `grad`, but the function returns (gradient, value), or (gradient, (value, aux))."""
 
     @functools.wraps(func)
     def gradients(*args: Any, **kwargs: Any) -> Any:
-        found, run = _graded("grad_and_value", func, argnums, has_aux, args, kwargs)
+        found, run = _graded("grad_and_value", func, argnums, has_aux, args, kwargs, captured)
         return found, (run.value(), run.aux) if has_aux else run.value()
 
     return gradients
 
 
-def value_and_grad(func: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False
-                   ) -> Callable[..., Any]:
+def value_and_grad(func: Callable[..., Any], argnums: Argnums = None, has_aux: bool = False, *,
+                   captured: Any = None) -> Callable[..., Any]:
     """As `grad_and_value`, in the other order: (value, gradient), or ((value, aux), gradient)."""
-    both = grad_and_value(func, argnums, has_aux)
+    both = grad_and_value(func, argnums, has_aux, captured=captured)
 
     @functools.wraps(func)
     def values(*args: Any, **kwargs: Any) -> Any:
@@ -106,13 +124,15 @@ def _matching(name: str, given: Any, tensors: Sequence[Tensor], tree: Tree, what
     return nodes
 
 
-def vjp(func: Callable[..., Any], *primals: Any, has_aux: bool = False) -> tuple[Any, ...]:
+def vjp(func: Callable[..., Any], *primals: Any, has_aux: bool = False, captured: Any = None
+        ) -> tuple[Any, ...]:
     """func(*primals), and its pullback: a function from cotangents (in the structure of the result) to the
     cotangents of the primals (a tuple where there are several). It can be called again and again; no `.grad`
-    changes. With `has_aux`: (result, pullback, aux)."""
-    if not primals:
-        raise ArgumentError("[vjp] needs at least one primal to differentiate by")
-    run = Run("vjp", func, primals, has_aux, {}, range(len(primals)))
+    changes. With `has_aux`: (result, pullback, aux). `captured`: tensors that func reads from its closure
+    (see `grad`); their cotangents follow those of the primals."""
+    if not primals and captured is None:
+        raise ArgumentError("[vjp] needs at least one primal, or captured tensors, to differentiate by")
+    run = Run("vjp", func, primals, has_aux, {}, range(len(primals)), captured)
 
     def pullback(*cotangents: Any, retain_graph: bool = True, create_graph: bool | None = None) -> Any:
         given = cotangents[0] if len(cotangents) == 1 else cotangents
@@ -176,15 +196,16 @@ def _zeros(x: Tensor) -> Tensor:
     return from_node(ops.const(0, x.dtype, tuple(x.shape)), x.cell.device)
 
 
-def jacrev(func: Callable[..., Any], argnums: Argnums = 0, *, has_aux: bool = False,
-           chunk_size: int | None = None) -> Callable[..., Any]:
+def jacrev(func: Callable[..., Any], argnums: Argnums = None, *, has_aux: bool = False,
+           chunk_size: int | None = None, captured: Any = None) -> Callable[..., Any]:
     """The function that returns the Jacobian of func by argument `argnums`, (*output shape, *input shape),
     row by row in reverse mode: for each output, in its structure, what each input has. `chunk_size`: how many
-    rows at once."""
+    rows at once. `captured`: tensors that func reads from its closure (see `grad`)."""
 
     @functools.wraps(func)
-    def jacobian(*args: Any, **kwargs: Any) -> Any:
-        run = Run("jacrev", func, args, has_aux, kwargs, _numbers("jacrev", argnums, len(args)))
+    def matrix(*args: Any, **kwargs: Any) -> Any:
+        numbers = _numbers("jacrev", argnums, len(args), captured)
+        run = Run("jacrev", func, args, has_aux, kwargs, numbers, captured)
         rows = []
         for k, output in enumerate(run.outputs):
 
@@ -195,21 +216,24 @@ def jacrev(func: Callable[..., Any], argnums: Argnums = 0, *, has_aux: bool = Fa
 
             found = vmap(pull, chunk_size=chunk_size, randomness="same")(_basis(output))
             shaped = [g.reshape(*output.shape, *x.shape) for g, x in zip(found, run.inputs, strict=True)]
-            rows.append(_chosen(argnums, run.split(shaped)))
+            rows.append(_chosen(argnums, run.split(shaped), captured))
         result = run.tree.unflatten(rows)
         return (result, run.aux) if has_aux else result
 
-    return jacobian
+    return matrix
 
 
-def jacfwd(func: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False, *,
+jacobian = jacrev
+
+
+def jacfwd(func: Callable[..., Any], argnums: int | tuple[int, ...] = 0, has_aux: bool = False, *,
            randomness: str = "error", chunk_size: int | None = None) -> Callable[..., Any]:
     """As `jacrev`, column by column in forward mode."""
     if randomness not in RANDOMNESS:
         raise ArgumentError(f"[jacfwd] randomness must be one of {', '.join(RANDOMNESS)}, got {randomness!r}")
 
     @functools.wraps(func)
-    def jacobian(*args: Any, **kwargs: Any) -> Any:
+    def matrix(*args: Any, **kwargs: Any) -> Any:
         run = Run("jacfwd", func, args, has_aux, kwargs, _numbers("jacfwd", argnums, len(args)))
         columns: list[list[Tensor]] = []
         for k, x in enumerate(run.inputs):
@@ -227,10 +251,10 @@ def jacfwd(func: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False
         result = run.tree.unflatten(rows)
         return (result, run.aux) if has_aux else result
 
-    return jacobian
+    return matrix
 
 
-def hessian(func: Callable[..., Any], argnums: Argnums = 0) -> Callable[..., Any]:
+def hessian(func: Callable[..., Any], argnums: int | tuple[int, ...] = 0) -> Callable[..., Any]:
     """The function that returns the second derivatives of func by argument `argnums`: the Jacobian, in
     forward mode, of the Jacobian."""
     return jacfwd(jacrev(func, argnums), argnums)

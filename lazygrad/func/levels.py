@@ -6,7 +6,8 @@ leaf lets gradients through, so a transform inside another one is differentiated
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from lazygrad import ops
@@ -77,11 +78,41 @@ def _is_live(token: Any) -> bool:
     return token.level.runs if isinstance(token, _Place) else not isinstance(token, Stub)
 
 
+# what makes a tensor one value rather than another
+_PARTS = ("_history", "_chain", "_strides", "_offset", "_made_by")
+
+
+@contextmanager
+def _standing_for(name: str, captured: Sequence[Tensor], leaves: Sequence[Tensor]) -> Iterator[None]:
+    """Tensors that a function reads from its closure are leaves of a level while it runs. Raises
+    GradientError where it writes to one of them, which would be lost."""
+    before = [[getattr(x, part) for part in _PARTS] for x in captured]
+    versions = [leaf._version for leaf in leaves]
+
+    def become(x: Tensor, parts: Sequence[Any]) -> None:
+        for part, value in zip(_PARTS, parts, strict=True):
+            setattr(x, part, value)
+        x._plain_base = x._graph_root = None
+
+    try:
+        for x, leaf in zip(captured, leaves, strict=True):
+            become(x, [getattr(leaf, part) for part in _PARTS])
+        yield
+        if any(x._history is not leaf._history or leaf._version != version
+               for x, leaf, version in zip(captured, leaves, versions, strict=True)):
+            raise GradientError(f"[{name}] the function wrote to a captured tensor: work on a copy, or pass "
+                                "it as an argument")
+    finally:
+        for x, parts in zip(captured, before, strict=True):
+            become(x, parts)
+
+
 class Run:
-    """A function run inside a level: its arguments as leaves, and its results inside and outside."""
+    """A function run inside a level: its arguments as leaves, and its results inside and outside. `captured`:
+    tensors, in containers, that the function reads from its closure; they come after the arguments."""
 
     def __init__(self, name: str, function: Callable[..., Any], args: Sequence[Any], has_aux: bool,
-                 kwargs: dict[str, Any], argnums: Sequence[int]) -> None:
+                 kwargs: dict[str, Any], argnums: Sequence[int], captured: Any = None) -> None:
         self.level = Level(name)
         self.name = name
         self.inputs: list[Tensor] = []
@@ -93,11 +124,17 @@ class Run:
             inside[i] = tree.unflatten(leaves)
             self.inputs += leaves
             self.trees.append(tree)
+        own: dict[int, tuple[Tensor, Tensor]] = {}
+        if captured is not None:
+            values, tree = flatten(captured)
+            self.inputs += [own.setdefault(id(x), (x, self.level.leaf(x)))[1] for x in values]
+            self.trees.append(tree)
         # before the function can write to them
         self.leaves = [x.graph_node() for x in self.inputs]
         self.level.runs = True
         try:
-            with enable_grad():
+            with enable_grad(), _standing_for(name, [x for x, _ in own.values()],
+                                              [leaf for _, leaf in own.values()]):
                 result = function(*inside, **kwargs)
         finally:
             self.level.runs = False
