@@ -4,6 +4,7 @@ from math import inf
 from typing import Any
 
 from lazygrad.tensors import FUNCTIONS
+from lazygrad.tensors.polynomials import POLYNOMIALS
 from lazygrad.tensors.special import SPECIAL
 
 # torch.special's name -> the function's name in the package
@@ -13,7 +14,7 @@ _NAMES = {
         "round", "sinc", "softmax", "log_softmax", "xlogy")},
     "expit": "sigmoid", "gammaln": "lgamma", "multigammaln": "mvlgamma", "psi": "digamma",
 }
-_FUNCTIONS: dict[str, Any] = {**{name: FUNCTIONS[own] for name, own in _NAMES.items()}, **SPECIAL}
+_FUNCTIONS: dict[str, Any] = {name: FUNCTIONS[own] for name, own in _NAMES.items()} | SPECIAL | POLYNOMIALS
 
 
 def xlog1py(input: Any, other: Any, *, out: Any = None) -> Any:

@@ -5,8 +5,8 @@ realization, autocasting, keywords, core, storage, shared_memory, promotion, val
 arithmetic, elementwise, blending, reals, shapes, movement, reduction, scans, creation, exchange, limits,
 printing, flow, autograd; then examples, indexing, lookup, joining, linear, convolution, pooling, resizing,
 spectra, mersenne, generator, placing, counter_draws, torch_numbers, torch_rejection, torch_draws, random,
-random_inplace, sorting, parts, integers, special, statistics, matrices, triangular, linear_algebra, outputs,
-explaining, reachable, recorder, blueprint, stands, replay, jit, absent.
+random_inplace, sorting, parts, integers, special, polynomials, statistics, matrices, triangular,
+linear_algebra, outputs, explaining, reachable, recorder, blueprint, stands, replay, jit, absent.
 A definition is written once and published by `@function`, `@method` or `@creator` of core.py; `FUNCTIONS`
 collects what the package exports as functions.
 """

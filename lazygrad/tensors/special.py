@@ -1,4 +1,4 @@
-"""Special functions under PyTorch's names: the gamma function's family, and the normal distribution's."""
+"""Special functions under the names of PyTorch: of the gamma function, the normal distribution, of Bessel."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import math
 from typing import Any
 
 from lazygrad import ops
-from lazygrad.compositions import special
+from lazygrad.compositions import bessel, incomplete_gamma, special
 from lazygrad.errors import ArgumentError, ArgumentTypeError
 from lazygrad.graph import Node
-from lazygrad.tensors.arithmetic import in_place
+from lazygrad.tensors.arithmetic import check_operand, elementwise, in_place, with_in_place
 from lazygrad.tensors.core import FUNCTIONS, Tensor, apply, function, method
 from lazygrad.tensors.elementwise import unary
-from lazygrad.tensors.promotion import converted, get_default_dtype
+from lazygrad.tensors.promotion import converted, get_default_dtype, result_type
 
 # published under torch.special's own names alone
 SPECIAL: dict[str, Any] = {}
@@ -103,3 +103,41 @@ def _log_ndtr(x: Node) -> Node:
 
 entr, ndtr = _special("entr", _entr), _special("ndtr", _ndtr)
 ndtri, log_ndtr = _special("ndtri", special.ndtri), _special("log_ndtr", _log_ndtr)
+
+
+# Bessel's functions and others
+
+i0 = SPECIAL["i0"] = unary("i0", bessel.i0)
+for _name, _build in {
+    "i0e": bessel.i0e, "i1": bessel.i1, "i1e": bessel.i1e, "bessel_j0": bessel.j0, "bessel_j1": bessel.j1,
+    "bessel_y0": bessel.y0, "bessel_y1": bessel.y1, "modified_bessel_i0": bessel.i0,
+    "modified_bessel_i1": bessel.i1, "modified_bessel_k0": bessel.k0, "modified_bessel_k1": bessel.k1,
+    "scaled_modified_bessel_k0": bessel.k0e, "scaled_modified_bessel_k1": bessel.k1e,
+    "spherical_bessel_j0": bessel.spherical_j0, "airy_ai": bessel.airy_ai, "erfcx": bessel.erfcx,
+}.items():
+    _special(_name, _build)
+
+
+def _of_two(name: str, build: Any) -> Any:
+    """A function of two tensors, or of a tensor and a number, that broadcast."""
+
+    def evaluate(input: Any, other: Any, *, out: Tensor | None = None) -> Tensor:
+        x, y = check_operand(name, input), check_operand(name, other)
+        dtype = result_type(x, y)
+        result = elementwise(name, build, (x, y), dtype if dtype.kind == "float" else get_default_dtype())
+        return result if out is None else out.copy_(result)
+
+    evaluate.__name__ = evaluate.__qualname__ = name
+    return evaluate
+
+
+igamma = _of_two("igamma", incomplete_gamma.gammainc)
+igamma.__doc__ = "The part of the gamma function's integral that lies below other, for the exponent input."
+igammac = _of_two("igammac", incomplete_gamma.gammaincc)
+igammac.__doc__ = "The part of the gamma function's integral that lies above other, for the exponent input."
+zeta = _of_two("zeta", special.zeta)
+zeta.__doc__ = "Hurwitz's zeta function: the sum over k >= 0 of (other + k) ** -input."
+with_in_place("igamma")(igamma)
+with_in_place("igammac")(igammac)
+SPECIAL.update(gammainc=igamma, gammaincc=igammac, zeta=zeta)
+in_place("mvlgamma_", mvlgamma)
