@@ -327,6 +327,8 @@ def _compile_all(schedule: Schedule, memory: Memory, device: Device) -> tuple[li
             report.tuned(device, kernel)
         tables = tuple(uploaded(values, device) for values in tables_of(group, memory))
         steps.append(Step(kernel, tuple(names), tables))
+    for step in reversed(steps):  # helpers began with the first
+        step.kernel.program.finish()
     return steps, compiled
 
 

@@ -17,6 +17,7 @@ from lazygrad.runtime import cache, jit
 from lazygrad.runtime.cpu import ALIGN, CpuMemory, class_bytes, cpu_device, size_class
 from lazygrad.runtime.cpu_target import chosen_target
 from lazygrad.runtime.device import MemoryStats
+from lazygrad.runtime.errands import Errands
 from lazygrad.source import BufferUse, Phase, Source
 
 # y = 2 x + y, then a second phase: y = y * y
@@ -362,3 +363,77 @@ def test_the_host_is_described():
     assert target.vector_bytes in (16, 32, 64) and target.registers in (16, 32)
     assert target.l1_bytes < target.l2_bytes
     assert target.cpu in device.description and "threads" in device.description
+
+
+# Errands
+
+
+def test_an_errand_is_done_once_by_whoever_comes_first():
+    errands, done = Errands(), []
+    release = threading.Event()
+
+    def work(number):
+        release.wait(10)
+        done.append((number, threading.current_thread()))
+        return number * number
+
+    given = [errands.give(lambda n=n: work(n), 2) for n in range(20)]
+    release.set()
+    assert [errand.result() for errand in reversed(given)] == [n * n for n in reversed(range(20))]
+    assert sorted(n for n, _ in done) == list(range(20))
+    assert len({thread for _, thread in done}) <= 3
+    assert all(errand.result() == n * n for n, errand in enumerate(given))
+
+
+def test_a_single_errand_waits_for_its_caller_and_tells_its_error():
+    errands, count = Errands(), threading.active_count()
+    for _ in range(3):
+        errand = errands.give(lambda: 1 // 0, 2)
+        assert threading.active_count() == count and not errand.is_done
+        for _ in range(2):
+            with pytest.raises(ZeroDivisionError):
+                errand.result()
+
+
+def test_without_helpers_the_caller_does_all():
+    errands, count = Errands(), threading.active_count()
+    given = [errands.give(threading.current_thread, 0) for _ in range(5)]
+    assert threading.active_count() == count
+    assert {errand.result() for errand in given} == {threading.current_thread()}
+
+
+def test_an_interrupted_errand_is_still_to_be_done():
+    outcomes = iter((KeyboardInterrupt(), 5))
+
+    def work():
+        found = next(outcomes)
+        if isinstance(found, BaseException):
+            raise found
+        return found
+
+    errand = Errands().give(work, 0)
+    with pytest.raises(KeyboardInterrupt):
+        errand.result()
+    assert errand.result() == 5
+
+
+def test_several_threads_compile_at_once_what_one_compiles():
+    target = chosen_target()
+    texts = [saxpy_source(10).text.replace("2.0", f"{n}.0") for n in range(2, 14)]
+    assert len(set(texts)) == len(texts)
+    alone = [jit.object_code(text, target) for text in texts]
+    errands = Errands()
+    given = [errands.give(lambda text=text: jit.object_code(text, target), 3) for text in texts]
+    assert [errand.result() for errand in given] == alone
+
+
+def test_a_child_of_a_fork_compiles(cache_dir):
+    """With helpers of its own."""
+    if not hasattr(os, "fork"):
+        pytest.skip("this system does not fork")
+    device = cpu_device()
+    child = os.fork()
+    if child == 0:
+        programs = [device.load(saxpy_source(10 + n)) for n in range(4)]
+        os._exit(0 if all(program.phases for program in programs) else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

@@ -8,7 +8,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import cache, lru_cache
+from functools import cache, cached_property, lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from lazygrad.runtime.device import (
     byte_view,
     total_bytes,
 )
+from lazygrad.runtime.errands import Errand, Errands
 from lazygrad.runtime.pool import LaunchRecord, ThreadPool, aligned_bytes
 from lazygrad.source import Source, Target
 
@@ -36,6 +37,7 @@ STEPS_PER_OCTAVE = 8  # size classes between a size and its double: at most 1/8 
 CLASSES_ABOVE = 4  # a free block this many classes too large is still taken: touched pages beat fresh ones
 KEPT_BYTES = 256 << 20  # free blocks may hold this much more than the buffers ever did
 CHECKED_BYTES = 16 << 20  # from here on, ask the system for its free memory before taking some
+MOST_HELPERS = 7  # threads that compile while another one makes the next kernel's text
 CHUNKS_PER_THREAD = 64  # more chunks than this cost more hand-outs than they save waiting
 
 
@@ -192,17 +194,33 @@ def available_bytes() -> int:
 
 
 class CpuProgram(Program):
-    """A kernel's machine code and the addresses of its phases."""
+    """A kernel's machine code, which may still be on its way, and the addresses of its phases."""
 
     def __init__(
-        self, source: Source, library: jit.Library, target: Target, from_cache: bool, seconds: float
+        self, source: Source, made: jit.Library | Errand[bytes], target: Target, seconds: float
     ) -> None:
-        super().__init__(source, from_cache, seconds)
-        self.library, self.target = library, target
-        self.phases = [(library.addresses[p.name], p.count, p.grain) for p in source.phases if p.count > 0]
+        super().__init__(source, isinstance(made, jit.Library), seconds)
+        self._made, self.target = made, target
         self.least_bytes = [use.size * use.dtype.itemsize for use in source.uses]
         self.temporary_bytes, self.temporary_offsets = total_bytes(source.temporaries, ALIGN)
         self.pointer_count = len(source.uses) + len(source.temporaries)
+
+    @property
+    def library(self) -> jit.Library:
+        if isinstance(self._made, Errand):
+            start = time.perf_counter()
+            self._made = jit.Library(self._made.result(), _symbols(self.source))
+            self.seconds += time.perf_counter() - start
+        return self._made
+
+    @cached_property
+    def phases(self) -> list[tuple[int, int, int]]:
+        """Of each phase that has work: the address of its function, its iterations, and their grain."""
+        addresses = self.library.addresses
+        return [(addresses[p.name], p.count, p.grain) for p in self.source.phases if p.count > 0]
+
+    def finish(self) -> None:
+        assert self.phases is not None
 
     def fill(self, records: ctypes.Array[LaunchRecord], start: int, pointers: int, threads: int) -> None:
         """Write a record per phase from number `start` on; `pointers`: the address of the buffer pointers."""
@@ -216,6 +234,10 @@ class CpuProgram(Program):
 
     def assembly(self) -> str:
         return jit.assembly(self.source.text, self.target)
+
+
+def _symbols(source: Source) -> list[str]:
+    return [phase.name for phase in source.phases]
 
 
 class CpuReplay(Replay):
@@ -267,11 +289,13 @@ class CpuDevice(Device):
         self.stats = MemoryStats()
         self.memory = CpuMemory(self.stats)
         self.pool = ThreadPool(cpu_target())
+        self.errands = Errands()
         self._programs: dict[tuple[Source, str, str], CpuProgram] = {}
         self._targets: dict[tuple[str, int], Target] = {}
         atexit.register(self.pool.stop)
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self.pool.forget_threads)
+            os.register_at_fork(after_in_child=self.errands.forget)
 
     @property
     def threads(self) -> int:
@@ -327,9 +351,11 @@ class CpuDevice(Device):
         program = self._programs.get(key)
         if program is None:
             start = time.perf_counter()
-            library, from_cache = jit.load(source.text, [phase.name for phase in source.phases], target)
-            program = CpuProgram(source, library, target, from_cache, time.perf_counter() - start)
-            self._programs[key] = program
+            made: jit.Library | Errand[bytes] | None = jit.find(source.text, _symbols(source), target)
+            if made is None:
+                helpers = min(self.threads - 1, MOST_HELPERS)
+                made = self.errands.give(partial(jit.compiled, source.text, target), helpers)
+            program = self._programs[key] = CpuProgram(source, made, target, time.perf_counter() - start)
         return program
 
     def addresses(

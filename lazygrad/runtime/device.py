@@ -82,6 +82,9 @@ class Program:
     def __init__(self, source: Source, from_cache: bool, seconds: float) -> None:
         self.source, self.from_cache, self.seconds = source, from_cache, seconds
 
+    def finish(self) -> None:
+        """Return when it can be launched at once: a device may compile it while its caller goes on."""
+
     def optimized_ir(self) -> str:
         """The kernel after the target's compiler optimised it, where the device can tell; else the source."""
         return self.source.text

@@ -1,13 +1,20 @@
-"""LLVM IR text to machine code in this process, with the object code kept on disk."""
+"""LLVM IR text to machine code in this process, with the object code kept on disk.
+
+Several threads may compile at once: each text has an LLVM context of its own, each thread a target machine.
+"""
 
 from __future__ import annotations
 
+import ctypes
 import itertools
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from functools import lru_cache
+from typing import Any
 
 import llvmlite
 import llvmlite.binding as llvm
+from llvmlite.binding import ffi
 
 from lazygrad.runtime import cache
 from lazygrad.runtime.cpu_target import machine_target
@@ -23,23 +30,34 @@ def _linker() -> llvm.LLJIT:
     return llvm.create_lljit_compiler()
 
 
+def _machine(target: Target) -> llvm.TargetMachine:
+    return _threads_machine(target.triple, target.cpu, target.features, threading.get_ident())
+
+
 @lru_cache(maxsize=16)
-def _machine(triple: str, cpu: str, features: str) -> llvm.TargetMachine:
+def _threads_machine(triple: str, cpu: str, features: str, thread: int) -> llvm.TargetMachine:
     machine_target()
     return llvm.Target.from_triple(triple).create_target_machine(
         cpu=cpu, features=features, opt=SPEED_LEVEL, reloc="pic", codemodel="small"
     )
 
 
+def _unlocked(name: str) -> Callable[..., Any]:
+    """A function of LLVM's library without the lock that llvmlite puts around each, where it can be had:
+    under the lock only one thread compiles at a time."""
+    locked = getattr(ffi.lib, name)
+    return getattr(locked, "_cfn", locked)
+
+
 def _optimized(text: str, target: Target) -> llvm.ModuleRef:
     """The module after LLVM's pipeline, without its vectorizers: the text has the vectors we want."""
-    machine = _machine(target.triple, target.cpu, target.features)
-    module = llvm.parse_assembly(text)
+    machine = _machine(target)
+    module = llvm.parse_assembly(text, llvm.create_context())
     module.verify()
     options = llvm.create_pipeline_tuning_options(speed_level=SPEED_LEVEL)
     options.loop_vectorization = options.slp_vectorization = options.loop_interleaving = False
     builder = llvm.create_pass_builder(machine, options)
-    builder.getModulePassManager().run(module, builder)
+    _unlocked("LLVMPY_RunNewModulePassManager")(builder.getModulePassManager(), module, builder)
     return module
 
 
@@ -48,12 +66,20 @@ def optimized_ir(text: str, target: Target) -> str:
 
 
 def assembly(text: str, target: Target) -> str:
-    return _machine(target.triple, target.cpu, target.features).emit_assembly(_optimized(text, target))
+    return _machine(target).emit_assembly(_optimized(text, target))
 
 
 def object_code(text: str, target: Target) -> bytes:
     """A module's machine code as an object file."""
-    return _machine(target.triple, target.cpu, target.features).emit_object(_optimized(text, target))
+    module = _optimized(text, target)
+    with ffi.OutputString() as error:
+        memory = _unlocked("LLVMPY_TargetMachineEmitToMemory")(_machine(target), module, 1, error)
+        if not memory:
+            raise RuntimeError(str(error))
+    try:
+        return ctypes.string_at(ffi.lib.LLVMPY_GetBufferStart(memory), ffi.lib.LLVMPY_GetBufferSize(memory))
+    finally:
+        ffi.lib.LLVMPY_DisposeMemoryBuffer(memory)
 
 
 class Library:
@@ -69,16 +95,30 @@ class Library:
 
 def load(text: str, symbols: Sequence[str], target: Target) -> tuple[Library, bool]:
     """The library of a module's text, and whether its object code was found on disk."""
-    key = cache.digest(text, target.cpu, target.features, target.triple, _versions())
-    found = cache.read("cpu", key)
+    found = find(text, symbols, target)
+    return (found, True) if found is not None else (Library(compiled(text, target), symbols), False)
+
+
+def find(text: str, symbols: Sequence[str], target: Target) -> Library | None:
+    """The library of a module's text, where its object code is on disk."""
+    found = cache.read("cpu", _key(text, target))
     if found is not None:
         try:
-            return Library(found, symbols), True
-        except RuntimeError:  # whole, but not an object file that this LLVM can link: made anew below
+            return Library(found, symbols)
+        except RuntimeError:  # whole, but not an object file that this LLVM can link
             pass
+    return None
+
+
+def compiled(text: str, target: Target) -> bytes:
+    """A module's machine code, which is left on disk too."""
     made = object_code(text, target)
-    cache.write("cpu", key, made)
-    return Library(made, symbols), False
+    cache.write("cpu", _key(text, target), made)
+    return made
+
+
+def _key(text: str, target: Target) -> str:
+    return cache.digest(text, target.cpu, target.features, target.triple, _versions())
 
 
 def _versions() -> str:
