@@ -65,7 +65,8 @@ def run(*arguments, cwd=ROOT):
         ("-20", -21.0, False), ("2.621e-05", 2.6214e-05, True), ("2.621e-05", 2.63e-05, False),
         ("0.8958441028683222", 0.89584410286, True), ("0.8958441028683222", 0.8958441, False),
         ("< 2.18", 2.17, True), ("< 2.18", 2.18, False), (">= 0.35", 0.35, True), ("> 0.93", 0.93, False),
-        ("[[1]]", "[[1]]", True), ("[[1]]", "[[2]]", False), ("4.82390", 4.823904, True), ("0.00900", 0.00901, False), ("", 7.0, True), ("24.7041", np.nan, False),
+        ("[[1]]", "[[1]]", True), ("[[1]]", "[[2]]", False), ("4.82390", 4.823904, True),
+        ("0.00900", 0.00901, False), ("", 7.0, True), ("24.7041", np.nan, False),
     ],
 )  # fmt: skip
 def test_numbers_agree_to_the_last_published_digit(published, ours, same):

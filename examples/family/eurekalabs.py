@@ -49,13 +49,18 @@ def by_values(steps):
     def mean_loss(labelled):
         return sum(cross_entropy(point, label) for point, label in labelled) / len(labelled)
 
-    for _ in range(steps):
+    @torch.jit
+    def step():
         loss = mean_loss(train)
         with torch.no_grad():
             validation = mean_loss(validate)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
+        return loss, validation
+
+    for _ in range(steps):
+        loss, validation = step()
         yield loss.item(), validation.item()
 
 

@@ -4,7 +4,8 @@
     python -m examples.family.micrograd --plot moons.png
 
 A `Value` is a tensor without axes. The two moons are trained twice: from single values, as micrograd does it,
-and all points at once.
+and all points at once. Without `torch.jit` the first gives the same numbers, and takes Python's time to make
+65,818 values in each step; with it, two steps take that time, and all others milliseconds.
 """
 
 import json
@@ -48,8 +49,8 @@ def sanity_check():
     return y, x
 
 
-def rate(step):
-    return 1.0 - 0.9 * step / 100
+def rate(k):
+    return 1.0 - 0.9 * k / 100
 
 
 def two_moons():
@@ -73,7 +74,8 @@ def two_moons_by_values(steps):
                 values = [value.relu() for value in values]
         return values[0]
 
-    for step in range(steps):
+    @torch.jit
+    def step(rate):
         scores = [score(point) for point in points]
         losses = [(1 - label * score).relu() for label, score in zip(labels, scores, strict=True)]
         loss = sum(losses) / len(losses) + 1e-4 * sum(p * p for p in parameters)
@@ -82,7 +84,11 @@ def two_moons_by_values(steps):
         loss.backward()
         with torch.no_grad():
             for p in parameters:
-                p -= rate(step) * p.grad
+                p -= rate * p.grad
+        return loss, scores
+
+    for k in range(steps):
+        loss, scores = step(torch.tensor(rate(k), dtype=torch.float64))
         right = [(score.item() > 0) == (label > 0) for score, label in zip(scores, labels, strict=True)]
         yield loss.item(), sum(right) / len(right)
 
@@ -105,12 +111,12 @@ def two_moons_by_batch(model, steps):
     points, labels = torch.tensor(points, dtype=torch.float64), torch.tensor(labels)
     optimizer = torch.optim.SGD(model.parameters(), lr=rate(0))
 
-    for step in range(steps):
+    for k in range(steps):
         scores = model(points).squeeze(1)
         loss = (1 - labels * scores).relu().mean() + 1e-4 * sum((p * p).sum() for p in model.parameters())
         optimizer.zero_grad()
         loss.backward()
-        optimizer.param_groups[0]["lr"] = rate(step)
+        optimizer.param_groups[0]["lr"] = rate(k)
         optimizer.step()
         yield loss.item(), ((scores > 0) == (labels > 0)).double().mean().item()
 

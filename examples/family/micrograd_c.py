@@ -91,7 +91,8 @@ def train_by_values(epochs):
                 values = [value.relu() for value in values]
         return values[0]
 
-    for _ in range(epochs):
+    @torch.jit
+    def epoch():
         scores = [score(point) for point in points]
         hinge = sum((1 - label * score).relu() for label, score in zip(labels, scores, strict=True))
         with torch.no_grad():
@@ -102,6 +103,10 @@ def train_by_values(epochs):
         with torch.no_grad():
             for p in parameters:
                 p -= 0.01 * p.grad
+        return printed, scores
+
+    for _ in range(epochs):
+        printed, scores = epoch()
         right = [(score.item() > 0) == (label > 0) for score, label in zip(scores, labels, strict=True)]
         yield printed.item(), sum(right) / len(right)
 
