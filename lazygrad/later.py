@@ -26,6 +26,17 @@ _NAMES = {
         "BFloat16Tensor LongTensor IntTensor "
         "ShortTensor CharTensor ByteTensor BoolTensor tensortype"
     ),
+    "nn.functional.root": (
+        "affine_grid_generator alpha_dropout alpha_dropout_ batch_norm "
+        "binary_cross_entropy_with_logits celu celu_ cond conv_tbc convolution cosine_embedding_loss "
+        "ctc_loss dropout dropout_ embedding_renorm_ fake_quantize_per_channel_affine "
+        "fake_quantize_per_tensor_affine feature_alpha_dropout feature_alpha_dropout_ feature_dropout "
+        "feature_dropout_ grid_sampler grid_sampler_2d grid_sampler_3d group_norm gru gru_cell hardshrink "
+        "hinge_embedding_loss instance_norm kl_div layer_norm lstm lstm_cell margin_ranking_loss "
+        "native_batch_norm native_channel_shuffle native_dropout native_group_norm native_layer_norm "
+        "norm_except_dim poisson_nll_loss prelu rms_norm rnn_relu rnn_relu_cell rnn_tanh "
+        "rnn_tanh_cell rrelu rrelu_ selu selu_ threshold threshold_ triplet_margin_loss while_loop"
+    ),
     "serialization": "load save",
     "switches": (
         "_assert _check _check_index _check_is_size _check_type _check_value _check_with _shape_as_tensor "

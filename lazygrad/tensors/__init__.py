@@ -1,12 +1,12 @@
 """Tensors with PyTorch's names and semantics over the lazy graph.
 
-A file imports only from files listed before it: devices, modes, views, recording, cell, lifetimes,
+A file imports only from files listed before it: devices, modes, views, recording, cell, passes, lifetimes,
 realization, autocasting, keywords, core, storage, shared_memory, promotion, values, conversion, axes,
 arithmetic, elementwise, blending, reals, shapes, movement, reduction, scans, creation, exchange, limits,
 printing, flow, autograd; then examples, indexing, lookup, joining, linear, convolution, pooling, resizing,
 spectra, mersenne, generator, placing, counter_draws, torch_numbers, torch_rejection, torch_draws, random,
 random_inplace, sorting, parts, integers, special, polynomials, statistics, matrices, triangular,
-linear_algebra, outputs, explaining, reachable, recorder, blueprint, stands, replay, jit, absent.
+linear_algebra, copies, outputs, explaining, reachable, recorder, blueprint, stands, replay, jit, absent.
 A definition is written once and published by `@function`, `@method` or `@creator` of core.py; `FUNCTIONS`
 collects what the package exports as functions.
 """
@@ -18,6 +18,7 @@ from lazygrad.tensors import (
     blending,
     conversion,
     convolution,
+    copies,
     creation,
     elementwise,
     exchange,
@@ -64,6 +65,7 @@ __all__ = [
     "blending",
     "conversion",
     "convolution",
+    "copies",
     "creation",
     "device",
     "elementwise",

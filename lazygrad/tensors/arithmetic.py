@@ -157,7 +157,11 @@ def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Tensor:
         raise RuntimeArgumentError(
             f"[div] expected rounding_mode to be one of None, 'trunc', or 'floor' but found {rounding_mode!r}"
         )
-    result = _integer_or_float("div", _ROUNDED[rounding_mode], x, y)
+    if rounding_mode == "trunc" and dtype.kind == "float" and dtype.itemsize == 2:
+        # of the quotient as it is rounded
+        result = FUNCTIONS["trunc"](by_number("div", ops.div, (x, y), dtype))
+    else:
+        result = _integer_or_float("div", _ROUNDED[rounding_mode], x, y)
     return as_operation(result, "DivBackward2", x, y)
 
 

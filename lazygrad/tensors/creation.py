@@ -334,6 +334,8 @@ def arange(
     start, end, step = (v.item() if isinstance(v, Tensor | np.generic) else v for v in (start, end, step))
     if step == 0:
         raise ShapeError("[arange] step must be nonzero")
+    if not all(math.isfinite(v) for v in (start, end, step)):
+        raise ShapeError(f"[arange] unsupported range: {start} -> {end} by {step}")
     if (end - start) * step < 0:
         raise ShapeError(
             f"[arange] upper bound and lower bound inconsistent with step sign: {start} to {end} by {step}"

@@ -12,7 +12,14 @@ import numpy as np
 from lazygrad import dtypes, ops
 from lazygrad.compositions import axes
 from lazygrad.dtypes import DType
-from lazygrad.errors import ArgumentError, ArgumentTypeError, DTypeError, RuntimeArgumentError, ShapeError
+from lazygrad.errors import (
+    ArgumentError,
+    ArgumentTypeError,
+    AxisError,
+    DTypeError,
+    RuntimeArgumentError,
+    ShapeError,
+)
 from lazygrad.graph import Node
 from lazygrad.tensors.arithmetic import with_in_place
 from lazygrad.tensors.axes import axis_of, sizes_of
@@ -201,6 +208,8 @@ def roll(input: Tensor, shifts: Any, dims: Any = None) -> Tensor:
     shifts, dims = ([v] if isinstance(v, int) else list(v) for v in (shifts, dims))
     if len(shifts) != len(dims):
         raise ShapeError(f"[roll] shifts and dimensions must align. shifts: {len(shifts)}, dims: {len(dims)}")
+    if not input.ndim:
+        raise AxisError(f"[roll] Dimension specified as {dims[0]} but tensor has no dimensions")
     moves = [(axis_of("roll", d, input.ndim), s) for s, d in zip(shifts, dims, strict=True)]
 
     def build(node: Node) -> Node:

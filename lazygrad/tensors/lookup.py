@@ -51,9 +51,9 @@ def _check_integer(
 def _check_along(op: str, x: Tensor, dim: Any, index: Tensor, source: Tensor | None = None) -> int:
     """The axis; raises where the shapes or indices of a gather or scatter along it do not fit."""
     axis = axis_of(op, dim, x.ndim)
-    _check_integer(op, index)
-    if not index._shape.numel():
+    if isinstance(index, Tensor) and not index._shape.numel():
         return axis
+    _check_integer(op, index)
     for other, what in ((x, "input"), (source, "src")):
         if other is None:
             continue

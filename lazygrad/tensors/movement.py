@@ -259,12 +259,16 @@ def flip(input: Tensor, *axes: Any, dims: Any = None) -> Tensor:
 @function("fliplr")
 def fliplr(input: Tensor) -> Tensor:
     """Columns in reverse order."""
+    if input.ndim < 2:
+        raise ShapeError(f"[fliplr] Input must be >= 2-d, got {input.ndim} dimensions")
     return flip(input, 1)
 
 
 @function("flipud")
 def flipud(input: Tensor) -> Tensor:
     """Rows in reverse order."""
+    if not input.ndim:
+        raise ShapeError("[flipud] Input must be >= 1-d, got 0 dimensions")
     return flip(input, 0)
 
 

@@ -96,6 +96,8 @@ def with_out(name: str, definition: Callable[..., Any]) -> Callable[..., Any]:
                 f"[{name}] {name}(): functions with out=... arguments don't support automatic "
                 "differentiation, but one of the arguments requires grad."
             )
+        if name in _TYPED_BY_OUT:
+            named.setdefault("dtype", outs[0]._dtype)
         result = definition(*args, **named)
         results = (result,) if isinstance(result, Tensor) else tuple(result)
         if len(results) != len(outs):
@@ -137,6 +139,7 @@ _SAME_TYPE = frozenset(
     """.split()
 )
 
+_TYPED_BY_OUT = frozenset("sum nansum prod cumsum cumprod".split())  # computed in its type
 _DEFINED_IN = (indexing, integers, special, statistics)  # and in what these import
 for _name in _NAMES:
     FUNCTIONS[_name] = with_out(_name, FUNCTIONS[_name])

@@ -56,6 +56,8 @@ def as_strided_scatter(input: Tensor, src: Tensor, size: Any, stride: Any, stora
 def sum_to_size(input: Tensor, *size: Any) -> Tensor:
     """The sums that undo a broadcast: input summed to a shape that could be broadcast to its own."""
     shape = tuple(size[0]) if len(size) == 1 and not isinstance(size[0], int) else size
+    if not shape:
+        return sum_(input)
     lead = input.ndim - len(shape)
     if lead < 0 or any(n not in (1, m) for n, m in zip(shape, input.shape[lead:], strict=True)):
         raise ShapeError(f"[sum_to_size] size {list(shape)} is not expandable to size {list(input.shape)}.")

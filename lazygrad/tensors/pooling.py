@@ -145,6 +145,8 @@ def _power_pool(rank: int) -> None:
 
 
 def _adaptive_sizes(op: str, x: Tensor, rank: int, output_size: Any) -> tuple[int, ...]:
+    if rank > 1 and x.ndim <= rank:
+        raise ArgumentError(f"[{op}] Input dimension should be at least {rank + 1}, got {tuple(x._shape)}")
     given = list(output_size) if isinstance(output_size, tuple | list) else [output_size] * rank
     given = (
         [n if size is None else size for size, n in zip(given, x._shape[-rank:], strict=True)]
@@ -159,8 +161,8 @@ def _adaptive_pools(rank: int) -> None:
 
     def average_pool(input: Tensor, output_size: Any) -> Tensor:
         """The means of windows whose number along each dimension is output_size (None keeps a size)."""
-        is_batched = _check_not_empty(average, input, rank)
         out = _adaptive_sizes(average, input, rank, output_size)
+        is_batched = _check_not_empty(average, input, rank)
 
         def build(x: Node) -> Node:
             axes.require_float(average, x)
@@ -170,8 +172,8 @@ def _adaptive_pools(rank: int) -> None:
 
     def max_pool(input: Tensor, output_size: Any, return_indices: bool = False) -> Any:
         """The maxima of windows whose number along each dimension is output_size (None keeps a size)."""
-        is_batched = _check_not_empty(greatest, input, rank)
         out = _adaptive_sizes(greatest, input, rank, output_size)
+        is_batched = _check_not_empty(greatest, input, rank)
         return _maxima(
             greatest, lambda x: windows.adaptive_max_pool(x, out), input, is_batched, return_indices
         )

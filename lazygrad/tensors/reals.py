@@ -58,7 +58,7 @@ def _angle(x: Node) -> Node:
     flat = ops.detach(x)
     turned = ops.where(ops.lt(flat, ops.like(0, flat)), ops.like(math.pi, flat), ops.like(0, flat))
     value = ops.where(ops.ne(flat, flat), flat, turned)
-    return ops.surrogate(value, ops.mul(x, ops.like(0, x)))
+    return ops.surrogate(value, x, arg=lambda g, value, x: (ops.like(0, g),))
 
 
 unary("angle", _angle)

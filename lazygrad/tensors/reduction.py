@@ -381,8 +381,9 @@ def norm(
     order = 2.0 if p in ("fro", None) else float(p)
     if order == math.inf or order == -math.inf:
         return (amax if order > 0 else amin)(x.abs(), axes, keepdim)
-    if order == 0:
-        return sum_(x.ne(0), axes, keepdim).to(x._dtype)
+    if order == 0:  # it has a derivative, which is 0 wherever it is anything
+        count = sum_(x.detach().ne(0), axes, keepdim).to(x._dtype)
+        return apply("norm", ops.surrogate, count, sum_(mul(x, 0.0), axes, keepdim))
     if order == 1:
         return sum_(x.abs(), axes, keepdim)
     if order == 2:

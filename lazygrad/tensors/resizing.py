@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from lazygrad import ops
+from lazygrad import dtypes, ops
 from lazygrad.compositions import axes, resampling, sampling, windows
 from lazygrad.errors import ArgumentError, ShapeError
 from lazygrad.graph import Node
@@ -47,7 +47,7 @@ def _circular(x: Node, axis: int, before: int, behind: int) -> Node:
 _PAD_MODES = {"reflect": (_reflected, 1), "replicate": (_replicated, None), "circular": (_circular, 0)}
 
 
-@creator("pad", "constant_pad_nd")
+@creator("pad")
 def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: Any = None) -> Tensor:
     """Amounts (before, behind) for the last dimension, then the one before it, ...; negative amounts crop.
 
@@ -115,6 +115,12 @@ _RANKS = {
 _ALIGNABLE = ("linear", "bilinear", "bicubic", "trilinear")
 
 
+@creator("constant_pad_nd")
+def constant_pad_nd(input: Tensor, pad: Sequence[int], value: Any = 0) -> Tensor:
+    """`pad` with a constant."""
+    return FUNCTIONS["pad"](input, pad, "constant", value)
+
+
 @creator("interpolate")
 def interpolate(
     input: Tensor,
@@ -131,6 +137,10 @@ def interpolate(
     """
     op = "interpolate"
     rank = input.ndim - 2
+    if input._dtype is dtypes.uint8 and mode in ("bilinear", "bicubic"):  # rounded at the end
+        options = (size, scale_factor, mode, align_corners, recompute_scale_factor, antialias)
+        made = interpolate(input.to(dtypes.float32), *options)
+        return made.round().clamp(0, 255).to(dtypes.uint8)
     if mode not in _RANKS or rank not in _RANKS[mode]:
         fitting = [m for m, ranks in _RANKS.items() if rank in ranks]
         raise ArgumentError(f"[{op}] mode {mode!r} does not fit an input of {input.ndim} dimensions; those "
@@ -190,7 +200,7 @@ def upsample(input: Tensor, size: Any = None, scale_factor: Any = None, mode: st
 # Grids
 
 
-@creator("grid_sample", "grid_sampler")
+@creator("grid_sample")
 def grid_sample(input: Tensor, grid: Tensor, mode: str = "bilinear", padding_mode: str = "zeros",
                 align_corners: bool | None = None) -> Tensor:
     """input (N, C, in...) read at grid (N, out..., 2 or 3), numbers from -1 to 1 that name the last axis

@@ -236,7 +236,7 @@ def _with_sizes(name: str, x: Tensor, kept: Sequence[tuple[int, int]]) -> Tensor
 @function("squeeze")
 def squeeze(input: Tensor, dim: Any = None) -> Tensor:
     """Without its dimensions of size 1, or without those of `dim` that have size 1: a view."""
-    axes = axes_of("squeeze", dim, input.ndim)
+    axes = () if dim is not None and dim in ((), []) else axes_of("squeeze", dim, input.ndim)
     return _with_sizes(
         "squeeze" if dim is None else "SqueezeBackward1",
         input,

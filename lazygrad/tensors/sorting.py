@@ -184,6 +184,7 @@ def _quantile(
     kept = (1,) * x.ndim if dim is None else None
     flat = x.reshape(-1) if dim is None else x
     axis = axis_of(op, 0 if dim is None else dim, flat.ndim)
+    keepdim = keepdim and (x.ndim > 0)
     flat = flat if flat.ndim else flat.reshape(1)
     if not flat._shape[axis]:
         raise ShapeError(f"[{op}] input tensor must be non-empty")

@@ -16,7 +16,7 @@ from lazygrad.errors import ArgumentError, DTypeError, RuntimeArgumentError, Sha
 from lazygrad.nn.functional.norm import wide
 from lazygrad.tensors import Tensor
 from lazygrad.tensors.arithmetic import store
-from lazygrad.tensors.core import apply
+from lazygrad.tensors.core import apply, method
 from lazygrad.tensors.grad_fn import as_operation
 from lazygrad.tensors.promotion import check_same_type
 from lazygrad.tensors.random import slopes
@@ -334,3 +334,7 @@ def gumbel_softmax(
     index = soft.argmax(dim, keepdim=True)
     one = lazygrad.zeros_like(logits).detach().scatter(dim, index, 1.0)
     return one - soft.detach() + soft
+
+
+method("hardshrink")(hardshrink)
+method("prelu")(prelu)

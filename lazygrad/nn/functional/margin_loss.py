@@ -80,6 +80,10 @@ def multi_margin_loss(
     reduction = chosen_reduction(reduction, size_average, reduce)
     if p not in (1, 2):
         raise ArgumentError("[multi_margin_loss] only p == 1 and p == 2 supported")
+    if weight is not None and weight.ndim != 1:
+        raise ArgumentError(f"[multi_margin_loss] weight must be one-dimensional, got {list(weight.shape)}")
+    if input.ndim < 2:
+        input, target = input.reshape(-1), target.reshape(())
     classes = input.shape[-1]
     index = target.unsqueeze(-1)
     loss = (margin - input.gather(-1, index) + input).clamp(min=0)
@@ -103,6 +107,8 @@ def multilabel_margin_loss(
     if tuple(input.shape) != tuple(target.shape):
         raise ShapeError(f"[multilabel_margin_loss] inconsistent target size: {list(target.shape)} "
                          f"for input of size: {list(input.shape)}")
+    if not input.ndim:
+        input, target = input.reshape(1), target.reshape(1)
     classes = input.shape[-1]
     valid = (target < 0).long().cumsum(-1) == 0
     safe = lazygrad.where(valid, target, 0)
