@@ -6,7 +6,7 @@
     DEVICE=CL python examples/finetune.py         # on a GPU, or on PoCL
     python examples/finetune.py --short
 
-First a check: similarities of three sentences beside those that the model's publishers print. Then 24
+First a check: similarities of three sentences beside those that the model's publishers print. Then 48
 opinions, each labelled good or bad, teach the model to tell opinions about other things.
 """
 
@@ -42,6 +42,18 @@ TO_TRAIN = {
         "The repair was quick and surprisingly cheap.",
         "My daughter has not stopped smiling since the show.",
         "A clever plot and wonderful actors.",
+        "Polite drivers and clean buses, a pleasure to ride.",
+        "The jacket is warm, light and well made.",
+        "Everyone at the clinic was kind and took their time.",
+        "The flowers arrived fresh and smelled wonderful.",
+        "An exciting match from the first minute to the last.",
+        "The lessons are fun and my son learns so much.",
+        "A quiet room, a soft bed and a splendid breakfast.",
+        "The app is easy to use and never crashes.",
+        "They answered my letter the same day and solved everything.",
+        "Crisp bread, fresh fish, and a charming waiter.",
+        "The museum is a treasure, we stayed all day.",
+        "My new bicycle rides smoothly and quietly.",
     ],
     0: [
         "I walked out of this film after an hour.",
@@ -56,6 +68,18 @@ TO_TRAIN = {
         "The repair took weeks and cost a fortune.",
         "My daughter cried all through the show.",
         "A silly plot and wooden actors.",
+        "Rude drivers and dirty buses, I take the car now.",
+        "The jacket fell apart after a week.",
+        "Nobody at the clinic listened to me.",
+        "The flowers arrived withered and smelled of mould.",
+        "A boring match, half the crowd left early.",
+        "The lessons are dreary and my son learns nothing.",
+        "A noisy room, a hard bed and stale bread for breakfast.",
+        "The app is confusing and crashes all the time.",
+        "They never answered my letter and kept my money.",
+        "Burnt bread, old fish, and a grumpy waiter.",
+        "The museum is a waste of time, we left at once.",
+        "My new bicycle rattles and the brakes failed.",
     ],
 }
 HELD_OUT = {
@@ -276,7 +300,7 @@ def train_both(model, head, tokenizer, options):
     optimizer = optim.AdamW(groups, lr=options.lr, weight_decay=0.01)
     loader = DataLoader(labelled(TO_TRAIN), options.batch_size, shuffle=True, collate_fn=collate)
     model.train()
-    for _ in (progress := tqdm(range(options.epochs), desc="whole model", leave=False)):
+    for _ in (progress := tqdm(range(options.epochs), desc="head and model", leave=False)):
         for batch in loader:
             loss = step(*batch).item()
         progress.set_postfix(loss=f"{loss:.3f}", refresh=False)
@@ -305,7 +329,7 @@ def main(arguments=None):
     parser.add_argument("--layers", type=int, help="trained layers, from the last one (6, or 1 with --short)")
     parser.add_argument("--batch-size", type=int, default=12)
     parser.add_argument("--length", type=int, default=16, help="tokens of a sentence, at most")
-    parser.add_argument("--lr", type=float, default=1e-4, help="learning rate of AdamW for the layers")
+    parser.add_argument("--lr", type=float, default=3e-4, help="learning rate of AdamW for the layers")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--save", type=Path, default=Path("results/finetuned.safetensors"))
     parser.add_argument("--short", action="store_true", help="one pass, one layer")
@@ -318,11 +342,11 @@ def main(arguments=None):
     print(f"{sum(p.numel() for p in model.parameters())} parameters")
     worst = compare_with_published(model, tokenizer)
     head = nn.Linear(model.embeddings["word_embeddings"].embedding_dim, 2)
-    for title, train in (("head alone", train_head), ("whole model", train_both)):
+    for title, train in (("head alone", train_head), ("head and model", train_both)):
         began = time.perf_counter()
         train(model, head, tokenizer, options)
         right = accuracy(model, head, tokenizer, options)
-        print(f"{title}: {right:.1%} of held-out opinions right, {time.perf_counter() - began:.1f} s")
+        print(f"{title}: {right:.1%} of the held-out opinions right, {time.perf_counter() - began:.1f} s")
     options.save.parent.mkdir(parents=True, exist_ok=True)
     state = {**model.state_dict(), **{f"head.{name}": x for name, x in head.state_dict().items()}}
     save_file(state, options.save)
