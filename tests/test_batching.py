@@ -27,6 +27,12 @@ def _nine(x: Node) -> Node:
 SORTS = [
     Case("argsort", ((2, 4),), lambda x: ops.argsort(x, arg=(1, True))),
     Case("cholesky", ((3, 3),), lambda x: ops.cholesky(ops.add(x, _nine(x)))),
+    Case("lu", ((3, 3),), ops.lu),
+    Case("reflected", ((3, 2),), ops.reflected),
+    Case("reflection_product", ((4, 2),), ops.reflection_product),
+    Case("eigh", ((3, 3),), lambda x: ops.eigh(x, arg=False)),
+    Case("svd", ((3, 3),), lambda x: ops.svd(x, arg=False)),
+    Case("matrix_exp", ((3, 3),), ops.matrix_exp),
     Case("solve_triangular", ((3, 3), (3, 2)), lambda a, b: ops.solve_triangular(a, b, arg=(True, True))),
     Case("argtop", ((5, 2),), lambda x: ops.argtop(x, arg=(0, False, 3))),
     Case("detach", ((2,),), ops.detach),

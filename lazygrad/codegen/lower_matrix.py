@@ -9,6 +9,11 @@ from lazygrad import expr
 from lazygrad.codegen.loopnest import Let, Load, Statement
 from lazygrad.codegen.lower import FARTHEST, Place
 from lazygrad.codegen.nest_writer import Matrices, NestWriter
+from lazygrad.codegen.write_eigen import write_eigh
+from lazygrad.codegen.write_elimination import write_lu
+from lazygrad.codegen.write_exponential import write_exponential
+from lazygrad.codegen.write_reflections import write_product, write_reflected
+from lazygrad.codegen.write_svd import write_svd
 from lazygrad.codegen.write_triangular import write_cholesky, write_solve
 from lazygrad.graph import Node
 from lazygrad.source import Target
@@ -18,7 +23,13 @@ ALIGN, ALIGN_LONG = 16, 64
 
 _WRITE: dict[str, Callable[[NestWriter, Node, Sequence[Matrices], Matrices], None]] = {
     "cholesky": write_cholesky,
+    "eigh": write_eigh,
+    "lu": write_lu,
+    "matrix_exp": write_exponential,
+    "reflected": write_reflected,
+    "reflection_product": write_product,
     "solve_triangular": write_solve,
+    "svd": write_svd,
 }
 
 

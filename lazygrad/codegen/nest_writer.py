@@ -137,6 +137,10 @@ class Grid:
         """The element where the guards hold, else 0; nothing is read there."""
         return Number(Load(self.array, self.at(*index), tuple(g for g in guards if not g.always)))
 
+    def row(self, i: Expr) -> Grid:
+        """One row of two indices, with one index."""
+        return Grid(self.array, self.base + i * self.strides[0], self.strides[1:])
+
     @property
     def flat(self) -> Grid:
         """The same memory with one index."""

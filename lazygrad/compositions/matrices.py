@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import nan
+
 from lazygrad import dtypes, ops
 from lazygrad.compositions import axes, contraction
 from lazygrad.dtypes import DType
@@ -52,6 +54,11 @@ def eye(like: Node, n: int, m: int | None = None) -> Node:
     return axes.cast(ops.eq(row, column), like.dtype)
 
 
+def epsilon(x: Node) -> float:
+    """The distance from 1 to the next number of x's type."""
+    return 2.0**-52 if x.dtype is dtypes.float64 else 2.0**-23
+
+
 def diagonal(x: Node) -> Node:
     """The diagonals (..., k) of matrices."""
     return axes.diagonal(x, 0, x.ndim - 2, x.ndim - 1)
@@ -85,6 +92,8 @@ def symmetric(x: Node) -> Node:
 def first_nan(x: Node, dtype: DType = dtypes.int32) -> Node:
     """The number, from 1, of the first NaN of vectors (..., n); 0 where there is none."""
     n = x.shape[-1]
+    if not x.size:
+        return ops.const(0, dtype, x.shape[:-1])
     number = ops.add(axes.places(x.shape, x.ndim - 1, dtypes.int64), ops.const(1, dtypes.int64, x.shape))
     beyond = axes.full(n + 1, number)
     last = (x.ndim - 1,)
@@ -96,3 +105,10 @@ def first_nan(x: Node, dtype: DType = dtypes.int32) -> Node:
 def empty(x: Node, shape: tuple[int, ...] | None = None, dtype: DType | None = None) -> Node:
     """Zeros, for results that have no elements, or whose input has none."""
     return ops.const(0, dtype or x.dtype, x.shape if shape is None else shape)
+
+
+def first_zero(x: Node) -> Node:
+    """The number, from 1, of the first 0 of vectors (..., n); 0 where there is none; int32."""
+    if not x.size:
+        return ops.const(0, dtypes.int32, x.shape[:-1])
+    return first_nan(ops.where(ops.eq(x, axes.full(0, x)), axes.full(nan, x), axes.full(0, x)))

@@ -64,7 +64,16 @@ from lazygrad.ops.elementwise import (
     where,
 )
 from lazygrad.ops.indexing import argsort, argtop, gather, scatter
-from lazygrad.ops.linear_algebra import cholesky, solve_triangular
+from lazygrad.ops.linear_algebra import (
+    cholesky,
+    eigh,
+    lu,
+    matrix_exp,
+    reflected,
+    reflection_product,
+    solve_triangular,
+    svd,
+)
 from lazygrad.ops.movement import (
     cat,
     expand,
@@ -134,6 +143,7 @@ __all__ = [
     "cumsum",
     "detach",
     "div",
+    "eigh",
     "entry",
     "eq",
     "erf",
@@ -157,6 +167,8 @@ __all__ = [
     "log2",
     "log10",
     "lt",
+    "lu",
+    "matrix_exp",
     "max_",
     "maximum",
     "min_",
@@ -172,6 +184,8 @@ __all__ = [
     "prod",
     "reciprocal",
     "recurrence",
+    "reflected",
+    "reflection_product",
     "remainder",
     "reshape",
     "round_",
@@ -191,6 +205,7 @@ __all__ = [
     "sub",
     "sum_",
     "surrogate",
+    "svd",
     "tan",
     "tanh",
     "threefry",

@@ -71,3 +71,146 @@ def _solve_triangular(node: Node, a: np.ndarray, b: np.ndarray) -> np.ndarray:
 # The x with a x = b, for triangular a; arg = (upper, unit): whether the upper half of a is read, else the
 # lower one, and whether its diagonal counts as 1.
 solve_triangular: Op = _matrix("solve_triangular", 2, _solved_shape, _solve_triangular)
+
+
+def _lu_shape(inputs: tuple[Node, ...], arg: Any) -> Shape:
+    *batch, m, n = inputs[0].shape
+    return (*batch, m, n + 2)
+
+
+def _lu(node: Node, x: np.ndarray) -> np.ndarray:
+    m, n = x.shape[-2:]
+    pivots = np.broadcast_to(np.arange(m, dtype=x.dtype), x.shape[:-1])[..., None]
+    out = np.concatenate([x, pivots, pivots], -1)
+    for k in range(min(m, n)):
+        place = k + np.argmax(np.abs(out[..., k:, k]), -1)
+        there = np.broadcast_to(place[..., None, None], (*x.shape[:-2], 1, n + 2))
+        row = np.take_along_axis(out, there, -2)
+        row[..., n] = out[..., k, None, n]
+        found = out[..., k, :].copy()
+        found[..., n] = np.take_along_axis(out, there, -2)[..., 0, n]
+        np.put_along_axis(out, there, found[..., None, :], -2)
+        out[..., k, :] = row[..., 0, :]
+        out[..., k, n] = place
+        pivot = out[..., k, None, k]
+        factors = out[..., k + 1 :, k] / np.where(pivot == 0, 1, pivot)
+        out[..., k + 1 :, k] = factors
+        out[..., k + 1 :, k + 1 : n] -= factors[..., None] * out[..., k, None, k + 1 : n]
+    return out
+
+
+# x (m, n) with its rows in another order is L U: L, without its ones, below the diagonal of the first n
+# columns, U on and above it; then a column of the row that each step swapped its own with, and one of the
+# rows' numbers in their new order.
+lu: Op = _matrix("lu", 1, _lu_shape, _lu)
+
+
+def _reflected_shape(inputs: tuple[Node, ...], arg: Any) -> Shape:
+    *batch, m, n = inputs[0].shape
+    return (*batch, m + 1, n)
+
+
+def _reflected(node: Node, x: np.ndarray) -> np.ndarray:
+    m, n = x.shape[-2:]
+    out = np.concatenate([x, np.zeros_like(x[..., :1, :])], -2)
+    for k in range(min(m, n)):
+        alpha, rest = out[..., k, k], out[..., k + 1 : m, k]
+        done = np.all(rest == 0, -1)
+        unit = np.maximum(np.max(np.abs(rest), -1, initial=0), np.abs(alpha))
+        unit = np.where(unit == 0, 1, unit)
+        norm = unit * np.sqrt((alpha / unit) ** 2 + np.sum((rest / unit[..., None]) ** 2, -1))
+        beta = np.where(done, alpha, np.where(alpha < 0, norm, -norm))
+        tau = np.where(done, 0, (beta - alpha) / np.where(done, 1, beta))
+        v = np.ones_like(out[..., k:m, k])
+        v[..., 1:] = rest / np.where(done, 1, alpha - beta)[..., None]
+        behind = out[..., k:m, k + 1 :]
+        behind -= (tau[..., None] * v)[..., None] * (v[..., None, :] @ behind)
+        out[..., k, k] = beta
+        out[..., k + 1 : m, k] = v[..., 1:]
+        out[..., m, k] = tau
+    return out
+
+
+# The QR factorization of x (m, n) by Householder's reflections: R on and above the diagonal, below it the v
+# of each reflection I - tau v v^T without its first 1; then a row of tau.
+reflected: Op = _matrix("reflected", 1, _reflected_shape, _reflected)
+
+
+def _product_shape(inputs: tuple[Node, ...], arg: Any) -> Shape:
+    *batch, m, n = inputs[0].shape
+    assert n <= m - 1, inputs
+    return (*batch, m - 1, n)
+
+
+def _reflection_product(node: Node, x: np.ndarray) -> np.ndarray:
+    m, n = node.shape[-2:]
+    out = np.broadcast_to(np.eye(m, n, dtype=x.dtype), node.shape).copy()
+    for k in range(n - 1, -1, -1):
+        v = x[..., k:m, k].copy()
+        v[..., 0] = 1
+        rest = out[..., k:, k:]
+        rest -= (x[..., m, k, None] * v)[..., None] * (v[..., None, :] @ rest)
+    return out
+
+
+# The first n columns (m, n) of the product of n reflections, given as `reflected` gives them.
+reflection_product: Op = _matrix("reflection_product", 1, _product_shape, _reflection_product)
+
+
+def _eigh_shape(inputs: tuple[Node, ...], vectors: bool) -> Shape:
+    *batch, n, _ = _square(inputs, None)
+    return (*batch, n + 1 if vectors else 1, n)
+
+
+def _finite(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Which matrices are finite, (..., 1, 1), and x with zeros for the others."""
+    finite = np.isfinite(x).all((-1, -2), keepdims=True)
+    return finite, np.where(finite, x, 0)
+
+
+def _eigh(node: Node, x: np.ndarray) -> np.ndarray:
+    finite, lower = _finite(np.tril(x))
+    values, vectors = np.linalg.eigh(lower, "L")
+    found = np.concatenate([vectors, values[..., None, :]], -2)
+    return np.where(finite, found if node.arg else found[..., -1:, :], np.nan)
+
+
+# The eigenvalues of symmetric x, of which the lower half is read, in a last row, ascending; above them, where
+# arg is true, the eigenvectors as columns.
+eigh: Op = _matrix("eigh", 1, _eigh_shape, _eigh)
+
+
+def _svd_shape(inputs: tuple[Node, ...], vectors: bool) -> Shape:
+    *batch, n, _ = _square(inputs, None)
+    return (*batch, 2 * n + 1 if vectors else 1, n)
+
+
+def _svd(node: Node, x: np.ndarray) -> np.ndarray:
+    finite, x = _finite(x)
+    u, s, v = np.linalg.svd(x)
+    found = [s[..., None, :]]
+    if node.arg:
+        found = [u, v.swapaxes(-1, -2), *found]
+    return np.where(finite, np.concatenate(found, -2), np.nan)
+
+
+# The singular values of square x in a last row, descending; above them, where arg is true, U and V with
+# x = U diag(values) V^T.
+svd: Op = _matrix("svd", 1, _svd_shape, _svd)
+
+
+def _matrix_exp(node: Node, x: np.ndarray) -> np.ndarray:
+    norm = np.abs(x).sum(-1).max(-1)[..., None, None]
+    squarings = np.where(np.isfinite(norm) & (norm > 0.5), np.frexp(norm)[1] + 1, 0)
+    x = x * np.exp2(-squarings).astype(x.dtype)
+    one = np.eye(x.shape[-1], dtype=x.dtype)
+    out = np.broadcast_to(one, x.shape)
+    for k in range(18, 0, -1):
+        out = one + x @ out / k
+    for k in range(squarings.max(initial=0)):
+        out = np.where(k < squarings, out @ out, out)
+    return out
+
+
+# The exponential of square x.
+matrix_exp: Op = _matrix("matrix_exp", 1, _square, _matrix_exp)

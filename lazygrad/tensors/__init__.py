@@ -6,6 +6,7 @@ arithmetic, elementwise, blending, reals, shapes, movement, reduction, scans, cr
 printing, flow, autograd; then examples, indexing, lookup, joining, linear, convolution, pooling, resizing,
 spectra, mersenne, generator, placing, counter_draws, torch_numbers, torch_rejection, torch_draws, random,
 random_inplace, sorting, parts, integers, special, polynomials, statistics, matrices, triangular,
+solving, orthogonal, matrix_norms, matrix_functions,
 linear_algebra, copies, outputs, explaining, reachable, recorder, blueprint, stands, replay, jit, absent.
 A definition is written once and published by `@function`, `@method` or `@creator` of core.py; `FUNCTIONS`
 collects what the package exports as functions.

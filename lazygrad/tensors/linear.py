@@ -7,7 +7,7 @@ from typing import Any
 
 from lazygrad import ops
 from lazygrad.compositions import axes, contraction
-from lazygrad.errors import ArgumentError, ArgumentTypeError, DTypeError, ShapeError
+from lazygrad.errors import ArgumentError, DTypeError, ShapeError
 from lazygrad.graph import Node
 from lazygrad.tensors.arithmetic import add, mul, require_tensor, store, sub, with_in_place
 from lazygrad.tensors.axes import axis_of
@@ -305,28 +305,6 @@ def pairwise_distance(
     """The p-norm of add(sub(x1, x2), eps) over the last dimension."""
     result = apply("pairwise_distance", lambda d: _norm_of(d, p), add(sub(x1, x2), eps))
     return result.unsqueeze(-1) if keepdim else result
-
-
-@function("matrix_power")
-def matrix_power(input: Tensor, n: int) -> Tensor:
-    """A square matrix times itself n times, n of at least 0, by repeated squaring."""
-    if input.ndim < 2 or input._shape[-1] != input._shape[-2]:
-        raise ShapeError(f"[matrix_power] must be batches of square matrices, got {tuple(input._shape)}")
-    if not isinstance(n, int):
-        raise ArgumentTypeError(f"[matrix_power] n must be an int, not {type(n).__name__}")
-    if n < 0:
-        raise ArgumentError(f"[matrix_power] n must be at least 0 here, got {n}: invert the matrix first")
-    result, square = None, input
-    while n:
-        if n & 1:
-            result = square if result is None else matmul(result, square)
-        n >>= 1
-        square = matmul(square, square) if n else square
-    if result is not None:
-        return result if result is not input else input.clone()
-    size = input._shape[-1]
-    return apply("matrix_power", lambda x: axes.broadcast(axes.cast(ops.eq(
-        axes.places((size, size), 0), axes.places((size, size), 1)), x.dtype), x.shape), input)
 
 
 @creator("cosine_similarity")

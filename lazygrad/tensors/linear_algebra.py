@@ -1,5 +1,12 @@
 """Linear algebra: all files of it, so that their functions are published."""
 
-from lazygrad.tensors import matrices, triangular
+from lazygrad.tensors import (
+    matrices,
+    matrix_functions,
+    matrix_norms,
+    orthogonal,
+    solving,
+    triangular,
+)
 
-__all__ = ["matrices", "triangular"]
+__all__ = ["matrices", "matrix_functions", "matrix_norms", "orthogonal", "solving", "triangular"]

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from lazygrad import ops
-from lazygrad.compositions import axes
 from lazygrad.compositions import factorizations as factor
 from lazygrad.compositions import matrices as m
 from lazygrad.errors import ShapeError
@@ -137,12 +135,8 @@ def cholesky_inverse(input: Tensor, upper: bool = False, *, out: Tensor | None =
     name = "cholesky_inverse"
     check_square(name, input)
 
-    def zero_at(n: Node) -> Node:
-        d = m.diagonal(n)
-        return m.first_nan(ops.where(ops.eq(d, axes.full(0, d)), axes.full(float("nan"), d), d))
-
     result = apply(name, lambda n: _solved_by_factor(n, m.eye(n, n.shape[-1]), upper), input)
-    raise_where(name, apply(name, zero_at, input.detach()), singular)
+    raise_where(name, apply(name, lambda n: m.first_zero(m.diagonal(n)), input.detach()), singular)
     return stored(result, out)
 
 

@@ -1,0 +1,245 @@
+"""Functions of matrices made of others: powers, chains of products, pseudoinverses, least squares."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from lazygrad import dtypes
+from lazygrad.compositions import matrices as m
+from lazygrad.compositions import orthogonal
+from lazygrad.errors import ArgumentTypeError, RuntimeArgumentError, ShapeError
+from lazygrad.tensors.arithmetic import mul, sub
+from lazygrad.tensors.core import FUNCTIONS, Tensor, apply, function
+from lazygrad.tensors.linear import matmul
+from lazygrad.tensors.matrices import check_float, check_matrices, check_square, linalg, result_type, stored
+from lazygrad.tensors.orthogonal import eigvalsh, svdvals
+from lazygrad.tensors.solving import inv
+
+_Lstsq = result_type("linalg_lstsq", "solution", "residuals", "rank", "singular_values")
+
+# Products
+
+
+def _power(name: str, x: Tensor, n: int) -> Tensor:
+    if not isinstance(n, int) or isinstance(n, bool):
+        raise ArgumentTypeError(f"[{name}] argument 'n' must be int, not {type(n).__name__}")
+    if x.ndim < 2 or x.shape[-1] != x.shape[-2]:
+        raise ShapeError(f"[{name}] {name}: A must be batches of square matrices, but they are "
+                         f"{' by '.join(map(str, x.shape[-2:]))} matrices")
+    square = inv(x) if n < 0 else x
+    left, result = abs(n), None
+    while left:
+        if left & 1:
+            result = square if result is None else matmul(result, square)
+        left >>= 1
+        square = matmul(square, square) if left else square
+    if result is None:
+        return apply(name, lambda node: m.eye(node, node.shape[-1]), x)
+    return x.clone() if result is x else result
+
+
+@linalg("matrix_power")
+def linalg_matrix_power(A: Tensor, n: int, *, out: Tensor | None = None) -> Tensor:
+    """Square matrices times themselves n times, by repeated squaring; for n below 0, their inverses. Raises
+    LinAlgError for singular ones then."""
+    return stored(_power("linalg.matrix_power", A, n), out)
+
+
+@function("matrix_power")
+def matrix_power(input: Tensor, n: int, *, out: Tensor | None = None) -> Tensor:
+    """As `linalg.matrix_power`."""
+    return stored(_power("linalg.matrix_power", input, n), out)
+
+
+def _best_cuts(sizes: Sequence[int]) -> list[list[int]]:
+    """For each run [i, j] of matrices where to cut it for the fewest multiplications."""
+    count = len(sizes) - 1
+    price = [[0] * count for _ in range(count)]
+    cuts = [[0] * count for _ in range(count)]
+    for length in range(2, count + 1):
+        for i in range(count - length + 1):
+            j = i + length - 1
+            price[i][j], cuts[i][j] = min(
+                (price[i][k] + price[k + 1][j] + sizes[i] * sizes[k + 1] * sizes[j + 1], k)
+                for k in range(i, j))
+    return cuts
+
+
+@linalg("multi_dot")
+def multi_dot(tensors: Sequence[Tensor], *, out: Tensor | None = None) -> Tensor:
+    """The product of two or more matrices, in the order of the fewest multiplications; the first and the last
+    may be vectors."""
+    found = list(tensors)
+    if len(found) < 2:
+        raise ShapeError(f"[linalg.multi_dot] multi_dot(): expected at least 2 tensors but got {len(found)}")
+    for place, x in ((0, found[0]), (len(found) - 1, found[-1])):
+        if x.ndim not in (1, 2):
+            which = "last" if place else "first"
+            raise ShapeError(f"[linalg.multi_dot] multi_dot(): the {which} tensor must be 1D or 2D but got "
+                             f"{x.ndim}D")
+    for place, x in enumerate(found[1:-1], 1):
+        if x.ndim != 2:
+            raise ShapeError(f"[linalg.multi_dot] multi_dot(): tensor {place} must be 2D but got {x.ndim}D")
+    row, column = found[0].ndim == 1, found[-1].ndim == 1
+    if row:
+        found[0] = found[0].unsqueeze(0)
+    if column:
+        found[-1] = found[-1].unsqueeze(-1)
+    for place, (x, y) in enumerate(zip(found, found[1:], strict=False)):
+        if x.shape[-1] != y.shape[0]:
+            raise ShapeError(f"[linalg.multi_dot] multi_dot(): tensors {place} and {place + 1} with shapes "
+                             f"{list(x.shape)} and {list(y.shape)} cannot be multiplied")
+    cuts = _best_cuts([x.shape[0] for x in found] + [found[-1].shape[-1]])
+
+    def product(i: int, j: int) -> Tensor:
+        return found[i] if i == j else matmul(product(i, cuts[i][j]), product(cuts[i][j] + 1, j))
+
+    result = product(0, len(found) - 1)
+    result = result.squeeze(-1) if column else result
+    return stored(result.squeeze(0) if row else result, out)
+
+
+@linalg("matmul")
+def linalg_matmul(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
+    """As `matmul`."""
+    return matmul(input, other, out=out)
+
+
+@linalg("vecdot")
+def vecdot(x: Tensor, y: Tensor, *, dim: int = -1, out: Tensor | None = None) -> Tensor:
+    """The sums of products along a dimension, broadcast."""
+    return stored(mul(x, y).sum(dim), out)
+
+
+@linalg("cross")
+def cross(input: Tensor, other: Tensor, *, dim: int = -1, out: Tensor | None = None) -> Tensor:
+    """The cross products of vectors of size 3 along a dimension, broadcast."""
+    if input.ndim != other.ndim:
+        raise ShapeError("[linalg.cross] linalg.cross: inputs must have the same number of dimensions.")
+    if input.shape[dim] != 3 or other.shape[dim] != 3:
+        raise ShapeError(f"[linalg.cross] linalg.cross: inputs dimension {dim} must have length 3. Got "
+                         f"{input.shape[dim]} and {other.shape[dim]}")
+    return stored(FUNCTIONS["cross"](input, other, dim), out)
+
+
+@linalg("diagonal")
+def diagonal(A: Tensor, *, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Tensor:
+    """The diagonals of matrices, a view."""
+    return FUNCTIONS["diagonal"](A, offset, dim1, dim2)
+
+
+@linalg("vander")
+def vander(x: Tensor, *, N: int | None = None) -> Tensor:
+    """The powers x**0 to x**(N - 1) of vectors (..., n): (..., n, N), N = n by default."""
+    count = x.shape[-1] if N is None and x.ndim else N if N is not None else 1
+    if count <= 1:
+        raise ShapeError(f"[linalg.vander] N must be greater than 1, got {count}")
+    powers = x.unsqueeze(-1).expand(*x.shape, count - 1).cumprod(-1)
+    return FUNCTIONS["cat"]([FUNCTIONS["ones_like"](powers[..., :1]), powers], -1)
+
+
+# Singular values that count
+
+
+def _least(name: str, x: Tensor, greatest: Tensor, atol: Any, rtol: Any) -> Tensor:
+    """max(atol, rtol * greatest) for each matrix, by PyTorch's defaults."""
+    default = max(x.shape[-2:]) * (2.0**-52 if x.dtype is dtypes.float64 else 2.0**-23)
+
+    def given(value: Any) -> Tensor:
+        return value.to(x.dtype) if isinstance(value, Tensor) else x.new_full((), float(value))
+
+    absolute = given(0.0 if atol is None else atol)
+    if rtol is not None:
+        relative = given(rtol)
+    elif isinstance(atol, Tensor):
+        relative = FUNCTIONS["where"](absolute > 0.0, 0.0, given(default))
+    else:
+        relative = given(0.0 if atol is not None and atol > 0 else default)
+    return FUNCTIONS["maximum"](absolute, relative * greatest)
+
+
+@linalg("matrix_rank")
+def matrix_rank(A: Tensor, tol: Any = None, hermitian: bool = False, *, atol: Any = None, rtol: Any = None,
+                out: Tensor | None = None) -> Tensor:
+    """How many singular values (sizes of eigenvalues, if `hermitian`) of matrices lie above
+    max(atol, rtol * the greatest one); int64. `tol` is an older name of atol, with rtol 0."""
+    if tol is not None:
+        atol, rtol = tol, 0.0
+    if hermitian:
+        check_square("linalg.matrix_rank", A)
+    check_matrices("linalg.matrix_rank", A)
+    values = eigvalsh(A.detach()).abs() if hermitian else svdvals(A.detach())
+    if not values.shape[-1]:
+        return stored(values.sum(-1).long(), out)
+    least = _least("linalg.matrix_rank", A, values.amax(-1), atol, rtol)
+    return stored((values > least.unsqueeze(-1)).sum(-1), out)
+
+
+def _pinv(name: str, x: Tensor, atol: Any, rtol: Any, hermitian: bool) -> Tensor:
+    check_square(name, x) if hermitian else check_matrices(name, x)
+    if not x.numel():
+        return apply(name, m.transposed, x)
+    constant = x.detach()
+    values = eigvalsh(constant).abs().amax(-1) if hermitian else svdvals(constant)[..., 0]
+    least = _least(name, x, values, atol, rtol).expand(x.shape[:-2]).unsqueeze(-1)
+    return apply("linalg_pinv", lambda n, low: orthogonal.pinv(n, low, hermitian), x, least)
+
+
+@linalg("pinv")
+def pinv(A: Tensor, rcond: Any = None, hermitian: bool = False, *, atol: Any = None, rtol: Any = None,
+         out: Tensor | None = None) -> Tensor:
+    """The pseudoinverses (..., n, m) of matrices (..., m, n); singular values up to max(atol, rtol * the
+    greatest one) count as 0. `rcond` is an older name of rtol."""
+    return stored(_pinv("linalg.pinv", A, atol, rtol if rcond is None else rcond, hermitian), out)
+
+
+@function("pinverse")
+def pinverse(input: Tensor, rcond: float = 1e-15) -> Tensor:
+    """As `linalg.pinv` with rtol = rcond."""
+    return _pinv("linalg.pinv", input, None, rcond, False)
+
+
+# Least squares
+
+_DRIVERS = ("gels", "gelsy", "gelsd", "gelss")
+
+
+@linalg("lstsq")
+def lstsq(A: Tensor, B: Tensor, rcond: float | None = None, *, driver: str | None = None) -> Any:
+    """(solution, residuals, rank, singular_values): the X for which A X is nearest to B, the smallest where
+    there are several; A (..., m, n), B (..., m, k) or vectors (..., m).
+
+    Singular values up to rcond times the greatest one (by default the distance from 1 to the next number,
+    times the greater size) count as 0, whatever the driver; which of the other three results are not empty
+    follows it: "gelsy" (the default) has the rank, "gelsd" and "gelss" all, "gels" the residuals. Residuals
+    are given for matrices of full rank with more rows than columns.
+    """
+    name = "torch.linalg.lstsq"
+    check_float(name, A, B)
+    if driver is not None and driver not in _DRIVERS:
+        raise RuntimeArgumentError(f"[{name}] {name}: parameter `driver` should be one of "
+                                   "(gels, gelsy, gelsd, gelss)")
+    for x, what, least in ((A, "input", 2), (B, "other", 1)):
+        if x.ndim < least:
+            raise ShapeError(f"[{name}] {name}: {what} must have at least {least} dimensions.")
+    vectors = B.ndim == 1 or (A.ndim - 1 == B.ndim and B.shape == A.shape[:-1])
+    right = B.unsqueeze(-1) if vectors else B
+    if A.shape[-2] != right.shape[-2]:
+        raise ShapeError(f"[{name}] {name}: input.size(-2) should match other.size(-2)")
+    driver = driver or "gelsy"
+    solution = matmul(_pinv(name, A, None, rcond, False), right)
+    rank = matrix_rank(A, rtol=rcond)
+    rows, columns = A.shape[-2:]
+    residuals, none = A.new_empty(0), A.new_empty(0)
+    if driver != "gelsy" and rows > columns and bool((rank == columns).all()):
+        off = sub(matmul(A, solution), right)
+        residuals = mul(off, off).sum(-2)
+    return _Lstsq(
+        solution.squeeze(-1) if vectors else solution,
+        residuals,
+        rank if driver != "gels" else rank.new_empty(0),
+        svdvals(A.detach()) if driver in ("gelsd", "gelss") else none,
+    )
+
+

@@ -1,0 +1,251 @@
+"""Factorizations with orthogonal factors as functions of tensors: QR, eigenvalues, singular values."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lazygrad import ops
+from lazygrad.compositions import axes, orthogonal
+from lazygrad.compositions import matrices as m
+from lazygrad.errors import ArgumentError, RuntimeArgumentError, ShapeError
+from lazygrad.graph import Node
+from lazygrad.tensors.arithmetic import sub
+from lazygrad.tensors.core import FUNCTIONS, Tensor, apply, function
+from lazygrad.tensors.matrices import (
+    check_float,
+    check_matrices,
+    check_square,
+    linalg,
+    raise_where,
+    result_type,
+    several,
+    stored,
+)
+
+_QR = result_type("linalg_qr", "Q", "R")
+_OldQR = result_type("qr", "Q", "R")
+_Geqrf = result_type("geqrf", "a", "tau")
+_Eigh = result_type("linalg_eigh", "eigenvalues", "eigenvectors")
+_SVD = result_type("linalg_svd", "U", "S", "Vh")
+_OldSVD = result_type("svd", "U", "S", "V")
+
+
+# QR
+
+
+def _qr(name: str, result: Any, x: Tensor, mode: str) -> Any:
+    check_matrices(name, x)
+    if mode not in ("reduced", "complete", "r"):
+        raise RuntimeArgumentError(f"[{name}] qr received unrecognized mode '{mode}' but expected one of "
+                                   "'reduced' (default), 'r', or 'complete'")
+    if mode == "r":
+        return result(x.new_empty(0), apply(name, lambda n: orthogonal.qr(n)[1], x))
+    tall = mode == "complete" and (x.shape[-2] > x.shape[-1] or not x.numel())
+    return several(name, result, orthogonal.complete_qr if tall else orthogonal.qr, x)
+
+
+@linalg("qr")
+def linalg_qr(A: Tensor, mode: str = "reduced", *, out: Any = None) -> Any:
+    """(Q, R) with A = Q R for matrices (..., m, n): Q with orthonormal columns, (..., m, k), k = min(m, n),
+    or with mode "complete" (..., m, m); R upper triangular. Mode "r" gives an empty Q."""
+    return stored(_qr("linalg.qr", _QR, A, mode), out)
+
+
+@function("qr")
+def qr(input: Tensor, some: bool = True, *, out: Any = None) -> Any:
+    """As `linalg.qr`, "complete" unless `some`."""
+    return stored(_qr("qr", _OldQR, input, "reduced" if some else "complete"), out)
+
+
+@function("geqrf")
+def geqrf(input: Tensor, *, out: Any = None) -> Any:
+    """(a, tau): the QR of matrices (..., m, n) as reflections, in LAPACK's form: R on and above the diagonal
+    of a, below it what `linalg.householder_product` takes. No derivative."""
+    check_matrices("geqrf", input)
+    return stored(several("geqrf", _Geqrf, orthogonal.reflected, input.detach()), out)
+
+
+def _check_reflections(name: str, a: Tensor, tau: Tensor) -> None:
+    check_matrices(name, a)
+    check_float(name, a, tau)
+    if a.shape[-2] < a.shape[-1]:
+        raise ShapeError(f"[{name}] {name}: input.shape[-2] must be greater than or equal to "
+                         "input.shape[-1]")
+    if tau.shape[-1] > a.shape[-1]:
+        raise ShapeError(f"[{name}] {name}: input.shape[-1] must be greater than or equal to "
+                         "tau.shape[-1]")
+    if tau.shape[:-1] != a.shape[:-2]:
+        raise ShapeError(f"[{name}] {name}: Expected batch dimensions of tau to be equal to "
+                         f"input.shape[:-2], but got {tuple(tau.shape[:-1])}")
+
+
+@linalg("householder_product")
+def householder_product(A: Tensor, tau: Tensor, *, out: Tensor | None = None) -> Tensor:
+    """The first columns (..., m, n) of the product of reflections I - tau v v^T, of which v stands in the
+    columns of A below the diagonal, after a 1."""
+    _check_reflections("linalg.householder_product", A, tau)
+    return stored(apply("linalg_householder_product", orthogonal.product_of, A, tau), out)
+
+
+@function("orgqr")
+def orgqr(input: Tensor, tau: Tensor, *, out: Tensor | None = None) -> Tensor:
+    """As `linalg.householder_product`."""
+    return householder_product(input, tau, out=out)
+
+
+@function("ormqr")
+def ormqr(input: Tensor, tau: Tensor, other: Tensor, left: bool = True, transpose: bool = False,
+          *, out: Tensor | None = None) -> Tensor:
+    """Q @ other, or other @ Q unless `left`, with the whole product Q of the reflections or its transpose."""
+    check_matrices("ormqr", input, other)
+    rows, n = input.shape[-2:]
+
+    def whole(a: Node, t: Node) -> Node:
+        return orthogonal.product_of(axes.pad_axis(a, a.ndim - 1, 0, rows - n), t)
+
+    q = apply("ormqr", whole, input, tau)
+    q = q.mT if transpose else q
+    return stored(q.matmul(other) if left else other.matmul(q), out)
+
+
+# Eigenvalues
+
+
+def _half(name: str, x: Tensor, uplo: str) -> Tensor:
+    check_square(name, x)
+    if not isinstance(uplo, str) or uplo.upper() not in ("L", "U"):
+        raise RuntimeArgumentError(f"[{name}] Expected UPLO argument to be 'L' or 'U', but got {uplo}")
+    return x.mT if uplo.upper() == "U" else x
+
+
+@linalg("eigh")
+def eigh(A: Tensor, UPLO: str = "L", *, out: Any = None) -> Any:
+    """(eigenvalues, eigenvectors) of symmetric matrices (..., n, n), of which one half is read: ascending,
+    and as columns. Matrices with NaN or infinity give NaN."""
+    return stored(several("linalg_eigh", _Eigh, orthogonal.eigh, _half("linalg.eigh", A, UPLO)), out)
+
+
+@linalg("eigvalsh")
+def eigvalsh(A: Tensor, UPLO: str = "L", *, out: Tensor | None = None) -> Tensor:
+    """The eigenvalues of `eigh`."""
+    return stored(apply("linalg_eigvalsh", orthogonal.eigvalsh, _half("linalg.eigvalsh", A, UPLO)), out)
+
+
+# Singular values
+
+
+def _not_finite(_: int) -> str:
+    return "The algorithm failed to converge because the input matrix contained non-finite values."
+
+
+def _completed(n: Node) -> tuple[Node, Node, Node]:
+    """U (..., m, m), S and V (..., n, n)."""
+    rows, columns = n.shape[-2:]
+    if not n.size:
+        u, s, v = orthogonal.svd(n)
+        return m.eye(n, rows), s, m.eye(n, columns)
+    u, s, v = orthogonal.svd(n)
+    if rows > columns:
+        u = ops.cat(u, orthogonal.complement(n), arg=n.ndim - 1)
+    if columns > rows:
+        v = ops.cat(v, orthogonal.complement(m.transposed(n)), arg=n.ndim - 1)
+    return u, s, v
+
+
+def _svd(name: str, result: Any, x: Tensor, full: bool, turned: bool) -> Any:
+    check_matrices(name, x)
+    build = _completed if full else orthogonal.svd
+
+    def parts(n: Node) -> tuple[Node, ...]:
+        u, s, v = build(n)
+        return u, s, m.transposed(v) if turned else v
+
+    found = several(name, result, parts, x)
+    raise_where(name, apply(name, m.first_nan, found.S.detach()), _not_finite)
+    return found
+
+
+@linalg("svd")
+def linalg_svd(A: Tensor, full_matrices: bool = True, *, driver: Any = None, out: Any = None) -> Any:
+    """(U, S, Vh) with A = U diag(S) Vh for matrices (..., m, n), S (..., k) descending, k = min(m, n);
+    U (..., m, m) and Vh (..., n, n), or without `full_matrices` (..., m, k) and (..., k, n).
+
+    Raises LinAlgError for matrices with NaN or infinity. `driver` is accepted.
+    """
+    return stored(_svd("linalg.svd", _SVD, A, full_matrices, True), out)
+
+
+@function("svd")
+def svd(input: Tensor, some: bool = True, compute_uv: bool = True, *, out: Any = None) -> Any:
+    """(U, S, V) with input = U diag(S) V^T, reduced if `some`; without `compute_uv` U and V are zero."""
+    if compute_uv:
+        return stored(_svd("svd", _OldSVD, input, not some, False), out)
+    rows, columns = input.shape[-2:]
+    zeros = [input.new_zeros(*input.shape[:-2], n, n) for n in (rows, columns)]
+    return stored(_OldSVD(zeros[0], svdvals(input), zeros[1]), out)
+
+
+@linalg("svdvals")
+def svdvals(A: Tensor, *, driver: Any = None, out: Tensor | None = None) -> Tensor:
+    """The singular values (..., k) of matrices (..., m, n), descending."""
+    check_matrices("linalg.svdvals", A)
+    result = apply("linalg_svdvals", orthogonal.svdvals, A)
+    raise_where("linalg.svd", apply("linalg_svdvals", m.first_nan, result.detach()), _not_finite)
+    return stored(result, out)
+
+
+def _basis(x: Tensor, q: int, steps: int, less: Tensor | None) -> Tensor:
+    """Columns (..., m, q) that span about what x does: Halko, Martinsson and Tropp (2011), algorithm 4.4."""
+
+    def times(y: Tensor, turned: bool = False) -> Tensor:
+        found = (x.mT if turned else x).matmul(y)
+        return found if less is None else sub(found, (less.mT if turned else less).matmul(y))
+
+    start = FUNCTIONS["randn"](x.shape[-1], q, dtype=x.dtype, device=x.device)
+    found = linalg_qr(times(start)).Q
+    for _ in range(steps):
+        found = linalg_qr(times(linalg_qr(times(found, True)).Q)).Q
+    return found
+
+
+@function("svd_lowrank")
+def svd_lowrank(A: Tensor, q: int | None = 6, niter: int | None = 2, M: Tensor | None = None) -> Any:
+    """(U, S, V), the q greatest singular values of A - M and their vectors, nearly: by a random basis that
+    `niter` steps improve."""
+    check_matrices("svd_lowrank", A)
+    q, niter = 6 if q is None else q, 2 if niter is None else niter
+    less = None if M is None else M.expand(A.shape)
+    if A.shape[-2] < A.shape[-1]:
+        u, s, v = svd_lowrank(A.mT, q, niter, None if less is None else less.mT)
+        return v, s, u
+    basis = _basis(A, q, niter, less)
+    small = basis.mT.matmul(A if less is None else sub(A, less))
+    u, s, vh = linalg_svd(small, full_matrices=False)
+    return basis.matmul(u), s, vh.mT
+
+
+@function("pca_lowrank")
+def pca_lowrank(A: Tensor, q: int | None = None, center: bool = True, niter: int = 2) -> Any:
+    """(U, S, V) of A, with its columns' means taken away if `center`, as `svd_lowrank`; q is 6 or less."""
+    rows, columns = A.shape[-2:]
+    q = min(6, rows, columns) if q is None else q
+    if not 0 <= q <= min(rows, columns):
+        raise ArgumentError(f"[pca_lowrank] q(={q}) must be non-negative integer and not greater than "
+                            f"min(m, n)={min(rows, columns)}")
+    return svd_lowrank(A - A.mean(-2, keepdim=True) if center else A, q, niter)
+
+
+# The exponential
+
+
+@linalg("matrix_exp")
+def linalg_matrix_exp(A: Tensor) -> Tensor:
+    """The exponentials of matrices (..., n, n)."""
+    check_square("linalg.matrix_exp", A)
+    return apply("linalg_matrix_exp", orthogonal.matrix_exp, A)
+
+
+@function("matrix_exp")
+def matrix_exp(input: Tensor) -> Tensor:
+    """As `linalg.matrix_exp`."""
+    return linalg_matrix_exp(input)
