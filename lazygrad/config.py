@@ -43,7 +43,8 @@ def _between(low: int, high: int) -> Callable[[str], int]:
 
 def _device(text: str) -> str:
     kind, _, number = text.upper().partition(":")
-    if kind not in ("CPU", "CL", "NUMPY") or (number and not number.isdigit()) or (number and kind != "CL"):
+    known = kind in ("CPU", "CL", "NUMPY", "META")
+    if not known or (number and not number.isdigit()) or (number and kind != "CL"):
         raise ValueError(text)
     return f"{kind}:{number}" if number else kind
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import OrderedDict, namedtuple
 from collections.abc import Mapping
 from typing import Any
@@ -155,6 +156,14 @@ class StateMethods:
                 f"the shape in current model is {target.shape}."
             )
             return
+        if target.is_meta and not value.is_meta and not assign:
+            warnings.warn(
+                f"for {key}: copying from a non-meta parameter in the checkpoint to a meta parameter in "
+                "the current model, which is a no-op. (Did you mean to pass `assign=True` to assign items in "
+                "the state dictionary to their corresponding key in the module instead of copying them in "
+                "place?)",
+                stacklevel=2,
+            )
         try:
             with lazygrad.no_grad():
                 if not assign:

@@ -99,6 +99,8 @@ class _NormBase(_Affine):
 
 class _BatchNorm(_NormBase):
     def _count_batch(self) -> int:
+        if self.num_batches_tracked.is_meta:  # no value
+            return 1
         # counted on the host: a lazy chain of additions would grow with every batch
         count = int(self.num_batches_tracked) + 1
         set_host_value(self.num_batches_tracked, count)

@@ -12,6 +12,7 @@ from lazygrad.dtypes import DType
 from lazygrad.engine import upload
 from lazygrad.errors import ArgumentError, ArgumentTypeError, GradientError
 from lazygrad.missing import check_layout, check_type
+from lazygrad.runtime.meta_device import no_values
 from lazygrad.tensors.cell import History
 from lazygrad.tensors.core import Tensor, apply, assemble, from_node, function, method
 from lazygrad.tensors.devices import device, usable_device
@@ -59,7 +60,12 @@ _DEVICE = device
 
 
 def _moved(x: Tensor, source: str, target: str) -> Tensor:
+    if source == "META":
+        raise no_values()
+
     def build(node: Any) -> Any:
+        if target == "META":
+            return ops.const(0, node.dtype, node.shape)
         return node if node.op.name in ("scalar", "const") else ops.copy(node, arg=(source, target))
 
     made = apply("to", build, x)
@@ -195,12 +201,12 @@ for _flag in (
     "is_quantized",
     "is_mps",
     "is_xpu",
-    "is_meta",
     "is_nested",
     "is_mkldnn",
 ):
     setattr(Tensor, _flag, False)
 Tensor.is_cuda = property(lambda x: x.cell.device.startswith("CL"))
+Tensor.is_meta = property(lambda x: x.cell.device == "META")  # type: ignore[attr-defined]
 Tensor.is_cpu = property(lambda x: x.cell.device == "CPU")
 
 

@@ -8,13 +8,13 @@ from lazygrad import config
 from lazygrad.errors import ArgumentTypeError, DeviceError
 from lazygrad.runtime.registry import open_device
 
-KINDS = ("CPU", "CL", "NUMPY")
+KINDS = ("CPU", "CL", "NUMPY", "META")
 _OTHER_NAMES = {"CUDA": "CL"}  # what PyTorch's programs call an accelerator
 
 
 def canonical_device(value: Any) -> str:
-    """The name that the engine uses ("CPU", "CL", "CL:1", "NUMPY") of a device, a name in any letter case, or
-    None."""
+    """The name that the engine uses ("CPU", "CL", "CL:1", "NUMPY", "META") of a device, a name in any letter
+    case, or None."""
     if value is None:
         return config.get("DEVICE")
     if isinstance(value, device):
@@ -27,7 +27,7 @@ def canonical_device(value: Any) -> str:
     kind = _OTHER_NAMES.get(kind, kind)
     if kind not in KINDS or (number and not number.isdigit()):
         raise DeviceError(f"[device] unknown device {value!r}: there are cpu, cl, cl:1 ... (GPUs, through "
-                          "OpenCL) and numpy")
+                          "OpenCL), numpy and meta")
     return f"{kind}:{int(number)}" if kind == "CL" and number and int(number) else kind
 
 
@@ -61,7 +61,7 @@ class device:
 
     @property
     def type(self) -> str:
-        """The kind in lower case: "cpu", "cl" or "numpy"."""
+        """The kind in lower case: "cpu", "cl", "numpy" or "meta"."""
         return self.name.partition(":")[0].lower()
 
     @property

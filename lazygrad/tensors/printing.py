@@ -120,9 +120,9 @@ def _edges(values: np.ndarray) -> np.ndarray:
 
 def _suffixes(x: Tensor) -> list[str]:
     inferred = (dtypes.bool_, dtypes.int64, promotion.get_default_dtype())
-    empty = x._shape.numel() == 0
-    suffixes = [f"device='{x.device}'"] if x.cell.device != canonical_device(None) else []
-    if empty and x.ndim != 1:
+    empty = x.is_meta or x._shape.numel() == 0
+    suffixes = [f"device='{x.device}'"] if x.is_meta or x.cell.device != canonical_device(None) else []
+    if (empty and x.ndim != 1) or x.is_meta:
         suffixes.append(f"size={tuple(x._shape)}")
     if x._dtype not in inferred or (empty and x._dtype is not promotion.get_default_dtype()):
         suffixes.append(f"dtype={x._dtype!r}")
@@ -137,8 +137,10 @@ def _suffixes(x: Tensor) -> list[str]:
 def to_text(x: Tensor) -> str:
     """The tensor as PyTorch prints it. Realizes."""
     prefix = "tensor("
-    values = read(x)
-    if values.size == 0:
+    values = np.empty(0) if x.is_meta else read(x)
+    if x.is_meta:
+        body = "..."
+    elif values.size == 0:
         body = "[]"
     else:
         summarise = values.size > _Options.threshold

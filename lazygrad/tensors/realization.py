@@ -21,6 +21,7 @@ from lazygrad.engine import realize as compute
 from lazygrad.errors import BatchError
 from lazygrad.graph import Node, intern, topological
 from lazygrad.ops import OPS
+from lazygrad.runtime.meta_device import no_values
 from lazygrad.runtime.registry import open_device
 from lazygrad.tensors.cell import Cell, pending_cells, tracked_histories
 from lazygrad.tensors.lifetimes import donated_buffers, kept_for_gradients
@@ -110,7 +111,8 @@ def _settle(cells: Sequence[Cell], buffers: Sequence[Node]) -> None:
 def _connected(wanted: list[Cell]) -> list[Cell]:
     """The wanted cells and the live pending cells whose graphs meet theirs in an unrealized computation."""
     asked = set(wanted)
-    others = sorted((cell for cell in list(pending_cells) if cell not in asked), key=lambda cell: cell.serial)
+    live = (cell for cell in list(pending_cells) if cell not in asked and cell.device != "META")
+    others = sorted(live, key=lambda cell: cell.serial)
     if not others:
         return wanted
     owner: dict[Node, int] = {}
@@ -222,7 +224,10 @@ def _settle_leaf(node: Node, value: Node) -> None:
 
 def _compute(targets: Sequence[Node], device: str, last: Sequence[Cell] | None = None,
              order: list[Node] | None = None) -> list[Node]:
-    """One buffer per target, whose stages have been realized. `order`: what the targets need, if known."""
+    """One buffer per target, whose stages have been realized. `order`: what the targets need, if known.
+    Raises MissingError on the device META."""
+    if device == "META":
+        raise no_values()
     graphs, order = _substituted(targets, device, order)
     todo = list(dict.fromkeys(g for g in graphs if _is_work(g)))
     if len(todo) < len(set(graphs)):  # what is data already is no part of the program

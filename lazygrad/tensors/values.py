@@ -19,6 +19,7 @@ from lazygrad.errors import (
 )
 from lazygrad.graph import Node, topological
 from lazygrad.interpret import interpret
+from lazygrad.runtime.meta_device import no_values
 from lazygrad.tensors import realization
 from lazygrad.tensors.core import Tensor, creator, method
 from lazygrad.tensors.realization import realize_cells, realize_node
@@ -50,6 +51,8 @@ def read(x: Tensor) -> np.ndarray:
     if now.recorder is not None:
         return now.recorder.read(x)
     cell = x.cell
+    if cell.device == "META":
+        raise no_values()
     if not cell.is_realized:
         realize_cells([cell])
     if cell.shared is not None:
@@ -89,7 +92,7 @@ def item(x: Tensor) -> bool | int | float:
             f"its shape is {tuple(x.shape)}"
         )
     node = x.cell.node
-    if node.op.name == "scalar" and now.recorder is None:
+    if node.op.name == "scalar" and now.recorder is None and x.cell.device != "META":
         return node.arg.value
     return read(x).reshape(-1)[0].item()
 
