@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 MODULES = frozenset(
-    "accelerator amp autograd cuda distributed distributions fft func hub library linalg multiprocessing nn "
-    "optim profiler random safetensors serialization special storage testing utils version viz".split()
+    "accelerator amp autograd cuda distributed distributions fft func functional hub library linalg "
+    "multiprocessing nn optim profiler random safetensors serialization signal special storage testing "
+    "types utils version viz".split()
 )
 
 _NAMES = {
+    "amp.grad_scaler": "GradScaler",
     "amp.autocast_mode": (
         "autocast is_autocast_enabled set_autocast_enabled get_autocast_dtype set_autocast_dtype "
         "get_autocast_gpu_dtype get_autocast_cpu_dtype is_autocast_cpu_enabled is_autocast_cache_enabled "

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from torch_support import both, check, outcome, pytorch
+from torch_support import check, outcome, pytorch
 
 import lazygrad
 
@@ -322,6 +322,41 @@ def test_frequencies():
         assert import_fft.fftshift(y, 1).tolist() == [[2, 0, 1], [5, 3, 4]]
 
 
-def test_both_makes_equal_tensors():
-    ours, theirs = both([1.0, 2.0], dtype="float16")
-    check(ours, theirs)
+def test_older_names_of_methods():
+    for m in (lazygrad, pytorch()):
+        y = m.arange(6)
+        with pytest.warns(UserWarning, match="non-inplace resize is deprecated"):
+            assert y.resize(2, 3).tolist() == [[0, 1, 2], [3, 4, 5]]
+        with pytest.raises(RuntimeError, match="elements"), pytest.warns(UserWarning):
+            y.resize(4)
+
+
+WINDOWS: dict[str, dict[str, Any]] = {
+    "bartlett": {}, "blackman": {}, "cosine": {}, "exponential": {"tau": 2.0}, "gaussian": {"std": 1.5},
+    "general_cosine": {"a": [0.46, 0.23, 0.31]}, "general_hamming": {"alpha": 0.6}, "hamming": {}, "hann": {},
+    "kaiser": {"beta": 5.0}, "nuttall": {},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", WINDOWS)
+def test_windows(name):
+    torch = pytorch()
+    for size in (0, 1, 2, 7, 8):
+        for sym in (True, False):
+            options = {**WINDOWS[name], "sym": sym}
+            ours = getattr(lazygrad.signal.windows, name)(size, dtype=lazygrad.float64, **options)
+            check(ours, getattr(torch.signal.windows, name)(size, dtype=torch.float64, **options), 1e-7, 1e-9)
+    for m in (lazygrad, torch):
+        with pytest.raises(ValueError, match="non-negative window length"):
+            getattr(m.signal.windows, name)(-1, **WINDOWS[name])
+
+
+def test_names_that_programs_ask_for():
+    assert not isinstance(3, lazygrad.SymInt) and lazygrad.sym_max(2, 3) == 3
+    assert lazygrad.jit.wait(lazygrad.jit.fork(lambda a: a + 1, 2)) == 3
+    assert lazygrad.functional.einsum is lazygrad.einsum and lazygrad.types.Tensor is lazygrad.Tensor
+    assert lazygrad.GradScaler is lazygrad.amp.GradScaler
+    with pytest.raises(RuntimeError, match="use the function without the prefix"):
+        lazygrad.cudnn_convolution(1)
+    with pytest.raises(RuntimeError, match=r"lazygrad.jit\(function\)"):
+        lazygrad.cuda.CUDAGraph()

@@ -8,6 +8,7 @@ from typing import Any
 from lazygrad.errors import LibraryError
 from lazygrad.inert.absent import ABSENT
 from lazygrad.inert.kinds import Nothing, each, each_named, ignored, kind, nothing, refused, same
+from lazygrad.inert.more_names import MORE_NAMES
 from lazygrad.inert.settings import SETTINGS
 from lazygrad.profiler import profile, record_function
 
@@ -32,9 +33,7 @@ _NO_DOWNLOADS = "lazygrad runs no code from the network: fetch the repository an
 
 _FX_KINDS = "Graph GraphModule Node Proxy Tracer Interpreter Transformer CodeGen"
 
-TABLES: dict[str, dict[str, Any]] = {
-    **SETTINGS,
-    **ABSENT,
+_OWN: dict[str, dict[str, Any]] = {
     # Tracing into graphs
     "lazygrad.fx": {
         "wrap": same,
@@ -201,3 +200,15 @@ TABLES: dict[str, dict[str, Any]] = {
     "lazygrad._logging": {"set_logs": ignored(None)},
     "lazygrad.monitor": {},
 }
+
+
+def _united(*tables: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """One table of all rows, module by module."""
+    modules: dict[str, dict[str, Any]] = {}
+    for table in tables:
+        for module, rows in table.items():
+            modules.setdefault(module, {}).update(rows)
+    return modules
+
+
+TABLES = _united(SETTINGS, ABSENT, MORE_NAMES, _OWN)

@@ -3,6 +3,7 @@ Python's on elements, and small questions."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ from lazygrad import dtypes
 from lazygrad.errors import ArgumentTypeError, RuntimeArgumentError, ShapeError
 from lazygrad.helpers import product
 from lazygrad.tensors.arithmetic import in_place
+from lazygrad.tensors.axes import sizes_of
 from lazygrad.tensors.core import Tensor, creator, function, method
 from lazygrad.tensors.creation import full, tensor
 from lazygrad.tensors.indexing import nonzero
@@ -210,3 +212,28 @@ def record_stream(x: Tensor, stream: Any) -> None:
 def module_load(x: Tensor, other: Tensor, assign: bool = False) -> Tensor:
     """What load_state_dict puts in place of this tensor: the other one's values, or itself."""
     return other.detach() if assign else x.detach().copy_(other)
+
+
+@method("index")
+def index(x: Tensor, indices: Any) -> Tensor:
+    """x[indices] for a tuple or list of index tensors."""
+    return x[tuple(indices)]
+
+
+@method("resize")
+def resize(x: Tensor, *sizes: Any) -> Tensor:
+    """The elements in another shape of as many: PyTorch's older name of reshape."""
+    warnings.warn("non-inplace resize is deprecated", stacklevel=2)
+    shape = sizes_of("resize", sizes)
+    if product(shape) != x.numel():
+        raise ShapeError(
+            f"[resize] requested resize to {shape} ({product(shape)} elements in total), but the given "
+            f"tensor has a size of {tuple(x._shape)} ({x.numel()} elements): resize can only change the shape"
+        )
+    return x.reshape(shape)
+
+
+@method("resize_as")
+def resize_as(x: Tensor, tensor: Tensor) -> Tensor:
+    """`resize` to the shape of another tensor."""
+    return resize(x, *tensor._shape)

@@ -1,0 +1,127 @@
+"""The tables of names that programs seldom call: symbolic numbers, graphs of other kinds, builds, flags, and
+what PyTorch's tools measure."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from lazygrad import __version__
+from lazygrad.inert.kinds import each, each_named, ignored, kind, nothing, refused, same
+
+_NO_SYMBOLS = "sizes are plain Python integers here"
+_NO_DISPATCH = "operations are not dispatched here: there is no place to step between"
+_NO_GRAPHS = "steps are replayed by lazygrad.jit(function), which needs no capturing by hand"
+_NO_TOOL = (
+    "time calls with time.perf_counter() around .realize(); DEBUG=2 prints what each kernel takes, its "
+    "GFLOPS and GB/s"
+)
+_NO_SCRIPT = "there are no scripted modules here: keep the model's code in Python, and use lazygrad.jit"
+_ENVIRONMENT = f"lazygrad {__version__}: python -m lazygrad prints devices and settings"
+_NO_VENDOR = "kernels of other libraries are not called here: use the function without the prefix"
+_VENDOR = (
+    "cudnn_affine_grid_generator cudnn_batch_norm cudnn_convolution cudnn_convolution_add_relu "
+    "cudnn_convolution_relu cudnn_convolution_transpose cudnn_grid_sampler miopen_batch_norm "
+    "miopen_convolution miopen_convolution_add_relu miopen_convolution_relu miopen_convolution_transpose "
+    "miopen_ctc_loss miopen_depthwise_convolution miopen_rnn mkldnn_adaptive_avg_pool2d "
+    "mkldnn_convolution mkldnn_linear_backward_weights mkldnn_max_pool2d mkldnn_max_pool3d "
+    "mkldnn_rnn_layer fbgemm_linear_fp16_weight fbgemm_linear_int8_weight fbgemm_pack_gemm_matrix_fp16 "
+    "fbgemm_pack_quantized_matrix fbgemm_linear_quantize_weight batch_norm_stats batch_norm_elemt "
+    "batch_norm_gather_stats batch_norm_gather_stats_with_counts batch_norm_update_stats "
+    "batch_norm_backward_reduce batch_norm_backward_elemt"
+)
+
+
+def _sym_sum(values: Any) -> Any:
+    return sum(values)
+
+
+MORE_NAMES: dict[str, dict[str, Any]] = {
+    "lazygrad": {
+        **each_named("torch", "SymInt SymFloat SymBool", kind, _NO_SYMBOLS),
+        "sym_int": int,
+        "sym_float": float,
+        "sym_max": max,
+        "sym_min": min,
+        "sym_sum": _sym_sum,
+        "sym_not": lambda value: not value,
+        "sym_sqrt": math.sqrt,
+        "sym_ite": lambda condition, then, other: then if condition else other,
+        **each_named("torch", _VENDOR, refused, _NO_VENDOR),
+        **each_named("torch", "ScriptModule ScriptFunction CompilationUnit", kind, _NO_SCRIPT),
+        **each("has_mkl has_lapack has_openmp has_spectral", lambda: False),
+        **each("is_vulkan_available is_anomaly_check_nan_enabled cudnn_is_acceptable", ignored, False),
+        **each("init_num_threads autocast_increment_nesting autocast_decrement_nesting", ignored, 0),
+        **each("set_anomaly_enabled prepare_multiprocessing_environment", ignored),
+        "Stream": nothing("Stream", synchronize=None, wait_stream=None, record_event=None, query=True),
+        "Event": nothing("Event", synchronize=None, record=None, wait=None, query=True, elapsed_time=0.0),
+    },
+    "lazygrad.torch_version": {"TorchVersion": str, "internal_version": __version__},
+    "lazygrad.utils._python_dispatch": {
+        **each_named("utils._python_dispatch", "TorchDispatchMode", kind, _NO_DISPATCH),
+        **each("is_traceable_wrapper_subclass is_in_torch_dispatch_mode", ignored, False),
+    },
+    "lazygrad.utils.benchmark": each_named(
+        "utils.benchmark", "Timer Measurement Compare Fuzzer CallgrindStats", kind, _NO_TOOL
+    ),
+    "lazygrad.utils.flop_counter": each_named("utils.flop_counter", "FlopCounterMode", kind, _NO_TOOL),
+    "lazygrad.utils.bottleneck": {},
+    "lazygrad.utils.collect_env": {
+        "get_pretty_env_info": ignored(_ENVIRONMENT),
+        "main": lambda: print(_ENVIRONMENT),
+    },
+    "lazygrad.utils.deterministic": {"fill_uninitialized_memory": True},
+    "lazygrad.utils.mobile_optimizer": each_named(
+        "utils.mobile_optimizer", "optimize_for_mobile generate_mobile_module_lints", refused, _NO_SCRIPT
+    ),
+    "lazygrad.utils": {
+        **each("rename_privateuse1_backend generate_methods_for_privateuse1_backend", ignored),
+        "set_module": same,
+        "ThroughputBenchmark": kind("utils.ThroughputBenchmark", _NO_TOOL),
+    },
+    "lazygrad.package": each_named(
+        "package", "PackageExporter PackageImporter", kind,
+        "save the weights (lazygrad.save) and keep the code in files of Python",
+    ),
+    "lazygrad.jit": {
+        **each_named("jit", "ScriptFunction CompilationUnit TracedModule", kind, _NO_SCRIPT),
+        "TracerWarning": type("TracerWarning", (UserWarning,), {"__doc__": "Nothing gives it."}),
+        "strict_fusion": nothing("strict_fusion"),
+        "optimized_execution": nothing("optimized_execution"),
+        "last_executed_optimized_graph": refused("jit.last_executed_optimized_graph", _NO_SCRIPT),
+        "fork": lambda function, *args, **options: function(*args, **options),
+        "wait": lambda value: value,
+    },
+    "lazygrad.cuda": {
+        **each_named("cuda", "CUDAGraph graph make_graphed_callables graph_pool_handle", refused, _NO_GRAPHS),
+        **each(
+            "ipc_collect reset_accumulated_memory_stats set_sync_debug_mode set_per_process_memory_fraction",
+            ignored,
+        ),
+        **each("is_current_stream_capturing is_tf32_supported can_device_access_peer", ignored, False),
+        **each("get_sync_debug_mode utilization memory_usage temperature power_draw clock_rate", ignored, 0),
+        "memory_snapshot": ignored([]),
+        "has_magma": False,
+    },
+    "lazygrad.cuda.comm": each_named(
+        "cuda.comm", "broadcast broadcast_coalesced gather reduce_add reduce_add_coalesced scatter", refused,
+        "there is one device for a program: move tensors with .to(device)",
+    ),
+    "lazygrad.cuda.nccl": {"is_available": ignored(False), "version": ignored(0)},
+    "lazygrad.cuda.graphs": each_named("cuda.graphs", "CUDAGraph graph", refused, _NO_GRAPHS),
+    "lazygrad.autograd": {
+        "is_multithreading_enabled": ignored(False),
+        "is_view_replay_enabled": ignored(False),
+        "kineto_available": ignored(False),
+        "enforce_grad_layout_policy": ignored(None),
+    },
+    "lazygrad.compiler": {
+        "nested_compile_region": same,
+        "substitute_in_graph": lambda original, **options: same,
+        "wrap_numpy": same,
+        "get_default_backend": ignored("lazygrad"),
+        **each("set_default_backend save_cache_artifacts load_cache_artifacts set_enable_guard_collectives",
+               ignored),
+    },
+    "lazygrad.compiler.config": {},
+}

@@ -1,0 +1,5 @@
+"""PyTorch's `signal` namespace."""
+
+from lazygrad.signal import windows
+
+__all__ = ["windows"]

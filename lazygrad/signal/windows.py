@@ -1,0 +1,117 @@
+"""Windows under the names of torch.signal.windows: (M,) numbers each; `sym=False`: a period of M steps."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from lazygrad import dtypes
+from lazygrad.errors import ArgumentError
+from lazygrad.tensors import FUNCTIONS, Tensor
+
+
+def _made(name: str, M: int, sym: bool, values: Callable[[np.ndarray, int], np.ndarray], dtype: Any,
+          device: Any, requires_grad: bool) -> Tensor:
+    if M < 0:
+        raise ArgumentError(f"[{name}] {name} requires non-negative window length, got M={M}")
+    if dtype not in (None, dtypes.float32, dtypes.float64):
+        raise ArgumentError(f"[{name}] {name} expects float32 or float64 dtypes, got: {dtype!r}")
+    steps = M - 1 if sym else M
+    window = np.ones(M) if M <= 1 else np.broadcast_to(values(np.arange(M), steps), (M,))
+    dtype = dtype or FUNCTIONS["get_default_dtype"]()
+    made: Tensor = FUNCTIONS["tensor"](np.array(window), dtype=dtype, device=device)
+    return made.requires_grad_() if requires_grad else made
+
+
+def _cosines(k: np.ndarray, steps: int, terms: Sequence[float]) -> np.ndarray:
+    return sum((-1) ** i * a * np.cos(2 * np.pi * i * k / steps) for i, a in enumerate(terms))
+
+
+def _check(name: str, condition: bool, what: str) -> None:
+    if not condition:
+        raise ArgumentError(f"[{name}] {what}")
+
+
+def bartlett(M: int, *, sym: bool = True, dtype: Any = None, layout: Any = None, device: Any = None,
+             requires_grad: bool = False) -> Tensor:
+    """A triangle from 0 to 1 and back."""
+    return _made("bartlett", M, sym, lambda k, n: 1 - np.abs(2 * k / n - 1), dtype, device, requires_grad)
+
+
+def cosine(M: int, *, sym: bool = True, dtype: Any = None, layout: Any = None, device: Any = None,
+           requires_grad: bool = False) -> Tensor:
+    """Half a period of a sine."""
+    def values(k: np.ndarray, n: int) -> np.ndarray:
+        return np.sin(np.pi * (k + 0.5) / (n + 1))
+
+    return _made("cosine", M, sym, values, dtype, device, requires_grad)
+
+
+def exponential(M: int, *, center: float | None = None, tau: float = 1.0, sym: bool = True, dtype: Any = None,
+                layout: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """exp(-|k - center| / tau)."""
+    _check("exponential", tau > 0, f"Tau must be positive, got: {tau} instead.")
+    _check("exponential", not sym or center is None, "Center must be None for symmetric windows")
+
+    def values(k: np.ndarray, n: int) -> np.ndarray:
+        return np.exp(-np.abs(k - (n / 2 if center is None else center)) / tau)
+
+    return _made("exponential", M, sym, values, dtype, device, requires_grad)
+
+
+def gaussian(M: int, *, std: float = 1.0, sym: bool = True, dtype: Any = None, layout: Any = None,
+             device: Any = None, requires_grad: bool = False) -> Tensor:
+    """exp(-(k - middle)^2 / (2 std^2))."""
+    _check("gaussian", std > 0, f"Standard deviation must be positive, got: {std} instead.")
+
+    def values(k: np.ndarray, n: int) -> np.ndarray:
+        return np.exp(-(((k - n / 2) / (std * math.sqrt(2))) ** 2))
+
+    return _made("gaussian", M, sym, values, dtype, device, requires_grad)
+
+
+def kaiser(M: int, *, beta: float = 12.0, sym: bool = True, dtype: Any = None, layout: Any = None,
+           device: Any = None, requires_grad: bool = False) -> Tensor:
+    """Kaiser's window: i0(beta sqrt(1 - r^2)) / i0(beta), r from -1 to 1."""
+    _check("kaiser", beta >= 0, f"beta must be non-negative, got: {beta} instead.")
+
+    def values(k: np.ndarray, n: int) -> np.ndarray:
+        return np.i0(beta * np.sqrt(np.maximum(1 - (2 * k / n - 1) ** 2, 0))) / np.i0(beta)
+
+    return _made("kaiser", M, sym, values, dtype, device, requires_grad)
+
+
+def general_cosine(M: int, *, a: Sequence[float], sym: bool = True, dtype: Any = None, layout: Any = None,
+                   device: Any = None, requires_grad: bool = False) -> Tensor:
+    """a[0] - a[1] cos t + a[2] cos 2t - ..., t over a period."""
+    _check("general_cosine", bool(a), "Coefficients cannot be empty")
+    return _made("general_cosine", M, sym, functools.partial(_cosines, terms=a), dtype, device, requires_grad)
+
+
+def general_hamming(M: int, *, alpha: float = 0.54, **options: Any) -> Tensor:
+    """alpha - (1 - alpha) cos t."""
+    return general_cosine(M, a=[alpha, 1 - alpha], **options)
+
+
+def hamming(M: int, **options: Any) -> Tensor:
+    """Hamming's window."""
+    return general_hamming(M, **options)
+
+
+def hann(M: int, **options: Any) -> Tensor:
+    """Hann's window."""
+    return general_hamming(M, alpha=0.5, **options)
+
+
+def blackman(M: int, **options: Any) -> Tensor:
+    """Blackman's window."""
+    return general_cosine(M, a=[0.42, 0.5, 0.08], **options)
+
+
+def nuttall(M: int, **options: Any) -> Tensor:
+    """Nuttall's window of least sidelobes."""
+    return general_cosine(M, a=[0.3635819, 0.4891775, 0.1365995, 0.0106411], **options)
