@@ -121,12 +121,11 @@ def test_micrograd_two_moons_by_batch(on_device):
     check(micrograd.training_rows("by batch", history))
 
 
-def test_micrograd_two_moons_by_values(on_device, monkeypatch):
+def test_micrograd_two_moons_by_values(monkeypatch):
     points, labels, weights = micrograd.two_moons()
     monkeypatch.setattr(micrograd, "two_moons", lambda: (points[:4], labels[:4], weights))
-    steps = 5 if on_device == "CPU" else 2
-    by_batch = list(micrograd.two_moons_by_batch(micrograd.network(), steps))
-    np.testing.assert_allclose(list(micrograd.two_moons_by_values(steps)), by_batch, **EXACT)
+    by_batch = list(micrograd.two_moons_by_batch(micrograd.network(), 5))
+    np.testing.assert_allclose(list(micrograd.two_moons_by_values(5)), by_batch, **EXACT)
 
 
 def test_eurekalabs_by_batch(on_device):
