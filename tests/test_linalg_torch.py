@@ -85,6 +85,11 @@ CASES: dict[str, tuple[tuple[Callable[..., np.ndarray], ...], tuple[tuple[int, i
         ((4, 3), (1, 3)),
         lambda t, a, b: t.linalg.householder_product(a, b[..., 0, :]),
     ),
+    "householder_product of one tensor": (
+        (M,),
+        ((4, 3),),
+        lambda t, a: t.linalg.householder_product(a.tril(-1), 2.0 / (1.0 + (a.tril(-1) ** 2).sum(-2))),
+    ),
     "ormqr": (
         (M, M),
         ((4, 3), (4, 2)),

@@ -39,7 +39,7 @@ def _one_by_one(a: Node, tau: Node) -> Node:
 
 
 def _product_gradient(g: Node, value: Node, a: Node, tau: Node) -> tuple[Node | None, ...]:
-    return tuple(gradient([_one_by_one(a, tau)], [g], [a, tau]))
+    return tuple(gradient([_one_by_one(a, tau)], [g], [a, tau], partial=True))
 
 
 def product_of(a: Node, tau: Node) -> Node:

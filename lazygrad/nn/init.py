@@ -182,27 +182,10 @@ def orthogonal_(tensor: Tensor, gain: float = 1, generator: Any = None) -> Tenso
     values = lazygrad.empty(rows, columns, dtype=dtype, device=tensor.device).normal_(
         0, 1, generator=generator
     )
-    tall = values.t() if rows < columns else values
-    basis = _orthonormal_columns(tall)
+    q, r = lazygrad.linalg.qr(values.t() if rows < columns else values)
+    basis = q * r.diagonal().sign()
     basis = basis.t() if rows < columns else basis
     return _fill(tensor, (basis * gain).reshape(tensor.shape).to(tensor.dtype))
-
-
-def _orthonormal_columns(x: Tensor) -> Tensor:
-    """The Q of x = QR with a positive diagonal of R, by Gram-Schmidt done twice."""
-    done: Tensor | None = None
-    for i in range(x.shape[1]):
-        column = x[:, i]
-        if done is not None:
-            # the second pass removes what rounding left of the first
-            for _ in range(2):
-                column = column - done.matmul(done.t().matmul(column))
-        column = (column / (column * column).sum().sqrt()).unsqueeze(1)
-        done = column if done is None else lazygrad.cat([done, column], 1)
-        # one column builds on all before: keep the graph short
-        lazygrad.realize(done)
-    assert done is not None
-    return done
 
 
 def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, generator: Any = None) -> Tensor:

@@ -6,10 +6,10 @@ from enum import Enum, auto
 from typing import Any
 
 import lazygrad
+from lazygrad import linalg
 from lazygrad.errors import ArgumentError, AxisError
 from lazygrad.nn import functional as F
 from lazygrad.nn.module import Module
-from lazygrad.nn.utils import orthogonal as maps
 from lazygrad.nn.utils.parametrize import _LACKING, register_parametrization
 from lazygrad.nn.utils.spectral_norm import as_matrix, power_iterations, rows_of
 from lazygrad.nn.utils.weight_norm import norm_except_dim, weight_of
@@ -48,7 +48,7 @@ class _Orthogonal(Module):
         if self.orthogonal_map is _OrthMaps.householder:
             below = x.tril(-1)
             tau = 2.0 / (1.0 + (below * below).sum(-2))
-            q = maps.householder_product(below, tau)
+            q = linalg.householder_product(below, tau)
             # the diagonal holds signs, which are not learned
             q = q * x.diagonal(dim1=-2, dim2=-1).int().unsqueeze(-2)
         else:
@@ -56,9 +56,7 @@ class _Orthogonal(Module):
             if n != k:
                 x = lazygrad.cat([x, x.new_zeros(*x.shape[:-1], n - k)], -1)
             skew = x - x.mT
-            q = (maps.matrix_exp if self.orthogonal_map is _OrthMaps.matrix_exp else maps.cayley)(skew)[
-                ..., :k
-            ]
+            q = (linalg.matrix_exp if self.orthogonal_map is _OrthMaps.matrix_exp else _cayley)(skew)[..., :k]
         if hasattr(self, "base"):
             assert self.base is not None
             q = self.base.matmul(q)
@@ -81,18 +79,41 @@ class _Orthogonal(Module):
                     "It is not possible to assign to the matrix exponential or the Cayley "
                     "parametrizations when use_trivialization=False."
                 )
-            a, tau = maps.geqrf(q)
+            a, tau = lazygrad.geqrf(q)
             signs = a.diagonal(dim1=-2, dim2=-1).sign()
             signs = lazygrad.where(tau == 0.0, -signs, signs)
             a = _with_diagonal(a, signs)
             return a.mT if across else a
         if n == k:
-            q = q.clone() if maps.is_orthogonal(q) else maps.orthonormal(q)
+            q = q.clone() if _is_orthogonal(q) else _orthonormal(q)
         else:
             noise = lazygrad.randn(*q.shape[:-2], n, n - k, dtype=q.dtype, device=q.device)
-            q = maps.orthonormal(lazygrad.cat([q, noise], -1))
+            q = _orthonormal(lazygrad.cat([q, noise], -1))
         self.base = q
         return _with_diagonal(lazygrad.zeros_like(Q), -lazygrad.ones_like(Q.diagonal(dim1=-2, dim2=-1)))
+
+
+def _eye(like: Tensor, size: int) -> Tensor:
+    return lazygrad.eye(size, dtype=like.dtype, device=like.device)
+
+
+def _cayley(a: Tensor) -> Tensor:
+    """(I - a / 2)^-1 (I + a / 2) of skew matrices (..., n, n)."""
+    one = _eye(a, a.shape[-1])
+    return linalg.solve(one - 0.5 * a, one + 0.5 * a)
+
+
+def _orthonormal(a: Tensor) -> Tensor:
+    """The Q of a QR decomposition with a positive diagonal of R."""
+    q, r = linalg.qr(a)
+    return q * r.diagonal(dim1=-2, dim2=-1).sgn().unsqueeze(-2)
+
+
+def _is_orthogonal(q: Tensor) -> bool:
+    """Whether the columns of every matrix are orthonormal, nearly."""
+    near = 10.0 * q.shape[-2] * lazygrad.finfo(q.dtype).eps
+    product = q.mT.matmul(q)
+    return bool(lazygrad.allclose(product, _eye(q, q.shape[-1]).expand(product.shape), atol=near))
 
 
 def _with_diagonal(a: Tensor, values: Tensor) -> Tensor:
