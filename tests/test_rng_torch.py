@@ -243,6 +243,16 @@ def test_choices(dtype, torch):
         alike(run, torch, seed)
 
 
+def test_gamma_numbers(torch):
+    def run(t):
+        shapes = t.tensor([[0.05, 0.5, 1.0], [2.5, 30.0, 4000.0]], dtype=t.float64)
+        return t._standard_gamma(shapes.repeat(5, 1))
+
+    lg.manual_seed(2), torch.manual_seed(2)
+    np.testing.assert_allclose(values(run(lg)), values(run(torch)), rtol=1e-12)
+    assert lg.get_rng_state().tolist() == torch.get_rng_state().tolist()
+
+
 def test_functions_of_nn(torch):
     def run(t):
         f, x = t.nn.functional, t.ones(3, 8, 5)

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import lazygrad
 from lazygrad.tensors import Tensor
 
 
@@ -61,3 +62,32 @@ def independent(base: Constraint, count: int) -> Constraint:
 
     name = f"IndependentConstraint({base}, {count})"
     return Constraint(name, check, base.is_discrete, base.event_dim + count)
+
+
+def greater_than_eq(low: Any) -> Constraint:
+    """low, and above it."""
+    return Constraint(f"GreaterThanEq(lower_bound={low})", lambda x: x >= low)
+
+
+def multinomial(total: int) -> Constraint:
+    """Counts that sum to at most a total."""
+    return Constraint(f"Multinomial(upper_bound={total})",
+                      lambda x: (x >= 0).all(-1) & (x.sum(-1) <= total), True, 1)
+
+
+def _is_lower(x: Tensor) -> Tensor:
+    return (x.tril() == x).flatten(-2).all(-1)
+
+
+def _is_positive_definite(x: Tensor) -> Tensor:
+    alike = ((x - x.mT).abs() <= 1e-6).flatten(-2).all(-1)
+    return alike & (lazygrad.linalg.cholesky_ex(x).info == 0)
+
+
+positive_integer = Constraint("IntegerGreaterThan(lower_bound=1)", lambda x: _whole(x) & (x >= 1), True)
+lower_triangular = Constraint("LowerTriangular()", _is_lower, event_dim=2)
+lower_cholesky = Constraint(
+    "LowerCholesky()", lambda x: _is_lower(x) & (x.diagonal(dim1=-2, dim2=-1) > 0).all(-1), event_dim=2)
+positive_definite = Constraint("PositiveDefinite()", _is_positive_definite, event_dim=2)
+positive_vector = Constraint("IndependentConstraint(GreaterThan(lower_bound=0.0), 1)",
+                             lambda x: (x > 0).all(-1), event_dim=1)

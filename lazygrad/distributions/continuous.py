@@ -52,7 +52,7 @@ class _LocationScale(Distribution):
         return (value - self.loc) / self.scale
 
 
-def _inside(shape: Any, like: dict[str, Any]) -> Tensor:
+def inside(shape: Any, like: dict[str, Any]) -> Tensor:
     """Uniform numbers of (0, 1): the ends would be infinite."""
     tiny = lazygrad.finfo(like["dtype"]).tiny
     return lazygrad.rand(shape, **like).clamp(tiny, 1 - lazygrad.finfo(like["dtype"]).eps / 2)
@@ -93,7 +93,7 @@ class Laplace(_LocationScale):
         return 2 * self.scale.pow(2)
 
     def _standard(self, shape: Any, like: dict[str, Any]) -> Tensor:
-        u = _inside(shape, like) - 0.5
+        u = inside(shape, like) - 0.5
         return -u.sign() * (-2 * u.abs()).log1p()
 
     def log_prob(self, value: Tensor) -> Tensor:
@@ -127,7 +127,7 @@ class Gumbel(_LocationScale):
         return self.stddev.pow(2)
 
     def _standard(self, shape: Any, like: dict[str, Any]) -> Tensor:
-        return -(-_inside(shape, like).log()).log()
+        return -(-inside(shape, like).log()).log()
 
     def log_prob(self, value: Tensor) -> Tensor:
         z = self._centered(value)
@@ -155,7 +155,7 @@ class Cauchy(_LocationScale):
         return lazygrad.full_like(self.loc, math.inf)
 
     def _standard(self, shape: Any, like: dict[str, Any]) -> Tensor:
-        return lazygrad.tan(math.pi * (_inside(shape, like) - 0.5))
+        return lazygrad.tan(math.pi * (inside(shape, like) - 0.5))
 
     def log_prob(self, value: Tensor) -> Tensor:
         return -math.log(math.pi) - self.scale.log() - self._centered(value).pow(2).log1p()
@@ -250,7 +250,7 @@ class Exponential(Distribution):
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
         like = {"dtype": self.rate.dtype, "device": self.rate.device}
-        u = _inside(self._extended_shape(sample_shape), like)
+        u = inside(self._extended_shape(sample_shape), like)
         return -u.log() / self.rate
 
     def log_prob(self, value: Tensor) -> Tensor:

@@ -13,13 +13,13 @@ from lazygrad.errors import ArgumentError
 from lazygrad.tensors import Size, Tensor
 
 
-def _one_of(name: str, probs: Any, logits: Any) -> None:
+def one_of(name: str, probs: Any, logits: Any) -> None:
     if (probs is None) == (logits is None):
         raise ArgumentError(f"[distributions] {name}: Either `probs` or `logits` must be specified, but not "
                             "both.")
 
 
-def _logits(probs: Tensor) -> Tensor:
+def logits_of(probs: Tensor) -> Tensor:
     """Of probabilities of yes, kept away from 0 and 1."""
     eps = lazygrad.finfo(probs.dtype).eps
     inside = probs.clamp(eps, 1 - eps)
@@ -33,7 +33,7 @@ class Bernoulli(Distribution):
     has_enumerate_support = True
 
     def __init__(self, probs: Any = None, logits: Any = None, validate_args: bool | None = None) -> None:
-        _one_of("Bernoulli", probs, logits)
+        one_of("Bernoulli", probs, logits)
         if probs is not None:
             (self.probs,) = as_tensors(probs)
             self._param = self.probs
@@ -47,7 +47,7 @@ class Bernoulli(Distribution):
         if name == "probs" and "logits" in self.__dict__:
             return self.__dict__.setdefault("probs", self.logits.sigmoid())
         if name == "logits" and "probs" in self.__dict__:
-            return self.__dict__.setdefault("logits", _logits(self.probs))
+            return self.__dict__.setdefault("logits", logits_of(self.probs))
         raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
 
     @property
@@ -96,10 +96,10 @@ class Geometric(Distribution):
     arg_constraints = {"probs": constraints.unit_interval, "logits": constraints.real}
 
     def __init__(self, probs: Any = None, logits: Any = None, validate_args: bool | None = None) -> None:
-        _one_of("Geometric", probs, logits)
+        one_of("Geometric", probs, logits)
         (given,) = as_tensors(logits if probs is None else probs)
         self.probs = given.sigmoid() if probs is None else given
-        self.logits = given if probs is None else _logits(given)
+        self.logits = given if probs is None else logits_of(given)
         super().__init__(given.shape, (), validate_args)
         if self._validate_args and not bool((self.probs > 0).all()):
             raise ArgumentError("[distributions] Geometric: expected probs greater than 0")
@@ -180,7 +180,7 @@ class Categorical(Distribution):
     has_enumerate_support = True
 
     def __init__(self, probs: Any = None, logits: Any = None, validate_args: bool | None = None) -> None:
-        _one_of(type(self).__name__, probs, logits)
+        one_of(type(self).__name__, probs, logits)
         given = logits if probs is None else probs
         if given.ndim < 1:
             raise ArgumentError("[distributions] `probs` or `logits` must be at least one-dimensional.")

@@ -7,10 +7,26 @@ from collections.abc import Callable
 from typing import Any
 
 import lazygrad
-from lazygrad.distributions.continuous import Exponential, Laplace, Normal, Uniform
-from lazygrad.distributions.derived import Independent
+from lazygrad.distributions.continuous import (
+    EULER,
+    Cauchy,
+    Exponential,
+    Gumbel,
+    Laplace,
+    Normal,
+    Uniform,
+)
+from lazygrad.distributions.counting import Binomial
+from lazygrad.distributions.derived import Independent, TransformedDistribution
 from lazygrad.distributions.discrete import Bernoulli, Categorical, Geometric, Poisson
 from lazygrad.distributions.distribution import Distribution, sum_last
+from lazygrad.distributions.gamma_family import Beta, Dirichlet, Gamma
+from lazygrad.distributions.multivariate import (
+    LowRankMultivariateNormal,
+    MultivariateNormal,
+    solve_triangular,
+)
+from lazygrad.distributions.positive import HalfNormal, Pareto
 from lazygrad.errors import MissingError
 from lazygrad.tensors import Tensor
 
@@ -98,3 +114,102 @@ def _independent(p: Independent, q: Independent) -> Tensor:
                            "dimensions")
     each = kl_divergence(p.base_dist, q.base_dist)
     return sum_last(each, p.reinterpreted_batch_ndims)
+
+
+def _log_beta(*parts: Tensor) -> Tensor:
+    return sum(p.lgamma() for p in parts) - sum(parts).lgamma()  # type: ignore[union-attr]
+
+
+@register_kl(Gamma, Gamma)
+def _gamma(p: Gamma, q: Gamma) -> Tensor:
+    a, b = p.concentration, q.concentration
+    by_rate = b * (p.rate / q.rate).log()
+    return by_rate + b.lgamma() - a.lgamma() + (a - b) * a.digamma() + (q.rate - p.rate) * (a / p.rate)
+
+
+@register_kl(Exponential, Gamma)
+def _exponential_gamma(p: Exponential, q: Gamma) -> Tensor:
+    ratio = q.rate / p.rate
+    return (-q.concentration * ratio.log() + ratio + q.concentration.lgamma() + q.concentration * EULER
+            - (1 + EULER))
+
+
+@register_kl(Gamma, Exponential)
+def _gamma_exponential(p: Gamma, q: Exponential) -> Tensor:
+    return -p.entropy() - q.rate.log() + q.rate * p.concentration / p.rate
+
+
+@register_kl(Beta, Beta)
+def _beta(p: Beta, q: Beta) -> Tensor:
+    a1, a0, b1, b0 = p.concentration1, p.concentration0, q.concentration1, q.concentration0
+    norm = _log_beta(b1, b0) - _log_beta(a1, a0)
+    total = (b1 + b0 - a1 - a0) * (a1 + a0).digamma()
+    return norm + (a1 - b1) * a1.digamma() + (a0 - b0) * a0.digamma() + total
+
+
+@register_kl(Dirichlet, Dirichlet)
+def _dirichlet(p: Dirichlet, q: Dirichlet) -> Tensor:
+    a, b = p.concentration, q.concentration
+    norm = a.sum(-1).lgamma() - b.sum(-1).lgamma() - (a.lgamma() - b.lgamma()).sum(-1)
+    return norm + ((a - b) * (a.digamma() - a.sum(-1, True).digamma())).sum(-1)
+
+
+@register_kl(HalfNormal, HalfNormal)
+def _half_normal(p: HalfNormal, q: HalfNormal) -> Tensor:
+    ratio = (p.scale / q.scale).pow(2)
+    return 0.5 * (ratio - 1 - ratio.log())
+
+
+@register_kl(Cauchy, Cauchy)
+def _cauchy(p: Cauchy, q: Cauchy) -> Tensor:
+    square = (p.scale + q.scale).pow(2) + (p.loc - q.loc).pow(2)
+    return square.log() - (4 * p.scale * q.scale).log()
+
+
+@register_kl(Gumbel, Gumbel)
+def _gumbel(p: Gumbel, q: Gumbel) -> Tensor:
+    ratio, apart = p.scale / q.scale, (q.loc - p.loc) / q.scale
+    return -ratio.log() - apart + ratio * EULER + (apart + (1 + ratio).lgamma()).exp() - (1 + EULER)
+
+
+@register_kl(Pareto, Pareto)
+def _pareto(p: Pareto, q: Pareto) -> Tensor:
+    ratio = q.alpha / p.alpha
+    result = q.alpha * (p.scale / q.scale).log() - ratio.log() + ratio - 1
+    return lazygrad.where(p.scale < q.scale, math.inf, result)
+
+
+@register_kl(Binomial, Binomial)
+def _binomial(p: Binomial, q: Binomial) -> Tensor:
+    each = p.total_count * (p.probs * (p.logits - q.logits) + (-p.probs).log1p() - (-q.probs).log1p())
+    return lazygrad.where(p.total_count > q.total_count, math.inf, each)
+
+
+@register_kl(Uniform, Normal)
+def _uniform_normal(p: Uniform, q: Normal) -> Tensor:
+    width = p.high - p.low
+    apart = ((p.high + p.low - 2 * q.loc) / 2).pow(2)
+    square = (width.pow(2) / 12 + apart) / (2 * q.scale.pow(2))
+    return (math.sqrt(2 * math.pi) * q.scale / width).log() + square
+
+
+@register_kl(MultivariateNormal, MultivariateNormal)
+@register_kl(MultivariateNormal, LowRankMultivariateNormal)
+@register_kl(LowRankMultivariateNormal, MultivariateNormal)
+@register_kl(LowRankMultivariateNormal, LowRankMultivariateNormal)
+def _multivariate_normal(p: Any, q: Any) -> Tensor:
+    low, high, n = p.scale_tril, q.scale_tril, p.event_shape[0]
+    batch = lazygrad.broadcast_shapes(low.shape[:-2], high.shape[:-2])
+    low, high = low.expand(*batch, n, n), high.expand(*batch, n, n)
+    logs = [m.diagonal(dim1=-2, dim2=-1).log().sum(-1) for m in (low, high)]
+    spread = solve_triangular(high, low, upper=False).pow(2).sum((-2, -1))
+    apart = (q.loc - p.loc).expand(*batch, n).unsqueeze(-1)
+    moved = solve_triangular(high, apart, upper=False).pow(2).sum((-2, -1))
+    return logs[1] - logs[0] + 0.5 * (spread + moved - n)
+
+
+@register_kl(TransformedDistribution, TransformedDistribution)
+def _transformed(p: TransformedDistribution, q: TransformedDistribution) -> Tensor:
+    if [repr(t) for t in p.transforms] != [repr(t) for t in q.transforms] or p.event_shape != q.event_shape:
+        raise MissingError("[kl_divergence] the two transformed distributions have different transforms")
+    return kl_divergence(p.base_dist, q.base_dist)

@@ -30,6 +30,9 @@ def _scaled(x: Node, scale: float, shift: float) -> Node:
     return x if shift == 0 else ops.add(x, axes.full(shift, x))
 
 
+_TRIES = 8
+
+
 class CounterDraws:
     """Draws from a generator's counters."""
 
@@ -106,6 +109,35 @@ class CounterDraws:
         """0 .. n-1 in random order."""
         return axes.cast(ops.argsort(self._bits((n,)), arg=(0, False)), dtype)
 
+    def gamma(self, shape: Tensor) -> Tensor:
+        """Gamma distributed numbers of rate 1 by Marsaglia and Tsang's rejection method (2000): of eight
+        tries the first that is accepted; all eight fail for fewer than one in 10**10."""
+        work, place = _work(shape._dtype), Place((_TRIES, *shape._shape), shape.cell.device)
+        normal, logs = self._standard_normal(place, work), ops.log(
+            draw.open_uniform(self._bits((_TRIES + 1, *shape._shape)), work))
+
+        def build(x: Node) -> Node:
+            given = axes.cast(x, work)
+            one = axes.full(1, given)
+            small = ops.lt(given, one)
+            depth = ops.sub(ops.where(small, ops.add(given, one), given), axes.full(1 / 3, given))
+            width = ops.reciprocal(ops.sqrt(ops.mul(depth, axes.full(9, given))))
+            value = one
+            for i in range(_TRIES):
+                z = _row(normal, i)
+                root = ops.add(one, ops.mul(width, z))
+                cube = ops.mul(root, ops.mul(root, root))
+                above = ops.lt(axes.full(0, cube), cube)
+                bound = ops.add(ops.sub(one, cube), ops.log(ops.where(above, cube, one)))
+                bound = ops.add(ops.mul(ops.mul(z, z), axes.full(0.5, z)), ops.mul(depth, bound))
+                taken = ops.bitand(ops.lt(axes.full(0, root), root), ops.lt(_row(logs, i), bound))
+                value = ops.where(taken, cube, value)
+            boost = ops.exp(ops.where(small, ops.div(_row(logs, _TRIES), given), axes.full(0, given)))
+            found = ops.mul(ops.mul(depth, value), boost)
+            return ops.maximum(axes.cast(found, x.dtype), axes.full(float(np.finfo(np.float32).tiny), x))
+
+        return apply("standard_gamma", build, shape)
+
     def columns(self, weights: Tensor, count: int, replacement: bool, values: np.ndarray | None) -> Tensor:
         """int64 (..., count): columns drawn with the weights of each row; `values`: the weights, where they
         can be
@@ -138,6 +170,10 @@ class CounterDraws:
             return axes.cast(axes.total(axes.cast(beyond, dtypes.float64), (len(shape),)), x.dtype)
 
         return apply("poisson", build, rates)
+
+
+def _row(x: Node, i: int) -> Node:
+    return axes.drop_axes(axes.shrink_axis(x, 0, i, i + 1), (0,))
 
 
 def race(x: Node, noise: Node, count: int) -> Node:

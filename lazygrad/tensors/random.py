@@ -10,6 +10,7 @@ import numpy as np
 
 from lazygrad import config, dtypes, ops
 from lazygrad.compositions import axes
+from lazygrad.compositions.incomplete_gamma import gamma_slope
 from lazygrad.dtypes import DType
 from lazygrad.errors import ArgumentError, ArgumentTypeError, DTypeError, RuntimeArgumentError, ShapeError
 from lazygrad.graph import Node, Shape
@@ -322,3 +323,16 @@ def poisson(input: Tensor, generator: Generator | None = None) -> Tensor:
     if rates.size and not (rates >= 0).all():
         raise ArgumentError(f"[{op}] expects all elements of input to be non-negative")
     return draws(generator).counts(input.detach(), rates)
+
+
+@creator("_standard_gamma")
+def standard_gamma(input: Tensor, generator: Generator | None = None) -> Tensor:
+    """Gamma distributed numbers of rate 1 with the shapes of input, differentiable by them: each moves so
+    that the probability below it stays. Reads input with `RNG=torch`."""
+    need_float("_standard_gamma", input._dtype)
+    drawn = draws(generator).gamma(input.detach()).plain_node()
+
+    def gradient(g: Node, value: Node, shape: Node) -> tuple[Node]:
+        return (ops.mul(g, gamma_slope(ops.detach(shape), ops.detach(value))),)
+
+    return apply("_standard_gamma", lambda shape: ops.surrogate(drawn, shape, arg=gradient), input)

@@ -138,6 +138,16 @@ class TorchDraws:
         number = self.uniform(place, dtypes.float64)
         return apply("multinomial", lambda x: found_columns(axes.cast(x, dtypes.float64), number), weights)
 
+    def gamma(self, shape: Tensor) -> Tensor:
+        """Gamma distributed numbers of rate 1. Reads the parameters."""
+        place, values = Place(tuple(shape._shape), shape.cell.device), read(shape)
+
+        def make(source: Mersenne, count: int) -> np.ndarray:
+            found = rejection.gamma(source, np.tile(values.reshape(-1), count // max(values.size, 1)))
+            return numbers.rounded(found, shape._dtype)
+
+        return from_node(self._drawn(place, shape._dtype, make), place.device)
+
     def counts(self, rates: Tensor, values: np.ndarray) -> Tensor:
         """Counts of Poisson's distribution with given rates, whose values are known."""
         place = Place(tuple(rates._shape), rates.cell.device)

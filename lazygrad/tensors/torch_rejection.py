@@ -8,6 +8,7 @@ import math
 
 import numpy as np
 
+from lazygrad import dtypes
 from lazygrad.dtypes import DType
 from lazygrad.tensors import torch_numbers as numbers
 from lazygrad.tensors.mersenne import Mersenne
@@ -44,6 +45,36 @@ def _truncated_tail(source: Mersenne, count: int, dtype: DType, mean: float, std
         if not count:
             break
     return values
+
+
+_THIRD, _SQUEEZE = np.float32(1) / np.float32(3), float(np.float32(0.0331))
+
+
+def gamma(source: Mersenne, shapes: np.ndarray) -> np.ndarray:
+    """Gamma distributed numbers by Marsaglia and Tsang's method (2000), as doubles, flat."""
+    return np.array([_gamma(source, shape) for shape in shapes.reshape(-1)], np.float64)
+
+
+def _gamma(source: Mersenne, shape: np.floating) -> float:
+    if shape == 0:
+        return 0.0
+    scale, one = 1.0, shape.dtype.type(1)
+    if shape < 1:
+        scale = (1 - _uniform(source)) ** float(one / shape)
+        shape = shape + one
+    depth = float(shape - shape.dtype.type(_THIRD))
+    width = 1.0 / math.sqrt(9.0 * depth)
+    while True:
+        root = 0.0
+        while root <= 0:
+            z = float(numbers.normal(source, 1, dtypes.float64, 0.0, 1.0, True)[0])
+            root = 1.0 + width * z
+        cube, u, square = root * root * root, 1 - _uniform(source), z * z
+        if u < 1.0 - _SQUEEZE * square * square:
+            break
+        if math.log(u) < 0.5 * square + depth * (1.0 - cube + math.log(cube)):
+            break
+    return max(scale * depth * cube, float(np.finfo(shape.dtype).tiny))
 
 
 def poisson(source: Mersenne, rates: np.ndarray) -> np.ndarray:

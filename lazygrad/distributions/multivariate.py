@@ -1,0 +1,202 @@
+"""Normal vectors: by a covariance, a precision or Cholesky's factor, or by a factor of few columns."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import lazygrad
+from lazygrad.distributions import constraints
+from lazygrad.distributions.constraints import Constraint
+from lazygrad.distributions.distribution import Distribution
+from lazygrad.errors import ArgumentError
+from lazygrad.tensors import Size, Tensor
+from lazygrad.tensors.matrices import LINALG
+
+cholesky, solve_triangular = LINALG["cholesky"], LINALG["solve_triangular"]
+
+
+def _squared_length(lower: Tensor, x: Tensor) -> Tensor:
+    """The squared length of lower^-1 x, for batches that broadcast: (..., n, n) and (..., n) -> (...)."""
+    solved = solve_triangular(
+        lower.expand(*x.shape, x.shape[-1]) if lower.ndim <= x.ndim else lower, x.unsqueeze(-1), upper=False)
+    return solved.squeeze(-1).pow(2).sum(-1)
+
+
+def _half_log_det(lower: Tensor) -> Tensor:
+    return lower.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+
+
+class MultivariateNormal(Distribution):
+    """Normal vectors of mean `loc` (..., n), by one of `covariance_matrix`, `precision_matrix` and
+    `scale_tril` (..., n, n)."""
+
+    arg_constraints = {"loc": constraints.real_vector, "scale_tril": constraints.lower_cholesky}
+    has_rsample = True
+
+    def __init__(self, loc: Tensor, covariance_matrix: Tensor | None = None,
+                 precision_matrix: Tensor | None = None, scale_tril: Tensor | None = None,
+                 validate_args: bool | None = None) -> None:
+        if loc.ndim < 1:
+            raise ArgumentError("[distributions] loc must be at least one-dimensional.")
+        given = [m for m in (covariance_matrix, precision_matrix, scale_tril) if m is not None]
+        if len(given) != 1:
+            raise ArgumentError("[distributions] Exactly one of covariance_matrix or precision_matrix or "
+                                "scale_tril may be specified.")
+        matrix = given[0]
+        if matrix.ndim < 2:
+            raise ArgumentError("[distributions] the matrix must be at least two-dimensional, with optional "
+                                "leading batch dimensions")
+        checks = Distribution._validate_args if validate_args is None else validate_args
+        if scale_tril is None and checks and not bool(constraints.positive_definite.check(matrix).all()):
+            raise ArgumentError("[distributions] Expected the matrix (Tensor of shape "
+                                f"{tuple(matrix.shape)}) to satisfy the constraint PositiveDefinite(), but "
+                                "found invalid values:\n"
+                                f"{matrix}")
+        if precision_matrix is not None:
+            # the factor of the inverse, from that of the matrix turned around
+            turned = cholesky(matrix.flip(-2, -1)).flip(-2, -1).mT
+            eye = lazygrad.eye(matrix.shape[-1], dtype=matrix.dtype, device=matrix.device)
+            lower = solve_triangular(turned, eye.expand(matrix.shape), upper=False)
+        else:
+            lower = matrix if scale_tril is not None else cholesky(matrix)
+        batch = lazygrad.broadcast_shapes(lower.shape[:-2], loc.shape[:-1])
+        self.loc = loc.expand(*batch, loc.shape[-1])
+        self.scale_tril = lower.expand(*batch, *lower.shape[-2:])
+        super().__init__(batch, loc.shape[-1:], validate_args)
+
+    @property
+    def covariance_matrix(self) -> Tensor:
+        """The expected products of deviations."""
+        return self.scale_tril @ self.scale_tril.mT
+
+    @property
+    def precision_matrix(self) -> Tensor:
+        """The inverse of the covariance."""
+        return lazygrad.cholesky_inverse(self.scale_tril)
+
+    @property
+    def support(self) -> Constraint:
+        return constraints.real_vector
+
+    @property
+    def mean(self) -> Tensor:
+        return self.loc
+
+    @property
+    def mode(self) -> Tensor:
+        return self.loc
+
+    @property
+    def variance(self) -> Tensor:
+        return self.scale_tril.pow(2).sum(-1)
+
+    def rsample(self, sample_shape: Any = ()) -> Tensor:
+        shape = self._extended_shape(sample_shape)
+        z = lazygrad.randn(shape, dtype=self.loc.dtype, device=self.loc.device)
+        return self.loc + (self.scale_tril @ z.unsqueeze(-1)).squeeze(-1)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        self._validate_sample(value)
+        length = _squared_length(self.scale_tril, value - self.loc)
+        n = self._event_shape[0]
+        return -0.5 * (n * math.log(2 * math.pi) + length) - _half_log_det(self.scale_tril)
+
+    def entropy(self) -> Tensor:
+        n = self._event_shape[0]
+        return 0.5 * n * (1.0 + math.log(2 * math.pi)) + _half_log_det(self.scale_tril)
+
+    def expand(self, batch_shape: Any, _instance: Any = None) -> Any:
+        """The same distribution for a larger batch."""
+        shape, n = Size(batch_shape), self._event_shape[0]
+        return MultivariateNormal(self.loc.expand(*shape, n), scale_tril=self.scale_tril.expand(*shape, n, n),
+                                  validate_args=False)
+
+
+class LowRankMultivariateNormal(Distribution):
+    """Normal vectors of mean `loc` (..., n) and covariance W W^T + diagonal D: `cov_factor` W (..., n, k) and
+    `cov_diag` D (..., n)."""
+
+    arg_constraints = {"loc": constraints.real_vector, "cov_diag": constraints.positive_vector}
+    has_rsample = True
+
+    def __init__(self, loc: Tensor, cov_factor: Tensor, cov_diag: Tensor,
+                 validate_args: bool | None = None) -> None:
+        if loc.ndim < 1 or cov_factor.ndim < 2:
+            raise ArgumentError("[distributions] loc must be at least one-dimensional, cov_factor "
+                                "two-dimensional")
+        n = loc.shape[-1]
+        if cov_factor.shape[-2] != n or cov_diag.shape[-1] != n:
+            raise ArgumentError(f"[distributions] cov_factor must be a batch of matrices with shape {n} x m, "
+                                f"cov_diag of vectors with shape {n}: got {tuple(cov_factor.shape)} and "
+                                f"{tuple(cov_diag.shape)}")
+        batch = lazygrad.broadcast_shapes(loc.shape[:-1], cov_factor.shape[:-2], cov_diag.shape[:-1])
+        self.loc, self.cov_diag = loc.expand(*batch, n), cov_diag.expand(*batch, n)
+        self.cov_factor = cov_factor.expand(*batch, *cov_factor.shape[-2:])
+        super().__init__(batch, (n,), validate_args)
+
+    @property
+    def _capacitance(self) -> Tensor:
+        """Cholesky's factor of 1 + W^T D^-1 W."""
+        w = self.cov_factor
+        eye = lazygrad.eye(w.shape[-1], dtype=w.dtype, device=w.device)
+        return cholesky(eye + (w.mT / self.cov_diag.unsqueeze(-2)) @ w)
+
+    @property
+    def covariance_matrix(self) -> Tensor:
+        """The expected products of deviations."""
+        return self.cov_factor @ self.cov_factor.mT + lazygrad.diag_embed(self.cov_diag)
+
+    @property
+    def scale_tril(self) -> Tensor:
+        """Cholesky's factor of the covariance."""
+        return cholesky(self.covariance_matrix)
+
+    @property
+    def precision_matrix(self) -> Tensor:
+        """The inverse of the covariance."""
+        return lazygrad.cholesky_inverse(self.scale_tril)
+
+    @property
+    def support(self) -> Constraint:
+        return constraints.real_vector
+
+    @property
+    def mean(self) -> Tensor:
+        return self.loc
+
+    @property
+    def mode(self) -> Tensor:
+        return self.loc
+
+    @property
+    def variance(self) -> Tensor:
+        return self.cov_factor.pow(2).sum(-1) + self.cov_diag
+
+    def rsample(self, sample_shape: Any = ()) -> Tensor:
+        shape = self._extended_shape(sample_shape)
+        like = {"dtype": self.loc.dtype, "device": self.loc.device}
+        z = lazygrad.randn((*shape[:-1], self.cov_factor.shape[-1]), **like)
+        own = lazygrad.randn(shape, **like)
+        return self.loc + (self.cov_factor @ z.unsqueeze(-1)).squeeze(-1) + self.cov_diag.sqrt() * own
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        self._validate_sample(value)
+        apart = value - self.loc
+        scaled = apart / self.cov_diag
+        length = (apart * scaled).sum(-1) - _squared_length(
+            self._capacitance, (self.cov_factor.mT @ scaled.unsqueeze(-1)).squeeze(-1))
+        return -0.5 * (self._event_shape[0] * math.log(2 * math.pi) + self._log_det() + length)
+
+    def _log_det(self) -> Tensor:
+        return 2 * _half_log_det(self._capacitance) + self.cov_diag.log().sum(-1)
+
+    def entropy(self) -> Tensor:
+        return 0.5 * (self._event_shape[0] * (1.0 + math.log(2 * math.pi)) + self._log_det())
+
+    def expand(self, batch_shape: Any, _instance: Any = None) -> Any:
+        """The same distribution for a larger batch."""
+        shape = tuple(batch_shape)
+        loc, diagonal = (v.expand(*shape, *self._event_shape) for v in (self.loc, self.cov_diag))
+        factor = self.cov_factor.expand(*shape, *self.cov_factor.shape[-2:])
+        return LowRankMultivariateNormal(loc, factor, diagonal, validate_args=False)
