@@ -1,7 +1,13 @@
 """PyTorch's `linalg` namespace: linear algebra, with names and arguments of torch.linalg."""
 
+from typing import Any
+
 from lazygrad.errors import LinAlgError
 from lazygrad.tensors.matrices import LINALG
 
 globals().update(LINALG)
 __all__ = ["LinAlgError", *LINALG]  # noqa: PLE0604
+
+
+def __getattr__(name: str) -> Any:
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}: lazygrad lacks it")
