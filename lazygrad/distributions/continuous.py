@@ -249,9 +249,9 @@ class Exponential(Distribution):
         return self.rate.pow(-2)
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
-        like = {"dtype": self.rate.dtype, "device": self.rate.device}
-        u = inside(self._extended_shape(sample_shape), like)
-        return -u.log() / self.rate
+        shape = self._extended_shape(sample_shape)
+        drawn = lazygrad.empty(shape, dtype=self.rate.dtype, device=self.rate.device).exponential_()
+        return drawn / self.rate
 
     def log_prob(self, value: Tensor) -> Tensor:
         self._validate_sample(value)
