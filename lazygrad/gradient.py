@@ -14,10 +14,19 @@ from lazygrad.helpers import collector_paused
 
 def differentiable_inputs(node: Node) -> tuple[Node, ...]:
     """The inputs that a gradient may flow to; an annotation without a derivative (detach) lets none
-    through."""
-    if node.dtype.kind != "float" or (node.op.kind == "annotation" and node.op.gradient is None):
+    through, and neither does a leaf that is an end."""
+    op = node.op
+    if node.dtype.kind != "float" or (op.kind == "annotation" and (op.gradient is None or _is_end(node))):
         return ()
-    return tuple(i for i in node.inputs if i.dtype.kind == "float")
+    inputs = node.inputs
+    for i in inputs:
+        if i.dtype.kind != "float":
+            return tuple([i for i in inputs if i.dtype.kind == "float"])
+    return inputs
+
+
+def _is_end(node: Node) -> bool:
+    return node.op is ops.leaf and getattr(node.arg, "is_end", False)
 
 
 # what the floors above do on the way: the gradient of a leaf with hooks becomes what the hooks make of it,

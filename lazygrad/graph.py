@@ -93,6 +93,11 @@ def _forget(entry: _Entry) -> None:
         del _interned[entry.key]
 
 
+def alive() -> int:
+    """How many nodes live."""
+    return len(_interned)
+
+
 def intern(op: Op, dtype: DType, shape: Shape, inputs: tuple[Node, ...], arg: Hashable) -> Node:
     """The one node with these parts."""
     key = (op, dtype, shape, inputs, arg)

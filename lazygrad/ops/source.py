@@ -36,6 +36,8 @@ def canonical(value: Scalar, dtype: DType) -> Scalar:
     if dtype.kind == "float":
         if dtype is dtypes.float32:
             return c_float(value).value
+        if dtype is dtypes.float64:
+            return float(value)
         with np.errstate(all="ignore"):
             return float(dtypes.round_to(np.asarray(float(value)), dtype))
     value = int(value)

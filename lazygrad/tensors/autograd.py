@@ -18,6 +18,7 @@ from lazygrad.tensors.flow import check_not_spent, free
 from lazygrad.tensors.grad_fn import GradFn, Label, made_by
 from lazygrad.tensors.modes import no_grad, set_grad_enabled
 from lazygrad.tensors.passes import note_pass
+from lazygrad.tensors.realization import relieve
 
 
 def _listed(value: Any) -> list[Any]:
@@ -155,6 +156,7 @@ def backward(
     note_pass(outputs, roots, seeds, order)
     if not (create_graph if retain_graph is None else retain_graph):
         free(order)
+    relieve([tensor.cell for tensor, _ in targets])
 
 
 def _accumulate(tensor: Tensor, new: Tensor, create_graph: bool) -> None:

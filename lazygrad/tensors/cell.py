@@ -31,6 +31,7 @@ class Token:
     the leaf, once it is called something."""
 
     __slots__ = ("__weakref__", "cell", "label", "tensor")
+    is_end = True  # no gradient flows into a leaf's value
 
     def __init__(self, tensor: Any, cell: Cell):
         self.tensor: Callable[[], Any] = ref(tensor)

@@ -28,6 +28,8 @@ def explain(x: Tensor) -> str:
     title = f"{x.dtype.name}{list(x.shape)} on {x.device}"
     if x.cell.is_realized:
         return f"{title}: in memory already, nothing would run"
+    if realization.is_single_number(x.cell):
+        return f"{title}: exact arithmetic of single numbers, done in Python without a kernel"
     parts = [title]
     with config.override(DEBUG=0, NO_COLOR=True):
         for title, targets, device in _programs([x.cell]):

@@ -16,13 +16,15 @@ from weakref import WeakKeyDictionary, ref
 
 import numpy as np
 
+from lazygrad import ops
 from lazygrad.engine import download, upload
 from lazygrad.engine import realize as compute
 from lazygrad.errors import BatchError
-from lazygrad.graph import Node, intern, topological
+from lazygrad.graph import Node, alive, intern, topological
 from lazygrad.ops import OPS
 from lazygrad.runtime.meta_device import no_values
 from lazygrad.runtime.registry import open_device
+from lazygrad.single import run_single_numbers
 from lazygrad.tensors.cell import Cell, pending_cells, tracked_histories
 from lazygrad.tensors.lifetimes import donated_buffers, kept_for_gradients
 from lazygrad.tensors.recording import now
@@ -58,6 +60,8 @@ def realize_cells(cells: Iterable[Cell]) -> None:
     wanted = [cell for cell in cells if not cell.is_realized]
     if not wanted:
         return
+    if _realize_single_numbers(wanted):
+        return
     by_device: dict[str, list[Cell]] = {}
     for cell in _connected(wanted):
         by_device.setdefault(cell.device, []).append(cell)
@@ -69,9 +73,49 @@ def realize_cells(cells: Iterable[Cell]) -> None:
         buffers = _run([cell.node for cell in todo] + kept, device, last)
         _settle(todo, buffers)
         _values.update(zip(kept, buffers[len(todo) :], strict=True))
+    _forget_spent()
+
+
+def _realize_single_numbers(wanted: Sequence[Cell]) -> bool:
+    """Realize cells and, with them, all others, where each is one number on the CPU by exact arithmetic: who
+    shares work with whom takes longer to find."""
+    cells = list(dict.fromkeys([*wanted, *pending_cells]))
+    if any(cell.node.shape or cell.device != "CPU" for cell in cells):
+        return False
+    numbers = _single_numbers([cell.node for cell in cells])
+    if numbers is None:
+        return False
+    _settle(cells, numbers)
+    _forget_spent()
+    return True
+
+
+def is_single_number(cell: Cell) -> bool:
+    """Whether a cell is realized without a kernel."""
+    return not cell.node.shape and cell.device == "CPU" and _single_numbers([cell.node]) is not None
+
+
+def _forget_spent() -> None:
     for history in list(tracked_histories):
         if history.spent and history.cell.is_realized:
             history.forget()
+
+
+_LEAST = 20_000
+
+
+class _Pressure:
+    limit: int | None = None  # of nodes that live; None: to be found
+
+
+def relieve(cells: Iterable[Cell]) -> None:
+    """Realize cells where far more nodes live than after the last time: a loop that nobody reads would
+    otherwise let its graph grow for ever."""
+    if _Pressure.limit is None:  # what was realized is gone by now
+        _Pressure.limit = max(_LEAST, 2 * alive())
+    if alive() > _Pressure.limit and now.recorder is None:
+        realize_cells(cells)
+        _Pressure.limit = None
 
 
 def realize_node(node: Node, device: str) -> Node:
@@ -153,6 +197,8 @@ def _run(targets: Sequence[Node], device: str, last: Sequence[Cell] | None = Non
     `last`: the cells that these targets are the values of, if nothing else of the same realization runs after
     them.
     """
+    if device == "CPU" and (numbers := _single_numbers(targets)) is not None:
+        return numbers
     order = topological(targets, _inputs)
     batches = _stages(order)
     for batch in batches:
@@ -166,6 +212,17 @@ def _run(targets: Sequence[Node], device: str, last: Sequence[Cell] | None = Non
                     _values[node.inputs[0]] = value  # which an optimizer reads without the leaf
                 _settle_leaf(node, value)
     return _compute(targets, device, last, None if batches else order)
+
+
+def _single_numbers(targets: Sequence[Node]) -> list[Node] | None:
+    """The targets as numbers, where exact arithmetic of single numbers is all that they need."""
+    if not targets or targets[0].shape:
+        return None
+    remembered = _values.data
+    found = run_single_numbers(targets, lambda n: remembered.get(ref(n)), lambda n: download(n).item())
+    if found is None:
+        return None
+    return [ops.scalar(value, t.dtype) for value, t in zip(found, targets, strict=True)]
 
 
 def _stages(order: list[Node]) -> list[list[Node]]:
