@@ -104,16 +104,16 @@ def test_vae_on_opencl(tmp_path):
     for package in ("tqdm", "mlxtend", "matplotlib", "pyopencl"):
         pytest.importorskip(package)
     text = run("vae.py", "--short", "--out", tmp_path / "vae.png", device="CL")
-    assert float(re.findall(r"held out ([\d.]+)", text)[-1]) < 225, text  # about 210 for the mean of all digits
+    assert float(re.findall(r"held out ([\d.]+)", text)[-1]) < 225, text  # 543 before the first step
     assert (tmp_path / "vae.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_word_pieces(tmp_path):
-    words = "[PAD] [UNK] [CLS] [SEP] un ##aff ##able ##a the cafe , ! 中".split()
+    words = "[PAD] [UNK] [CLS] [SEP] un ##aff ##able ##a the cafe , ! \u4e2d".split()
     (tmp_path / "vocab.txt").write_text("\n".join(words), encoding="utf-8")
     tokenizer = example("finetune").WordPiece(tmp_path / "vocab.txt")
-    pieces = [tokenizer.pieces(word) for word in tokenizer.words("The CAFÉ,\tunaffable!中 xyz una\u0000")]
-    assert sum(pieces, []) == "the cafe , un ##aff ##able ! 中 [UNK] un ##a".split()
+    pieces = [tokenizer.pieces(word) for word in tokenizer.words("The CAF\u00c9,\tunaffable!\u4e2d xyz una\u0000")]
+    assert sum(pieces, []) == "the cafe , un ##aff ##able ! \u4e2d [UNK] un ##a".split()
     tokens, there = tokenizer(["the cafe", "unaffable, the!"], length=6)
     assert tokens.tolist() == [[2, 8, 9, 3, 0, 0], [2, 4, 5, 6, 10, 8]]
     assert there.tolist() == [[True] * 4 + [False] * 2, [True] * 6]
