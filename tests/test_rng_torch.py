@@ -350,7 +350,8 @@ def test_samples_of_distributions(torch):
     def run(t):
         d, a = t.distributions, t.arange(1.0, 7.0).reshape(2, 3)
         return [d.Normal(a, a / 2).sample((5,)), d.Uniform(a, a + 2).sample((4,)),
-                d.Exponential(a).sample((7,)), d.Bernoulli(a / 7).sample((3,)), d.Categorical(a).sample((9,)), d.Poisson(a).sample((3,)),
+                d.Exponential(a).sample((7,)), d.Bernoulli(a / 7).sample((3,)),
+                d.Categorical(a).sample((9,)), d.Poisson(a).sample((3,)),
                 d.OneHotCategorical(a).sample((2,))]
 
     alike(run, torch, 6)
