@@ -112,7 +112,8 @@ def test_word_pieces(tmp_path):
     words = "[PAD] [UNK] [CLS] [SEP] un ##aff ##able ##a the cafe , ! \u4e2d".split()
     (tmp_path / "vocab.txt").write_text("\n".join(words), encoding="utf-8")
     tokenizer = example("finetune").WordPiece(tmp_path / "vocab.txt")
-    pieces = [tokenizer.pieces(word) for word in tokenizer.words("The CAF\u00c9,\tunaffable!\u4e2d xyz una\u0000")]
+    words = tokenizer.words("The CAF\u00c9,\tunaffable!\u4e2d xyz una\u0000")
+    pieces = [tokenizer.pieces(word) for word in words]
     assert sum(pieces, []) == "the cafe , un ##aff ##able ! \u4e2d [UNK] un ##a".split()
     tokens, there = tokenizer(["the cafe", "unaffable, the!"], length=6)
     assert tokens.tolist() == [[2, 8, 9, 3, 0, 0], [2, 4, 5, 6, 10, 8]]
