@@ -63,7 +63,7 @@ class MissingType(Named):
         self.itemsize, self.instead = itemsize, instead
         self.is_complex = name.startswith("complex")
         self.is_floating_point = name.startswith("float")
-        self.is_signed = not name.startswith(("quint", "uint", "bits"))
+        self.is_signed = not name.startswith(("quint", "uint", "bits", "float8_e8m0"))
 
     def __getattr__(self, name: str) -> Any:
         if name in _ASKED_OF_TYPES:

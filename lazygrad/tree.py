@@ -1,4 +1,5 @@
-"""Nested containers as flat lists: dicts, lists, tuples, named tuples and dataclasses; all else is a leaf."""
+"""Nested containers as flat lists: dicts, lists, tuples, named tuples, dataclasses, and classes that users
+register; all else is a leaf."""
 
 from __future__ import annotations
 
@@ -38,9 +39,24 @@ class Tree:
 LEAF = Tree(None)
 
 
+@dataclasses.dataclass(frozen=True)
+class Container:
+    """How values of a registered class are opened, and made again of other children and the same context."""
+
+    flatten_fn: Callable[[Any], tuple[Sequence[Any], Any]]
+    unflatten_fn: Callable[[list[Any], Any], Any]
+
+
+REGISTERED: dict[type, Container] = {}
+
+
 def _opened(value: Any) -> tuple[tuple[Any, ...], list[Any], Rebuild] | None:
     """Keys and children of a container, and what makes one of other children; None for a leaf."""
     kind = type(value)
+    if kind in REGISTERED:
+        container = REGISTERED[kind]
+        children, context = container.flatten_fn(value)
+        return (context,), list(children), lambda new: container.unflatten_fn(new, context)
     if kind is defaultdict:
         keys = tuple(value)
         return keys, list(value.values()), lambda new: defaultdict(value.default_factory, zip(keys, new,
@@ -59,15 +75,16 @@ def _opened(value: Any) -> tuple[tuple[Any, ...], list[Any], Rebuild] | None:
     return None
 
 
-def flatten(value: Any) -> tuple[list[Any], Tree]:
-    """The leaves of a nested value from left to right, and its shape."""
-    opened = _opened(value)
+def flatten(value: Any, is_leaf: Callable[[Any], bool] | None = None) -> tuple[list[Any], Tree]:
+    """The leaves of a nested value from left to right, and its shape. `is_leaf` may say that a container is
+    one."""
+    opened = None if is_leaf is not None and is_leaf(value) else _opened(value)
     if opened is None:
         return [value], LEAF
     keys, children, rebuild = opened
     leaves, parts = [], []
     for child in children:
-        below, part = flatten(child)
+        below, part = flatten(child, is_leaf)
         leaves += below
         parts.append(part)
     return leaves, Tree(type(value), keys, tuple(parts), rebuild)

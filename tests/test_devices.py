@@ -177,3 +177,12 @@ def test_a_step_in_every_float_type(name: str, d: DType) -> None:
         results.append([t.detach().double().numpy() for t in (y, x.grad, w.grad)])
     for got, want in zip(*results, strict=True):
         np.testing.assert_allclose(got, want, rtol=tolerance, atol=tolerance)
+
+
+def test_devices_of_others_can_be_named():
+    for name in ("mps", "xpu:1", "hpu"):
+        assert str(lazygrad.device(name)) == name
+        with pytest.raises(DeviceError, match="no device"):
+            lazygrad.zeros(1, device=name)
+    with pytest.raises(DeviceError, match="unknown device 'foo'"):
+        lazygrad.device("foo")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import struct
 import typing
@@ -340,3 +341,58 @@ def test_inference_mode_tells() -> None:
             assert not m.is_inference_mode_enabled() and m.is_grad_enabled()
         assert m.inference_mode()(m.is_inference_mode_enabled)() and not m.is_inference_mode_enabled()
         assert m.inference_mode(m.is_inference_mode_enabled)()
+
+
+def test_pytree_of_registered_classes() -> None:
+    torch = pytest.importorskip("torch")
+    import torch.utils._pytree as theirs
+
+    from lazygrad.utils import _pytree as ours
+
+    for tree in (theirs, ours):
+
+        class Pair:
+            def __init__(self, first, second, name):
+                self.first, self.second, self.name = first, second, name
+
+        @dataclasses.dataclass
+        class Plain:
+            x: int
+
+        @dataclasses.dataclass
+        class Known:
+            x: int
+            y: int
+
+        tree.register_pytree_node(
+            Pair,
+            lambda p: ([p.first, p.second], p.name),
+            lambda parts, name: Pair(*parts, name),
+            serialized_type_name=f"{tree.__name__}.Pair",
+        )
+        tree.register_dataclass(Known)
+        value = {"a": Pair(1, [2, 3], "n"), "b": Plain(4), "c": Known(5, 6)}
+        leaves, spec = tree.tree_flatten(value)
+        assert leaves == [1, 2, 3, Plain(4), 5, 6]
+        again = tree.tree_map(lambda x: x if isinstance(x, Plain) else x + 1, value)
+        assert (again["a"].first, again["a"].second, again["a"].name) == (2, [3, 4], "n")
+        assert again["c"] == Known(6, 7)
+        assert tree.tree_leaves(value, is_leaf=lambda x: isinstance(x, list)) == [1, [2, 3], Plain(4), 5, 6]
+        assert tree.tree_structure(value) == spec
+        with pytest.raises(ValueError, match="already registered"):
+            tree.register_pytree_node(Pair, None, None)
+    assert torch is not None
+
+
+def test_names_for_many_processes_are_there_and_refuse() -> None:
+    import lazygrad.distributed.fsdp.wrap as wrap
+    from lazygrad.distributed.elastic.multiprocessing.errors import record
+    from lazygrad.distributed.tensor import DTensor, distribute_tensor
+
+    assert not isinstance(lazygrad.ones(1), DTensor)
+    assert record(len) is len
+    for use in (DTensor, distribute_tensor, wrap.anything):
+        with pytest.raises(RuntimeError, match="one process"):
+            use()
+    with pytest.raises(AttributeError):
+        lazygrad.distributed.no_such_name

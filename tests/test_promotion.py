@@ -140,6 +140,20 @@ def test_numbers_that_keep_their_digits_in_a_sum_of_small_types():
     assert lazygrad.ldexp(lazygrad.tensor([0.75]), lazygrad.tensor([3])).tolist() == [6.0]
 
 
+LIMITED = "float16 bfloat16 float32 float64 float8_e4m3fn float8_e5m2 float8_e4m3fnuz float8_e5m2fnuz"
+
+
+@pytest.mark.parametrize("name", [*LIMITED.split(), "float8_e8m0fnu", "complex64", "complex128"])
+def test_limits_of_float_types_are_pytorchs(name):
+    torch = pytorch()
+    ours, theirs = lazygrad.finfo(getattr(lazygrad, name)), torch.finfo(getattr(torch, name))
+    assert repr(ours) == repr(theirs)
+    for limit in ("bits", "eps", "max", "min", "tiny", "smallest_normal", "resolution"):
+        assert getattr(ours, limit) == pytest.approx(getattr(theirs, limit), rel=1e-12)
+    for question in ("is_floating_point", "is_complex", "is_signed"):
+        assert getattr(getattr(lazygrad, name), question) == getattr(getattr(torch, name), question)
+
+
 if __name__ == "__main__":
     version, patterns = asked_of_pytorch()
     together = defaultdict(list)

@@ -15,6 +15,8 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
+from lazygrad.inert.processes import MANY_PROCESSES, of_many_processes
+
 
 def _tables() -> dict[str, dict[str, Any]]:
     return importlib.import_module("lazygrad.inert.tables").TABLES
@@ -34,6 +36,8 @@ def names_of(module: str) -> Callable[[str], Any]:
             return value
         if f"{module}.{name}" in _tables():
             return importlib.import_module(f"{module}.{name}")
+        if module.startswith(MANY_PROCESSES):
+            return of_many_processes(module, name)
         theirs = module.replace("lazygrad", "torch", 1)
         raise AttributeError(f"module {module!r} has no attribute {name!r}: lazygrad lacks {theirs}.{name}")
 
@@ -41,13 +45,14 @@ def names_of(module: str) -> Callable[[str], Any]:
 
 
 class InertFinder(MetaPathFinder, Loader):
-    """Makes the modules that are in the tables alone."""
+    """Makes the modules that are in the tables alone, and those for many processes."""
 
     def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
         """The spec of a module of the tables; None for any other."""
         if not fullname.startswith("lazygrad.") or fullname.startswith("lazygrad.inert"):
             return None
-        return ModuleSpec(fullname, self, is_package=True) if fullname in _tables() else None
+        known = fullname.startswith(MANY_PROCESSES) or fullname in _tables()
+        return ModuleSpec(fullname, self, is_package=True) if known else None
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
         """An empty module."""
@@ -56,5 +61,5 @@ class InertFinder(MetaPathFinder, Loader):
     def exec_module(self, module: ModuleType) -> None:
         """Give the module its names."""
         module.__path__ = []
-        module.__dict__.update(_tables()[module.__name__])
+        module.__dict__.update(_tables().get(module.__name__, {}))
         module.__dict__["__getattr__"] = names_of(module.__name__)

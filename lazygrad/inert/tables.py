@@ -5,7 +5,7 @@ from __future__ import annotations
 import typing
 from typing import Any
 
-from lazygrad.errors import LibraryError
+from lazygrad.errors import LibraryError, UnsupportedError
 from lazygrad.inert.absent import ABSENT
 from lazygrad.inert.kinds import Nothing, each, each_named, ignored, kind, nothing, refused, same
 from lazygrad.inert.more_names import MORE_NAMES
@@ -69,9 +69,12 @@ _OWN: dict[str, dict[str, Any]] = {
             "graph_break forbid_in_graph run skip",
             lambda: same,
         ),
-        **each("reset mark_dynamic maybe_mark_dynamic", ignored),
+        **each("reset mark_dynamic maybe_mark_dynamic mark_static_address", ignored),
         "is_compiling": ignored(False),
     },
+    "lazygrad._dynamo.eval_frame": {"OptimizedModule": kind("_dynamo.eval_frame.OptimizedModule", _NO_GRAPH)},
+    "lazygrad._dynamo.exc": {"Unsupported": UnsupportedError, "TorchDynamoException": UnsupportedError},
+    "lazygrad._dynamo._trace_wrapped_higher_order_op": {"TransformGetItemToIndex": Nothing},
     "lazygrad._dynamo.config": {
         "suppress_errors": False,
         "cache_size_limit": 8,
@@ -80,7 +83,11 @@ _OWN: dict[str, dict[str, Any]] = {
         "verbose": False,
     },
     "lazygrad._dynamo.utils": {"is_compile_supported": ignored(False)},
-    "lazygrad._inductor": {},
+    "lazygrad._inductor": {
+        "cudagraph_mark_step_begin": ignored(),
+        "list_mode_options": ignored({}),
+        "list_options": ignored([]),
+    },
     "lazygrad._inductor.config": {"coordinate_descent_tuning": False, "fx_graph_cache": False},
     "lazygrad.compiler": {
         **each("allow_in_graph disable assume_constant_result", lambda: same),

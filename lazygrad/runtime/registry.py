@@ -35,4 +35,5 @@ def _make(name: str) -> Device:
         from lazygrad.runtime.cl import cl_device  # pyopencl is an extra: only this device needs it
 
         return cl_device(int(number or 0))
-    raise DeviceError(f"[device] unknown device {name!r}: there are CPU, CL, CL:n, NUMPY and META")
+    raise DeviceError(f"[device] there is no device {name.lower()!r} here: there are cpu, cl, cl:1 ... "
+                      "(GPUs, through OpenCL), numpy and meta")

@@ -171,4 +171,15 @@ def load_model(
     return missing, unexpected
 
 
-__all__ = ["load", "load_file", "load_model", "save", "save_file", "save_model"]
+def storage_ptr(tensor: Tensor) -> int:
+    """The address of the memory that a tensor is a part of."""
+    return tensor.untyped_storage().data_ptr()
+
+
+def storage_size(tensor: Tensor) -> int:
+    """The bytes of the memory that a tensor is a part of."""
+    return tensor.untyped_storage().nbytes()
+
+
+__all__ = ["load", "load_file", "load_model", "save", "save_file", "save_model", "storage_ptr",
+           "storage_size"]

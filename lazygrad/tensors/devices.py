@@ -9,6 +9,9 @@ from lazygrad.errors import ArgumentTypeError, DeviceError
 from lazygrad.runtime.registry import open_device
 
 KINDS = ("CPU", "CL", "NUMPY", "META")
+# what programs name to ask whether it is there: no tensor can be on them
+_NAMED = frozenset(
+    "MPS XPU XLA HPU IPU MTIA VE VULKAN HIP MAIA LAZY IDEEP FPGA ORT PRIVATEUSEONE".split())
 _OTHER_NAMES = {"CUDA": "CL"}  # what PyTorch's programs call an accelerator
 
 
@@ -25,10 +28,11 @@ def canonical_device(value: Any) -> str:
         raise ArgumentTypeError(f"[device] expected a name or a device, not {type(value).__name__}")
     kind, _, number = value.upper().partition(":")
     kind = _OTHER_NAMES.get(kind, kind)
-    if kind not in KINDS or (number and not number.isdigit()):
+    if kind not in (*KINDS, *_NAMED) or (number and not number.isdigit()):
         raise DeviceError(f"[device] unknown device {value!r}: there are cpu, cl, cl:1 ... (GPUs, through "
                           "OpenCL), numpy and meta")
-    return f"{kind}:{int(number)}" if kind == "CL" and number and int(number) else kind
+    numbered = kind in _NAMED or (kind == "CL" and number and int(number))
+    return f"{kind}:{int(number)}" if numbered and number else kind
 
 
 def usable_device(value: Any) -> str:

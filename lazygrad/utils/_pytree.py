@@ -2,19 +2,95 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import dataclasses
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from lazygrad.tree import LEAF, flatten
+from lazygrad.errors import ArgumentError
+from lazygrad.tree import LEAF, REGISTERED, Container, flatten
 from lazygrad.tree import Tree as TreeSpec
 
 PyTree = Any
+Context = Any
 LeafSpec = LEAF
+NodeDef = Container
+SUPPORTED_NODES = REGISTERED
+
+
+def register_pytree_node(
+    cls: type,
+    flatten_fn: Callable[[Any], tuple[Sequence[Any], Context]],
+    unflatten_fn: Callable[[list[Any], Context], Any],
+    **names: Any,
+) -> None:
+    """Let values of a class be containers: `flatten_fn(value)` gives children and a context that can be
+    compared, `unflatten_fn(children, context)` the value again. What exporters need besides (`names`) is
+    ignored. Raises ArgumentError for a class that is registered already."""
+    if cls in REGISTERED:
+        raise ArgumentError(f"[register_pytree_node] {cls} is already registered")
+    REGISTERED[cls] = Container(flatten_fn, unflatten_fn)
+
+
+_register_pytree_node = register_pytree_node
+
+
+def register_dataclass(cls: type, **names: Any) -> None:
+    """Let values of a dataclass be containers of its fields."""
+    fields = [field.name for field in dataclasses.fields(cls) if field.init]
+    register_pytree_node(
+        cls,
+        lambda value: ([getattr(value, name) for name in fields], tuple(fields)),
+        lambda children, context: cls(**dict(zip(context, children, strict=True))),
+    )
+
+
+def register_constant(cls: type) -> None:
+    """Let values of a class be containers of nothing, told apart by their equality."""
+    register_pytree_node(cls, lambda value: ([], value), lambda children, value: value)
+
+
+@dataclasses.dataclass(frozen=True)
+class MappingKey:
+    """The way to a dict's value."""
+
+    key: Any
+
+
+@dataclasses.dataclass(frozen=True)
+class SequenceKey:
+    """The way to an element of a list or tuple."""
+
+    idx: int
+
+
+@dataclasses.dataclass(frozen=True)
+class GetAttrKey:
+    """The way to an attribute."""
+
+    name: str
+
+
+def _dict_flatten(value: dict[Any, Any]) -> tuple[list[Any], Context]:
+    return list(value.values()), list(value)
+
+
+def _dict_unflatten(children: Iterable[Any], context: Context) -> dict[Any, Any]:
+    return dict(zip(context, children, strict=True))
+
+
+def _dict_flatten_with_keys(value: dict[Any, Any]) -> tuple[list[tuple[MappingKey, Any]], Context]:
+    children, context = _dict_flatten(value)
+    return [(MappingKey(k), v) for k, v in zip(context, children, strict=True)], context
 
 
 def tree_flatten(tree: Any, is_leaf: Callable[[Any], bool] | None = None) -> tuple[list[Any], TreeSpec]:
-    """The leaves of a nested value, and its shape."""
-    return ([tree], LEAF) if is_leaf is not None and is_leaf(tree) else flatten(tree)
+    """The leaves of a nested value, and its shape. Dataclasses are leaves unless they are registered."""
+
+    def is_whole(value: Any) -> bool:
+        unknown = dataclasses.is_dataclass(value) and type(value) not in REGISTERED
+        return unknown or (is_leaf is not None and is_leaf(value))
+
+    return flatten(tree, is_whole)
 
 
 def tree_unflatten(leaves: Iterable[Any], treespec: TreeSpec) -> Any:
