@@ -322,6 +322,20 @@ def test_frequencies():
         assert import_fft.fftshift(y, 1).tolist() == [[2, 0, 1], [5, 3, 4]]
 
 
+@pytest.mark.parametrize("mode", ["bilinear", "bicubic"])
+def test_images_as_bytes_are_interpolated(mode):
+    torch, pixels = pytorch(), rng.integers(0, 256, (1, 3, 9, 7)).astype(np.uint8)
+    choices: tuple[dict[str, Any], ...] = (
+        {"scale_factor": 0.5, "antialias": True}, {"size": (5, 11)}, {"size": 4, "align_corners": True})
+    for options in choices if mode == "bilinear" else choices[:1]:
+        ours, theirs = (
+            m.nn.functional.interpolate(m.tensor(pixels), mode=mode, **options) for m in (lazygrad, torch)
+        )
+        assert ours.dtype == lazygrad.uint8 and tuple(ours.shape) == tuple(theirs.shape)
+        # PyTorch weighs with whole numbers
+        assert np.abs(ours.numpy().astype(int) - theirs.numpy().astype(int)).max() <= 1
+
+
 def test_older_names_of_methods():
     for m in (lazygrad, pytorch()):
         y = m.arange(6)

@@ -137,10 +137,11 @@ def interpolate(
     """
     op = "interpolate"
     rank = input.ndim - 2
-    if input._dtype is dtypes.uint8 and mode in ("bilinear", "bicubic"):  # rounded at the end
+    is_smooth = mode == "bilinear" or (mode == "bicubic" and antialias)
+    if input._dtype is dtypes.uint8 and is_smooth:  # images as bytes: rounded at the end
         options = (size, scale_factor, mode, align_corners, recompute_scale_factor, antialias)
         made = interpolate(input.to(dtypes.float32), *options)
-        return made.round().clamp(0, 255).to(dtypes.uint8)
+        return (made + 0.5).floor().clamp(0, 255).to(dtypes.uint8)
     if mode not in _RANKS or rank not in _RANKS[mode]:
         fitting = [m for m, ranks in _RANKS.items() if rank in ranks]
         raise ArgumentError(f"[{op}] mode {mode!r} does not fit an input of {input.ndim} dimensions; those "

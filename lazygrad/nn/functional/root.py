@@ -110,7 +110,8 @@ def instance_norm(
 def _moments(x: Tensor, axes: Sequence[int], eps: float) -> tuple[Tensor, Tensor]:
     wide = x.to(x.dtype.accumulator)
     mean = wide.mean(axes, keepdim=True)
-    return mean, ((wide - mean).square().mean(axes, keepdim=True) + eps).rsqrt()
+    inverse = ((wide - mean).square().mean(axes, keepdim=True) + eps).rsqrt()
+    return mean.to(x.dtype), inverse.to(x.dtype)
 
 
 def native_layer_norm(
