@@ -8,6 +8,11 @@
 
 First a check: similarities of three sentences beside those that the model's publishers print. Then 48
 opinions, each labelled good or bad, teach the model to tell opinions about other things.
+
+The similarities agree to the published digits. Of 24 held-out opinions a head alone told 79.2 % rightly; six
+passes over all layers left it at 75.0 %, with RNG=torch at 83.3 %, as PyTorch with the same numbers (three
+seeds: 83.3 % each): so few sentences do not settle it. It took 2 minutes of two cores that ten other programs
+shared.
 """
 
 import argparse
