@@ -123,3 +123,19 @@ def test_masked_stores_of_16_bits_leave_their_neighbours_alone():
     for _ in range(30):
         got = x.softmax(1).to(lazygrad.bfloat16).float().numpy()
         np.testing.assert_allclose(got, expected, rtol=1e-2)
+
+
+@pytest.mark.parametrize("device", COMPILING)
+def test_an_index_read_first_where_it_is_repeated_is_known_outside_too(device):
+    # the index was taken to depend on the loop that the repetition runs over, and what it reads stayed inside
+    rng = np.random.default_rng(0)
+    where, table, column = np.array([0, 0, 1, 0, 1]), rng.standard_normal((2, 8)), rng.standard_normal((2, 1))
+    x, w = rng.standard_normal((5, 1)), rng.standard_normal((5, 8))
+    with lazygrad.config.override(DEVICE=device):
+        i, t, c, a, b = (lazygrad.tensor(v).realize() for v in (where, table, column, x, w))
+        inner = (a * 2 + c[i]) * a
+        outer = lazygrad.gather(t, 0, i.view(-1, 1).expand(5, 8)) * b + inner * b
+        lazygrad.realize(outer, inner)
+        expected = (x * 2 + column[where]) * x
+        np.testing.assert_allclose(inner.numpy(), expected)
+        np.testing.assert_allclose(outer.numpy(), table[where] * w + expected * w)

@@ -374,3 +374,42 @@ def test_names_that_programs_ask_for():
         lazygrad.cudnn_convolution(1)
     with pytest.raises(RuntimeError, match=r"lazygrad.jit\(function\)"):
         lazygrad.cuda.CUDAGraph()
+
+
+DTYPES_OF_PYTHON: dict[str, Any] = {
+    "ones": lambda m, d: m.ones(2, dtype=d),
+    "full": lambda m, d: m.full((2,), 1, dtype=d),
+    "tensor": lambda m, d: m.tensor([1, 0], dtype=d),
+    "as_tensor": lambda m, d: m.as_tensor([1.0], dtype=d),
+    "eye": lambda m, d: m.eye(2, dtype=d),
+    "zeros_like": lambda m, d: m.zeros_like(m.ones(2), dtype=d),
+    "new_zeros": lambda m, d: m.ones(2).new_zeros(2, dtype=d),
+    "sum": lambda m, d: m.ones(2).sum(dtype=d),
+    "to": lambda m, d: m.ones(2).to(d),
+    "to by name": lambda m, d: m.ones(2).to(dtype=d),
+}
+
+
+@pytest.mark.parametrize("name", DTYPES_OF_PYTHON)
+@pytest.mark.parametrize("dtype", [bool, int, float])
+def test_types_of_python_are_dtypes(name: str, dtype: type) -> None:
+    ours, theirs = DTYPES_OF_PYTHON[name](lazygrad, dtype), DTYPES_OF_PYTHON[name](pytorch(), dtype)
+    assert repr(ours.dtype).rpartition(".")[2] == str(theirs.dtype).rpartition(".")[2]
+    assert ours.tolist() == theirs.tolist()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, "float32", list])
+def test_no_other_types_are_dtypes(dtype: Any) -> None:
+    for make in (lazygrad.arange, lazygrad.ones, lazygrad.eye, lazygrad.tensor, lazygrad.randperm):
+        with pytest.raises(TypeError, match=r"argument 'dtype' must be a dtype such as"):
+            make(3, dtype=dtype)
+
+
+@pytest.mark.parametrize(
+    "values", [np.ones((2, 3)), np.arange(3), np.ones((1, 5), np.float32), np.zeros((0, 2))]
+)
+def test_the_class_takes_arrays(values: np.ndarray) -> None:
+    found = lazygrad.Tensor(values)
+    assert found.dtype == lazygrad.float32 and found.shape == values.shape
+    np.testing.assert_array_equal(found.numpy(), values)
+    assert lazygrad.LongTensor(np.arange(3)).tolist() == [0, 1, 2]

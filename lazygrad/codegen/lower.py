@@ -76,6 +76,7 @@ class Lowering:
         self.filling: list[RowKey] = []
         self.scopes = [Scope()]
         self.levels: dict[str, int] = {}  # of run-time integers, by name
+        self.bound: dict[str, int] = {}  # the level of each value that has a name
         self.count = 0
 
     def fresh(self, prefix: str) -> str:
@@ -116,6 +117,7 @@ class Lowering:
         if isinstance(value, Constant | IndexValue | Read):
             return value
         name = self.fresh(prefix)
+        self.bound[name] = level
         self.scopes[level].body.append(Let(name, value))
         return Read(name, value.dtype)
 
@@ -182,7 +184,7 @@ class Lowering:
         if isinstance(value, Constant):
             return expr.const(int(value.value))
         assert isinstance(value, Read), value
-        self.levels.setdefault(value.name, self.level(use))
+        self.levels[value.name] = self.bound[value.name]  # which may lie outside what the element depends on
         return expr.dynamic(value.name, 0, size - 1)
 
     def define(self, use: Use, needs: list[Use], level: int) -> Value:

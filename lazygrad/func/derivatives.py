@@ -127,7 +127,7 @@ def _matching(name: str, given: Any, tensors: Sequence[Tensor], tree: Tree, what
 def vjp(func: Callable[..., Any], *primals: Any, has_aux: bool = False, captured: Any = None
         ) -> tuple[Any, ...]:
     """func(*primals), and its pullback: a function from cotangents (in the structure of the result) to the
-    cotangents of the primals (a tuple where there are several). It can be called again and again; no `.grad`
+    cotangents of the primals (a tuple, also of one). It can be called again and again; no `.grad`
     changes. With `has_aux`: (result, pullback, aux). `captured`: tensors that func reads from its closure
     (see `grad`); their cotangents follow those of the primals."""
     if not primals and captured is None:
@@ -137,7 +137,7 @@ def vjp(func: Callable[..., Any], *primals: Any, has_aux: bool = False, captured
     def pullback(*cotangents: Any, retain_graph: bool = True, create_graph: bool | None = None) -> Any:
         given = cotangents[0] if len(cotangents) == 1 else cotangents
         found = run.per_input(run.pull(_matching("vjp", given, run.outputs, run.tree, "cotangents")))
-        return found[0] if len(found) == 1 else tuple(found)
+        return tuple(found) if primals else found[0]
 
     return (run.value(), pullback, run.aux) if has_aux else (run.value(), pullback)
 

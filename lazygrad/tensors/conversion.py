@@ -16,6 +16,7 @@ from lazygrad.runtime.meta_device import no_values
 from lazygrad.tensors.cell import History
 from lazygrad.tensors.core import Tensor, apply, assemble, from_node, function, method
 from lazygrad.tensors.devices import device, usable_device
+from lazygrad.tensors.keywords import OF_PYTHON
 from lazygrad.tensors.promotion import known_dtype
 from lazygrad.tensors.storage import UntypedStorage, pointer, storage_of_cell, strided_tensor
 
@@ -39,6 +40,8 @@ def to(
             dtype, device = arg._dtype, arg.device
         elif isinstance(arg, str | _DEVICE) or type(arg) is int:
             device = arg
+        elif arg in OF_PYTHON:
+            dtype = OF_PYTHON[arg]
         elif arg is not None and not isinstance(arg, bool):
             check_type("to", arg)
             check_layout("to", arg)

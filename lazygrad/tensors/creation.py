@@ -476,7 +476,7 @@ def _new(cls: type, *args: Any, device: Any = None, dtype: DType | None = None) 
     if len(args) == 1 and (args[0] is None or isinstance(args[0], bool | float | dict)):
         raise ArgumentTypeError(f"[Tensor] data must be a sequence (got {type(args[0]).__name__}): "
                                 "tensor(...) takes one number")
-    if len(args) == 1 and not hasattr(args[0], "__index__"):
+    if len(args) == 1 and (isinstance(args[0], np.ndarray) or not hasattr(args[0], "__index__")):
         if isinstance(args[0], Size):
             return Tensor._make_subclass(cls, _filled("Tensor", args[0], 0, dtype, device, False))
         return Tensor._make_subclass(cls, tensor(args[0], dtype=dtype, device=device))
