@@ -292,6 +292,32 @@ def test_results_have_the_names_and_types_of_torch(torch: Any) -> None:
             assert tuple(x.shape) == tuple(y.shape)
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_graphs_have_the_names_of_torch(torch: Any) -> None:
+    for call in (
+        lambda t, x: t.linalg.cholesky(x),
+        lambda t, x: t.cholesky(x),
+        lambda t, x: t.linalg.inv(x),
+        lambda t, x: x.inverse(),
+        lambda t, x: t.linalg.solve(x, x),
+        lambda t, x: x.det(),
+        lambda t, x: t.linalg.slogdet(x)[1],
+        lambda t, x: t.linalg.qr(x)[0],
+        lambda t, x: t.linalg.eigh(x)[0],
+        lambda t, x: t.linalg.eigvalsh(x),
+        lambda t, x: t.linalg.svdvals(x),
+        lambda t, x: t.linalg.lu(x)[1],
+        lambda t, x: t.linalg.lu_factor(x)[0],
+        lambda t, x: t.linalg.pinv(x),
+        lambda t, x: t.linalg.matrix_exp(x),
+        lambda t, x: t.linalg.solve_triangular(x, x, upper=True),
+        lambda t, x: t.linalg.householder_product(x, x[0]),
+    ):
+        names = [call(t, t.eye(3).requires_grad_()).grad_fn.name() for t in (torch, lazy)]
+        assert names[0] == names[1]
+
+
+@pytest.mark.filterwarnings("ignore")
 def test_least_squares(torch: Any) -> None:
     for shape, right in (((6, 3), (6, 2)), ((3, 6), (3, 2)), ((2, 6, 3), (2, 6)), ((5, 3), (5,))):
         a, b = M(shape), M(right, 1)

@@ -117,7 +117,20 @@ def stored(result: Any, out: Any) -> Any:
     return out.copy_(result)
 
 
+# the names that PyTorch's graphs have for functions, where they are other ones
+_OPERATIONS = {
+    "linalg.cholesky": "linalg_cholesky_ex", "linalg.inv": "linalg_inv_ex", "linalg.solve": "linalg_solve_ex",
+    "linalg.lu_factor": "linalg_lu_factor_ex", "linalg.svdvals": "linalg_svd", "svd": "linalg_svd",
+    "linalg.eigvalsh": "linalg_eigh", "qr": "linalg_qr", "torch.linalg.lstsq": "linalg_pinv",
+}
+
+
+def made(name: str, build: Callable[..., Node], *tensors: Tensor) -> Tensor:
+    """The tensor that `build` makes of the tensors' nodes, for the function of this name."""
+    return apply(_OPERATIONS.get(name, name.replace(".", "_")), build, *tensors)
+
+
 def several(name: str, result: Any, build: Callable[..., tuple[Node, ...]], *tensors: Tensor) -> Any:
     """A tuple of the type `result`, each part of it a tensor of one node that `build` makes."""
     count = len(result._fields)
-    return result(*(apply(name, lambda *nodes, i=i: build(*nodes)[i], *tensors) for i in range(count)))
+    return result(*(made(name, lambda *nodes, i=i: build(*nodes)[i], *tensors) for i in range(count)))

@@ -10,9 +10,17 @@ from lazygrad.compositions import matrices as m
 from lazygrad.compositions import orthogonal
 from lazygrad.errors import ArgumentTypeError, RuntimeArgumentError, ShapeError
 from lazygrad.tensors.arithmetic import mul, sub
-from lazygrad.tensors.core import FUNCTIONS, Tensor, apply, function
+from lazygrad.tensors.core import FUNCTIONS, Tensor, function
 from lazygrad.tensors.linear import matmul
-from lazygrad.tensors.matrices import check_float, check_matrices, check_square, linalg, result_type, stored
+from lazygrad.tensors.matrices import (
+    check_float,
+    check_matrices,
+    check_square,
+    linalg,
+    made,
+    result_type,
+    stored,
+)
 from lazygrad.tensors.orthogonal import eigvalsh, svdvals
 from lazygrad.tensors.solving import inv
 
@@ -35,7 +43,7 @@ def _power(name: str, x: Tensor, n: int) -> Tensor:
         left >>= 1
         square = matmul(square, square) if left else square
     if result is None:
-        return apply(name, lambda node: m.eye(node, node.shape[-1]), x)
+        return made(name, lambda node: m.eye(node, node.shape[-1]), x)
     return x.clone() if result is x else result
 
 
@@ -179,11 +187,11 @@ def matrix_rank(A: Tensor, tol: Any = None, hermitian: bool = False, *, atol: An
 def _pinv(name: str, x: Tensor, atol: Any, rtol: Any, hermitian: bool) -> Tensor:
     check_square(name, x) if hermitian else check_matrices(name, x)
     if not x.numel():
-        return apply(name, m.transposed, x)
+        return made(name, m.transposed, x)
     constant = x.detach()
     values = eigvalsh(constant).abs().amax(-1) if hermitian else svdvals(constant)[..., 0]
     least = _least(name, x, values, atol, rtol).expand(x.shape[:-2]).unsqueeze(-1)
-    return apply("linalg_pinv", lambda n, low: orthogonal.pinv(n, low, hermitian), x, least)
+    return made("linalg_pinv", lambda n, low: orthogonal.pinv(n, low, hermitian), x, least)
 
 
 @linalg("pinv")

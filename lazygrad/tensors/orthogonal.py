@@ -10,12 +10,13 @@ from lazygrad.compositions import matrices as m
 from lazygrad.errors import ArgumentError, RuntimeArgumentError, ShapeError
 from lazygrad.graph import Node
 from lazygrad.tensors.arithmetic import sub
-from lazygrad.tensors.core import FUNCTIONS, Tensor, apply, function
+from lazygrad.tensors.core import FUNCTIONS, Tensor, function
 from lazygrad.tensors.matrices import (
     check_float,
     check_matrices,
     check_square,
     linalg,
+    made,
     raise_where,
     result_type,
     several,
@@ -39,7 +40,7 @@ def _qr(name: str, result: Any, x: Tensor, mode: str) -> Any:
         raise RuntimeArgumentError(f"[{name}] qr received unrecognized mode '{mode}' but expected one of "
                                    "'reduced' (default), 'r', or 'complete'")
     if mode == "r":
-        return result(x.new_empty(0), apply(name, lambda n: orthogonal.qr(n)[1], x))
+        return result(x.new_empty(0), made(name, lambda n: orthogonal.qr(n)[1], x))
     tall = mode == "complete" and (x.shape[-2] > x.shape[-1] or not x.numel())
     return several(name, result, orthogonal.complete_qr if tall else orthogonal.qr, x)
 
@@ -84,7 +85,7 @@ def householder_product(A: Tensor, tau: Tensor, *, out: Tensor | None = None) ->
     """The first columns (..., m, n) of the product of reflections I - tau v v^T, of which v stands in the
     columns of A below the diagonal, after a 1."""
     _check_reflections("linalg.householder_product", A, tau)
-    return stored(apply("linalg_householder_product", orthogonal.product_of, A, tau), out)
+    return stored(made("linalg_householder_product", orthogonal.product_of, A, tau), out)
 
 
 @function("orgqr")
@@ -103,7 +104,7 @@ def ormqr(input: Tensor, tau: Tensor, other: Tensor, left: bool = True, transpos
     def whole(a: Node, t: Node) -> Node:
         return orthogonal.product_of(axes.pad_axis(a, a.ndim - 1, 0, rows - n), t)
 
-    q = apply("ormqr", whole, input, tau)
+    q = made("ormqr", whole, input, tau)
     q = q.mT if transpose else q
     return stored(q.matmul(other) if left else other.matmul(q), out)
 
@@ -128,7 +129,7 @@ def eigh(A: Tensor, UPLO: str = "L", *, out: Any = None) -> Any:
 @linalg("eigvalsh")
 def eigvalsh(A: Tensor, UPLO: str = "L", *, out: Tensor | None = None) -> Tensor:
     """The eigenvalues of `eigh`."""
-    return stored(apply("linalg_eigvalsh", orthogonal.eigvalsh, _half("linalg.eigvalsh", A, UPLO)), out)
+    return stored(made("linalg.eigvalsh", orthogonal.eigvalsh, _half("linalg.eigvalsh", A, UPLO)), out)
 
 
 # Singular values
@@ -161,7 +162,7 @@ def _svd(name: str, result: Any, x: Tensor, full: bool, turned: bool) -> Any:
         return u, s, m.transposed(v) if turned else v
 
     found = several(name, result, parts, x)
-    raise_where(name, apply(name, m.first_nan, found.S.detach()), _not_finite)
+    raise_where(name, made(name, m.first_nan, found.S.detach()), _not_finite)
     return found
 
 
@@ -189,8 +190,8 @@ def svd(input: Tensor, some: bool = True, compute_uv: bool = True, *, out: Any =
 def svdvals(A: Tensor, *, driver: Any = None, out: Tensor | None = None) -> Tensor:
     """The singular values (..., k) of matrices (..., m, n), descending."""
     check_matrices("linalg.svdvals", A)
-    result = apply("linalg_svdvals", orthogonal.svdvals, A)
-    raise_where("linalg.svd", apply("linalg_svdvals", m.first_nan, result.detach()), _not_finite)
+    result = made("linalg.svdvals", orthogonal.svdvals, A)
+    raise_where("linalg.svd", made("linalg.svdvals", m.first_nan, result.detach()), _not_finite)
     return stored(result, out)
 
 
@@ -242,7 +243,7 @@ def pca_lowrank(A: Tensor, q: int | None = None, center: bool = True, niter: int
 def linalg_matrix_exp(A: Tensor) -> Tensor:
     """The exponentials of matrices (..., n, n)."""
     check_square("linalg.matrix_exp", A)
-    return apply("linalg_matrix_exp", orthogonal.matrix_exp, A)
+    return made("linalg_matrix_exp", orthogonal.matrix_exp, A)
 
 
 @function("matrix_exp")

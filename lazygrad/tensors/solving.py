@@ -11,13 +11,14 @@ from lazygrad.compositions import matrices as m
 from lazygrad.errors import DTypeError, ShapeError, UnsupportedError
 from lazygrad.graph import Node
 from lazygrad.helpers import product
-from lazygrad.tensors.core import FUNCTIONS, Tensor, apply, function
+from lazygrad.tensors.core import FUNCTIONS, Tensor, function
 from lazygrad.tensors.matrices import (
     check_float,
     check_matrices,
     check_square,
     grown,
     linalg,
+    made,
     one_batch,
     raise_where,
     result_type,
@@ -39,7 +40,7 @@ _OldSlogdet = result_type("slogdet", "sign", "logabsdet")
 
 def _zero_pivot(name: str, x: Tensor) -> Tensor:
     """For each matrix the number, from 1, of the first pivot that is 0, or 0."""
-    return apply(name, lambda n: m.first_zero(m.diagonal(factor.lu(n))), x.detach())
+    return made(name, lambda n: m.first_zero(m.diagonal(factor.lu(n))), x.detach())
 
 
 # LU
@@ -77,7 +78,7 @@ def linalg_lu(A: Tensor, *, pivot: bool = True, out: Any = None) -> Any:
 def _lu_factor_ex(name: str, x: Tensor, pivot: bool) -> tuple[Tensor, Tensor, Tensor]:
     check_matrices(name, x)
     _check_pivot(name, pivot)
-    return apply(name, factor.lu, x), apply(name, factor.pivots, x.detach()), _zero_pivot(name, x)
+    return made(name, factor.lu, x), made(name, factor.pivots, x.detach()), _zero_pivot(name, x)
 
 
 def _no_division(number: int) -> str:
@@ -132,10 +133,10 @@ def lu_unpack(LU_data: Tensor, LU_pivots: Tensor, unpack_data: bool = True, unpa
     empty = LU_data.new_empty(0)
     left = right = places = empty
     if unpack_data:
-        left, right = (apply("lu_unpack", lambda n, i=i: factor.triangles(n)[i], LU_data) for i in (0, 1))
+        left, right = (made("lu_unpack", lambda n, i=i: factor.triangles(n)[i], LU_data) for i in (0, 1))
     if unpack_pivots:
         order = _order_of(LU_pivots, rows)
-        places = apply("lu_unpack", lambda p, x: _permutation(p, x), order, LU_data.detach())
+        places = made("lu_unpack", lambda p, x: _permutation(p, x), order, LU_data.detach())
     return stored(_LUUnpack(places, left, right), out)
 
 
@@ -155,7 +156,7 @@ def linalg_lu_solve(LU: Tensor, pivots: Tensor, B: Tensor, *, left: bool = True,
         found = factor.solve_by_lu(packed, places, b, adjoint == left)
         return found if left else m.transposed(found)
 
-    return stored(apply(name, build, LU, order, B), out)
+    return stored(made(name, build, LU, order, B), out)
 
 
 @function("lu_solve")
@@ -196,7 +197,7 @@ def _solve(name: str, a: Tensor, b: Tensor, left: bool) -> Tensor:
         x, y = one_batch(name, x, y)
         return factor.solve(x, y) if left else m.transposed(factor.solve(x, m.transposed(y), True))
 
-    found = apply(name, build, a, columns)
+    found = made(name, build, a, columns)
     return found.squeeze(-1) if vectors else found
 
 
@@ -227,7 +228,7 @@ def solve(A: Tensor, B: Tensor, *, left: bool = True, out: Tensor | None = None)
 
 def _inverse(name: str, x: Tensor) -> Tensor:
     check_square(name, x)
-    return apply(name, factor.inverse, x)
+    return made(name, factor.inverse, x)
 
 
 @linalg("inv_ex")
@@ -260,7 +261,7 @@ def inverse(input: Tensor, *, out: Tensor | None = None) -> Tensor:
 def linalg_det(A: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The determinants (...) of matrices (..., n, n)."""
     check_square("linalg.det", A)
-    return stored(apply("linalg_det", factor.determinant, A), out)
+    return stored(made("linalg_det", factor.determinant, A), out)
 
 
 @function("det")

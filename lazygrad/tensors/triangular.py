@@ -8,11 +8,12 @@ from lazygrad.compositions import factorizations as factor
 from lazygrad.compositions import matrices as m
 from lazygrad.errors import ShapeError
 from lazygrad.graph import Node
-from lazygrad.tensors.core import Tensor, apply, function
+from lazygrad.tensors.core import Tensor, function
 from lazygrad.tensors.matrices import (
     check_matrices,
     check_square,
     linalg,
+    made,
     one_batch,
     raise_where,
     result_type,
@@ -35,8 +36,8 @@ def _cholesky_ex(name: str, x: Tensor, upper: bool) -> tuple[Tensor, Tensor]:
         found = factor.cholesky(m.transposed(n) if upper else n)
         return m.transposed(found) if upper else found
 
-    result = apply(name, build, x)
-    return result, apply(name, lambda n: m.first_nan(m.diagonal(n)), result.detach())
+    result = made(name, build, x)
+    return result, made(name, lambda n: m.first_nan(m.diagonal(n)), result.detach())
 
 
 @linalg("cholesky_ex")
@@ -93,7 +94,7 @@ def linalg_solve_triangular(A: Tensor, B: Tensor, *, upper: bool, left: bool = T
         solve = factor.solve_triangular if left else factor.solve_triangular_right
         return solve(*one_batch(name, a, b), upper, unitriangular)
 
-    return stored(apply(name, build, A, B), out)
+    return stored(made(name, build, A, B), out)
 
 
 @function("triangular_solve")
@@ -107,7 +108,7 @@ def triangular_solve(input: Tensor, A: Tensor, upper: bool = True, transpose: bo
         return factor.solve_triangular(m.transposed(a) if transpose else a, b, upper != transpose,
                                        unitriangular)
 
-    result = apply("triangular_solve", build, input, A)
+    result = made("triangular_solve", build, input, A)
     return stored(_TriangularSolve(result, A.expand(*result.shape[:-2], *A.shape[-2:]).clone()), out)
 
 
@@ -125,7 +126,7 @@ def cholesky_solve(input: Tensor, L: Tensor, upper: bool = False, *, out: Tensor
         factored, b = one_batch("cholesky_solve", factored, b)
         return _solved_by_factor(factored, b, upper)
 
-    return stored(apply("cholesky_solve", build, input, L), out)
+    return stored(made("cholesky_solve", build, input, L), out)
 
 
 @function("cholesky_inverse")
@@ -135,8 +136,8 @@ def cholesky_inverse(input: Tensor, upper: bool = False, *, out: Tensor | None =
     name = "cholesky_inverse"
     check_square(name, input)
 
-    result = apply(name, lambda n: _solved_by_factor(n, m.eye(n, n.shape[-1]), upper), input)
-    raise_where(name, apply(name, lambda n: m.first_zero(m.diagonal(n)), input.detach()), singular)
+    result = made(name, lambda n: _solved_by_factor(n, m.eye(n, n.shape[-1]), upper), input)
+    raise_where(name, made(name, lambda n: m.first_zero(m.diagonal(n)), input.detach()), singular)
     return stored(result, out)
 
 
