@@ -100,6 +100,10 @@ REPRS = [
     "ModuleDict({'a': nn.ReLU()})",
     "Sequential()",
     "SyncBatchNorm(3)",
+    "Hardswish(inplace=True)",
+    "Hardsigmoid(True)",
+    "TripletMarginWithDistanceLoss()",
+    "TripletMarginWithDistanceLoss(distance_function=nn.CosineSimilarity(), swap=True)",
 ]
 
 

@@ -58,8 +58,18 @@ Hardtanh = _row(
 ReLU6 = _row("ReLU6", F.relu6, "x limited to [0, 6].", inplace=False)
 Sigmoid = _row("Sigmoid", F.sigmoid, "1 / (1 + exp(-x)).")
 Tanh = _row("Tanh", F.tanh, "The hyperbolic tangent.")
-Hardsigmoid = _row("Hardsigmoid", F.hardsigmoid, "(x + 3) / 6 limited to [0, 1].", inplace=False)
-Hardswish = _row("Hardswish", F.hardswish, "x * hardsigmoid(x).", inplace=False)
+
+
+class _Hard(FunctionModule):
+    """Prints without settings, as PyTorch's."""
+
+    def extra_repr(self) -> str:
+        return ""
+
+
+_hard = partial(_row, base=_Hard, inplace=False)
+Hardsigmoid = _hard("Hardsigmoid", F.hardsigmoid, "(x + 3) / 6 limited to [0, 1].")
+Hardswish = _hard("Hardswish", F.hardswish, "x * hardsigmoid(x).")
 SiLU = _row("SiLU", F.silu, "x * sigmoid(x).", inplace=False)
 Mish = _row("Mish", F.mish, "x * tanh(softplus(x)).", inplace=False)
 ELU = _row(

@@ -11,6 +11,7 @@ from lazygrad.nn import functional as F
 from lazygrad.nn.function_module import FunctionModule
 from lazygrad.nn.function_module import define as _define
 from lazygrad.nn.functional.classification_loss import chosen_reduction
+from lazygrad.nn.shape import PairwiseDistance
 
 
 class _Loss(FunctionModule):
@@ -164,10 +165,22 @@ TripletMarginLoss = _triplet(
     swap=False,
     **_old,
 )
+
+
+class _DistanceLoss(_TripletLoss):
+    """The distance is a module where none is given, as in PyTorch."""
+
+    def _take(self, settings: dict[str, Any]) -> None:
+        if settings["distance_function"] is None:
+            settings["distance_function"] = PairwiseDistance()
+        super()._take(settings)
+
+
 TripletMarginWithDistanceLoss = _triplet(
     "TripletMarginWithDistanceLoss",
     F.triplet_margin_with_distance_loss,
     "TripletMarginLoss with any distance.",
+    base=_DistanceLoss,
     distance_function=None,
     margin=1.0,
     swap=False,
