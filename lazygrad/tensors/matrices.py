@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import namedtuple
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from lazygrad import dtypes
@@ -102,9 +102,11 @@ def result_type(name: str, *fields: str) -> Any:
 
 class _Result:
     __slots__ = ()
+    _fields: tuple[str, ...]
+    __iter__: Callable[..., Iterator[Any]]
 
     def __repr__(self) -> str:
-        parts = (f"{f}={v!r}" for f, v in zip(self._fields, self, strict=True))  # type: ignore[attr-defined, call-overload]
+        parts = (f"{f}={v!r}" for f, v in zip(self._fields, self, strict=True))
         return f"{dtypes.shown_package}.return_types.{type(self).__name__}(\n" + ",\n".join(parts) + ")"
 
 
