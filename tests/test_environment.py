@@ -384,6 +384,16 @@ def test_pytree_of_registered_classes() -> None:
     assert torch is not None
 
 
+def test_operators_by_their_dispatcher_names() -> None:
+    aten = importlib.import_module("lazygrad.torch_ops").aten
+    x = lazygrad.tensor([1.0, 2.0])
+    assert aten.add.Tensor(x, x).tolist() == aten.add(x, x).tolist() == [2.0, 4.0]
+    assert {aten.clone.default: 1}[aten.clone.default] == 1 and aten.clone is not aten.clone.default
+    assert str(aten.add.Tensor) == "aten.add.Tensor"
+    with pytest.raises(UnsupportedError, match="ops.aten.no_such"):
+        aten.no_such.default(x)
+
+
 def test_names_for_many_processes_are_there_and_refuse() -> None:
     import lazygrad.distributed.fsdp.wrap as wrap
     from lazygrad.distributed.elastic.multiprocessing.errors import record
@@ -395,4 +405,4 @@ def test_names_for_many_processes_are_there_and_refuse() -> None:
         with pytest.raises(RuntimeError, match="one process"):
             use()
     with pytest.raises(AttributeError):
-        lazygrad.distributed.no_such_name
+        _ = lazygrad.distributed.no_such_name

@@ -15,7 +15,7 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
-from lazygrad.inert.processes import MANY_PROCESSES, of_many_processes
+from lazygrad.inert.processes import LOADED, MANY_PROCESSES, of_many_processes
 
 
 def _tables() -> dict[str, dict[str, Any]]:
@@ -35,6 +35,8 @@ def names_of(module: str) -> Callable[[str], Any]:
             setattr(sys.modules[module], name, value)
             return value
         if f"{module}.{name}" in _tables():
+            return importlib.import_module(f"{module}.{name}")
+        if f"{module}." == MANY_PROCESSES and name in LOADED:
             return importlib.import_module(f"{module}.{name}")
         if module.startswith(MANY_PROCESSES):
             return of_many_processes(module, name)

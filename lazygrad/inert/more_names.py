@@ -93,7 +93,8 @@ MORE_NAMES: dict[str, dict[str, Any]] = {
         "wait": lambda value: value,
     },
     "lazygrad.cuda": {
-        **each_named("cuda", "CUDAGraph graph make_graphed_callables graph_pool_handle", refused, _NO_GRAPHS),
+        "CUDAGraph": kind("cuda.CUDAGraph", _NO_GRAPHS),
+        **each_named("cuda", "graph make_graphed_callables graph_pool_handle", refused, _NO_GRAPHS),
         **each(
             "ipc_collect reset_accumulated_memory_stats set_sync_debug_mode set_per_process_memory_fraction",
             ignored,
@@ -101,6 +102,7 @@ MORE_NAMES: dict[str, dict[str, Any]] = {
         **each("is_current_stream_capturing is_tf32_supported can_device_access_peer", ignored, False),
         **each("get_sync_debug_mode utilization memory_usage temperature power_draw clock_rate", ignored, 0),
         "memory_snapshot": ignored([]),
+        "StreamContext": nothing("StreamContext"),
         "has_magma": False,
     },
     "lazygrad.cuda.comm": each_named(
@@ -108,7 +110,10 @@ MORE_NAMES: dict[str, dict[str, Any]] = {
         "there is one device for a program: move tensors with .to(device)",
     ),
     "lazygrad.cuda.nccl": {"is_available": ignored(False), "version": ignored(0)},
-    "lazygrad.cuda.graphs": each_named("cuda.graphs", "CUDAGraph graph", refused, _NO_GRAPHS),
+    "lazygrad.cuda.graphs": {
+        "CUDAGraph": kind("cuda.CUDAGraph", _NO_GRAPHS),
+        "graph": refused("cuda.graph", _NO_GRAPHS),
+    },
     "lazygrad.autograd": {
         "is_multithreading_enabled": ignored(False),
         "is_view_replay_enabled": ignored(False),

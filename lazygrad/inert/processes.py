@@ -13,6 +13,8 @@ _ONE_PROCESS = (
     "lazygrad runs in one process: leave the model whole, or wrap it in nn.parallel.DistributedDataParallel, "
     "which does nothing there"
 )
+# modules that are there without being imported
+LOADED = frozenset("device_mesh fsdp tensor checkpoint optim algorithms rpc elastic pipelining".split())
 _KEPT: dict[str, Any] = {  # what can be ignored where there is one process
     **{f"lazygrad.distributed.tensor.{module}{name}": nothing(name)
        for name in ("Placement", "Replicate", "Shard", "Partial", "_StridedShard")

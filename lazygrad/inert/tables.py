@@ -9,6 +9,7 @@ from lazygrad.errors import LibraryError, UnsupportedError
 from lazygrad.inert.absent import ABSENT
 from lazygrad.inert.kinds import Nothing, each, each_named, ignored, kind, nothing, refused, same
 from lazygrad.inert.more_names import MORE_NAMES
+from lazygrad.inert.operators import Operators
 from lazygrad.inert.settings import SETTINGS
 from lazygrad.profiler import profile, record_function
 
@@ -102,6 +103,7 @@ _OWN: dict[str, dict[str, Any]] = {
         "_custom_ops", "custom_op impl get_ctx impl_abstract", refused, _NO_KERNELS
     ),
     "lazygrad.torch_ops": {
+        "aten": Operators(),
         "load_library": refused("ops.load_library", _NO_KERNELS, LibraryError),
         "import_module": refused("ops.import_module", _NO_KERNELS),
     },
