@@ -445,3 +445,14 @@ def test_what_was_overwritten_gets_zeros(device: str, overwrite: Any) -> None:
         overwrite(y)
         y.sum().backward()
         assert x.grad.tolist() == [0.0, 0.0]
+
+
+def test_what_is_computed_twice_is_differentiated_twice():
+    w, x = lazygrad.ones(3, requires_grad=True), lazygrad.tensor([0.0, 1.0, 2.0])
+    a, b = (w * x).exp().sum(), (w * x).exp().sum()
+    a.backward()
+    b.backward()
+    np.testing.assert_allclose(w.grad.numpy(), 2 * x.numpy() * np.exp(x.numpy()), rtol=1e-6)
+    for spent in (a, b):
+        with pytest.raises(GradientError, match="second time"):
+            spent.backward()

@@ -155,7 +155,7 @@ def backward(
         _accumulate(tensor, new, create_graph)
     note_pass(outputs, roots, seeds, order)
     if not (create_graph if retain_graph is None else retain_graph):
-        free(order)
+        free(order, outputs)
     relieve([tensor.cell for tensor, _ in targets])
 
 
@@ -227,7 +227,7 @@ def grad(
             )
         results.append(None if g is None else _wrap(g, x.cell.device, create_graph))
     if not (create_graph if retain_graph is None else retain_graph):
-        free(order)
+        free(order, outputs)
     return tuple(results)
 
 

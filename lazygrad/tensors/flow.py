@@ -8,6 +8,7 @@ from lazygrad.errors import GradientError
 from lazygrad.gradient import differentiable_inputs
 from lazygrad.graph import Node
 from lazygrad.tensors.cell import SPENT, History, Mark, tracked_histories
+from lazygrad.tensors.core import Tensor
 
 _LINEAR = frozenset({"add", "sub", "neg", "sum", "cumsum", "cast", "copy"})
 _LINEAR |= {"leaf", "detach", "part", "surrogate"}
@@ -28,10 +29,13 @@ def check_not_spent(order: Sequence[Node], roots: Sequence[History]) -> None:
         )
 
 
-def free(order: Sequence[Node]) -> None:
-    """Mark the histories of a graph as spent: their memory goes when their values are realized. As in
-    PyTorch, what was computed without any saved value can be differentiated again; here also what was
-    multiplied with or divided by numbers."""
+def free(order: Sequence[Node], outputs: Sequence[Tensor]) -> None:
+    """Mark the histories of the graph below outputs as spent: their memory goes when their values are
+    realized. As in PyTorch, what was computed without any saved value can be differentiated again; here also
+    what was multiplied with or divided by numbers, and a tensor that was computed in just the same way as an
+    output: its nodes are the same."""
+    differentiated = {x._history for x in outputs}
+    twins = {history.node for history in differentiated}
     saves: dict[Node, bool] = {}
     reached: set[Node] = set()  # from where gradients go on to a leaf: what lies beside saves nothing
     for node in order:
@@ -43,6 +47,8 @@ def free(order: Sequence[Node]) -> None:
             reached.add(node)
             saves[node] = _saves(node) or any(saves.get(i, False) for i in below)
     for history in list(tracked_histories):
+        if history.node in twins and history not in differentiated:
+            continue
         if history.token is None and history.node is not None and saves.get(history.node):
             history.spent = True
             if history.cell.is_realized:
