@@ -12,7 +12,7 @@ from op_cases import CASES, Case, Values
 from lazygrad import dtypes, ops
 from lazygrad.batching import batched, rule_names
 from lazygrad.compositions.matrices import eye, scaled_rows
-from lazygrad.gradient import gradient
+from lazygrad.differentiation import gradient
 from lazygrad.graph import Node
 from lazygrad.ops import OPS
 from lazygrad.verify import verify

@@ -9,8 +9,8 @@ from graphs import attention_row, contraction, convolution, place_group, softmax
 from lazygrad import dtypes, ops
 from lazygrad.codegen.loopnest import show
 from lazygrad.codegen.lower_group import lower
+from lazygrad.differentiation import gradient
 from lazygrad.fuse import fuse
-from lazygrad.gradient import gradient
 from lazygrad.simplify import simplify
 from lazygrad.source import Target
 

@@ -17,8 +17,8 @@ import pytest
 from op_cases import CASES, Case, Values
 
 from lazygrad import dtypes, engine, ops
+from lazygrad.differentiation import gradient
 from lazygrad.dtypes import DType, bool_, uint64
-from lazygrad.gradient import gradient
 from lazygrad.graph import Node
 from lazygrad.interpret import interpret
 from lazygrad.ops import OPS

@@ -9,7 +9,7 @@ import pytest
 from op_cases import CASES, Case, Values
 
 from lazygrad import dtypes, expr, ops
-from lazygrad.gradient import gradient
+from lazygrad.differentiation import gradient
 from lazygrad.graph import Node
 from lazygrad.ops import OPS
 

@@ -11,9 +11,9 @@ from lazygrad.codegen.cpu_recipe import optimize
 from lazygrad.codegen.loopnest import Array, Loop, LoopNest, walk
 from lazygrad.codegen.lower import Place
 from lazygrad.codegen.lower_group import lower
+from lazygrad.differentiation import gradient
 from lazygrad.dtypes import DType, float32
 from lazygrad.fuse import fuse
-from lazygrad.gradient import gradient
 from lazygrad.graph import Node, topological
 from lazygrad.group import Group
 from lazygrad.interpret import interpret

@@ -413,3 +413,54 @@ def test_the_class_takes_arrays(values: np.ndarray) -> None:
     assert found.dtype == lazygrad.float32 and found.shape == values.shape
     np.testing.assert_array_equal(found.numpy(), values)
     assert lazygrad.LongTensor(np.arange(3)).tolist() == [0, 1, 2]
+
+
+unequal = np.array([0.5, 1.0, 2.5, 3.0], np.float32)
+GRADIENTS: dict[str, Callable[..., Any]] = {
+    "all": lambda t, x: t.gradient(x),
+    "one": lambda t, x: t.gradient(x, dim=-1),
+    "some": lambda t, x: t.gradient(x, dim=(1, 0), spacing=0.3, edge_order=2),
+    "none": lambda t, x: t.gradient(x, dim=()),
+    "each its step": lambda t, x: t.gradient(x, spacing=[2.0, 3]),
+    "a step as tensor": lambda t, x: t.gradient(x, spacing=t.tensor(2.0)),
+    "spacing is None": lambda t, x: t.gradient(x, spacing=None, edge_order=2),
+    "coordinates": lambda t, x: t.gradient(x, spacing=[t.tensor(unequal), t.tensor([0, 1, 5])]),
+    "coordinates, second order": lambda t, x: t.gradient(
+        x, spacing=(t.tensor(unequal), t.tensor([0.0, 1, 5])), edge_order=2),
+    "two samples": lambda t, x: t.gradient(x[:2, 0], spacing=[t.tensor([1.0, 3.0])]),
+    "integers": lambda t, x: t.gradient((x * 9).detach().to(t.int64), edge_order=2),
+    "whole halves": lambda t, x: t.gradient(x.detach().half(), spacing=2),
+    "a number": lambda t, x: t.gradient(x[0, 0]),
+}
+
+
+@pytest.mark.parametrize("name", GRADIENTS)
+def test_gradient(name: str) -> None:
+    compared(GRADIENTS[name], x)
+
+
+def test_gradient_of_coordinates() -> None:
+    compared(lambda t, x, c: t.gradient(x, spacing=[c], dim=0, edge_order=2), x, unequal)
+
+
+GRADIENT_MISTAKES: dict[str, Callable[..., Any]] = {
+    "few samples": lambda t, x: t.gradient(x[:2], edge_order=2),
+    "no samples": lambda t, x: t.gradient(x[:0]),
+    "order": lambda t, x: t.gradient(x, edge_order=3),
+    "steps": lambda t, x: t.gradient(x, spacing=[1.0]),
+    "steps of dim": lambda t, x: t.gradient(x, spacing=[1.0, 2.0], dim=0),
+    "a step as vector": lambda t, x: t.gradient(x, spacing=t.ones(4)),
+    "a word": lambda t, x: t.gradient(x, spacing="x"),
+    "dim": lambda t, x: t.gradient(x, dim=2),
+    "dim twice": lambda t, x: t.gradient(x, dim=(0, -2)),
+    "coordinates": lambda t, x: t.gradient(x, spacing=[t.ones(1, 4), t.ones(3)]),
+    "bytes": lambda t, x: t.gradient(x.to(t.uint8)),
+    "truths": lambda t, x: t.gradient(x > 0),
+}
+
+
+@pytest.mark.parametrize("name", GRADIENT_MISTAKES)
+def test_mistakes_of_gradient(name: str) -> None:
+    call = GRADIENT_MISTAKES[name]
+    ours, theirs = (outcome(lambda t=t: call(t, t.tensor(x))) for t in (lazygrad, pytorch()))
+    assert isinstance(theirs, Exception) and isinstance(ours, type(theirs))

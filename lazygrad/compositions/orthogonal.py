@@ -7,7 +7,7 @@ from lazygrad import ops
 from lazygrad.compositions import axes
 from lazygrad.compositions import matrices as m
 from lazygrad.compositions.factorizations import solve_triangular_right
-from lazygrad.gradient import gradient
+from lazygrad.differentiation import gradient
 from lazygrad.graph import Node
 
 # QR

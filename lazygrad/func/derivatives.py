@@ -8,10 +8,10 @@ from typing import Any
 
 import lazygrad
 from lazygrad import ops
+from lazygrad.differentiation import gradient
 from lazygrad.errors import ArgumentError, ArgumentTypeError, GradientError, ShapeError
 from lazygrad.func.levels import Run, Stub
 from lazygrad.func.vectorized import RANDOMNESS, vmap
-from lazygrad.gradient import gradient
 from lazygrad.graph import Node
 from lazygrad.tensors import Tensor
 from lazygrad.tensors.core import from_node

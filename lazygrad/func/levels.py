@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from lazygrad import ops
+from lazygrad.differentiation import differentiable_inputs, gradient
 from lazygrad.errors import ArgumentTypeError, GradientError
-from lazygrad.gradient import differentiable_inputs, gradient
 from lazygrad.graph import Node
 from lazygrad.tensors import Tensor
 from lazygrad.tensors.core import from_node

@@ -1,4 +1,4 @@
-"""Gradients of tensors: `backward`, `grad`, hooks. The graph rewrite itself is `lazygrad/gradient.py`."""
+"""Gradients of tensors: `backward`, `grad`, hooks. The graph rewrite itself is `differentiation.py`."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from lazygrad import ops
+from lazygrad.differentiation import Visit, differentiable_inputs, gradient
 from lazygrad.errors import ArgumentTypeError, GradientError, ShapeError
-from lazygrad.gradient import Visit, differentiable_inputs, gradient
 from lazygrad.graph import Node, topological
 from lazygrad.tensors.cell import Mark, Token
 from lazygrad.tensors.core import Tensor, from_node, method

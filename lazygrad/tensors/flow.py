@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from lazygrad.differentiation import differentiable_inputs
 from lazygrad.errors import GradientError
-from lazygrad.gradient import differentiable_inputs
 from lazygrad.graph import Node
 from lazygrad.tensors.cell import SPENT, History, Mark, tracked_histories
 from lazygrad.tensors.core import Tensor

@@ -1,7 +1,7 @@
 """`grad_fn`: which operation made a differentiable tensor, under PyTorch's names, and from what.
 
-It is a record to look at: gradients are computed from nodes (`gradient.py`), which know nothing of it. A
-record refers to the records of its inputs and, weakly, to leaves, to tensors without gradients and to the
+It is a record to look at: gradients are computed from nodes (`differentiation.py`), which know nothing of it.
+A record refers to the records of its inputs and, weakly, to leaves, to tensors without gradients and to the
 node of its result; never to values, so it keeps none alive. `lazygrad.viz` draws from it what the user wrote.
 """
 

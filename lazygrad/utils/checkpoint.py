@@ -14,8 +14,8 @@ from typing import Any
 
 from lazygrad import ops
 from lazygrad.autograd.function import Function, attach
+from lazygrad.differentiation import differentiable_inputs, gradient
 from lazygrad.errors import ArgumentError, GradientError
-from lazygrad.gradient import differentiable_inputs, gradient
 from lazygrad.graph import Node, topological
 from lazygrad.tensors.autocasting import autocast_as, state
 from lazygrad.tensors.autograd import backward, hooks_and_calls, running

@@ -16,9 +16,9 @@ from weakref import ReferenceType
 import numpy as np
 
 from lazygrad import ops
+from lazygrad.differentiation import gradient
 from lazygrad.dtypes import DType
 from lazygrad.errors import ArgumentTypeError
-from lazygrad.gradient import gradient
 from lazygrad.graph import Node, intern, topological
 from lazygrad.tensors import Tensor
 from lazygrad.tensors.cell import Token

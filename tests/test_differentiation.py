@@ -9,8 +9,8 @@ import pytest
 from op_cases import Values
 
 from lazygrad import dtypes, ops
+from lazygrad.differentiation import gradient
 from lazygrad.errors import GradientError
-from lazygrad.gradient import gradient
 from lazygrad.graph import topological
 from lazygrad.interpret import interpret
 
