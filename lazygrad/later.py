@@ -15,6 +15,7 @@ _NAMES = {
         "get_autocast_gpu_dtype get_autocast_cpu_dtype is_autocast_cpu_enabled is_autocast_cache_enabled "
         "set_autocast_cache_enabled clear_autocast_cache"
     ),
+    "control_flow": "cond while_loop",
     "cuda": "OutOfMemoryError",
     "func": "vmap",
     "layouts": (
@@ -30,14 +31,14 @@ _NAMES = {
     ),
     "nn.functional.root": (
         "affine_grid_generator alpha_dropout alpha_dropout_ batch_norm "
-        "binary_cross_entropy_with_logits celu celu_ cond conv_tbc convolution cosine_embedding_loss "
+        "binary_cross_entropy_with_logits celu celu_ conv_tbc convolution cosine_embedding_loss "
         "ctc_loss dropout dropout_ embedding_renorm_ fake_quantize_per_channel_affine "
         "fake_quantize_per_tensor_affine feature_alpha_dropout feature_alpha_dropout_ feature_dropout "
         "feature_dropout_ grid_sampler grid_sampler_2d grid_sampler_3d group_norm gru gru_cell hardshrink "
         "hinge_embedding_loss instance_norm kl_div layer_norm lstm lstm_cell margin_ranking_loss "
         "native_batch_norm native_channel_shuffle native_dropout native_group_norm native_layer_norm "
         "norm_except_dim poisson_nll_loss prelu rms_norm rnn_relu rnn_relu_cell rnn_tanh "
-        "rnn_tanh_cell rrelu rrelu_ selu selu_ threshold threshold_ triplet_margin_loss while_loop"
+        "rnn_tanh_cell rrelu rrelu_ selu selu_ threshold threshold_ triplet_margin_loss"
     ),
     "serialization": "load save",
     "switches": (

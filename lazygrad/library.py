@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 from lazygrad.autograd.function import Function
@@ -14,6 +16,14 @@ __getattr__ = names_of(__name__)
 _operators: dict[str, CustomOpDef] = {}
 
 
+def _namespace(name: str) -> Any:
+    """What `torch.ops.NAME` is: the operators of one namespace."""
+    spaces = importlib.import_module("lazygrad.torch_ops")
+    if name not in vars(spaces):
+        setattr(spaces, name, SimpleNamespace())
+    return vars(spaces)[name]
+
+
 class CustomOpDef:
     """A function under a name, and its derivative if `register_autograd` has given one."""
 
@@ -22,6 +32,13 @@ class CustomOpDef:
         self.derivative: type[Function] | None = None
         self.__doc__ = function.__doc__
         _operators[name] = self
+        space, _, short = name.partition("::")
+        setattr(_namespace(space), short, self)
+
+    @property
+    def default(self) -> CustomOpDef:
+        """The only overload: the operator itself."""
+        return self
 
     def __call__(self, *args: Any, **options: Any) -> Any:
         if self.derivative is None or options:

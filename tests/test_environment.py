@@ -406,3 +406,13 @@ def test_names_for_many_processes_are_there_and_refuse() -> None:
             use()
     with pytest.raises(AttributeError):
         _ = lazygrad.distributed.no_such_name
+
+
+def test_custom_operators_stand_in_their_namespace() -> None:
+    @lazygrad.library.custom_op("of_a_test::twice", mutates_args=())
+    def twice(x: Any) -> Any:
+        return x * 2
+
+    space = importlib.import_module("lazygrad.torch_ops").of_a_test
+    assert space.twice(lazygrad.tensor([2.0])).tolist() == [4.0]
+    assert space.twice.default is twice

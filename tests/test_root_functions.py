@@ -33,7 +33,9 @@ def compared(call: Callable[..., Any], *arrays: np.ndarray, tolerance: float = 2
         wanted = [t for t in parts if t.requires_grad]
         if wanted:
             sum((t * t.detach().cos()).sum() for t in wanted).backward()
-        results.append(([*parts], [t.grad for t in inputs if t.requires_grad and t.grad is not None]))
+        # no gradient is one of zeros
+        grads = [m.zeros_like(t) if t.grad is None else t.grad for t in inputs if t.requires_grad]
+        results.append(([*parts], grads))
     (ours, grads), (theirs, their_grads) = results
     check(ours, theirs, tolerance, tolerance)
     check(grads, their_grads, 10 * tolerance, 10 * tolerance)

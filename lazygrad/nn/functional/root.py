@@ -335,23 +335,3 @@ def fake_quantize_per_channel_affine(
     """The same, with a step and a zero for each channel."""
     shape = [-1 if i == axis % input.ndim else 1 for i in range(input.ndim)]
     return _rounded(input, scale.reshape(shape), zero_point.reshape(shape), quant_min, quant_max)
-
-
-# Control flow
-
-
-def cond(
-    pred: Any, true_fn: Callable[..., Any], false_fn: Callable[..., Any], operands: Sequence[Any] = ()
-) -> Any:
-    """One of two functions of the operands, chosen now. Realizes pred."""
-    return (true_fn if bool(pred) else false_fn)(*operands)
-
-
-def while_loop(
-    cond_fn: Callable[..., Any], body_fn: Callable[..., Any], carried_inputs: Sequence[Any]
-) -> tuple[Any, ...]:
-    """body_fn over and over, on what it returned, for as long as cond_fn says so. Realizes what it says."""
-    values = tuple(carried_inputs)
-    while bool(cond_fn(*values)):
-        values = tuple(body_fn(*values))
-    return values
