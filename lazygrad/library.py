@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -28,7 +29,7 @@ class CustomOpDef:
     """A function under a name, and its derivative if `register_autograd` has given one."""
 
     def __init__(self, name: str, function: Callable[..., Any]):
-        self.name, self.function = name, function
+        self.name, self.function, self.signature = name, function, inspect.signature(function)
         self.derivative: type[Function] | None = None
         self.__doc__ = function.__doc__
         _operators[name] = self
@@ -41,9 +42,11 @@ class CustomOpDef:
         return self
 
     def __call__(self, *args: Any, **options: Any) -> Any:
-        if self.derivative is None or options:
+        if self.derivative is None:
             return self.function(*args, **options)
-        return self.derivative.apply(*args)
+        given = self.signature.bind(*args, **options)
+        given.apply_defaults()
+        return self.derivative.apply(*given.arguments.values())
 
     register_fake = register_kernel = register_vmap = register_torch_dispatch = staticmethod(same)
 

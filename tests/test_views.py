@@ -255,3 +255,17 @@ def test_what_is_read_may_not_overlap_what_is_written(case):
 @pytest.mark.parametrize("case", [c.strip() for c in ALLOWED.replace("\n", ";").split(";") if c.strip()])
 def test_writes_beside_or_exactly_over_what_is_read(case):
     assert written(lazygrad, case) == written(pytorch(), case)
+
+
+@pytest.mark.parametrize("call", [
+    lambda m, x, n: x.view(n, 4), lambda m, x, n: x.reshape((n, 4)), lambda m, x, n: x.repeat(n, n),
+    lambda m, x, n: x.as_strided((n, 3), (1, n), n - 1), lambda m, x, n: x.narrow(0, n, n),
+    lambda m, x, n: x.unfold(0, n, n), lambda m, x, n: x.split(n), lambda m, x, n: x.chunk(n),
+    lambda m, x, n: x.unflatten(0, (n, 4)), lambda m, x, n: x.roll(n), lambda m, x, n: x.topk(n)[0],
+    lambda m, x, n: x.kthvalue(n)[0], lambda m, x, n: m.eye(n), lambda m, x, n: m.linspace(0, 1, n),
+    lambda m, x, n: m.zeros(n, 3), lambda m, x, n: m.nn.functional.one_hot(m.tensor([1]), n),
+    lambda m, x, n: m.nn.functional.pad(x, (n, n)), lambda m, x, n: x.view(2, 4).flatten(n - 2, n - 1),
+])  # fmt: skip
+def test_sizes_may_be_tensors_of_one_integer(call):
+    theirs = pytorch()
+    check(*(call(m, m.arange(8.0), m.tensor(2)) for m in (lazygrad, theirs)))

@@ -9,6 +9,14 @@ from lazygrad.errors import ArgumentTypeError, AxisError, ShapeError
 from lazygrad.tensors.core import Tensor
 
 
+def integer(name: str, what: str, value: Any) -> int:
+    """A Python int of an integer: also of NumPy's, and of a tensor with one element, which is read. Raises
+    ArgumentTypeError for what is none."""
+    if not hasattr(value, "__index__"):
+        raise ArgumentTypeError(f"[{name}] {what} must be an int, not {type(value).__name__} ({value!r})")
+    return value.__index__()
+
+
 def axis_of(name: str, dim: Any, ndim: int) -> int:
     """A dimension counted from 0. Raises AxisError outside [-ndim, ndim - 1] (0-d tensors take 0 and -1)."""
     if not hasattr(dim, "__index__") or isinstance(dim, bool):
@@ -45,7 +53,4 @@ def sizes_of(name: str, sizes: Sequence[Any], given: Any = None) -> tuple[int, .
         and not (isinstance(sizes[0], Tensor) and not sizes[0].ndim)
     ):
         sizes = list(sizes[0])
-    for n in sizes:
-        if not hasattr(n, "__index__"):
-            raise ArgumentTypeError(f"[{name}] sizes must be ints, not {type(n).__name__} ({n!r})")
-    return tuple(n.__index__() for n in sizes)
+    return tuple(integer(name, "sizes", n) for n in sizes)

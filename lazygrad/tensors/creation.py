@@ -17,7 +17,7 @@ from lazygrad.graph import Node
 from lazygrad.missing import NO_COMPLEX, check_type, refuse
 from lazygrad.ops.elementwise import convert
 from lazygrad.tensors import promotion
-from lazygrad.tensors.axes import sizes_of
+from lazygrad.tensors.axes import integer, sizes_of
 from lazygrad.tensors.core import Size, Tensor, creator, from_node, method, view_of
 from lazygrad.tensors.devices import usable_device
 from lazygrad.tensors.promotion import (
@@ -377,6 +377,7 @@ def linspace(
 ) -> Tensor:
     """`steps` numbers from start to end, both included, at equal distance."""
     start, end = (v.item() if isinstance(v, Tensor) else v for v in (start, end))
+    steps = integer("linspace", "steps", steps)
     if steps < 0:
         raise ShapeError(f"[linspace] number of steps must be non-negative, not {steps}")
     target = dtype or promotion.get_default_dtype()
@@ -412,7 +413,7 @@ def eye(
     requires_grad: bool = False,
 ) -> Tensor:
     """Ones on the diagonal of an n x m matrix (n x n by default)."""
-    shape = (n, n if m is None else m)
+    shape = sizes_of("eye", (n, n if m is None else m))
     if min(shape) < 0:
         raise ShapeError(f"[eye] n and m must be greater or equal to 0, got {shape[0]} and {shape[1]}")
     rows = ops.expand(ops.reshape(ops.iota(shape[0]), arg=(shape[0], 1)), arg=shape)

@@ -22,7 +22,7 @@ from lazygrad.errors import (
 )
 from lazygrad.graph import Node
 from lazygrad.tensors.arithmetic import with_in_place
-from lazygrad.tensors.axes import axis_of, sizes_of
+from lazygrad.tensors.axes import axis_of, integer, sizes_of
 from lazygrad.tensors.core import Tensor, apply, creator, from_node, function, method
 from lazygrad.tensors.devices import usable_device
 from lazygrad.tensors.grad_fn import as_operation, one_operation
@@ -205,7 +205,8 @@ def roll(input: Tensor, shifts: Any, dims: Any = None) -> Tensor:
     other."""
     if dims is None or dims == ():
         return roll(input.reshape(-1), shifts, 0).reshape(tuple(input._shape))
-    shifts, dims = ([v] if isinstance(v, int) else list(v) for v in (shifts, dims))
+    shifts, dims = ([integer("roll", "shifts and dims", n) for n in (v if isinstance(v, Sequence) else (v,))]
+                    for v in (shifts, dims))
     if len(shifts) != len(dims):
         raise ShapeError(f"[roll] shifts and dimensions must align. shifts: {len(shifts)}, dims: {len(dims)}")
     if not input.ndim:
@@ -416,6 +417,7 @@ def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
         num_classes = int(read(tensor).max()) + 1
     if (num_classes < 1 and tensor._shape.numel() == 0) or num_classes < 0:
         raise ArgumentError(f"[one_hot] num_classes should be positive, got {num_classes}")
+    num_classes = integer("one_hot", "num_classes", num_classes)
     check_index("one_hot", tensor, num_classes, tensor.ndim, negative=False)
 
     def build(x: Node) -> Node:

@@ -7,7 +7,7 @@ from typing import Any
 
 from lazygrad import ops
 from lazygrad.errors import AxisError, OutOfBoundsError, ShapeError
-from lazygrad.tensors.axes import axes_of, axis_of, sizes_of
+from lazygrad.tensors.axes import axes_of, axis_of, integer, sizes_of
 from lazygrad.tensors.core import Tensor, apply, function, method, storage_of, view_of
 from lazygrad.tensors.grad_fn import as_operation
 from lazygrad.tensors.shapes import reshape, unsqueeze
@@ -63,6 +63,7 @@ def narrow(input: Tensor, dim: int, start: Any, length: int) -> Tensor:
     if not input.ndim:
         raise ShapeError("[narrow] narrow() cannot be applied to a 0-dim tensor.")
     axis, start = axis_of("narrow", dim, input.ndim), int(start)
+    length = integer("narrow", "length", length)
     size = input._shape[axis]
     if not -size <= start <= size:
         raise OutOfBoundsError(f"[narrow] start ({start}) is out of bounds: dimension {axis} has size {size}")
@@ -79,8 +80,9 @@ def split(tensor: Tensor, split_size_or_sections: Any, dim: int = 0) -> tuple[Te
         raise ShapeError("[split] split expects at least a 1-dimensional tensor")
     axis = axis_of("split", dim, tensor.ndim)
     size = tensor._shape[axis]
-    if isinstance(split_size_or_sections, int):
-        step = split_size_or_sections
+    even = not isinstance(split_size_or_sections, Sequence) and not getattr(split_size_or_sections, "ndim", 0)
+    if even:
+        step = integer("split", "split_size", split_size_or_sections)
         if step < 0 or (step == 0 and size):
             raise ShapeError(
                 "[split] split_size can only be 0 if dimension size is 0, and not below, but "
@@ -100,8 +102,7 @@ def split(tensor: Tensor, split_size_or_sections: Any, dim: int = 0) -> tuple[Te
     for n in parts:
         pieces.append(sliced(tensor, axis, begin, begin + n))
         begin += n
-    name = "split" if isinstance(split_size_or_sections, int) else "split_with_sizes"
-    return as_operation(tuple(pieces), name, tensor)
+    return as_operation(tuple(pieces), "split" if even else "split_with_sizes", tensor)
 
 
 @method("split")
@@ -120,6 +121,7 @@ def split_with_sizes(input: Tensor, split_sizes: Sequence[int], dim: int = 0) ->
 @function("chunk")
 def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     """At most `chunks` pieces of equal size (the last may be smaller) along a dimension: views."""
+    chunks = integer("chunk", "chunks", chunks)
     if chunks <= 0:
         raise ShapeError(f"[chunk] chunk expects `chunks` to be greater than 0, got: {chunks}")
     if not input.ndim:
@@ -188,6 +190,7 @@ def unfold(x: Tensor, dimension: int, size: int, step: int) -> Tensor:
     dimension: a view."""
     axis = axis_of("unfold", dimension, x.ndim)
     length = x._shape[axis] if x.ndim else 1
+    size, step = integer("unfold", "size", size), integer("unfold", "step", step)
     if size > length or size < 0:
         raise ShapeError(
             f"[unfold] maximum size for tensor at dimension {axis} is {length} but size is {size}"
@@ -209,8 +212,9 @@ def unfold(x: Tensor, dimension: int, size: int, step: int) -> Tensor:
 @function("as_strided")
 def as_strided(input: Tensor, size: Any, stride: Any, storage_offset: int | None = None) -> Tensor:
     """The storage walked with any sizes and strides: a view. Raises ShapeError beyond the storage's end."""
-    shape, strides = tuple(size), tuple(stride)
-    offset = input._offset if storage_offset is None else storage_offset
+    shape, strides = (tuple(integer("as_strided", what, n) for n in numbers)
+                      for what, numbers in (("size", size), ("stride", stride)))
+    offset = input._offset if storage_offset is None else integer("as_strided", "offset", storage_offset)
     base = storage_of(input)
     last = offset + sum((n - 1) * s for n, s in zip(shape, strides, strict=True)) if 0 not in shape else 0
     if last >= max(base._shape[0], 1) or offset < 0:

@@ -11,7 +11,7 @@ from lazygrad.compositions import axes, ordering
 from lazygrad.errors import ArgumentError, AxisError, DTypeError, ShapeError
 from lazygrad.graph import Node
 from lazygrad.tensors.arithmetic import ne
-from lazygrad.tensors.axes import axis_of
+from lazygrad.tensors.axes import axis_of, integer
 from lazygrad.tensors.core import Tensor, apply, creator, from_node, function, method
 from lazygrad.tensors.grad_fn import as_operation
 from lazygrad.tensors.indexing import mask_places
@@ -55,6 +55,7 @@ def topk(input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: boo
     size = input._shape[axis] if input.ndim else 1
     if input._dtype is dtypes.bool_:
         raise DTypeError("[topk] topk does not support bool dtypes: convert it with .int()")
+    k = integer("topk", "k", k)
     if not 0 <= k <= size:
         raise ShapeError(f"[topk] selected index k out of range: {k} of dimension {axis} with size {size}")
     return _pair("topk", _topk_result, lambda n: ordering.first_of_order(n, axis, k, largest), input)
@@ -68,7 +69,7 @@ def _squeezed(node: Node, axis: int, keepdim: bool) -> Node:
 def kthvalue(input: Tensor, k: int, dim: int = -1, keepdim: bool = False) -> Any:
     """The k-th least element (from 1) along dim and its index."""
     axis = axis_of("kthvalue", dim, input.ndim)
-    size = input._shape[axis] if input.ndim else 1
+    size, k = input._shape[axis] if input.ndim else 1, integer("kthvalue", "k", k)
     if not 1 <= k <= size:
         raise ShapeError(f"[kthvalue] selected number k out of range for dimension {axis}: {k} of size "
                          f"{size}")
