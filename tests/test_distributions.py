@@ -13,6 +13,8 @@ from lazygrad.errors import ArgumentError, LazygradError
 
 RNG = np.random.default_rng(2)
 A, B, P = RNG.standard_normal((3, 4)), RNG.uniform(0.3, 2, (3, 4)), RNG.uniform(0.1, 0.9, (3, 4))
+STICKS = RNG.dirichlet(np.ones(5), 3)
+CORRELATED = np.linalg.cholesky(np.array([[1.0, 0.2, -0.4], [0.2, 1, 0.3], [-0.4, 0.3, 1]]))
 # name -> (make of (module, location, positive, probability), a value)
 CASES: dict[str, tuple[Any, Any]] = {
     "Normal": (lambda T, a, b, p: T.distributions.Normal(a, b), A),
@@ -71,13 +73,28 @@ CASES: dict[str, tuple[Any, Any]] = {
         a, precision_matrix=T.diag_embed(b) + p.unsqueeze(-1) * p.unsqueeze(-2)), A + 0.5),
     "MultivariateNormal of a factor": (lambda T, a, b, p: T.distributions.MultivariateNormal(
         a, scale_tril=(T.diag_embed(b) + p.unsqueeze(-1) * p.unsqueeze(-2)).tril()), A[0]),
+    "ContinuousBernoulli": (lambda T, a, b, p: T.distributions.ContinuousBernoulli(p), P),
+    "ContinuousBernoulli near a half": (
+        lambda T, a, b, p: T.distributions.ContinuousBernoulli(logits=a * 1e-3), P),
+    "GeneralizedPareto": (lambda T, a, b, p: T.distributions.GeneralizedPareto(
+        a.float(), b.float(), p.float() - 0.5), A + B / 4),
+    "GeneralizedPareto, exponential": (
+        lambda T, a, b, p: T.distributions.GeneralizedPareto(
+            a.float(), b.float(), p.float() * 0), A + B / 4),
+    "LogisticNormal": (lambda T, a, b, p: T.distributions.LogisticNormal(a, b), STICKS),
+    "Wishart": (lambda T, a, b, p: T.distributions.Wishart(
+        b[:, 0] + 6, T.diag_embed(b) + p.unsqueeze(-1) * p.unsqueeze(-2)), np.diag([1.0, 2, 3, 4]) + 0.3),
+    "Wishart of a precision": (lambda T, a, b, p: T.distributions.Wishart(
+        b[:, 1] + 4, precision_matrix=T.diag_embed(b) + p.unsqueeze(-1) * p.unsqueeze(-2)), np.eye(4) + 0.3),
+    "LKJCholesky": (lambda T, a, b, p: T.distributions.LKJCholesky(3, b), CORRELATED),
     "LowRankMultivariateNormal": (lambda T, a, b, p: T.distributions.LowRankMultivariateNormal(
         a, T.stack([p, b], -1), b), A + 0.5),
 }
 
 
 # what PyTorch computes partly in float32, or by rough approximations
-ROUGH = {"Multinomial": 1e-6, "VonMises": 1e-6}
+ROUGH = {"Multinomial": 1e-6, "VonMises": 1e-6, "GeneralizedPareto": 1e-4,
+         "GeneralizedPareto, exponential": 1e-4}
 
 
 def made(T: Any, name: str) -> tuple[Any, list[Any]]:

@@ -1,9 +1,11 @@
 """Probability distributions, under the names of torch.distributions."""
 
 from lazygrad.distributions import constraints, transforms
+from lazygrad.distributions.constraint_registry import biject_to, transform_to
 from lazygrad.distributions.continuous import Cauchy, Exponential, Gumbel, Laplace, Normal, Uniform
+from lazygrad.distributions.continuous_bernoulli import ContinuousBernoulli
 from lazygrad.distributions.counting import Binomial, Multinomial, NegativeBinomial
-from lazygrad.distributions.derived import Independent, LogNormal, TransformedDistribution
+from lazygrad.distributions.derived import Independent, LogisticNormal, LogNormal, TransformedDistribution
 from lazygrad.distributions.discrete import (
     Bernoulli,
     Categorical,
@@ -13,6 +15,7 @@ from lazygrad.distributions.discrete import (
     Poisson,
 )
 from lazygrad.distributions.distribution import Distribution
+from lazygrad.distributions.exp_family import ExponentialFamily
 from lazygrad.distributions.gamma_family import (
     Beta,
     Chi2,
@@ -22,7 +25,9 @@ from lazygrad.distributions.gamma_family import (
     InverseGamma,
     StudentT,
 )
+from lazygrad.distributions.generalized_pareto import GeneralizedPareto
 from lazygrad.distributions.kl import kl_divergence, register_kl
+from lazygrad.distributions.matrices import LKJCholesky, Wishart
 from lazygrad.distributions.mixture import (
     MixtureSameFamily,
     RelaxedBernoulli,
@@ -32,41 +37,64 @@ from lazygrad.distributions.mixture import (
 from lazygrad.distributions.multivariate import LowRankMultivariateNormal, MultivariateNormal
 from lazygrad.distributions.positive import HalfCauchy, HalfNormal, Kumaraswamy, Pareto, Weibull
 from lazygrad.distributions.transforms import (
+    AbsTransform,
     AffineTransform,
+    CatTransform,
     ComposeTransform,
+    CorrCholeskyTransform,
+    CumulativeDistributionTransform,
     ExpTransform,
+    IndependentTransform,
+    LowerCholeskyTransform,
+    PositiveDefiniteTransform,
     PowerTransform,
+    ReshapeTransform,
     SigmoidTransform,
+    SoftmaxTransform,
     SoftplusTransform,
+    StackTransform,
+    StickBreakingTransform,
     TanhTransform,
     Transform,
+    identity_transform,
 )
 
 __all__ = [
+    "AbsTransform",
     "AffineTransform",
     "Bernoulli",
     "Beta",
     "Binomial",
+    "CatTransform",
     "Categorical",
     "Cauchy",
     "Chi2",
     "ComposeTransform",
+    "ContinuousBernoulli",
+    "CorrCholeskyTransform",
+    "CumulativeDistributionTransform",
     "Dirichlet",
     "Distribution",
     "ExpTransform",
     "Exponential",
+    "ExponentialFamily",
     "FisherSnedecor",
     "Gamma",
+    "GeneralizedPareto",
     "Geometric",
     "Gumbel",
     "HalfCauchy",
     "HalfNormal",
     "Independent",
+    "IndependentTransform",
     "InverseGamma",
     "Kumaraswamy",
+    "LKJCholesky",
     "Laplace",
     "LogNormal",
+    "LogisticNormal",
     "LowRankMultivariateNormal",
+    "LowerCholeskyTransform",
     "MixtureSameFamily",
     "Multinomial",
     "MultivariateNormal",
@@ -76,11 +104,16 @@ __all__ = [
     "OneHotCategoricalStraightThrough",
     "Pareto",
     "Poisson",
+    "PositiveDefiniteTransform",
     "PowerTransform",
     "RelaxedBernoulli",
     "RelaxedOneHotCategorical",
+    "ReshapeTransform",
     "SigmoidTransform",
+    "SoftmaxTransform",
     "SoftplusTransform",
+    "StackTransform",
+    "StickBreakingTransform",
     "StudentT",
     "TanhTransform",
     "Transform",
@@ -88,8 +121,12 @@ __all__ = [
     "Uniform",
     "VonMises",
     "Weibull",
+    "Wishart",
+    "biject_to",
     "constraints",
+    "identity_transform",
     "kl_divergence",
     "register_kl",
+    "transform_to",
     "transforms",
 ]

@@ -9,7 +9,12 @@ from lazygrad.distributions import constraints
 from lazygrad.distributions.constraints import Constraint
 from lazygrad.distributions.continuous import Normal
 from lazygrad.distributions.distribution import Distribution, sum_last
-from lazygrad.distributions.transforms import ExpTransform, Transform
+from lazygrad.distributions.transforms import (
+    ComposeTransform,
+    ExpTransform,
+    StickBreakingTransform,
+    Transform,
+)
 from lazygrad.errors import ArgumentError
 from lazygrad.tensors import Size, Tensor
 from lazygrad.tensors.modes import no_grad
@@ -76,10 +81,17 @@ class TransformedDistribution(Distribution):
     def __init__(self, base_distribution: Distribution, transforms: Transform | Sequence[Transform],
                  validate_args: bool | None = None) -> None:
         self.transforms = [transforms] if isinstance(transforms, Transform) else list(transforms)
-        events = max([len(base_distribution.event_shape), *(t.event_dim for t in self.transforms)])
-        extra = events - len(base_distribution.event_shape)
-        self.base_dist = Independent(base_distribution, extra) if extra else base_distribution
-        super().__init__(self.base_dist.batch_shape, self.base_dist.event_shape, validate_args)
+        whole = ComposeTransform(self.transforms)
+        events = len(base_distribution.event_shape)
+        shape = whole.forward_shape(base_distribution.batch_shape + base_distribution.event_shape)
+        needed = whole.inverse_shape(shape)
+        if needed != base_distribution.batch_shape + base_distribution.event_shape:
+            base_distribution = base_distribution.expand(needed[: len(needed) - events])
+        extra = whole.domain.event_dim - events
+        self.base_dist = Independent(base_distribution, extra) if extra > 0 else base_distribution
+        after = whole.codomain.event_dim
+        cut = len(shape) - max(after, events + after - whole.domain.event_dim)
+        super().__init__(shape[:cut], shape[cut:], validate_args)
 
     @property
     def has_rsample(self) -> bool:  # type: ignore[override]
@@ -88,7 +100,10 @@ class TransformedDistribution(Distribution):
 
     @property
     def support(self) -> Constraint:
-        return constraints.independent(constraints.real, len(self.event_shape))
+        if not self.transforms:
+            return self.base_dist.support
+        last = self.transforms[-1].codomain
+        return constraints.independent(last, len(self.event_shape) - last.event_dim)
 
     def _sent(self, x: Tensor) -> Tensor:
         for transform in self.transforms:
@@ -109,9 +124,10 @@ class TransformedDistribution(Distribution):
         y = value
         for transform in reversed(self.transforms):
             x = transform.backward_of(y)
+            events += transform.domain.event_dim - transform.codomain.event_dim
             total = total - sum_last(transform.log_abs_det_jacobian(x, y), events - transform.event_dim)
             y = x
-        return total + self.base_dist.log_prob(y)
+        return total + sum_last(self.base_dist.log_prob(y), events - len(self.base_dist.event_shape))
 
     def _sign(self) -> Any:
         sign: Any = 1
@@ -132,7 +148,11 @@ class TransformedDistribution(Distribution):
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> Any:
         """The same distribution for a larger batch."""
-        return TransformedDistribution(self.base_dist.expand(batch_shape), self.transforms)
+        shape = Size(batch_shape) + self.event_shape
+        for transform in reversed(self.transforms):
+            shape = transform.inverse_shape(shape)
+        base = self.base_dist.expand(shape[: len(shape) - len(self.base_dist.event_shape)])
+        return TransformedDistribution(base, self.transforms)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.base_dist}, {self.transforms})"
@@ -180,3 +200,26 @@ class LogNormal(TransformedDistribution):
     def expand(self, batch_shape: Any, _instance: Any = None) -> Any:
         """The same distribution for a larger batch."""
         return LogNormal(self.loc.expand(batch_shape), self.scale.expand(batch_shape))
+
+
+class LogisticNormal(TransformedDistribution):
+    """Points of the simplex (n + 1 numbers) made by breaking sticks from n normal numbers of mean `loc` and
+    standard deviation `scale`, (..., n)."""
+
+    arg_constraints = {"loc": constraints.real, "scale": constraints.positive}
+    base_dist: Independent
+
+    def __init__(self, loc: Any, scale: Any, validate_args: bool | None = None) -> None:
+        base = Normal(loc, scale, validate_args)
+        super().__init__(base if base.batch_shape else base.expand((1,)), StickBreakingTransform(),
+                         validate_args)
+
+    @property
+    def loc(self) -> Tensor:
+        """The means of the normal numbers."""
+        return self.base_dist.base_dist.loc  # type: ignore[attr-defined]
+
+    @property
+    def scale(self) -> Tensor:
+        """Their standard deviations."""
+        return self.base_dist.base_dist.scale  # type: ignore[attr-defined]
