@@ -77,3 +77,8 @@ def tensorboard_trace_handler(dir_name: str, worker_name: str | None = None, use
 def supported_activities() -> set[ProfilerActivity]:
     """The CPU."""
     return {ProfilerActivity.CPU}
+
+
+def kineto_available() -> bool:
+    """False: PyTorch's library of traces is not here."""
+    return False

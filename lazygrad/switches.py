@@ -159,6 +159,12 @@ def _assert(condition: Any, message: str = "") -> None:
     assert condition, message
 
 
+def _assert_async(input: Any, assert_msg: str = "Expected Tensor with single nonzero value") -> None:
+    """Raise RuntimeArgumentError where the only value of a tensor is zero. Realizes."""
+    if not bool(input):
+        raise RuntimeArgumentError(f"[_assert_async] {assert_msg}")
+
+
 def _check(condition: Any, message: Callable[[], str] | None = None) -> None:
     """Raises RuntimeArgumentError with the message, a function that returns it, unless the condition
     holds."""

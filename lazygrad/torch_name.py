@@ -31,6 +31,8 @@ class TorchRoot(ModuleType):
     def __getattr__(self, name: str) -> Any:
         if name in _ELSEWHERE:
             return importlib.import_module(_ELSEWHERE[name])
+        if name == "torch":  # PyTorch's root has itself among its names
+            return self
         return getattr(lazygrad, name)
 
     def __setattr__(self, name: str, value: Any) -> None:

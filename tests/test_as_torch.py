@@ -69,6 +69,11 @@ assert not hasattr(torch, "my_own")
     assert done.returncode == 0, done.stderr
 
 
+def test_the_root_has_itself_among_its_names(tmp_path):
+    code = "import torch; assert torch.torch is torch; print(torch.torch.Tensor.__name__)"
+    assert started(["-m", "lazygrad", "run", "-c", code], tmp_path).stdout == "Tensor\n"
+
+
 def test_missing_names_say_that_lazygrad_lacks_them(tmp_path):
     done = run("""
 import torch

@@ -240,6 +240,25 @@ def test_pytree() -> None:
     assert ours.tree_any(lambda x: x > 3, value) and not ours.tree_all(lambda x: x > 3, value)
 
 
+def test_shapes_can_be_made_by_hand() -> None:
+    """As pytorch_lightning makes them, which flattens in its own way."""
+    from collections import OrderedDict, defaultdict, namedtuple
+
+    from lazygrad.utils import _pytree as ours
+
+    point = namedtuple("point", "x y")
+    inner = defaultdict(list, k=1)
+    for value in ({"a": 1, "b": 2}, OrderedDict(b=1, a=2), [1, 2], (1, 2), point(1, 2), inner):
+        kind = ours._get_node_type(value)
+        children, context = ours.SUPPORTED_NODES[kind].flatten_fn(value)
+        spec = ours.TreeSpec(kind, context, [ours.LeafSpec() for _ in children])
+        again = ours.tree_unflatten([child * 10 for child in children], spec)
+        assert type(again) is type(value) and again == ours.tree_map(lambda x: x * 10, value)
+        assert isinstance(spec, ours.TreeSpec) and not isinstance(spec, ours.LeafSpec)
+    assert isinstance(ours.tree_structure(1), ours.LeafSpec)
+    assert ours._get_node_type(3) not in ours.SUPPORTED_NODES
+
+
 def test_custom_operators_are_functions_with_derivatives() -> None:
     @lazygrad.library.custom_op("mine::square", mutates_args=())
     def square(x: Any) -> Any:
@@ -281,6 +300,32 @@ def test_packages_with_libraries_of_their_own_can_be_imported() -> None:
     assert List[int] == typing.List[int] and Optional is typing.Optional  # noqa: UP006
     with tqdm(range(3), disable=True) as bar:
         assert list(bar) == [0, 1, 2]
+
+
+def test_names_that_packages_of_models_ask_for() -> None:
+    """What kornia, torch_geometric and pytorch_lightning use of PyTorch's inner names."""
+    from lazygrad._tensor_str import PRINT_OPTS, _add_suffixes, _tensor_str
+    from lazygrad.nn.modules.module import _IncompatibleKeys
+    from lazygrad.utils.hooks import RemovableHandle
+
+    from lazygrad.amp.autocast_mode import is_autocast_enabled
+    from lazygrad.utils.data import dataloader
+
+    x = lazygrad.tensor([[1.5, 2.0], [3.0, 4.0]])
+    assert _tensor_str(x, 0) == "[[1.5000, 2.0000],\n [3.0000, 4.0000]]" and PRINT_OPTS.precision == 4
+    assert _add_suffixes("f(1", ["a=2"], 2, force_newline=True) == "f(1,\n  a=2)"
+    assert _IncompatibleKeys([], []) == ([], [])
+    assert isinstance(lazygrad.nn.Linear(1, 1).register_forward_hook(print), RemovableHandle)
+    assert isinstance(iter(dataloader.DataLoader([1, 2])), dataloader._BaseDataLoaderIter)
+    assert lazygrad.distributed.ReduceOp.RedOpType is lazygrad.distributed.reduce_op
+    assert lazygrad.distributed.rpc.api._require_initialized(len) is len
+    assert tuple(lazygrad.autograd.forward_ad.unpack_dual(x)) == (x, None)
+    assert lazygrad._C._disabled_torch_function_impl(divmod, (), (7, 2)) == (3, 1)
+    assert lazygrad._C._get_default_device() == "cpu" and isinstance(type(x), lazygrad._C._TensorMeta)
+    assert not is_autocast_enabled("mps") and not lazygrad.profiler.kineto_available()
+    lazygrad._assert_async(lazygrad.tensor(True))
+    with pytest.raises(RuntimeError, match="not so"):
+        lazygrad._assert_async(lazygrad.tensor(0), "not so")
 
 
 def test_hub_keeps_what_it_fetches(tmp_path: Any) -> None:

@@ -91,7 +91,10 @@ def _kind(device_type: str | None) -> str:
 
 
 def is_autocast_enabled(device_type: str | None = None) -> bool:
-    """Whether autocast is on for a kind of device, "cuda" where none is named."""
+    """Whether autocast is on for a kind of device, "cuda" where none is named; never for those that are not
+    here."""
+    if device_type in _OTHERS and device_type != "meta":
+        return False
     return _kind(device_type) in state.active
 
 

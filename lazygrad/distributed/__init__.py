@@ -23,6 +23,10 @@ class ReduceOp(Enum):
     SUM, AVG, PRODUCT, MIN, MAX, BAND, BOR, BXOR, PREMUL_SUM = range(9)
 
 
+ReduceOp.RedOpType = ReduceOp  # type: ignore[attr-defined]  # PyTorch's class of the values above
+reduce_op = ReduceOp
+
+
 class Backend:
     """The names of the ways in which processes talk."""
 

@@ -36,7 +36,7 @@ def names_of(module: str) -> Callable[[str], Any]:
             return value
         if f"{module}.{name}" in _tables():
             return importlib.import_module(f"{module}.{name}")
-        if f"{module}." == MANY_PROCESSES and name in LOADED:
+        if f"{module}.{name}" in LOADED:
             return importlib.import_module(f"{module}.{name}")
         if module.startswith(MANY_PROCESSES):
             return of_many_processes(module, name)

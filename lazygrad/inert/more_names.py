@@ -17,6 +17,17 @@ _NO_TOOL = (
     "GFLOPS and GB/s"
 )
 _NO_SCRIPT = "there are no scripted modules here: keep the model's code in Python, and use lazygrad.jit"
+_NO_ARCHIVE = "lazygrad.load(path, mmap=True) reads of a file what is used, and lazygrad.save writes one"
+_NO_FUTURES = "tensors are computed when they are used, in one process: concurrent.futures has Python's own"
+_PRUNING = (
+    "identity random_unstructured l1_unstructured random_structured ln_structured global_unstructured "
+    "custom_from_mask remove is_pruned"
+)
+_PRUNERS = (
+    "BasePruningMethod PruningContainer Identity RandomUnstructured L1Unstructured RandomStructured "
+    "LnStructured CustomFromMask"
+)
+_NO_PRUNING = "keep the mask in a buffer, and multiply the weight by it with nn.utils.parametrize"
 _ENVIRONMENT = f"lazygrad {__version__}: python -m lazygrad prints devices and settings"
 _NO_VENDOR = "kernels of other libraries are not called here: use the function without the prefix"
 _VENDOR = (
@@ -49,12 +60,18 @@ MORE_NAMES: dict[str, dict[str, Any]] = {
         "sym_ite": lambda condition, then, other: then if condition else other,
         **each_named("torch", _VENDOR, refused, _NO_VENDOR),
         **each_named("torch", "ScriptModule ScriptFunction CompilationUnit", kind, _NO_SCRIPT),
+        **each_named("torch", "PyTorchFileReader PyTorchFileWriter", kind, _NO_ARCHIVE),
         **each("has_mkl has_lapack has_openmp has_spectral", lambda: False),
         **each("is_vulkan_available is_anomaly_check_nan_enabled cudnn_is_acceptable", ignored, False),
         **each("init_num_threads autocast_increment_nesting autocast_decrement_nesting", ignored, 0),
         **each("set_anomaly_enabled prepare_multiprocessing_environment", ignored),
         "Stream": nothing("Stream", synchronize=None, wait_stream=None, record_event=None, query=True),
         "Event": nothing("Event", synchronize=None, record=None, wait=None, query=True, elapsed_time=0.0),
+    },
+    "lazygrad.futures": each_named("futures", "Future collect_all wait_all", kind, _NO_FUTURES),
+    "lazygrad.nn.utils.prune": {
+        **each_named("nn.utils.prune", _PRUNING, refused, _NO_PRUNING),
+        **each_named("nn.utils.prune", _PRUNERS, kind, _NO_PRUNING),
     },
     "lazygrad.torch_version": {"TorchVersion": str, "internal_version": __version__},
     "lazygrad.utils._python_dispatch": {
@@ -84,7 +101,7 @@ MORE_NAMES: dict[str, dict[str, Any]] = {
         "save the weights (lazygrad.save) and keep the code in files of Python",
     ),
     "lazygrad.jit": {
-        **each_named("jit", "ScriptFunction CompilationUnit TracedModule", kind, _NO_SCRIPT),
+        **each_named("jit", "ScriptFunction ScriptModule CompilationUnit TracedModule", kind, _NO_SCRIPT),
         "TracerWarning": type("TracerWarning", (UserWarning,), {"__doc__": "Nothing gives it."}),
         "strict_fusion": nothing("strict_fusion"),
         "optimized_execution": nothing("optimized_execution"),

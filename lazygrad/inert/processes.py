@@ -14,13 +14,17 @@ _ONE_PROCESS = (
     "which does nothing there"
 )
 # modules that are there without being imported
-LOADED = frozenset("device_mesh fsdp tensor checkpoint optim algorithms rpc elastic pipelining".split())
+LOADED = frozenset(
+    MANY_PROCESSES + name
+    for name in "device_mesh fsdp tensor checkpoint optim algorithms rpc rpc.api elastic pipelining".split()
+)
 _KEPT: dict[str, Any] = {  # what can be ignored where there is one process
     **{f"lazygrad.distributed.tensor.{module}{name}": nothing(name)
        for name in ("Placement", "Replicate", "Shard", "Partial", "_StridedShard")
        for module in ("", "placement_types.")},
     "lazygrad.distributed.elastic.multiprocessing.errors.record": lambda function: function,
     "lazygrad.distributed.rpc.is_available": ignored(False),
+    "lazygrad.distributed.rpc.api._require_initialized": lambda function: function,
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import typing
+from collections import namedtuple
 from typing import Any
 
 from lazygrad.errors import LibraryError, UnsupportedError
@@ -11,7 +12,10 @@ from lazygrad.inert.kinds import Nothing, each, each_named, ignored, kind, nothi
 from lazygrad.inert.more_names import MORE_NAMES
 from lazygrad.inert.operators import Operators
 from lazygrad.inert.settings import SETTINGS
+from lazygrad.nn.module_hooks import RemovableHandle
 from lazygrad.profiler import profile, record_function
+from lazygrad.switches import get_default_device
+from lazygrad.tensors import Tensor, printing
 
 _NO_GRAPH = (
     "lazygrad has no graphs of Python's operators to rewrite: a tensor's own lazy graph is what "
@@ -30,8 +34,11 @@ _NO_KERNELS = (
     "operators compiled for PyTorch cannot run here: write it with tensor operations, which are "
     "compiled together, or as an autograd.Function"
 )
+_NO_FAKES = "lazygrad.device('meta') has tensors with shapes and without values"
 _NO_DOWNLOADS = "lazygrad runs no code from the network: fetch the repository and import it"
 
+_OPTIMIZED = kind("_dynamo.OptimizedModule", _NO_GRAPH)
+_Unpacked = namedtuple("_Unpacked", "primal tangent")  # of a tensor that is not dual
 _FX_KINDS = "Graph GraphModule Node Proxy Tracer Interpreter Transformer CodeGen"
 
 _OWN: dict[str, dict[str, Any]] = {
@@ -59,12 +66,17 @@ _OWN: dict[str, dict[str, Any]] = {
         "fx", "Proxy GraphAppendingTracer TraceError ParameterProxy", kind, _NO_GRAPH
     ),
     "lazygrad.fx.experimental": {},
+    "lazygrad.fx.experimental.proxy_tensor": {
+        "get_proxy_mode": ignored(None),
+        "make_fx": refused("fx.experimental.proxy_tensor.make_fx", _NO_GRAPH),
+    },
     "lazygrad.fx.experimental.symbolic_shapes": each_named("fx", "ShapeEnv", kind, _NO_GRAPH),
     "lazygrad.jit.annotations": {
         **{f"BroadcastingList{n}": list for n in range(1, 7)},
         **{name: getattr(typing, name) for name in "Any Dict List Optional Tuple Union".split()},
     },
     "lazygrad._dynamo": {
+        "OptimizedModule": _OPTIMIZED,
         **each(
             "allow_in_graph disable mark_static disallow_in_graph assume_constant_result optimize "
             "graph_break forbid_in_graph run skip",
@@ -73,7 +85,7 @@ _OWN: dict[str, dict[str, Any]] = {
         **each("reset mark_dynamic maybe_mark_dynamic mark_static_address", ignored),
         "is_compiling": ignored(False),
     },
-    "lazygrad._dynamo.eval_frame": {"OptimizedModule": kind("_dynamo.eval_frame.OptimizedModule", _NO_GRAPH)},
+    "lazygrad._dynamo.eval_frame": {"OptimizedModule": _OPTIMIZED},
     "lazygrad._dynamo.exc": {"Unsupported": UnsupportedError, "TorchDynamoException": UnsupportedError},
     "lazygrad._dynamo._trace_wrapped_higher_order_op": {"TransformGetItemToIndex": Nothing},
     "lazygrad._dynamo.config": {
@@ -141,12 +153,28 @@ _OWN: dict[str, dict[str, Any]] = {
         "_ExcludeDispatchKeyGuard": nothing("_ExcludeDispatchKeyGuard"),
         "DispatchKeySet": nothing("DispatchKeySet"),
         "_cuda_clearCublasWorkspaces": ignored(None),
+        "_get_default_device": lambda: get_default_device().type,
+        "_are_functorch_transforms_active": ignored(False),
+        "_TensorMeta": type(Tensor),
+        "_disabled_torch_function_impl": lambda function, types, args=(), kwargs=None: function(
+            *args, **(kwargs or {})
+        ),
     },
     "lazygrad._C.DispatchKey": dict.fromkeys(("AutocastCPU", "AutocastCUDA", "AutocastXPU", "CPU", "CUDA")),
     "lazygrad.__config__": {
         "show": ignored("lazygrad: kernels are compiled when they are needed"),
         "parallel_info": ignored("lazygrad: see get_num_threads()"),
     },
+    "lazygrad._tensor_str": {
+        "PRINT_OPTS": printing.Options,
+        "_tensor_str": printing.contents,
+        "_add_suffixes": printing.with_suffixes,
+    },
+    "lazygrad._subclasses.fake_tensor": {
+        "is_fake": ignored(False),
+        **each_named("_subclasses", "FakeTensor FakeTensorMode", kind, _NO_FAKES),
+    },
+    "lazygrad._subclasses": {},
     "lazygrad._prims_common": {"alert_not_deterministic": ignored(None)},
     # Files that other programs read
     "lazygrad.onnx": {
@@ -183,6 +211,7 @@ _OWN: dict[str, dict[str, Any]] = {
         "record_function": record_function,
         "emit_nvtx": record_function,
         "emit_itt": record_function,
+        "EventList": list,
     },
     "lazygrad.autograd": {
         "detect_anomaly": nothing("detect_anomaly"),
@@ -191,10 +220,11 @@ _OWN: dict[str, dict[str, Any]] = {
     },
     "lazygrad.autograd.forward_ad": each_named(
         "autograd.forward_ad",
-        "dual_level make_dual unpack_dual",
+        "dual_level make_dual",
         refused,
         "there are no dual tensors here: func.jvp and autograd.functional.jvp give the same derivatives",
-    ),
+    )
+    | {"UnpackedDualTensor": _Unpacked, "unpack_dual": lambda tensor, *, level=None: _Unpacked(tensor, None)},
     "lazygrad.overrides": {
         "has_torch_function": ignored(False),
         "has_torch_function_unary": ignored(False),
@@ -205,6 +235,7 @@ _OWN: dict[str, dict[str, Any]] = {
         ),
         "TorchFunctionMode": nothing("TorchFunctionMode"),
     },
+    "lazygrad.utils.hooks": {"RemovableHandle": RemovableHandle},
     "lazygrad.utils._contextlib": {"_DecoratorContextManager": Nothing},
     "lazygrad._logging": {"set_logs": ignored(None)},
     "lazygrad.monitor": {},

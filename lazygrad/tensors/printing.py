@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,9 @@ from lazygrad.tensors.devices import canonical_device
 from lazygrad.tensors.values import read
 
 
-class _Options:
+class Options:
+    """What set_printoptions sets."""
+
     precision, threshold, edgeitems, linewidth = 4, 1000.0, 3, 80
     sci_mode: bool | None = None
 
@@ -39,12 +42,12 @@ def set_printoptions(
             raise ArgumentError(
                 f"[set_printoptions] unknown profile {profile!r}: there are {', '.join(_PROFILES)}"
             )
-        _Options.precision, _Options.threshold, _Options.edgeitems, _Options.linewidth = _PROFILES[profile]
+        Options.precision, Options.threshold, Options.edgeitems, Options.linewidth = _PROFILES[profile]
     given = {"precision": precision, "threshold": threshold, "edgeitems": edgeitems, "linewidth": linewidth}
     for name, value in given.items():
         if value is not None:
-            setattr(_Options, name, value)
-    _Options.sci_mode = sci_mode
+            setattr(Options, name, value)
+    Options.sci_mode = sci_mode
 
 
 class _Formatter:
@@ -65,17 +68,17 @@ class _Formatter:
         low, high = float(sizes.min()), float(sizes.max())
         self.whole = bool((shown == np.ceil(shown)).all())
         self.scientific = high / low > 1000.0 or high > 1e8 or low < 1e-4
-        if _Options.sci_mode is not None:
-            self.scientific = _Options.sci_mode
+        if Options.sci_mode is not None:
+            self.scientific = Options.sci_mode
 
     def _text(self, value: Any) -> str:
         if not self.is_float:
             return str(value)
         if self.scientific:
-            return f"{value:.{_Options.precision}e}"
+            return f"{value:.{Options.precision}e}"
         if self.whole:
             return f"{value:.0f}" + ("." if math.isfinite(value) else "")
-        return f"{value:.{_Options.precision}f}"
+        return f"{value:.{Options.precision}f}"
 
     def __call__(self, value: Any) -> str:
         return self._text(value).rjust(self.width)
@@ -84,7 +87,7 @@ class _Formatter:
 def _lines(values: np.ndarray, indent: int, summarise: bool, form: _Formatter) -> str:
     if not values.ndim:
         return form(values.item())
-    edge = _Options.edgeitems
+    edge = Options.edgeitems
     cut = summarise and values.shape[0] > 2 * edge
     if values.ndim == 1:
         return _row(values, indent, cut, form)
@@ -94,8 +97,8 @@ def _lines(values: np.ndarray, indent: int, summarise: bool, form: _Formatter) -
 
 
 def _row(values: np.ndarray, indent: int, cut: bool, form: _Formatter) -> str:
-    edge = _Options.edgeitems
-    per_line = max(1, int((_Options.linewidth - indent) // (form.width + 2)))
+    edge = Options.edgeitems
+    per_line = max(1, int((Options.linewidth - indent) // (form.width + 2)))
     if cut:
         texts = [*map(form, values[:edge].tolist()), " ...", *map(form, values[-edge:].tolist())]
     else:
@@ -107,11 +110,11 @@ def _row(values: np.ndarray, indent: int, cut: bool, form: _Formatter) -> str:
 def _edges(values: np.ndarray) -> np.ndarray:
     """The elements that a summary shows."""
     for axis, size in enumerate(values.shape):
-        if size > 2 * _Options.edgeitems:
+        if size > 2 * Options.edgeitems:
             values = np.concatenate(
                 [
-                    np.take(values, range(_Options.edgeitems), axis),
-                    np.take(values, range(size - _Options.edgeitems, size), axis),
+                    np.take(values, range(Options.edgeitems), axis),
+                    np.take(values, range(size - Options.edgeitems, size), axis),
                 ],
                 axis,
             )
@@ -133,26 +136,35 @@ def _suffixes(x: Tensor) -> list[str]:
     return suffixes
 
 
-@method("__repr__", "__str__")
-def to_text(x: Tensor) -> str:
-    """The tensor as PyTorch prints it. Realizes."""
-    prefix = "tensor("
+def contents(x: Tensor, indent: int) -> str:
+    """The elements alone, which begin in column `indent` of the first line. Realizes."""
     values = np.empty(0) if x.is_meta else read(x)
     if x.is_meta:
-        body = "..."
-    elif values.size == 0:
-        body = "[]"
-    else:
-        summarise = values.size > _Options.threshold
-        form = _Formatter(_edges(values) if summarise else values, x._dtype.kind == "float")
-        body = _lines(values, len(prefix), summarise, form)
-    pieces = [prefix + body]
-    line_length = len(pieces[0]) - pieces[0].rfind("\n") + 1
-    for suffix in _suffixes(x):
-        if line_length + len(suffix) + 2 > _Options.linewidth:
-            pieces.append(",\n" + " " * len(prefix) + suffix)
-            line_length = len(prefix) + len(suffix)
+        return "..."
+    if values.size == 0:
+        return "[]"
+    summarise = values.size > Options.threshold
+    form = _Formatter(_edges(values) if summarise else values, x._dtype.kind == "float")
+    return _lines(values, indent, summarise, form)
+
+
+def with_suffixes(text: str, suffixes: Sequence[str], indent: int, force_newline: bool = False) -> str:
+    """What is said after the elements: in the same line where it fits, and at once in the next one with
+    `force_newline`."""
+    pieces = [text]
+    line_length = len(text) - text.rfind("\n") + 1
+    for suffix in suffixes:
+        if force_newline or line_length + len(suffix) + 2 > Options.linewidth:
+            pieces.append(",\n" + " " * indent + suffix)
+            line_length, force_newline = indent + len(suffix), False
         else:
             pieces.append(", " + suffix)
             line_length += len(suffix) + 2
     return "".join(pieces) + ")"
+
+
+@method("__repr__", "__str__")
+def to_text(x: Tensor) -> str:
+    """The tensor as PyTorch prints it. Realizes."""
+    prefix = "tensor("
+    return with_suffixes(prefix + contents(x, len(prefix)), _suffixes(x), len(prefix))

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import ChainMap, OrderedDict, defaultdict, namedtuple
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from lazygrad.errors import ArgumentError
-from lazygrad.tree import LEAF, REGISTERED, Container, flatten
-from lazygrad.tree import Tree as TreeSpec
+from lazygrad.tree import LEAF, REGISTERED, Container, Tree, flatten
 
 PyTree = Any
 Context = Any
-LeafSpec = LEAF
 NodeDef = Container
-SUPPORTED_NODES = REGISTERED
 
 
 def register_pytree_node(
@@ -83,7 +81,51 @@ def _dict_flatten_with_keys(value: dict[Any, Any]) -> tuple[list[tuple[MappingKe
     return [(MappingKey(k), v) for k, v in zip(context, children, strict=True)], context
 
 
-def tree_flatten(tree: Any, is_leaf: Callable[[Any], bool] | None = None) -> tuple[list[Any], TreeSpec]:
+_BUILT_IN: dict[Any, Container] = {
+    dict: Container(_dict_flatten, _dict_unflatten),
+    OrderedDict: Container(_dict_flatten, lambda new, keys: OrderedDict(zip(keys, new, strict=True))),
+    defaultdict: Container(
+        lambda value: (list(value.values()), (value.default_factory, list(value))),
+        lambda new, context: defaultdict(context[0], zip(context[1], new, strict=True)),
+    ),
+    list: Container(lambda value: (list(value), None), lambda new, _: list(new)),
+    tuple: Container(lambda value: (list(value), None), lambda new, _: tuple(new)),
+    namedtuple: Container(lambda value: (list(value), type(value)), lambda new, kind: kind(*new)),
+}
+SUPPORTED_NODES = ChainMap[Any, Container](REGISTERED, _BUILT_IN)
+
+
+def _get_node_type(tree: Any) -> Any:
+    """The key of a value in SUPPORTED_NODES."""
+    named = isinstance(tree, tuple) and type(tree) not in REGISTERED and hasattr(tree, "_fields")
+    return namedtuple if named else type(tree)
+
+
+class _OfTrees(type):
+    def __instancecheck__(cls, value: Any) -> bool:
+        return isinstance(value, Tree) and (cls is not LeafSpec or value.kind is None)
+
+
+class TreeSpec(metaclass=_OfTrees):
+    """The class of shapes, made of a key of SUPPORTED_NODES, its context and the shapes of its parts."""
+
+    def __new__(cls, type: Any, context: Context, children_specs: Iterable[Tree]) -> Any:  # noqa: A002
+        """The shape, as tree_flatten gives it."""
+        container = SUPPORTED_NODES[type]
+        return Tree(
+            type, (context,), tuple(children_specs), lambda new: container.unflatten_fn(new, context)
+        )
+
+
+class LeafSpec(metaclass=_OfTrees):
+    """The class of the shape of a leaf."""
+
+    def __new__(cls) -> Any:
+        """The shape."""
+        return LEAF
+
+
+def tree_flatten(tree: Any, is_leaf: Callable[[Any], bool] | None = None) -> tuple[list[Any], Tree]:
     """The leaves of a nested value, and its shape. Dataclasses are leaves unless they are registered."""
 
     def is_whole(value: Any) -> bool:
@@ -93,7 +135,7 @@ def tree_flatten(tree: Any, is_leaf: Callable[[Any], bool] | None = None) -> tup
     return flatten(tree, is_whole)
 
 
-def tree_unflatten(leaves: Iterable[Any], treespec: TreeSpec) -> Any:
+def tree_unflatten(leaves: Iterable[Any], treespec: Tree) -> Any:
     """The value of a shape with these leaves."""
     return treespec.unflatten(list(leaves))
 
@@ -103,7 +145,7 @@ def tree_leaves(tree: Any, is_leaf: Callable[[Any], bool] | None = None) -> list
     return tree_flatten(tree, is_leaf)[0]
 
 
-def tree_structure(tree: Any, is_leaf: Callable[[Any], bool] | None = None) -> TreeSpec:
+def tree_structure(tree: Any, is_leaf: Callable[[Any], bool] | None = None) -> Tree:
     """The shape of a nested value."""
     return tree_flatten(tree, is_leaf)[1]
 

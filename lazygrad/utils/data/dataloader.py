@@ -19,6 +19,9 @@ from lazygrad.utils.data.sampler import BatchSampler, RandomSampler, Sampler, Se
 from lazygrad.utils.data.worker import Fetcher, get_worker_info
 
 T_co = TypeVar("T_co", covariant=True)
+# PyTorch's names of them, which other iterators ask for
+_BaseDataLoaderIter, _MultiProcessingDataLoaderIter = LoaderIterator, WorkersIterator
+_SingleProcessDataLoaderIter = SingleProcessIterator
 _FIXED = ("batch_size", "batch_sampler", "sampler", "drop_last", "dataset", "persistent_workers")
 
 

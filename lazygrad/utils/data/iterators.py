@@ -128,6 +128,10 @@ class WorkersIterator(LoaderIterator):
         for worker in self.workers:
             worker.active = True
 
+    def _shutdown_workers(self) -> None:
+        """End the workers: PyTorch's name, which loops that own loaders call."""
+        self._finalizer()
+
     def reset(self, loader: DataLoader[Any]) -> None:
         """Begin anew with the same workers."""
         late = self.asked.copy()
