@@ -19,15 +19,6 @@ _NO_TOOL = (
 _NO_SCRIPT = "there are no scripted modules here: keep the model's code in Python, and use lazygrad.jit"
 _NO_ARCHIVE = "lazygrad.load(path, mmap=True) reads of a file what is used, and lazygrad.save writes one"
 _NO_FUTURES = "tensors are computed when they are used, in one process: concurrent.futures has Python's own"
-_PRUNING = (
-    "identity random_unstructured l1_unstructured random_structured ln_structured global_unstructured "
-    "custom_from_mask remove is_pruned"
-)
-_PRUNERS = (
-    "BasePruningMethod PruningContainer Identity RandomUnstructured L1Unstructured RandomStructured "
-    "LnStructured CustomFromMask"
-)
-_NO_PRUNING = "keep the mask in a buffer, and multiply the weight by it with nn.utils.parametrize"
 _ENVIRONMENT = f"lazygrad {__version__}: python -m lazygrad prints devices and settings"
 _NO_VENDOR = "kernels of other libraries are not called here: use the function without the prefix"
 _VENDOR = (
@@ -69,10 +60,6 @@ MORE_NAMES: dict[str, dict[str, Any]] = {
         "Event": nothing("Event", synchronize=None, record=None, wait=None, query=True, elapsed_time=0.0),
     },
     "lazygrad.futures": each_named("futures", "Future collect_all wait_all", kind, _NO_FUTURES),
-    "lazygrad.nn.utils.prune": {
-        **each_named("nn.utils.prune", _PRUNING, refused, _NO_PRUNING),
-        **each_named("nn.utils.prune", _PRUNERS, kind, _NO_PRUNING),
-    },
     "lazygrad.torch_version": {"TorchVersion": str, "internal_version": __version__},
     "lazygrad.utils._python_dispatch": {
         **each_named("utils._python_dispatch", "TorchDispatchMode", kind, _NO_DISPATCH),
