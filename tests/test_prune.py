@@ -37,6 +37,7 @@ STEPS: dict[str, Any] = {
     "nothing": lambda m, p, f: p.identity(f, "weight"),
     "all parameters": lambda m, p, f: p.global_unstructured(
         [(f, "weight"), (f, "bias")], pruning_method=p.L1Unstructured, amount=0.4),
+    "by a class": lambda m, p, f: p.LnStructured.apply(f, "weight", 0.5, 2, 0),
     "removed": lambda m, p, f: (p.l1_unstructured(f, "weight", 0.3), p.remove(f, "weight")),
 }
 

@@ -130,12 +130,44 @@ def random_structured(module: Module, name: str, amount: float, dim: int) -> Mod
     return _channels(module, name, lazygrad.rand(given.shape[dim], dtype=given.dtype), amount, dim)
 
 
-class L1Unstructured:
-    """What global_unstructured prunes by: the elements of least size."""
+class BasePruningMethod:
+    """A way of pruning; `apply(module, name, ...)` prunes a parameter so."""
 
 
-class RandomUnstructured:
-    """What global_unstructured prunes by: chance."""
+class Identity(BasePruningMethod):
+    """Nothing is pruned yet."""
+
+    apply = staticmethod(identity)
+
+
+class CustomFromMask(BasePruningMethod):
+    """By a mask."""
+
+    apply = staticmethod(custom_from_mask)
+
+
+class L1Unstructured(BasePruningMethod):
+    """The elements of least size."""
+
+    apply = staticmethod(l1_unstructured)
+
+
+class RandomUnstructured(BasePruningMethod):
+    """Elements by chance."""
+
+    apply = staticmethod(random_unstructured)
+
+
+class LnStructured(BasePruningMethod):
+    """The slices of least norm."""
+
+    apply = staticmethod(ln_structured)
+
+
+class RandomStructured(BasePruningMethod):
+    """Slices by chance."""
+
+    apply = staticmethod(random_structured)
 
 
 def global_unstructured(parameters: Iterable[tuple[Module, str]], pruning_method: Any,
