@@ -6,7 +6,7 @@ lowering follows it to build loops.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from lazygrad import expr
@@ -26,6 +26,11 @@ class Use(NamedTuple):
 def at(node: Node, variables: tuple[Expr, ...]) -> Use:
     """The element of a node at the given index, 0 along axes of size 1."""
     return Use(node, tuple(expr.ZERO if n == 1 else v for n, v in zip(node.shape, variables, strict=True)))
+
+
+def first_elements(nodes: Iterable[Node]) -> tuple[Use, ...]:
+    """The first element of each node."""
+    return tuple(at(n, (expr.ZERO,) * n.ndim) for n in nodes)
 
 
 def movement_uses(use: Use) -> list[Use]:

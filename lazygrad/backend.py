@@ -140,7 +140,8 @@ def _structure(group: Group, places: Mapping[Node, tuple[int, int]]) -> Hashable
     """What makes two groups the same kernel. A tape's places are in its tables, not in its code."""
     if not isinstance(group, TapeGroup):
         return group_key(group, places)
-    slots = tuple((places[n][0], n.dtype.name) for n in (*group.inputs, *group.outputs))
+    read = [node for node, _ in group.reads]
+    slots = tuple((places[n][0], n.dtype.name) for n in (*read, *group.outputs))
     return group.operations, group.dtype.name, len(group.instructions), len(group.constants), slots
 
 

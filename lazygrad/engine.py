@@ -22,6 +22,7 @@ from lazygrad.graph import Node, intern, topological
 from lazygrad.group import inputs_in_plan
 from lazygrad.helpers import round_up, row_strides
 from lazygrad.interpret import interpret
+from lazygrad.number_parts import MANY_NUMBERS
 from lazygrad.order import order_groups
 from lazygrad.plan import Plan, Step
 from lazygrad.plan_store import read_plan, write_plan
@@ -35,7 +36,6 @@ from lazygrad.source import Target
 # buffers that results may be written over, each with the number of the only target that may take it, None for
 # any
 Gifts = Mapping[Buffer, int | None]
-MANY_NUMBERS = 16  # in one memory: kernels that read so many take the memory, and where each number is
 _ANONYMOUS = frozenset(("buffer", "saved", "scalar", "leaf"))  # nodes whose arg is no part of a plan
 
 

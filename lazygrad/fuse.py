@@ -22,10 +22,9 @@ from lazygrad.fusion_cost import Prices, weight
 from lazygrad.graph import Node, Shape, consumers, topological
 from lazygrad.group import IN_MEMORY, READS_MEMORY, Group, inputs_in_plan, is_contraction, is_special
 from lazygrad.helpers import product
+from lazygrad.number_parts import MAX_NODES, Part, find_parts, number_groups
 from lazygrad.source import Target
-from lazygrad.tape import make_tape
 
-MAX_NODES = 800  # per kernel: compile time grows faster than linearly beyond
 MAX_MERGED = 16  # kernels that are tried for merging at once
 MAX_USES = 4  # different elements of one node that a kernel may evaluate at each point
 PARALLEL_WORK = 1 << 15  # elements above which a kernel must have parallel iterations
@@ -33,15 +32,18 @@ FEW_ROWS = 8  # too few for every core to have work
 
 
 class Fusion:
-    """The state of one fusion: which cluster each node is in, and why the others were stored."""
+    """The state of one fusion: which cluster each node is in, and why the others were stored. `given`: what
+    other parts of the graph store."""
 
-    def __init__(self, targets: Sequence[Node], target: Target):
-        self.target = target
+    def __init__(self, targets: Sequence[Node], target: Target, given: frozenset[Node] = frozenset()):
+        self.target, self.given = target, given
         self.targets = set(targets)
-        order = topological(targets, inputs_in_plan)
-        users = consumers(order, inputs_in_plan)
-        self.prices = Prices(order, users, self.targets, target)
-        chains = find_chains(order, users, self.targets, self.prices, target)
+        self.chains: dict[Node, Chain] = {}
+        order = topological(targets, self.inputs)
+        users = consumers(order, self.inputs)
+        self.prices = Prices(order, users, self.targets, target, given)
+        # where another part stores something, a chain could reach beyond it
+        chains = () if given else find_chains(order, users, self.targets, self.prices, target)
         self.chains = {node: chain for chain in chains for node in chain.outputs}
         self.order = topological(targets, self.inputs)
         self.users = consumers(self.order, self.inputs)
@@ -53,6 +55,8 @@ class Fusion:
     def inputs(self, node: Node) -> tuple[Node, ...]:
         """What must be computed before a node: a chain reads its inputs only, its other outputs come with
         it."""
+        if node in self.given:
+            return ()
         chain = self.chains.get(node)
         if chain is None:
             return inputs_in_plan(node)
@@ -61,7 +65,7 @@ class Fusion:
     def run(self) -> list[Cluster]:
         for node in reversed(self.order):
             kept = any(user.op.kind in READS_MEMORY for user in self.users[node])
-            if (node.op.name in IN_MEMORY
+            if (node.op.name in IN_MEMORY or node in self.given
                 or (node.op.name in FREE and node not in self.targets and not kept)):
                 continue
             self.visit(node)
@@ -326,12 +330,22 @@ def _in_order(variables: Collection[Var | Dynamic], domain: Shape) -> bool:
 def fuse(targets: Sequence[Node], target: Target) -> tuple[list[Group], dict[Node, str]]:
     """The kernels that compute the targets on a device, in no particular order, and why each stored node was
     stored."""
-    if is_scalar_graph(targets):
-        tape = make_tape(topological(targets, inputs_in_plan), targets, IN_MEMORY)
-        return [tape] if tape is not None else scalar_groups(targets), {}
-    fusion = Fusion(targets, target)
+    groups: list[Group] = []
+    reasons: dict[Node, str] = {}
+    for part in find_parts(targets):
+        if part.of_numbers:
+            groups += number_groups(part, target.max_parameters)
+        else:
+            found, why = _fuse_part(part, target)
+            groups += found
+            reasons |= why
+    return groups, reasons
+
+
+def _fuse_part(part: Part, target: Target) -> tuple[list[Group], dict[Node, str]]:
+    fusion = Fusion(part.targets, target, part.given)
     clusters = fusion.run()
-    stored = set(fusion.stored)
+    stored = {*fusion.stored, *part.given}
     groups = []
     for cluster in clusters:
         inner_inputs = partial(_inner_inputs, outputs=cluster.outputs, stored=stored)
@@ -345,34 +359,6 @@ def fuse(targets: Sequence[Node], target: Target) -> tuple[list[Group], dict[Nod
         groups.append(Group(tuple(cluster.outputs), tuple(inputs), cluster.domain, elements, own,
                             chain.staged if chain else ()))
     return groups, fusion.reasons
-
-
-def is_scalar_graph(targets: Sequence[Node]) -> bool:
-    """Whether a graph computes single numbers only, and more of them than one kernel holds."""
-    order = topological(targets, inputs_in_plan)
-    return len(order) > MAX_NODES and all(
-        n.op.name in IN_MEMORY or (n.size == 1 and n.op.kind in ("elementwise", "movement", "source"))
-        for n in order)
-
-
-def scalar_groups(targets: Sequence[Node]) -> list[Group]:
-    """A graph of single numbers, cut along its topological order:
-    kernels can wait for each other only forwards."""
-    order = [n for n in topological(targets, inputs_in_plan) if n.op.name not in IN_MEMORY]
-    users = consumers(order, inputs_in_plan)
-    wanted = set(targets)
-    piece = {node: i // MAX_NODES for i, node in enumerate(order)}
-    stored = {n for n in order if n in wanted
-              or (n.op.name not in FREE and any(piece[u] != piece[n] for u in users[n]))}
-    groups = []
-    for number in range(piece[order[-1]] + 1):
-        mine = order[number * MAX_NODES:(number + 1) * MAX_NODES]
-        outputs = tuple(n for n in mine if n in stored)
-        inside = set(outputs)
-        read = topological(outputs, partial(_inner_inputs, outputs=inside, stored=stored))
-        inputs = tuple(n for n in read if n.op.name in IN_MEMORY or (n in stored and n not in inside))
-        groups.append(Group(outputs, inputs, (), tuple(access.at(n, (expr.ZERO,) * n.ndim) for n in outputs)))
-    return [g for g in reversed(groups) if g.outputs]
 
 
 def _own_read(cluster: Cluster, node: Node, users: Sequence[Node]) -> tuple[Use, ...]:

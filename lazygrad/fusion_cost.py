@@ -45,16 +45,18 @@ def weight(node: Node) -> int:
 
 class Prices:
     """The price of every node of a graph, counted from what is in memory and from what will most likely be
-    stored: targets, reductions, and what has several users and is dear."""
+    stored: targets, reductions, and what has several users and is dear. `given` is stored before."""
 
     def __init__(self, order: Sequence[Node], users: Mapping[Node, Sequence[Node]], targets: Collection[Node],
-                 target: Target):
+                 target: Target, given: Collection[Node] = ()):
         self.users, self.targets, self.target = users, targets, target
         self.prices: dict[Node, Price] = {}
         seen_by_users: dict[Node, Price] = {}
         for node in order:
-            inputs = [seen_by_users[i] for i in inputs_in_plan(node)]
-            price = Price(0, frozenset((node,))) if node.op.name in IN_MEMORY else _joined(node, inputs)
+            if node.op.name in IN_MEMORY or node in given:
+                price = Price(0, frozenset((node,)))
+            else:
+                price = _joined(node, [seen_by_users[i] for i in inputs_in_plan(node)])
             self.prices[node] = price
             dear = (price.flops > self.bytes_price(node, 2 * node.dtype.itemsize)
                     or self.ends_reduction(node))

@@ -6,12 +6,18 @@ import pytest
 import lazygrad
 from lazygrad import config, dtypes, engine, graph, ops
 from lazygrad.graph import topological
+from lazygrad.tensors import realization
 
 
 @pytest.fixture(autouse=True)
 def _on_cpu():
     with config.override(DEVICE="CPU"):
         yield
+
+
+def skip_without(device):
+    if device == "CL":
+        pytest.importorskip("pyopencl")
 
 
 @pytest.mark.parametrize("shape, turns", [((), 50_000), ((3,), 20_000)], ids=["number", "vector"])
@@ -67,8 +73,7 @@ def reference_loss(arrays, data, labels):
 
 @pytest.mark.parametrize("device", ["CPU", "CL"])
 def test_a_scalar_network_runs_as_one_kernel_that_holds_no_leaf_values(device, monkeypatch):
-    if device == "CL":
-        pytest.importorskip("pyopencl")
+    skip_without(device)
     ran = []
     run = engine.Plan.run
     monkeypatch.setattr(engine.Plan, "run", lambda plan, sources: (ran.append(plan), run(plan, sources))[1])
@@ -126,7 +131,8 @@ def test_exact_arithmetic_gives_the_bits_of_kernels(dtype):
                 assert got.dtype.kind != "f" or got != 0 or np.signbit(got) == np.signbit(want[i, j])
 
 
-def test_a_loop_that_nobody_reads_stays_small():
+def test_a_loop_that_nobody_reads_stays_small(monkeypatch):
+    monkeypatch.setattr(realization._Pressure, "limit", None)  # whatever lived before
     x, y = (lazygrad.tensor(v, dtype=lazygrad.float64) for v in (2.0, 4.0))
     w = lazygrad.tensor(0.4, dtype=lazygrad.float64, requires_grad=True)
     start, most = graph.alive(), 0
@@ -164,3 +170,78 @@ def test_numbers_of_every_kind_on_a_tape():
     got = engine.realize(targets, "CPU")
     for node, want in zip(got, engine.interpret(targets, engine.download), strict=True):
         np.testing.assert_allclose(engine.download(node), want, rtol=1e-12)
+
+
+@pytest.mark.parametrize("device", ["CPU", "CL"])
+def test_jit_of_a_scalar_network_of_more_parameters_than_a_kernel_takes(device):
+    skip_without(device)
+    with config.override(DEVICE=device):
+        histories = []
+        for recorded in (False, True):
+            parameters, loss, *_ = scalar_network(2, (2, 8, 16, 1))
+            assert len(parameters) > 128
+
+            def step(rate, parameters=parameters, loss=loss):
+                value = loss()
+                for p in parameters:
+                    p.grad = None
+                value.backward()
+                with lazygrad.no_grad():
+                    for p in parameters:
+                        p -= rate * p.grad
+                return value
+
+            run = lazygrad.jit(step) if recorded else step
+            rates = [lazygrad.tensor(0.02 - 0.002 * k, dtype=lazygrad.float64) for k in range(5)]
+            histories.append([*(run(rate).item() for rate in rates), *(p.item() for p in parameters)])
+    np.testing.assert_allclose(histories[1], histories[0], rtol=1e-12)
+
+
+@pytest.mark.parametrize("device", ["CPU", "CL"])
+@pytest.mark.parametrize("dtype", [dtypes.float64, dtypes.int32], ids=str)  # a tape; pieces
+def test_numbers_in_many_buffers(dtype, device):
+    skip_without(device)
+    rng = np.random.default_rng(0)
+    start = rng.integers(1, 3, 300).astype(dtype.numpy)
+    values = [engine.upload(np.asarray(v), dtype, device) for v in start]
+    for i in range(1200):
+        x, y = values[i % len(values)], values[rng.integers(len(values))]
+        values.append(ops.maximum(ops.sub(x, y), ops.minimum(y, values[i % 300])))
+    targets = values[-150:]
+    for group in engine.tell_plan(targets, "CL").schedule.groups if device == "CL" else ():
+        assert sum(n.op.name == "buffer" for n in group.inputs) <= 64
+    got = engine.realize(targets, device)
+    for node, want in zip(got, engine.interpret(targets, engine.download), strict=True):
+        np.testing.assert_allclose(engine.download(node), want, rtol=1e-12)
+
+
+@pytest.mark.parametrize("device", ["CPU", "CL"])
+@pytest.mark.parametrize("through", [False, True], ids=["beside", "through"])
+def test_a_stack_of_numbers_leaves_the_others_on_a_tape(through, device, monkeypatch):
+    """The gradients of a loss that is made of a stack, or beside one, of 60 scores."""
+    skip_without(device)
+    ran = []
+    run = engine.Plan.run
+    monkeypatch.setattr(engine.Plan, "run", lambda plan, sources: (ran.append(plan), run(plan, sources))[1])
+    rng = np.random.default_rng(0)
+    w, x = rng.uniform(-1, 1, 21), rng.standard_normal((60, 20))
+    with config.override(DEVICE=device):
+        weights = [lazygrad.tensor(v, dtype=lazygrad.float64, requires_grad=True) for v in w]
+        scores = [sum((p * v for p, v in zip(weights, row.tolist(), strict=False)), weights[20].exp()).tanh()
+                  for row in x]
+        stacked = lazygrad.stack(scores)
+        loss = (1 - stacked).square().mean() if through else sum((1 - s) * (1 - s) for s in scores) / 60
+        loss.backward()
+        accuracy = (stacked > 0).double().mean()
+        gradients = [p.grad for p in weights]
+        results = [loss.detach(), accuracy, stacked.detach(), *gradients]
+        got = [t.numpy() for t in results]
+    names = [step.kernel.program.source.name for plan in ran for step in plan.steps]
+    assert sum(name.startswith("tape") for name in names) == 1 + through and len(names) <= 5, names
+    score = np.tanh(x @ w[:20] + np.exp(w[20]))
+    inner = -2 * (1 - score) / 60 * (1 - score**2)
+    np.testing.assert_allclose(got[0], np.square(1 - score).mean(), rtol=1e-12)
+    assert got[1] == (score > 0).mean()
+    np.testing.assert_allclose(got[2], score, rtol=1e-12)
+    np.testing.assert_allclose(got[3:23], inner @ x, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(got[23], inner.sum() * np.exp(w[20]), rtol=1e-9)

@@ -74,6 +74,7 @@ def two_moons_by_values(steps):
                 values = [value.relu() for value in values]
         return values[0]
 
+    @torch.jit
     def step(rate):
         scores = [score(point) for point in points]
         losses = [(1 - label * score).relu() for label, score in zip(labels, scores, strict=True)]
@@ -86,8 +87,6 @@ def two_moons_by_values(steps):
                 p -= rate * p.grad
         return loss, scores
 
-    if torch.empty(0).device.type == "cpu":  # OpenCL's kernels take fewer memories than these parameters are
-        step = torch.jit(step)
     for k in range(steps):
         loss, scores = step(torch.tensor(rate(k), dtype=torch.float64))
         right = [(score.item() > 0) == (label > 0) for score, label in zip(scores, labels, strict=True)]

@@ -38,7 +38,8 @@ def tape_tables(group: TapeGroup, places: Mapping[Node, Place]) -> dict[Array, n
     """The contents of the kernel's tables: instructions and the places of inputs and outputs;
     then the constants."""
     first = len(group.constants)
-    loads = [(_load_entry(places[n]), first + i) for i, n in _by_array(group.inputs, places)]
+    loads = [(_load_entry(places[n], group.reads[i][1]), first + i)
+             for i, n in _by_array(_read_nodes(group), places)]
     stores = [(places[n].offset, group.output_places[i]) for i, n in _by_array(group.outputs, places)]
     table = np.concatenate([group.instructions.ravel(),
                             np.asarray(loads + stores, np.int32).ravel()]).astype(np.int32)
@@ -47,9 +48,15 @@ def tape_tables(group: TapeGroup, places: Mapping[Node, Place]) -> dict[Array, n
             Array("constants", group.dtype, len(constants), "parameter"): constants}
 
 
-def _load_entry(place: Place) -> int:
-    """What the table says of an input: its offset, or where its first element's number is read."""
-    return place.offset if place.start is None else place.start[1]
+def _read_nodes(group: TapeGroup) -> tuple[Node, ...]:
+    return tuple(node for node, _ in group.reads)
+
+
+def _load_entry(place: Place, element: int) -> int:
+    """What the table says of an input: the offset of an element, or where its first element's number is
+    read."""
+    assert place.start is None or not element, "only single numbers are found by a number"
+    return place.offset + element if place.start is None else place.start[1]
 
 
 Home = tuple[Array, Array | None]  # the array of numbers, and that of their offsets where those are data
@@ -74,7 +81,7 @@ def lower_tape(group: TapeGroup, places: Mapping[Node, Place]) -> LoopNest:
         i = Var("constant", len(group.constants))
         body.append(Loop(i, (Store(numbers, _index(i), Load(constants, _index(i))),)))
     row = len(group.instructions) * COLUMNS
-    for home, count in _counts(group.inputs, places).items():
+    for home, count in _counts(_read_nodes(group), places).items():
         body.append(_load_inputs(tape, row, home, count, numbers))
         row += 2 * count
     body.append(_run(group, tape, numbers))
