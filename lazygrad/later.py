@@ -32,7 +32,7 @@ _NAMES = {
     "nn.functional.root": (
         "affine_grid_generator alpha_dropout alpha_dropout_ batch_norm "
         "binary_cross_entropy_with_logits celu celu_ conv_tbc convolution cosine_embedding_loss "
-        "ctc_loss dropout dropout_ embedding_renorm_ fake_quantize_per_channel_affine "
+        "ctc_loss dropout dropout_ embedding_bag embedding_renorm_ fake_quantize_per_channel_affine "
         "fake_quantize_per_tensor_affine feature_alpha_dropout feature_alpha_dropout_ feature_dropout "
         "feature_dropout_ grid_sampler grid_sampler_2d grid_sampler_3d group_norm gru gru_cell hardshrink "
         "hinge_embedding_loss instance_norm kl_div layer_norm lstm lstm_cell margin_ranking_loss "

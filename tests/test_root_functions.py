@@ -73,6 +73,15 @@ ROOT: dict[str, tuple[Callable[..., Any], tuple[np.ndarray, ...]]] = {
     "norm_except_dim": (lambda t, i: t.norm_except_dim(i, 2, 1), (images,)),
     "binary_cross_entropy_with_logits": (
         lambda t, x: t.binary_cross_entropy_with_logits(x, t.ones(4, 3), reduction=2), (x,)),
+    "embedding_bag": (
+        lambda t, x: [t.embedding_bag(x, t.tensor([0, 2, 1, 3, 3]), t.tensor([0, 2, 2]), False, mode)[0]
+                      for mode in (0, 1, 2)], (x,)),
+    "embedding_bag of weights, without a row": (
+        lambda t, x, w: t.embedding_bag(x, t.tensor([0, 2, 3]), t.tensor([0, 2, 3]), False, 0, False, w, True,
+                                        3)[0], (x, w)),
+    "embedding_bag's sizes": (
+        lambda t, x: t.embedding_bag(x.detach(), t.tensor([0, 2, 3]), t.tensor([0, 2]), False, 1, False, None,
+                                     False, 3)[1:3], (x,)),
     "cosine_embedding_loss": (
         lambda t, x, s: t.cosine_embedding_loss(x, x * 2 + 1, s.detach(), 0.1, 1), (x, signs)),
     "hinge_embedding_loss": (

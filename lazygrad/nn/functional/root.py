@@ -254,6 +254,29 @@ def embedding_renorm_(weight: Tensor, indices: Tensor, max_norm: float, norm_typ
     return weight
 
 
+def embedding_bag(
+    weight: Tensor, indices: Tensor, offsets: Tensor, scale_grad_by_freq: bool = False, mode: int = 0,
+    sparse: bool = False, per_sample_weights: Tensor | None = None, include_last_offset: bool = False,
+    padding_idx: int | None = None,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """(bags (bags, size), the bag of each index, the number of rows in each bag but for `padding_idx`, the
+    same again). mode: 0 sums, 1 means, 2 maxima. What PyTorch returns after the bags is its own kernels'
+    working space, which differs between modes; which row was the largest is not told here."""
+    if mode not in (0, 1, 2):
+        raise ArgumentError(f"[embedding_bag] mode has to be one of 0 (sum), 1 (mean) or 2 (max), not {mode}")
+    bags = F.embedding_bag(
+        indices, weight, offsets, scale_grad_by_freq=scale_grad_by_freq, mode=("sum", "mean", "max")[mode],
+        sparse=sparse, per_sample_weights=per_sample_weights, include_last_offset=include_last_offset,
+        padding_idx=padding_idx)
+    places = lazygrad.arange(indices.shape[0], device=indices.device)
+    starts = offsets[:-1] if include_last_offset else offsets
+    bag = (places.unsqueeze(1) >= starts).sum(1) - 1
+    counted = lazygrad.ones_like(bag) if padding_idx is None else (
+        indices != padding_idx % weight.shape[0]).to(bag.dtype)
+    sizes = lazygrad.zeros_like(starts, dtype=bag.dtype).scatter_add(0, bag, counted)
+    return bags, bag, sizes, sizes
+
+
 # Recurrences
 
 
