@@ -49,6 +49,7 @@ def by_values(steps):
     def mean_loss(labelled):
         return sum(cross_entropy(point, label) for point, label in labelled) / len(labelled)
 
+    @torch.jit
     def step():
         loss = mean_loss(train)
         with torch.no_grad():
@@ -58,8 +59,6 @@ def by_values(steps):
         optimizer.step()
         return loss, validation
 
-    if torch.empty(0).device.type == "cpu":  # OpenCL's kernels take fewer memories than these parameters are
-        step = torch.jit(step)
     for _ in range(steps):
         loss, validation = step()
         yield loss.item(), validation.item()

@@ -91,6 +91,7 @@ def train_by_values(epochs):
                 values = [value.relu() for value in values]
         return values[0]
 
+    @torch.jit
     def epoch():
         scores = [score(point) for point in points]
         hinge = sum((1 - label * score).relu() for label, score in zip(labels, scores, strict=True))
@@ -104,8 +105,6 @@ def train_by_values(epochs):
                 p -= 0.01 * p.grad
         return printed, scores
 
-    if torch.empty(0).device.type == "cpu":  # OpenCL's kernels take fewer memories than these parameters are
-        epoch = torch.jit(epoch)
     for _ in range(epochs):
         printed, scores = epoch()
         right = [(score.item() > 0) == (label > 0) for score, label in zip(scores, labels, strict=True)]
