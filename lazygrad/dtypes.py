@@ -79,6 +79,9 @@ class DType:
         return float32 if self.kind == "float" and self.itemsize == 2 else self
 
 
+del DType.__dataclass_fields__  # programs that walk through dataclasses meet a leaf, as PyTorch's types are
+
+
 bool_ = DType("bool", "bool", 1)
 uint8, uint16, uint32, uint64 = (DType(f"uint{n}", "uint", n // 8) for n in (8, 16, 32, 64))
 int8, int16, int32, int64 = (DType(f"int{n}", "int", n // 8) for n in (8, 16, 32, 64))

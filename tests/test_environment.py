@@ -322,7 +322,13 @@ def test_names_that_packages_of_models_ask_for() -> None:
     assert tuple(lazygrad.autograd.forward_ad.unpack_dual(x)) == (x, None)
     assert lazygrad._C._disabled_torch_function_impl(divmod, (), (7, 2)) == (3, 1)
     assert lazygrad._C._get_default_device() == "cpu" and isinstance(type(x), lazygrad._C._TensorMeta)
+    assert lazygrad._C._nn._parse_to("cpu", lazygrad.half)[:2] == (lazygrad.device("cpu"), lazygrad.half)
     assert not is_autocast_enabled("mps") and not lazygrad.profiler.kineto_available()
+    assert not dataclasses.is_dataclass(lazygrad.float32)  # or walks through dataclasses would open it
+    counter = lazygrad.utils.flop_counter.FlopCounterMode(display=False)
+    assert counter.get_total_flops() == 0 and not counter.get_flop_counts()
+    with pytest.raises(UnsupportedError, match="perf_counter"), counter:
+        pass
     lazygrad._assert_async(lazygrad.tensor(True))
     with pytest.raises(RuntimeError, match="not so"):
         lazygrad._assert_async(lazygrad.tensor(0), "not so")

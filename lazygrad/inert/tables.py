@@ -12,10 +12,11 @@ from lazygrad.inert.kinds import Nothing, each, each_named, ignored, kind, nothi
 from lazygrad.inert.more_names import MORE_NAMES
 from lazygrad.inert.operators import Operators
 from lazygrad.inert.settings import SETTINGS
+from lazygrad.nn.module import parse_to
 from lazygrad.nn.module_hooks import RemovableHandle
 from lazygrad.profiler import profile, record_function
 from lazygrad.switches import get_default_device
-from lazygrad.tensors import Tensor, printing
+from lazygrad.tensors import Tensor, device, printing
 
 _NO_GRAPH = (
     "lazygrad has no graphs of Python's operators to rewrite: a tensor's own lazy graph is what "
@@ -40,6 +41,13 @@ _NO_DOWNLOADS = "lazygrad runs no code from the network: fetch the repository an
 _OPTIMIZED = kind("_dynamo.OptimizedModule", _NO_GRAPH)
 _Unpacked = namedtuple("_Unpacked", "primal tangent")  # of a tensor that is not dual
 _FX_KINDS = "Graph GraphModule Node Proxy Tracer Interpreter Transformer CodeGen"
+
+
+def _parsed_to(*args: Any, **options: Any) -> tuple[Any, ...]:
+    """What `Module.to` understands: the device as one, the dtype, and two things that change nothing here."""
+    where, dtype = parse_to(args, options)
+    return None if where is None else device(where), dtype, False, None
+
 
 _OWN: dict[str, dict[str, Any]] = {
     # Tracing into graphs
@@ -160,6 +168,7 @@ _OWN: dict[str, dict[str, Any]] = {
             *args, **(kwargs or {})
         ),
     },
+    "lazygrad._C._nn": {"_parse_to": _parsed_to},
     "lazygrad._C.DispatchKey": dict.fromkeys(("AutocastCPU", "AutocastCUDA", "AutocastXPU", "CPU", "CUDA")),
     "lazygrad.__config__": {
         "show": ignored("lazygrad: kernels are compiled when they are needed"),

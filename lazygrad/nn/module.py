@@ -240,7 +240,7 @@ class Module(TreeMethods, StateMethods, HookMethods):
 
         Only floating-point parameters and buffers change dtype. Works in place and returns self.
         """
-        device, dtype = _parse_to(args, kwargs)
+        device, dtype = parse_to(args, kwargs)
         check_type("Module.to", dtype)
         if dtype is not None and not dtype.is_floating_point:
             raise ArgumentTypeError("[Module] nn.Module.to only accepts floating point or complex dtypes, "
@@ -436,7 +436,7 @@ def _typename(value: object) -> str:
     return kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
 
 
-def _parse_to(args: tuple, kwargs: dict[str, Any]) -> tuple[Any, Any]:
+def parse_to(args: tuple, kwargs: dict[str, Any]) -> tuple[Any, Any]:
     """(device, dtype) of a call of `to`, each None where it is not given."""
     device, dtype = kwargs.get("device"), kwargs.get("dtype")
     values = (*args, kwargs["tensor"]) if "tensor" in kwargs else args
