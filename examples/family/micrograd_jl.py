@@ -24,7 +24,8 @@ def sine_of_cosine():
     """The value of sin(cos(x)) at 0.6, and its derivative."""
     x = torch.tensor(0.6, dtype=torch.float64)
     value, pullback = vjp(lambda x: torch.sin(torch.cos(x)), x)
-    return value, pullback(torch.ones_like(value))
+    (gradient,) = pullback(torch.ones_like(value))
+    return value, gradient
 
 
 @dataclass
@@ -46,7 +47,7 @@ def fit_polynomial(steps, rate=1e-4):
     model = Polynomial(torch.rand(4, dtype=torch.float64))
     for _ in range(steps):
         loss, pullback = vjp(lambda model: F.mse_loss(model(xs), ys), model)
-        down = pullback(torch.ones_like(loss))
+        (down,) = pullback(torch.ones_like(loss))
         model = Polynomial(model.weights - rate * down.weights)
         yield loss.item()
 
@@ -102,7 +103,7 @@ def train_moons(loss_of, steps=500, rate=0.5):
     @torch.jit
     def step(layers):
         loss, pullback = vjp(lambda layers: loss_of(chain(layers, points), labels), layers)
-        down = pullback(torch.ones_like(loss))
+        (down,) = pullback(torch.ones_like(loss))
         return loss, tuple(layer.moved(d, rate) for layer, d in zip(layers, down, strict=True))
 
     losses = []
