@@ -75,11 +75,17 @@ def example(kind):
     if kind == "safetensors":
         return safetensors.save({"x": lazygrad.arange(6.0).reshape(2, 3), "y": lazygrad.tensor([True, False,
         True])}, {"format": "pt"})
+    if kind.startswith("np"):
+        file = io.BytesIO()
+        arrays = {"x": np.arange(6.0).reshape(2, 3), "y": np.asfortranarray(np.eye(3)), "z": np.array(True)}
+        np.savez(file, **arrays) if kind == "npz" else np.save(file, arrays["y"])
+        return file.getvalue()
     data = saved(whole(), _use_new_zipfile_serialization=kind != "older")
     return without_sums(data) if kind == "zip without sums" else data
 
 
-EXAMPLES = {kind: example(kind) for kind in ("zip", "zip without sums", "older", "safetensors")}
+EXAMPLES = {kind: example(kind) for kind in ("zip", "zip without sums", "older", "safetensors",
+                                              "npz", "npy")}
 
 
 def read_all(kind, data):
@@ -340,6 +346,9 @@ def test_bombs_take_no_memory():
         bombs += [zipped({"a/data.pkl": long}), long]
     bombs.append(older(b"\x80\x02(X\x07\x00\x00\x00storagectorch\nFloatStorage\nX\x01\x00\x00\x000"
                        b"X\x03\x00\x00\x00cpu\x8a\x05\x00\x00\x00\x00\x04NtQ."))
+    huge = io.BytesIO()
+    np.lib.format.write_array_header_1_0(huge, {"shape": (1 << 40,), "fortran_order": False, "descr": "<f8"})
+    bombs += [huge.getvalue() + bytes(64), zipped({"x.npy": huge.getvalue() + bytes(64)})]
     for data in bombs:
         memory, problem = largest(lambda data=data: lazygrad.load(io.BytesIO(data)))
         assert memory < 1 << 26 and isinstance(problem, FileFormatError), (memory, problem)

@@ -93,6 +93,23 @@ def test_muon_agrees_with_torch(options: dict) -> None:
         optim.Muon([nn.Parameter(lazygrad.ones(2))])
 
 
+@pytest.mark.parametrize("maximize", [False, True])
+def test_lion_is_what_its_paper_says(maximize: bool) -> None:
+    random = np.random.default_rng(0)
+    expected, average = random.standard_normal(5), np.zeros(5)
+    w = lazygrad.tensor(expected, requires_grad=True)
+    optimizer = optim.Lion([w], lr=0.1, betas=(0.9, 0.99), weight_decay=0.2, maximize=maximize)
+    for gradient in random.standard_normal((4, 5)):
+        w.grad = lazygrad.tensor(gradient)
+        optimizer.step()
+        down = -gradient if maximize else gradient
+        expected = expected * (1 - 0.1 * 0.2) - 0.1 * np.sign(0.9 * average + 0.1 * down)
+        average = 0.99 * average + 0.01 * down
+    np.testing.assert_allclose(w.detach().numpy(), expected, rtol=1e-12)
+    with pytest.raises(ValueError, match="Invalid beta"):
+        optim.Lion([w], betas=(1.0, 0.9))
+
+
 def test_averaged_models() -> None:
     torch = pytorch()
     for options in ({}, {"use_buffers": True}, {"avg_fn": "ema"}, {"multi_avg_fn": "ema"}):

@@ -7,7 +7,7 @@ from lazygrad.optim.lbfgs import LBFGS
 from lazygrad.optim.optimizer import Optimizer
 from lazygrad.optim.rms import Adadelta, Adagrad, RMSprop
 from lazygrad.optim.sgd import SGD
-from lazygrad.optim.sign import ASGD, Rprop
+from lazygrad.optim.sign import ASGD, Lion, Rprop
 
 __all__ = [
     "ASGD",
@@ -19,6 +19,7 @@ __all__ = [
     "Adam",
     "AdamW",
     "Adamax",
+    "Lion",
     "Muon",
     "NAdam",
     "Optimizer",

@@ -1,4 +1,4 @@
-"""Rprop and ASGD: steps by the sign of gradients, and averaged steps."""
+"""Rprop and Lion: steps by the sign of gradients; ASGD: averaged steps."""
 
 from __future__ import annotations
 
@@ -56,6 +56,41 @@ class Rprop(ParameterwiseOptimizer):
         state["step_size"] = size = (size * factor).maximum(least).minimum(most)
         state["prev"] = grad = lazygrad.where(turn < 0, number(0.0), grad)
         return param - grad.sign() * size
+
+
+class Lion(ParameterwiseOptimizer):
+    """Steps by the sign of a momentum (Chen et al., Symbolic Discovery of Optimization Algorithms, 2023),
+    with the decay of weights beside them. PyTorch has none; the arguments are those of the authors' program.
+    """
+
+    def __init__(
+        self,
+        params: Any,
+        lr: float | Tensor = 1e-4,
+        betas: tuple[float, float] = (0.9, 0.99),
+        weight_decay: float = 0.0,
+        *,
+        maximize: bool = False,
+    ) -> None:
+        found = checked_settings(locals())
+        for k, beta in enumerate(betas):
+            if not 0.0 <= beta < 1.0:
+                raise ArgumentError(f"[optimizer] Invalid beta parameter at index {k}: {beta}")
+        super().__init__(params, found)
+
+    def update(
+        self, param: Tensor, grad: Tensor, state: dict[str, Any], group: dict[str, Any], number: Numbers
+    ) -> Tensor:
+        """One step; the state holds `exp_avg`."""
+
+        def numbers() -> tuple[float, ...]:
+            rate, (now, later) = plain(group["lr"]), group["betas"]
+            return rate, 1 - rate * group["weight_decay"], now, 1 - now, later, 1 - later
+
+        rate, keep, now, fresh, later, new = number.all(numbers)
+        average = kept_or_zeros(state, "exp_avg", grad)
+        state["exp_avg"] = average * later + grad * new
+        return param * keep - (average * now + grad * fresh).sign() * rate
 
 
 class ASGD(ParameterwiseOptimizer):

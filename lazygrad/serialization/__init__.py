@@ -18,6 +18,7 @@ from typing import IO, Any
 from lazygrad.errors import ArgumentError, FileFormatError, RuntimeArgumentError, TruncatedFileError
 from lazygrad.serialization.full_pickle import fully
 from lazygrad.serialization.locations import default_restore_location, location_tag, restorer
+from lazygrad.serialization.numpy_files import is_npy, is_npz, read_npy, read_npz, save_npz
 from lazygrad.serialization.pickle_reader import Names, PickleReader
 from lazygrad.serialization.pickle_writer import Pickled
 from lazygrad.serialization.reading import MAGIC_NUMBER, PROTOCOL_VERSION, read_legacy, read_zip, safely
@@ -33,7 +34,7 @@ from lazygrad.serialization.trust import (
     safe_globals,
     set_default_load_endianness,
 )
-from lazygrad.serialization.zip_reader import is_zip
+from lazygrad.serialization.zip_reader import ZipReader, is_zip
 from lazygrad.serialization.zip_writer import archive
 
 DEFAULT_PROTOCOL = 2
@@ -108,7 +109,7 @@ def load(
     **pickle_load_args: Any,
 ) -> Any:
     """The object that `save`, or PyTorch's, has written to a path or an object with `read` and `seek`; or the
-    tensors of a `.safetensors` file.
+    tensors of a `.safetensors`, `.npz` or `.npy` file.
 
     `weights_only`, the default: tensors, plain values and containers, and what `add_safe_globals` was given;
     UnsafeFileError names whatever else the file asks for, and nothing of it is run. `weights_only=False` is
@@ -133,7 +134,11 @@ def load(
     with opened(f, bool(mmap), _Options.shared) as source:
         if not source.size:
             raise TruncatedFileError(f"[load] Ran out of input: {source.name} is empty")
+        if is_npy(source):
+            return read_npy(source, _device("NumPy", map_location))
         if is_zip(source):
+            if is_npz(archived := ZipReader(source)):
+                return read_npz(source, archived, _device("NumPy", map_location))
             return read_zip(source, restore, unpickle)
         if mmap:
             raise ArgumentError(
@@ -148,13 +153,18 @@ def load(
 def _load_safetensors(f: Any, map_location: Any) -> Any:
     from lazygrad import safetensors  # needs this package itself
 
+    return safetensors.load_file(f, device=_device("safetensors", map_location))
+
+
+def _device(files: str, map_location: Any) -> Any:
+    """The device of a map_location where it can be nothing else."""
     if isinstance(map_location, dict) or callable(map_location):
         kind = "dict" if isinstance(map_location, dict) else "callable"
         raise RuntimeArgumentError(
-            f"[load] Loading safetensors file with {kind} map_location is not supported. Use a device "
+            f"[load] Loading {files} file with {kind} map_location is not supported. Use a device "
             "string or lazygrad.device instead."
         )
-    return safetensors.load_file(f, device="cpu" if map_location is None else map_location)
+    return "cpu" if map_location is None else map_location
 
 
 def get_unsafe_globals_in_checkpoint(f: Any) -> list[str]:
@@ -243,6 +253,7 @@ __all__ = [
     "location_tag",
     "safe_globals",
     "save",
+    "save_npz",
     "set_crc32_options",
     "set_default_load_endianness",
     "set_default_mmap_options",
