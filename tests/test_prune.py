@@ -84,7 +84,7 @@ def test_chance() -> None:
     lambda p, f: p.global_unstructured([(f, "weight")], len, amount=1),
 ])
 def test_mistakes(call: Any) -> None:
-    import torch.nn.utils.prune as theirs
+    theirs = pytorch().nn.utils.prune
     with pytest.raises((ValueError, TypeError)) as expected:
         call(theirs, linear(pytorch()))
     with pytest.raises(expected.type, match=r"^\[prune\] "):

@@ -44,7 +44,10 @@ class LazyModuleMixin(Module):
 
     def reset_parameters(self) -> None:
         """Initial values, where shapes are known."""
-        if not self.has_uninitialized_params():
+        known = list(self.parameters(recurse=False))
+        # the base class makes empty ones first
+        empty = bool(known) and not any(is_lazy(p) or p.numel() for p in known)
+        if not empty and not self.has_uninitialized_params():
             super().reset_parameters()  # type: ignore[misc]
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
