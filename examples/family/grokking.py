@@ -179,4 +179,4 @@ if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parents[2]))
     from examples.family.report import main
 
-    main("grokking", rows)
+    main("grokking", rows, losses=lambda: {"loss": (loss for loss, _ in next_word(1000))})

@@ -125,4 +125,4 @@ if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parents[2]))
     from examples.family.report import main
 
-    main("micrograd_cr", rows)
+    main("micrograd_cr", rows, losses=lambda: {"loss": train_by_batch(100)})

@@ -198,6 +198,15 @@ class ShakespeareTransformer:
             step()
 
 
+def ngram_losses(thousands):
+    """Train an n-gram; yield the loss of validation after each thousand of steps."""
+    torch.manual_seed(0)
+    ngram = NGram()
+    for _ in range(thousands):
+        ngram.learn(1000)
+        yield ngram.validation_loss()
+
+
 def rows():
     yield "norm of [3, 4] and [12]", "13", clipped_norm().item()
 
@@ -219,4 +228,4 @@ if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parents[2]))
     from examples.family.report import main
 
-    main("micrograd_pp", rows)
+    main("micrograd_pp", rows, losses=lambda: {"n-gram, validation, each 1,000 steps": ngram_losses(20)})

@@ -99,10 +99,15 @@ def rows():
 
 
 def plot(file):
-    """The graph of the neuron, in the language of Graphviz: `dot -Tsvg neuron.dot` draws it."""
+    """The losses of the training; into a file that ends in ".dot", the graph of the neuron in the language of
+    Graphviz, of which `dot -Tsvg neuron.dot` makes a picture."""
+    if not file.endswith(".dot"):
+        from examples.family import plots
+
+        return plots.save(file, plots.curves(loss=list(train_by_batch(30))))
     o, *_ = neuron()
     o.backward()
-    print("drawn:", draw_dot(o).save(Path(file).with_suffix(".dot")))
+    print("drawn:", draw_dot(o).save(file))
 
 
 if __name__ == "__main__":

@@ -48,13 +48,21 @@ def lines(member: str, rows: Iterable[Row]) -> Iterator[str]:
         yield f"{member:21} {program:54} {published:>20} {shown(published, ours):>20}{remark}"
 
 
-def main(member: str, rows: Callable[[], Iterable[Row]], plot: Callable[[str], None] | None = None) -> None:
-    """Print the table of one member; with `--plot [FILE]`, draw its training instead."""
+def main(
+    member: str,
+    rows: Callable[[], Iterable[Row]],
+    plot: Callable[[str], None] | None = None,
+    losses: Callable[[], dict[str, Iterable[float]]] | None = None,
+) -> None:
+    """Print the table of one member; with `--plot [FILE]`, draw its training instead: by `plot`, or the
+    numbers of each step that `losses` gives."""
     file = plots.file_asked_for(f"{member}.png")
-    if file and not plot:
-        raise SystemExit(f"{member} draws no training")
-    if file:
+    if file and plot:
         return plot(file)
+    if file and losses:
+        return plots.save(file, plots.curves(**{name: list(numbers) for name, numbers in losses().items()}))
+    if file:
+        raise SystemExit(f"{member} draws no training")
     print(HEADER)
     for line in lines(member, rows()):
         print(line, flush=True)

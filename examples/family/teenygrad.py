@@ -45,11 +45,8 @@ def digits():
     return images[1000:], labels[1000:], images[:1000], labels[:1000]
 
 
-def train(steps, batch=128):
-    """Train on random batches; the share of held-out digits that the network knows."""
-    torch.manual_seed(1337)
-    images, labels, held_out, held_out_labels = digits()
-    model = TinyConvNet()
+def learn(model, images, labels, steps, batch=128):
+    """Train on random batches; yield the loss of each step."""
     optimizer = torch.optim.Adam(model.parameters(), lr=0.001)
     for _ in range(steps):
         sample = torch.randint(len(images), (batch,))
@@ -57,16 +54,25 @@ def train(steps, batch=128):
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
+        yield loss.item()
+
+
+def train(steps):
+    """Train a network; the losses, and the share of held-out digits that it knows."""
+    torch.manual_seed(1337)
+    images, labels, held_out, held_out_labels = digits()
+    model = TinyConvNet()
+    losses = list(learn(model, images, labels, steps))
     with torch.no_grad():
-        return (model(held_out).argmax(1) == held_out_labels).float().mean().item()
+        return losses, (model(held_out).argmax(1) == held_out_labels).float().mean().item()
 
 
 def rows():
-    yield "MNIST, 100 steps: held-out digits known", "> 0.93", train(100)
+    yield "MNIST, 100 steps: held-out digits known", "> 0.93", train(100)[1]
 
 
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parents[2]))
     from examples.family.report import main
 
-    main("teenygrad", rows)
+    main("teenygrad", rows, losses=lambda: {"loss": train(100)[0]})
