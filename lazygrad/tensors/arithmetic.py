@@ -157,8 +157,9 @@ def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Tensor:
         raise RuntimeArgumentError(
             f"[div] expected rounding_mode to be one of None, 'trunc', or 'floor' but found {rounding_mode!r}"
         )
-    if rounding_mode == "trunc" and dtype.kind == "float" and dtype.itemsize == 2:
-        # of the quotient as it is rounded
+    by_many = isinstance(other, Tensor) and other.ndim > 0
+    if rounding_mode == "trunc" and dtype.kind == "float" and dtype.itemsize == 2 and by_many:
+        # of the quotient as it is rounded; one number as divisor is rounded once
         result = FUNCTIONS["trunc"](by_number("div", ops.div, (x, y), dtype))
     else:
         result = _integer_or_float("div", _ROUNDED[rounding_mode], x, y)
