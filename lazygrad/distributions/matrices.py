@@ -10,6 +10,7 @@ from lazygrad.distributions import constraints
 from lazygrad.distributions.constraints import Constraint
 from lazygrad.distributions.distribution import Distribution, as_tensors
 from lazygrad.distributions.gamma_family import Beta, Chi2
+from lazygrad.distributions.multivariate import ByCholesky
 from lazygrad.errors import ArgumentError
 from lazygrad.tensors import Size, Tensor
 
@@ -19,7 +20,7 @@ def _log_diagonal(factor: Tensor) -> Tensor:
     return factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
 
 
-class Wishart(Distribution):
+class Wishart(ByCholesky):
     """Sums of outer products of normal vectors: positive definite (..., n, n), with `df` > n - 1 degrees of
     freedom and one of `covariance_matrix`, `precision_matrix` and `scale_tril`, each (..., n, n)."""
 
@@ -52,16 +53,6 @@ class Wishart(Distribution):
         else:
             self.scale_tril = lazygrad.linalg.cholesky(lazygrad.linalg.inv(matrix))
         super().__init__(batch, (n, n), validate_args)
-
-    @property
-    def covariance_matrix(self) -> Tensor:
-        """The covariance of the normal vectors."""
-        return self.scale_tril @ self.scale_tril.mT
-
-    @property
-    def precision_matrix(self) -> Tensor:
-        """Its inverse."""
-        return lazygrad.cholesky_inverse(self.scale_tril)
 
     @property
     def support(self) -> Constraint:

@@ -27,7 +27,41 @@ def _half_log_det(lower: Tensor) -> Tensor:
     return lower.diagonal(dim1=-2, dim2=-1).log().sum(-1)
 
 
-class MultivariateNormal(Distribution):
+class ByCholesky(Distribution):
+    """A distribution with a covariance of which `scale_tril` is Cholesky's factor."""
+
+    scale_tril: Any
+
+    @property
+    def covariance_matrix(self) -> Tensor:
+        """The expected products of deviations."""
+        return self.scale_tril @ self.scale_tril.mT
+
+    @property
+    def precision_matrix(self) -> Tensor:
+        """The inverse of the covariance."""
+        return lazygrad.cholesky_inverse(self.scale_tril)
+
+
+class NormalVectors(ByCholesky):
+    """Normal vectors around `loc`."""
+
+    loc: Tensor
+
+    @property
+    def support(self) -> Constraint:
+        return constraints.real_vector
+
+    @property
+    def mean(self) -> Tensor:
+        return self.loc
+
+    @property
+    def mode(self) -> Tensor:
+        return self.loc
+
+
+class MultivariateNormal(NormalVectors):
     """Normal vectors of mean `loc` (..., n), by one of `covariance_matrix`, `precision_matrix` and
     `scale_tril` (..., n, n)."""
 
@@ -66,28 +100,6 @@ class MultivariateNormal(Distribution):
         super().__init__(batch, loc.shape[-1:], validate_args)
 
     @property
-    def covariance_matrix(self) -> Tensor:
-        """The expected products of deviations."""
-        return self.scale_tril @ self.scale_tril.mT
-
-    @property
-    def precision_matrix(self) -> Tensor:
-        """The inverse of the covariance."""
-        return lazygrad.cholesky_inverse(self.scale_tril)
-
-    @property
-    def support(self) -> Constraint:
-        return constraints.real_vector
-
-    @property
-    def mean(self) -> Tensor:
-        return self.loc
-
-    @property
-    def mode(self) -> Tensor:
-        return self.loc
-
-    @property
     def variance(self) -> Tensor:
         return self.scale_tril.pow(2).sum(-1)
 
@@ -113,7 +125,7 @@ class MultivariateNormal(Distribution):
                                   validate_args=False)
 
 
-class LowRankMultivariateNormal(Distribution):
+class LowRankMultivariateNormal(NormalVectors):
     """Normal vectors of mean `loc` (..., n) and covariance W W^T + diagonal D: `cov_factor` W (..., n, k) and
     `cov_diag` D (..., n)."""
 
@@ -151,23 +163,6 @@ class LowRankMultivariateNormal(Distribution):
     def scale_tril(self) -> Tensor:
         """Cholesky's factor of the covariance."""
         return cholesky(self.covariance_matrix)
-
-    @property
-    def precision_matrix(self) -> Tensor:
-        """The inverse of the covariance."""
-        return lazygrad.cholesky_inverse(self.scale_tril)
-
-    @property
-    def support(self) -> Constraint:
-        return constraints.real_vector
-
-    @property
-    def mean(self) -> Tensor:
-        return self.loc
-
-    @property
-    def mode(self) -> Tensor:
-        return self.loc
 
     @property
     def variance(self) -> Tensor:
