@@ -8,7 +8,7 @@ import lazygrad
 import lazygrad.nn.functional as F
 from lazygrad.distributions import constraints
 from lazygrad.distributions.constraints import Constraint
-from lazygrad.distributions.discrete import Categorical, logits_of, one_of
+from lazygrad.distributions.discrete import OverClasses, logits_of, one_of
 from lazygrad.distributions.distribution import Distribution, as_tensors
 from lazygrad.distributions.gamma_family import Gamma
 from lazygrad.errors import ArgumentError, MissingError
@@ -123,7 +123,7 @@ class NegativeBinomial(_OfTries):
         return weight + lazygrad.where(n + value == 0.0, 0.0, ways)
 
 
-class Multinomial(Distribution):
+class Multinomial(OverClasses):
     """How many of `total_count` draws fall into each class; `probs` or `logits` (..., classes)."""
 
     arg_constraints = {"probs": constraints.simplex, "logits": constraints.real_vector}
@@ -134,18 +134,7 @@ class Multinomial(Distribution):
         if not isinstance(total_count, int):
             raise ArgumentError("[distributions] Multinomial: inhomogeneous total_count is not supported")
         self.total_count = total_count
-        self._classes = Categorical(probs=probs, logits=logits, validate_args=validate_args)
-        super().__init__(self._classes.batch_shape, self._classes.probs.shape[-1:], validate_args)
-
-    @property
-    def probs(self) -> Tensor:
-        """The chance of each class."""
-        return self._classes.probs
-
-    @property
-    def logits(self) -> Tensor:
-        """The logarithms of the chances."""
-        return self._classes.logits
+        super().__init__(probs, logits, validate_args)
 
     @property
     def support(self) -> Constraint:

@@ -256,6 +256,24 @@ class Categorical(Distribution):
         return made
 
 
+class OverClasses(Distribution):
+    """A distribution of vectors with a number for each class of a categorical one."""
+
+    def __init__(self, probs: Tensor | None, logits: Tensor | None, validate_args: bool | None) -> None:
+        self._classes = Categorical(probs=probs, logits=logits, validate_args=validate_args)
+        super().__init__(self._classes.batch_shape, self._classes.probs.shape[-1:], validate_args)
+
+    @property
+    def probs(self) -> Tensor:
+        """The chance of each class."""
+        return self._classes.probs
+
+    @property
+    def logits(self) -> Tensor:
+        """The logarithms of the chances."""
+        return self._classes.logits
+
+
 class OneHotCategorical(Categorical):
     """As Categorical; values are vectors of n with a single 1."""
 

@@ -10,7 +10,7 @@ import lazygrad.nn.functional as F
 from lazygrad.distributions import constraints
 from lazygrad.distributions.constraints import Constraint
 from lazygrad.distributions.continuous import inside
-from lazygrad.distributions.discrete import Categorical, logits_of, one_of
+from lazygrad.distributions.discrete import Categorical, OverClasses, logits_of, one_of
 from lazygrad.distributions.distribution import Distribution, as_tensors
 from lazygrad.errors import ArgumentError
 from lazygrad.tensors import Tensor
@@ -124,7 +124,7 @@ class RelaxedBernoulli(Distribution):
         return temperature.log() + diff - 2 * diff.exp().log1p() + F.softplus(-odds) + F.softplus(odds)
 
 
-class RelaxedOneHotCategorical(Distribution):
+class RelaxedOneHotCategorical(OverClasses):
     """softmax((logits + Gumbel noise) / temperature): near one-hot vectors for low temperatures."""
 
     arg_constraints = {"probs": constraints.simplex, "logits": constraints.real_vector}
@@ -132,19 +132,8 @@ class RelaxedOneHotCategorical(Distribution):
 
     def __init__(self, temperature: Any, probs: Tensor | None = None, logits: Tensor | None = None,
                  validate_args: bool | None = None) -> None:
-        self._classes = Categorical(probs=probs, logits=logits, validate_args=validate_args)
         self.temperature = temperature
-        super().__init__(self._classes.batch_shape, self._classes.probs.shape[-1:], validate_args)
-
-    @property
-    def probs(self) -> Tensor:
-        """The chance of each class."""
-        return self._classes.probs
-
-    @property
-    def logits(self) -> Tensor:
-        """The logarithms of the chances."""
-        return self._classes.logits
+        super().__init__(probs, logits, validate_args)
 
     @property
     def support(self) -> Constraint:
