@@ -1,11 +1,17 @@
-"""Names of the root that stand in modules of the floors above, which are loaded when one of them is named."""
+"""Names of the root and methods of tensors that stand in modules of the floors above, which are loaded when
+one of them is named."""
 
 from __future__ import annotations
 
+import importlib
+from typing import Any
+
+from lazygrad.tensors.core import Tensor
+
 MODULES = frozenset(
     "accelerator amp autograd cuda distributed distributions fft func functional hub library linalg "
-    "multiprocessing nn optim profiler random safetensors serialization signal special storage testing "
-    "types utils version viz".split()
+    "multiprocessing nn optim profiler random return_types safetensors serialization signal special storage "
+    "testing types utils version viz".split()
 )
 
 _NAMES = {
@@ -57,3 +63,24 @@ _NAMES = {
     "torch_name": "as_torch",
 }
 MODULE_OF = {name: module for module, names in _NAMES.items() for name in names.split()}
+
+_METHODS = {"nn.functional.activation": "hardshrink prelu"}
+METHOD_OF = {name: module for module, names in _METHODS.items() for name in names.split()}
+
+
+class LaterMethod:
+    """A method of tensors until it is first named: the module that is then loaded publishes it in its
+    place."""
+
+    def __init__(self, name: str, module: str):
+        self.name, self.module = name, module
+
+    def __get__(self, tensor: Tensor | None, owner: type[Tensor]) -> Any:
+        importlib.import_module(f"lazygrad.{self.module}")
+        assert vars(Tensor)[self.name] is not self, f"{self.module} does not publish {self.name}"
+        return getattr(owner if tensor is None else tensor, self.name)
+
+
+for _name, _module in METHOD_OF.items():
+    if _name not in vars(Tensor):
+        setattr(Tensor, _name, LaterMethod(_name, _module))

@@ -1,8 +1,8 @@
 """Tensors with PyTorch's names and semantics over the lazy graph.
 
 A file imports only from files listed before it: devices, modes, views, recording, cell, passes, lifetimes,
-realization, autocasting, keywords, core, storage, shared_memory, promotion, values, conversion, axes,
-arithmetic, elementwise, blending, reals, shapes, movement, reduction, scans, differences,
+realization, autocasting, keywords, core, return_types, storage, shared_memory, promotion, values,
+conversion, axes, arithmetic, elementwise, blending, reals, shapes, movement, reduction, scans, differences,
 creation, exchange, limits,
 printing, flow, autograd; then examples, indexing, lookup, joining, linear, convolution, pooling, resizing,
 spectra, mersenne, generator, placing, counter_draws, torch_numbers, torch_rejection, torch_draws, random,

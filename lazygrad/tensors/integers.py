@@ -13,6 +13,7 @@ from lazygrad.tensors.arithmetic import with_in_place
 from lazygrad.tensors.core import Tensor, apply, function
 from lazygrad.tensors.grad_fn import as_operation
 from lazygrad.tensors.promotion import check_tensor, elementwise, get_default_dtype, result_type, rounded_once
+from lazygrad.tensors.return_types import return_type
 
 
 def _integers(name: str, input: Any, other: Any) -> tuple[Tensor, Tensor]:
@@ -120,13 +121,16 @@ def _frexp_gradient(g: Node, value: Node, x: Node) -> tuple[Node]:
     return (ops.mul(g, ops.detach(scale)),)
 
 
+_frexp_result = return_type("frexp", "mantissa", "exponent")
+
+
 @function("frexp")
-def frexp(input: Tensor) -> tuple[Tensor, Tensor]:
+def frexp(input: Tensor) -> Any:
     """(mantissa, exponent), int32 exponents: input = mantissa * 2**exponent with 1/2 <= |mantissa| < 1."""
     _check_float("frexp", input)
     mantissa = apply(
         "frexp", lambda x: ops.surrogate(_frexp(ops.detach(x))[0], x, arg=_frexp_gradient), input)
-    return mantissa, apply("frexp", lambda x: _frexp(x)[1], input.detach())
+    return _frexp_result(mantissa, apply("frexp", lambda x: _frexp(x)[1], input.detach()))
 
 
 def _next(x: Node, y: Node) -> Node:

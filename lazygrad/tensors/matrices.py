@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import namedtuple
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 from lazygrad import dtypes
@@ -92,22 +91,6 @@ def raise_where(name: str, info: Tensor, message: Callable[[int], str]) -> None:
     if len(failed):
         place = f"(Batch element {failed[0]}): " if len(values) > 1 or info.ndim else ""
         raise LinAlgError(f"[{name}] {name}: {place}{message(int(values[failed[0]]))}")
-
-
-def result_type(name: str, *fields: str) -> Any:
-    """The type of what a function returns: a named tuple that prints as PyTorch's."""
-    return type(name, (_Result, namedtuple(name, fields)), {  # noqa: PYI024 - printed by its own name
-        "__slots__": (), "__doc__": f"What `{name.removeprefix('linalg_')}` returns."})
-
-
-class _Result:
-    __slots__ = ()
-    _fields: tuple[str, ...]
-    __iter__: Callable[..., Iterator[Any]]
-
-    def __repr__(self) -> str:
-        parts = (f"{f}={v!r}" for f, v in zip(self._fields, self, strict=True))
-        return f"{dtypes.shown_package}.return_types.{type(self).__name__}(\n" + ",\n".join(parts) + ")"
 
 
 def stored(result: Any, out: Any) -> Any:

@@ -18,13 +18,13 @@ from lazygrad.tensors.matrices import (
     check_square,
     linalg,
     made,
-    result_type,
     stored,
 )
 from lazygrad.tensors.orthogonal import eigvalsh, svdvals
+from lazygrad.tensors.return_types import return_type
 from lazygrad.tensors.solving import inv
 
-_Lstsq = result_type("linalg_lstsq", "solution", "residuals", "rank", "singular_values")
+_Lstsq = return_type("linalg_lstsq", "solution", "residuals", "rank", "singular_values")
 
 # Products
 

@@ -18,17 +18,17 @@ from lazygrad.tensors.matrices import (
     linalg,
     made,
     raise_where,
-    result_type,
     several,
     stored,
 )
+from lazygrad.tensors.return_types import return_type
 
-_QR = result_type("linalg_qr", "Q", "R")
-_OldQR = result_type("qr", "Q", "R")
-_Geqrf = result_type("geqrf", "a", "tau")
-_Eigh = result_type("linalg_eigh", "eigenvalues", "eigenvectors")
-_SVD = result_type("linalg_svd", "U", "S", "Vh")
-_OldSVD = result_type("svd", "U", "S", "V")
+_QR = return_type("linalg_qr", "Q", "R")
+_OldQR = return_type("qr", "Q", "R")
+_Geqrf = return_type("geqrf", "a", "tau")
+_Eigh = return_type("linalg_eigh", "eigenvalues", "eigenvectors")
+_SVD = return_type("linalg_svd", "U", "S", "Vh")
+_OldSVD = return_type("svd", "U", "S", "V")
 
 
 # QR

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 from lazygrad import dtypes, ops
 from lazygrad.dtypes import DType
@@ -18,22 +18,7 @@ from lazygrad.tensors.core import Tensor, apply, function
 from lazygrad.tensors.elementwise import maximum, minimum
 from lazygrad.tensors.grad_fn import as_operation, one_operation
 from lazygrad.tensors.promotion import converted, pytorch_name
-
-
-class Pair(NamedTuple):
-    """Values along a dimension and where they stand. Functions return subclasses of their own names."""
-
-    values: Tensor
-    indices: Tensor
-
-    def __repr__(self) -> str:
-        return (f"{dtypes.shown_package}.return_types.{type(self).__name__}(\nvalues={self.values!r},\n"
-                f"indices={self.indices!r})")
-
-
-def pair_type(name: str) -> type[Pair]:
-    """The type of what a function returns, under its name."""
-    return type(name, (Pair,), {"__slots__": (), "__doc__": f"What `{name}` returns: values and indices."})
+from lazygrad.tensors.return_types import pair_type, return_type
 
 
 def reduced_shape(shape: tuple[int, ...], axes: tuple[int, ...], keepdim: bool) -> tuple[int, ...]:
@@ -200,13 +185,17 @@ def _even(name: str, row: Callable[..., Node]) -> Callable[..., Tensor]:
 amax, amin = _even("amax", ops.max_), _even("amin", ops.min_)
 
 
+_aminmax_result = return_type("aminmax", "min", "max")
+
+
 @function("aminmax")
 @one_operation("aminmax")
-def aminmax(input: Tensor, *, dim: int | None = None, keepdim: bool = False) -> tuple[Tensor, Tensor]:
+def aminmax(input: Tensor, *, dim: int | None = None, keepdim: bool = False) -> Any:
     """The least and the greatest element, of all or along one dimension."""
     if dim is not None:
         axis_of("aminmax", dim, input.ndim)
-    return amin(input, () if dim is None else dim, keepdim), amax(input, () if dim is None else dim, keepdim)
+    axes = () if dim is None else dim
+    return _aminmax_result(amin(input, axes, keepdim), amax(input, axes, keepdim))
 
 
 def first_place(row: Callable[..., Node], x: Node, axis: int) -> Node:

@@ -17,7 +17,7 @@ from lazygrad.tensors.axes import axis_of
 from lazygrad.tensors.core import Tensor, apply, function
 from lazygrad.tensors.movement import narrow
 from lazygrad.tensors.promotion import converted, precise
-from lazygrad.tensors.reduction import Pair, pair_type
+from lazygrad.tensors.return_types import pair_type
 
 
 def scan(name: str, build: Callable[[Node, int], Node], x: Tensor, dim: int) -> Tensor:
@@ -58,7 +58,7 @@ def _last_place(row: Callable[..., Node], n: Node, axis: int) -> Node:
 def _running_extreme(name: str, row: Callable[..., Node]) -> None:
     result = pair_type(name)
 
-    def run(input: Tensor, dim: int) -> Pair:
+    def run(input: Tensor, dim: int) -> Any:
         values = scan(name, lambda n, axis: row(n, arg=axis), input, dim)
         return result(values, scan(name, lambda n, axis: _last_place(row, n, axis), input.detach(), dim))
 

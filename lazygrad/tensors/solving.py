@@ -21,21 +21,21 @@ from lazygrad.tensors.matrices import (
     made,
     one_batch,
     raise_where,
-    result_type,
     several,
     stored,
 )
 from lazygrad.tensors.promotion import pytorch_name
+from lazygrad.tensors.return_types import return_type
 from lazygrad.tensors.triangular import singular
 
-_LU = result_type("linalg_lu", "P", "L", "U")
-_LUUnpack = result_type("lu_unpack", "P", "L", "U")
-_LUFactor = result_type("linalg_lu_factor", "LU", "pivots")
-_LUFactorEx = result_type("linalg_lu_factor_ex", "LU", "pivots", "info")
-_InvEx = result_type("linalg_inv_ex", "inverse", "info")
-_SolveEx = result_type("linalg_solve_ex", "result", "info")
-_Slogdet = result_type("linalg_slogdet", "sign", "logabsdet")
-_OldSlogdet = result_type("slogdet", "sign", "logabsdet")
+_LU = return_type("linalg_lu", "P", "L", "U")
+_LUUnpack = return_type("lu_unpack", "P", "L", "U")
+_LUFactor = return_type("linalg_lu_factor", "LU", "pivots")
+_LUFactorEx = return_type("linalg_lu_factor_ex", "LU", "pivots", "info")
+_InvEx = return_type("linalg_inv_ex", "inverse", "info")
+_SolveEx = return_type("linalg_solve_ex", "result", "info")
+_Slogdet = return_type("linalg_slogdet", "sign", "logabsdet")
+_OldSlogdet = return_type("slogdet", "sign", "logabsdet")
 
 
 def _zero_pivot(name: str, x: Tensor) -> Tensor:

@@ -16,11 +16,11 @@ from lazygrad.tensors.core import Tensor, apply, creator, from_node, function, m
 from lazygrad.tensors.grad_fn import as_operation
 from lazygrad.tensors.indexing import mask_places
 from lazygrad.tensors.promotion import check_operand, result_type
-from lazygrad.tensors.reduction import pair_type
+from lazygrad.tensors.return_types import pair_type
 from lazygrad.tensors.values import read
 
-_sort_result, _topk_result, _kth_result, _median_result, _mode_result = map(
-    pair_type, ("sort", "topk", "kthvalue", "median", "mode"))
+_sort_result, _topk_result, _kth_result, _mode_result = map(pair_type, ("sort", "topk", "kthvalue", "mode"))
+_medians = {name: pair_type(name) for name in ("median", "nanmedian")}
 
 
 def _pair(op: str, result: Any, build: Any, x: Tensor) -> Any:
@@ -98,7 +98,7 @@ def _median(op: str, x: Tensor, dim: int | None, keepdim: bool, skip_nan: bool) 
             return n, axes.full(0, n, dtypes.int64)
         return tuple(_squeezed(v, axis, keepdim) for v in ordering.median(n, axis, skip_nan))
 
-    return as_operation(_pair(op, _median_result, build, x), f"{op.capitalize()}Backward1", x)
+    return as_operation(_pair(op, _medians[op], build, x), f"{op.capitalize()}Backward1", x)
 
 
 def _median_of_all(op: str, x: Tensor, skip_nan: bool) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from lazygrad.tensors.lookup import index_select
 from lazygrad.tensors.movement import narrow
 from lazygrad.tensors.promotion import broadcast, check_same_type, get_default_dtype
 from lazygrad.tensors.reduction import norm
+from lazygrad.tensors.return_types import return_type
 from lazygrad.tensors.scans import cumsum
 from lazygrad.tensors.sorting import searchsorted
 
@@ -175,35 +177,82 @@ def cross(input: Tensor, other: Tensor, dim: int | None = None) -> Tensor:
     return stack([a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]], axis)
 
 
+_histogram_result = return_type("histogram", "hist", "bin_edges")
+_histogramdd_result = return_type("histogramdd", "hist", "bin_edges")
+
+
+def _edges(name: str, x: Tensor, bins: Any, bounds: Any) -> Tensor:
+    """The edges of bins: the ones given, or those of a number of equal ones between two bounds, or from the
+    least to the greatest element."""
+    if isinstance(bins, Tensor):
+        return bins.to(x.dtype)
+    if bins < 1:
+        raise RuntimeArgumentError(f"[{name}] bins must be > 0, but got {bins}")
+    low, high = bounds if bounds is not None else (
+        (x.min().item(), x.max().item()) if x.numel() else (0.0, 1.0))
+    if not (math.isfinite(low) and math.isfinite(high) and low <= high):
+        raise RuntimeArgumentError(f"[{name}] range of [{low}, {high}] is not finite or not increasing")
+    low, high = (low - 0.5, high + 0.5) if low == high else (low, high)
+    return tensor(np.linspace(low, high, bins + 1), dtype=x.dtype, device=x.device)
+
+
+def _filled_bins(samples: Sequence[Tensor], edges: Sequence[Tensor], weight: Tensor | None,
+                 density: bool) -> Tensor:
+    """How much weight lies in each bin, the last one closed: a dimension for each of the samples' numbers."""
+    shape = [e.shape[0] - 1 for e in edges]
+    place, inside = full((), 0, device=samples[0].device), full((), True, device=samples[0].device)
+    for x, e, count in zip(samples, edges, shape, strict=True):
+        found = where(x == e[-1], count - 1, searchsorted(e, x, right=True) - 1)
+        inside = inside & (found >= 0) & (found < count)
+        place = place * count + clamp(found, 0, count - 1)
+    dtype = samples[0].dtype
+    weights = where(inside, 1.0 if weight is None else weight.reshape(-1), 0.0).to(dtype)
+    empty = full((math.prod(shape),), 0.0, dtype=dtype, device=samples[0].device)
+    counts = empty.scatter_add(0, place.expand(weights.shape), weights).reshape(shape)
+    if density:
+        counts = counts / counts.sum()
+        for axis, e in enumerate(edges):
+            counts = counts / (e[1:] - e[:-1]).reshape((-1, *(1,) * (len(edges) - 1 - axis)))
+    return counts
+
+
+def _check_floats(name: str, input: Tensor) -> None:
+    if not input.is_floating_point():
+        raise DTypeError(f"[{name}] not implemented for {input.dtype}: convert it with .float()")
+
+
 @function("histogram")
 def histogram(input: Tensor, bins: Any, *, range: Any = None, weight: Tensor | None = None,
-              density: bool = False) -> tuple[Tensor, Tensor]:
+              density: bool = False) -> Any:
     """(counts, edges): how many elements (or how much weight) lie in each bin, the last one closed. bins: a
     number of equal ones, over `range` or from the least to the greatest element, or the edges."""
-    if not input.is_floating_point():
-        raise DTypeError(f"[histogram] not implemented for {input.dtype}: convert it with .float()")
+    _check_floats("histogram", input)
     flat = input.reshape(-1)
-    if isinstance(bins, Tensor):
-        edges = bins.to(input.dtype)
-    else:
-        if bins < 1:
-            raise ArgumentError(f"[histogram] bins must be > 0, but got {bins}")
-        low, high = range if range is not None else (
-            (flat.min().item(), flat.max().item()) if flat.numel() else (0.0, 0.0))
-        if not (math.isfinite(low) and math.isfinite(high) and low <= high):
-            raise ArgumentError(f"[histogram] range of [{low}, {high}] is not finite or not increasing")
-        low, high = (low - 0.5, high + 0.5) if low == high else (low, high)
-        edges = tensor(np.linspace(low, high, bins + 1), dtype=input.dtype, device=input.device)
-    count = edges.shape[0] - 1
-    place = searchsorted(edges, flat, right=True) - 1
-    place = where(flat == edges[-1], count - 1, place)
-    inside = (place >= 0) & (place < count)
-    weights = where(inside, 1.0 if weight is None else weight.reshape(-1), 0.0).to(input.dtype)
-    empty = full((count,), 0.0, dtype=input.dtype, device=input.device)
-    counts = empty.scatter_add(0, clamp(place, 0, count - 1), weights)
-    if density:
-        counts = counts / counts.sum() / (edges[1:] - edges[:-1])
-    return counts, edges
+    edges = _edges("histogram", flat, bins, range)
+    return _histogram_result(_filled_bins([flat], [edges], weight, density), edges)
+
+
+@creator("histogramdd")
+def histogramdd(input: Tensor, bins: Any, range: Any = None, weight: Tensor | None = None,
+                density: bool = False) -> Any:
+    """(counts, edges): how many of the points (..., D) lie in each box of D dimensions. bins: a number for
+    all dimensions, or one for each, or the edges of each; range: two bounds for each dimension, in a row."""
+    if input.ndim < 2:
+        raise ShapeError("[histogramdd] input tensor should have at least 2 dimensions, but it has "
+                         f"{input.ndim}")
+    _check_floats("histogramdd", input)
+    size = input.shape[-1]
+    listed = [bins] * size if isinstance(bins, int) else list(bins)
+    if len(listed) != size:
+        raise ShapeError(f"[histogramdd] The size of bins must be equal to the innermost dimension of the "
+                         f"input: {len(listed)} for {tuple(input.shape)}")
+    if range is not None and len(range) != 2 * size:
+        raise ShapeError(f"[histogramdd] for a {size}-dimensional histogram range should have {2 * size} "
+                         f"elements, but got {len(range)}")
+    samples = list(input.reshape(-1, size).unbind(1))
+    bounds = [None if range is None else range[2 * i : 2 * i + 2] for i, _ in enumerate(listed)]
+    edges = [_edges("histogramdd", *given) for given in zip(samples, listed, bounds, strict=True)]
+    return _histogramdd_result(_filled_bins(samples, edges, weight, density), tuple(edges))
 
 
 def _window(name: str, terms: tuple[float, ...]) -> None:

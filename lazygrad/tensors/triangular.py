@@ -16,12 +16,12 @@ from lazygrad.tensors.matrices import (
     made,
     one_batch,
     raise_where,
-    result_type,
     stored,
 )
+from lazygrad.tensors.return_types import return_type
 
-_CholeskyEx = result_type("linalg_cholesky_ex", "L", "info")
-_TriangularSolve = result_type("triangular_solve", "solution", "cloned_coefficient")
+_CholeskyEx = return_type("linalg_cholesky_ex", "L", "info")
+_TriangularSolve = return_type("triangular_solve", "solution", "cloned_coefficient")
 
 
 def _not_positive(order: int) -> str:
