@@ -104,7 +104,7 @@ def test_next_functions_lead_to_the_leaves() -> None:
     assert (plus.name(), place) == ("AddBackward0", 0)
     assert plus.next_functions == ((y.grad_fn, 0), (None, 0))
     leaves = [leaf for leaf, _ in y.grad_fn.next_functions]
-    assert [leaf.name() for leaf in leaves] == ["AccumulateGrad"] * 2
+    assert [leaf.name() for leaf in leaves] == ["torch::autograd::AccumulateGrad"] * 2
     assert leaves[0].variable is x and leaves[1].variable is w
     assert [leaf for leaf, _ in y.grad_fn.next_functions] == leaves
 

@@ -1,6 +1,6 @@
 """PyTorch's `autograd` namespace."""
 
-from lazygrad.autograd import function, functional
+from lazygrad.autograd import function, functional, graph
 from lazygrad.autograd.function import Function
 from lazygrad.autograd.gradcheck import GradcheckError, gradcheck, gradgradcheck
 from lazygrad.autograd.variable import Variable
@@ -21,6 +21,7 @@ __all__ = [
     "grad",
     "gradcheck",
     "gradgradcheck",
+    "graph",
     "inference_mode",
     "is_grad_enabled",
     "no_grad",

@@ -13,6 +13,7 @@ from typing import Any
 from weakref import ref
 
 from lazygrad import ops
+from lazygrad.autograd.saved import Kept, saving
 from lazygrad.errors import ArgumentTypeError, GradientError
 from lazygrad.graph import Node
 from lazygrad.tensors.cell import Cell, History
@@ -62,21 +63,24 @@ class _Saved:
     which would lead back to the call."""
 
     def __init__(self, tensor: Tensor, number: int | None):
-        self.tensor = tensor if number is None else tensor.detach()
-        self.version, self.number = tensor._version, number
+        # a hook sees a result as it is; what is kept without one must not lead back to the call
+        self.kept = Kept(tensor if number is None or saving.hooks else tensor.detach())
+        self.number = number
 
     def unpack(self, context: Backward) -> Tensor:
         """The tensor with its place in the graph. Raises GradientError if it was written since."""
-        tensor, number = self.tensor, self.number
-        if tensor._version != self.version:
+        number = self.number
+        if self.kept.is_written:
+            tensor = self.kept.tensor
+            assert tensor is not None
             raise GradientError(
                 f"[{context.name()}] one of the variables needed for gradient computation has been "
                 f"modified by an inplace operation: [{tensor.type()} {list(tensor._shape)}]"
                 + ("" if number is None else f", which is output {number} of {context.name()},")
-                + f" is at version {tensor._version}; expected version {self.version} instead. Hint: "
+                + f" is at version {tensor._version}; expected version {self.kept.version} instead. Hint: "
                 "clone() it before changing it."
             )
-        call = context._call()
+        tensor, call = self.kept.get(), context._call()
         if number is None or call is None:
             return tensor
         tensor = tensor.detach()

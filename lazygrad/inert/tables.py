@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import typing
 from collections import namedtuple
 from typing import Any
@@ -17,6 +18,7 @@ from lazygrad.nn.module_hooks import RemovableHandle
 from lazygrad.profiler import profile, record_function
 from lazygrad.switches import get_default_device
 from lazygrad.tensors import Tensor, device, printing
+from lazygrad.vision import OPERATORS
 
 _NO_GRAPH = (
     "lazygrad has no graphs of Python's operators to rewrite: a tensor's own lazy graph is what "
@@ -47,6 +49,14 @@ def _parsed_to(*args: Any, **options: Any) -> tuple[Any, ...]:
     """What `Module.to` understands: the device as one, the dtype, and two things that change nothing here."""
     where, dtype = parse_to(args, options)
     return None if where is None else device(where), dtype, False, None
+
+
+def _load_library(path: Any) -> None:
+    """Loads nothing: succeeds for the library of torchvision whose operators are built in, and raises
+    LibraryError for any other."""
+    folder, name = os.path.split(os.fspath(path))
+    if os.path.basename(folder) != "torchvision" or not name.startswith("_C"):
+        raise LibraryError(f"[ops.load_library] {_NO_KERNELS}")
 
 
 _OWN: dict[str, dict[str, Any]] = {
@@ -124,21 +134,11 @@ _OWN: dict[str, dict[str, Any]] = {
     ),
     "lazygrad.torch_ops": {
         "aten": Operators(),
-        "load_library": refused("ops.load_library", _NO_KERNELS, LibraryError),
+        "load_library": _load_library,
         "import_module": refused("ops.import_module", _NO_KERNELS),
     },
     "lazygrad.torch_ops.profiler": each("_record_function_enter _record_function_exit", ignored),
-    "lazygrad.torch_ops.torchvision": {
-        "_cuda_version": ignored(-1),
-        **each_named(
-            "ops.torchvision",
-            "nms roi_align roi_pool ps_roi_align ps_roi_pool deform_conv2d box_iou_rotated qnms qroi_align "
-            "_deform_conv2d_backward _ps_roi_align_backward _ps_roi_pool_backward _roi_align_backward "
-            "_roi_pool_backward",
-            refused,
-            _NO_KERNELS,
-        ),
-    },
+    "lazygrad.torch_ops.torchvision": {**OPERATORS, "_cuda_version": ignored(-1)},
     "lazygrad.classes": {"load_library": refused("classes.load_library", _NO_KERNELS, LibraryError)},
     "lazygrad.classes.NativeInterpretation": {
         "ElementwiseInterpreter": kind("classes.NativeInterpretation.ElementwiseInterpreter", _NO_KERNELS),
@@ -209,11 +209,11 @@ _OWN: dict[str, dict[str, Any]] = {
     ),
     # Looking inside
     "lazygrad.autograd.graph": {
-        "saved_tensors_hooks": nothing("saved_tensors_hooks"),
-        "save_on_cpu": nothing("save_on_cpu"),
-        "disable_saved_tensors_hooks": nothing("disable_saved_tensors_hooks"),
-        "allow_mutation_on_saved_tensors": nothing("allow_mutation_on_saved_tensors"),
         "set_multithreading_enabled": nothing("set_multithreading_enabled"),
+        "region_activation_memory_budget": nothing("region_activation_memory_budget"),
+        **each(
+            "set_override_stale_capture_stream set_warn_on_accumulate_grad_stream_mismatch", ignored
+        ),
     },
     "lazygrad.autograd.profiler": {
         "profile": profile,

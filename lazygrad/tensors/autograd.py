@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
 import threading
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 from lazygrad import ops
 from lazygrad.differentiation import Visit, differentiable_inputs, gradient
@@ -21,8 +22,30 @@ from lazygrad.tensors.passes import note_pass
 from lazygrad.tensors.realization import relieve
 
 
+class GradientEdge(NamedTuple):
+    """Where the gradient of a tensor is computed: `node`, its `grad_fn`. `ownership_token`: a tensor of the
+    same value and history, which no write to the other one changes; None for a leaf."""
+
+    node: GradFn
+    output_nr: int
+    ownership_token: Tensor | None = None
+
+
 def _listed(value: Any) -> list[Any]:
-    return [value] if value is None or isinstance(value, Tensor) else list(value)
+    """A list of what was given, alone or several; edges become the tensors that they lead to."""
+    if value is None or isinstance(value, Tensor | GradientEdge):
+        value = [value]
+    return [_at(edge) if isinstance(edge, GradientEdge) else edge for edge in value]
+
+
+def _at(edge: GradientEdge) -> Tensor:
+    found = edge.ownership_token
+    if found is None:
+        found = getattr(edge.node, "variable", None)
+    if found is None:
+        raise GradientError("[GradientEdge] the leaf that this edge leads to is gone, or it was made by "
+                            "hand: use autograd.graph.get_gradient_edge(tensor)")
+    return found
 
 
 def _seeds(name: str, outputs: Sequence[Tensor], cotangents: Sequence[Any], create_graph: bool) -> list[Node]:
@@ -70,11 +93,39 @@ def _wrap(node: Node, device: str, create_graph: bool) -> Tensor:
     return from_node(node, device, tracked=create_graph, tainted=True)
 
 
+class Pass:
+    """One backward pass: over which nodes, to which of them; what is called when it ends, each once."""
+
+    def __init__(self, order: Sequence[Node], wanted: Sequence[Node]):
+        self.order, self.wanted = order, wanted
+        self.at_end: dict[Any, Callable[[], Any]] = {}
+
+    def arrivals(self) -> set[Any]:
+        """The tokens and marks of the tensors whose gradients it computes."""
+        reached = set(self.wanted)
+        for node in self.order:
+            if any(i in reached for i in differentiable_inputs(node)):
+                reached.add(node)
+        return {node.arg for node in reached if node.op.name == "leaf"}
+
+
 class _Running(threading.local):
     all_leaves = True  # whether the pass that runs now is a backward() to all leaves
+    now: Pass | None = None
 
 
 running = _Running()
+
+
+@contextlib.contextmanager
+def _one_pass(order: Sequence[Node], wanted: Sequence[Node]) -> Iterator[None]:
+    before, running.now = running.now, Pass(order, wanted)
+    try:
+        yield
+        for call in list(running.now.at_end.values()):
+            call()
+    finally:
+        running.now = before
 
 
 def hooks_and_calls(create_graph: bool, all_leaves: bool) -> Visit:
@@ -144,15 +195,16 @@ def backward(
     targets = _targets(order, inputs)
     wanted = [node for _, node in targets] + (_lost(order) if inputs is None else [])
     totals: dict[int, tuple[Tensor, Node]] = {}
-    found = gradient(roots, seeds, wanted, hooks_and_calls(create_graph, inputs is None))
-    for (tensor, _), g in zip(targets, found, strict=False):
-        if g is not None:
-            before = totals.get(id(tensor))
-            totals[id(tensor)] = (tensor, g if before is None else ops.add(before[1], g))
-    # tensors of their own before any hook runs: what a hook realizes must not take what the others still read
-    made = [(tensor, _wrap(g, tensor.cell.device, create_graph)) for tensor, g in totals.values()]
-    for tensor, new in made:
-        _accumulate(tensor, new, create_graph)
+    with _one_pass(order, wanted):
+        found = gradient(roots, seeds, wanted, hooks_and_calls(create_graph, inputs is None))
+        for (tensor, _), g in zip(targets, found, strict=False):
+            if g is not None:
+                before = totals.get(id(tensor))
+                totals[id(tensor)] = (tensor, g if before is None else ops.add(before[1], g))
+        # tensors of their own before any hook runs: what a hook realizes must not take what others still read
+        made = [(tensor, _wrap(g, tensor.cell.device, create_graph)) for tensor, g in totals.values()]
+        for tensor, new in made:
+            _accumulate(tensor, new, create_graph)
     note_pass(outputs, roots, seeds, order)
     if not (create_graph if retain_graph is None else retain_graph):
         free(order, outputs)
@@ -210,13 +262,17 @@ def grad(
     roots, order = _walk(outputs)
     places = [_places(x, order) for x in inputs]
     wanted = [node for nodes in places for node in nodes]
-    shares = iter(gradient(roots, seeds, wanted, hooks_and_calls(create_graph, False)))
+    totals: list[Node | None] = []
+    with _one_pass(order, wanted):
+        shares = iter(gradient(roots, seeds, wanted, hooks_and_calls(create_graph, False)))
+        for x, nodes in zip(inputs, places, strict=True):
+            found = [g for g in itertools.islice(shares, len(nodes)) if g is not None]
+            g = functools.reduce(ops.add, found) if found else None
+            if g is not None and x.is_leaf and x._hooks:
+                g = _call_hooks(x._hooks, _wrap(g, x.cell.device, create_graph), create_graph)
+            totals.append(g)
     results: list[Tensor | None] = []
-    for x, nodes in zip(inputs, places, strict=True):
-        found = [g for g in itertools.islice(shares, len(nodes)) if g is not None]
-        g = functools.reduce(ops.add, found) if found else None
-        if g is not None and x.is_leaf and x._hooks:
-            g = _call_hooks(x._hooks, _wrap(g, x.cell.device, create_graph), create_graph)
+    for x, g in zip(inputs, totals, strict=True):
         if g is None and materialize_grads:
             g = ops.const(0, x._dtype, x._shape)
         if g is None and not allow_unused:
@@ -307,6 +363,11 @@ def _mark(x: Tensor) -> Mark:
         x._history.node = x._graph_root = marked
     x._graph = marked
     return mark
+
+
+def arrival_of(x: Tensor) -> Any:
+    """What stands for a tensor with a hook among a pass's arrivals."""
+    return x._history.token if x.is_leaf else _mark(x)
 
 
 def _check_hookable(name: str, x: Tensor) -> None:

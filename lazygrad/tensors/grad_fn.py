@@ -10,10 +10,11 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Callable, Sequence
-from typing import Any, ParamSpec
+from typing import Any, NoReturn, ParamSpec
 from weakref import WeakKeyDictionary, WeakSet, ref
 
 from lazygrad.graph import Node
+from lazygrad.missing import refuse
 from lazygrad.tensors.cell import Token
 from lazygrad.tensors.modes import mode
 
@@ -102,8 +103,22 @@ class GradFn:
         that requires a gradient, None for one that gradients do not reach; and 0."""
         return tuple((_function_of(s), 0) for s in self._sources)
 
+    requires_grad = True
+
+    @property
+    def metadata(self) -> dict[Any, Any]:
+        """Whatever the user wants to note of the operation."""
+        return _metadata.setdefault(self, {})
+
+    def register_hook(self, fn: Callable[..., Any]) -> NoReturn:
+        """Raises UnsupportedError: gradients flow through another graph, which has no such places."""
+        refuse("register_hook", "operations have no hooks here: tensor.register_hook(fn) sees the gradient "
+               "of a result or of an input")
+
+    register_prehook = register_hook
+
     def __repr__(self) -> str:
-        return f"<{self.name()} object at {id(self):#x}>"
+        return f"<{type(self).__name__} object at {id(self):#x}>"
 
 
 class AccumulateGrad(GradFn):
@@ -115,11 +130,16 @@ class AccumulateGrad(GradFn):
         super().__init__(())
         self._leaf: Callable[[], Any] = ref(leaf)
 
+    def name(self) -> str:
+        """PyTorch's name, with its namespace."""
+        return "torch::autograd::AccumulateGrad"
+
     @property
     def variable(self) -> Any:
         return self._leaf()
 
 
+_metadata: WeakKeyDictionary[GradFn, dict[Any, Any]] = WeakKeyDictionary()
 _leaves: WeakKeyDictionary[Token, AccumulateGrad] = WeakKeyDictionary()
 _classes: dict[str, type[GradFn]] = {}
 
