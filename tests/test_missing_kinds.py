@@ -56,7 +56,7 @@ CALLS = {
     """,
     "8 bits": "x.to(t.float8_e4m3fn); t.zeros(2, dtype=t.float8_e5m2); t.ones(2, dtype=t.uint4)",
     "masked": """
-        t.masked.masked_tensor(x, x > 0); t.masked.MaskedTensor(x, x > 0); t.masked.sum(x, mask=x > 0)
+        t.masked.masked_tensor(x, x > 0); t.masked.MaskedTensor(x, x > 0); t.masked.as_masked_tensor(x, x > 0)
     """,
 }
 EACH = [(kind, line.strip()) for kind, text in CALLS.items() for line in text.replace("\n", ";").split(";")

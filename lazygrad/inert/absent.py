@@ -72,11 +72,6 @@ _SPARSE_TYPES = (
 _SPECTRA = (
     "fft ifft rfft irfft hfft ihfft fft2 ifft2 rfft2 irfft2 hfft2 ihfft2 fftn ifftn rfftn irfftn hfftn ihfftn"
 )
-_MASKED = (
-    "masked_tensor as_masked_tensor sum prod cumsum cumprod amax amin argmax argmin mean median norm var std "
-    "softmax log_softmax softmin normalize logaddexp logsumexp"
-)
-
 ABSENT: dict[str, dict[str, Any]] = {
     "lazygrad": each_named(
         "torch",
@@ -106,7 +101,11 @@ ABSENT: dict[str, dict[str, Any]] = {
         NO_NESTED,
     ),
     "lazygrad.masked": {
-        **each_named("masked", _MASKED, refused, _NO_MASKED),
+        **each_named("masked", "masked_tensor as_masked_tensor", refused, _NO_MASKED),
+        "MaskedTensor": kind("masked.MaskedTensor", _NO_MASKED),
+        "is_masked_tensor": ignored(False),
+    },
+    "lazygrad.masked.maskedtensor": {
         "MaskedTensor": kind("masked.MaskedTensor", _NO_MASKED),
         "is_masked_tensor": ignored(False),
     },
