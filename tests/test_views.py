@@ -162,6 +162,15 @@ def test_as_strided_reads_and_writes_the_storage():
         ours.as_strided((20,), (1,))
 
 
+def test_as_strided_of_a_view_of_the_bits_keeps_its_type():
+    ours, theirs = both([1.5, -2.0, 3.0, 0.25], dtype="float32")
+    a, b = (m.view(t.int32).as_strided((2, 2), (1, 2)) for m, t in ((ours, lazygrad), (theirs, pytorch())))
+    check(a, b)
+    for y in (a, b):
+        y[0, 1] = 0
+    check(ours, theirs)
+
+
 def test_data_and_detach_share_storage():
     x = lazygrad.ones(3, requires_grad=True)
     x.data.mul_(3)

@@ -472,8 +472,9 @@ def storage_of(tensor: Tensor) -> Tensor:
     history = tensor._history
     if history.prefix:  # a leaf over a part of a storage: the rest has no part in its gradient
         history = History(history.cell)
-    size = history.cell.node.size
-    return assemble(Tensor, history, (("reshape", (size,)),), (size,), tensor._dtype, None, 0)
+    size, dtype = history.cell.node.size, tensor._dtype
+    bits = () if history.cell.node.dtype is dtype else (("bitcast", dtype),)  # of a view as another type
+    return assemble(Tensor, history, (("reshape", (size,)), *bits), (size,), dtype, None, 0)
 
 
 def row_strides_of(shape: Sequence[int]) -> tuple[int, ...]:

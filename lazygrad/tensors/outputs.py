@@ -24,9 +24,8 @@ def _resize(x: Tensor, shape: tuple[int, ...]) -> Tensor:
     if tuple(x._shape) == shape:
         return x
     whole, end = storage_of(x).detach(), x._offset + product(shape)
-    same_type = x.cell.node.dtype is x._dtype
-    if not same_type or end > whole.numel():
-        kept = (whole if same_type else x.detach().reshape(-1))[:end]
+    if end > whole.numel():
+        kept = whole[:end]
         whole = full((end,), 0, dtype=x._dtype, device=x.device)
         whole[: kept.numel()] = kept
     x.data = as_strided(whole, shape, row_strides_of(shape), x._offset)
