@@ -90,6 +90,11 @@ float32, float64 = DType("float32", "float", 4), DType("float64", "float", 8)
 
 ALL = (bool_, uint8, uint16, uint32, uint64, int8, int16, int32, int64, float16, bfloat16, float32, float64)
 BY_NAME = {d.name: d for d in ALL}
+# what PyTorch's older names begin with: torch.FloatTensor, torch.LongStorage
+LEGACY_NAMES = {
+    "Float": float32, "Double": float64, "Half": float16, "BFloat16": bfloat16, "Long": int64, "Int": int32,
+    "Short": int16, "Char": int8, "Byte": uint8, "Bool": bool_,
+}  # fmt: skip
 
 
 def by_name(name: str) -> DType:

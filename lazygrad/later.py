@@ -59,7 +59,10 @@ _NAMES = {
     ),
     "tensors.generator": "default_generator",
     "tensors.modes": "is_inference_mode_enabled",
-    "tensors.storage": "TypedStorage UntypedStorage",
+    "storage": (
+        "Storage FloatStorage DoubleStorage HalfStorage BFloat16Storage LongStorage IntStorage ShortStorage "
+        "CharStorage ByteStorage BoolStorage TypedStorage UntypedStorage"
+    ),
     "torch_name": "as_torch",
 }
 MODULE_OF = {name: module for module, names in _NAMES.items() for name in names.split()}

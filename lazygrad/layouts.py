@@ -16,9 +16,16 @@ class tensortype(type):
 
     dtype: DType
     place: str | None
+    layout = missing.LAYOUTS["strided"]
 
-    def __call__(cls, *args: Any, device: Any = None) -> Tensor:
-        made = Tensor.__new__(Tensor, *args, device=device, dtype=cls.dtype)  # type: ignore[call-arg]
+    @property
+    def is_cuda(cls) -> bool:
+        """Whether its tensors are on a device of their own."""
+        return cls.place is not None
+
+    def __call__(cls, *args: Any, device: Any = None, **named: Any) -> Tensor:
+        named |= {"device": device, "dtype": cls.dtype}
+        made = Tensor.__new__(Tensor, *args, **named)  # type: ignore[call-arg]
         return made if cls.place is None else made.to(cls.place)
 
     def __instancecheck__(cls, value: Any) -> bool:
@@ -30,21 +37,20 @@ class tensortype(type):
         return f"<class '{dtypes.shown_package}.{cls.__name__}'>"
 
 
-_LEGACY = {
-    "FloatTensor": dtypes.float32, "DoubleTensor": dtypes.float64, "HalfTensor": dtypes.float16,
-    "BFloat16Tensor": dtypes.bfloat16, "LongTensor": dtypes.int64, "IntTensor": dtypes.int32,
-    "ShortTensor": dtypes.int16, "CharTensor": dtypes.int8, "ByteTensor": dtypes.uint8,
-    "BoolTensor": dtypes.bool_,
-}  # fmt: skip
-
-
 def legacy_types(place: str | None) -> dict[str, Any]:
     """The legacy classes of tensors on the default device, or on another one."""
     return {
-        name: tensortype(
-            name, (), {"dtype": dtype, "place": place, "__doc__": f"Makes tensors of {dtype.name}."}
+        f"{name}Tensor": tensortype(
+            f"{name}Tensor",
+            (),
+            {
+                "dtype": dtype,
+                "place": place,
+                "__doc__": f"Makes tensors of {dtype.name}.",
+                "__module__": "lazygrad" if place is None else f"lazygrad.{place}",
+            },
         )
-        for name, dtype in _LEGACY.items()
+        for name, dtype in dtypes.LEGACY_NAMES.items()
     }
 
 

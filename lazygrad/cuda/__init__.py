@@ -18,10 +18,11 @@ from lazygrad.runtime import cl_platform
 from lazygrad.runtime.registry import opened
 from lazygrad.tensors.devices import device as device_type
 from lazygrad.tensors.generator import default_generator
+from lazygrad.tensors.typed_storage import legacy_storages
 
 _initialized = False
 _lacks = names_of(__name__)
-_CLASSES = legacy_types("cuda")
+_CLASSES = legacy_types("cuda") | legacy_storages("cuda")
 has_half = True
 default_generators: tuple[Any, ...] = ()
 

@@ -8,7 +8,8 @@ from typing import Any
 from lazygrad.errors import ArgumentTypeError, DeviceError
 from lazygrad.tensors import device
 from lazygrad.tensors.devices import usable_device
-from lazygrad.tensors.storage import TypedStorage, UntypedStorage
+from lazygrad.tensors.storage import UntypedStorage
+from lazygrad.tensors.typed_storage import TypedStorage
 
 Restore = Callable[[UntypedStorage, str], UntypedStorage]
 

@@ -22,7 +22,8 @@ from lazygrad.serialization.rebuild import STORAGE_NAMES
 from lazygrad.tensors import Size, Tensor, device
 from lazygrad.tensors.conversion import own_attributes
 from lazygrad.tensors.realization import realize_cells
-from lazygrad.tensors.storage import TypedStorage, UntypedStorage, storage_of_cell
+from lazygrad.tensors.storage import UntypedStorage, storage_of_cell
+from lazygrad.tensors.typed_storage import TypedStorage, typed_storage
 
 
 class PyTorchName:
@@ -132,7 +133,7 @@ def _rebuilt(x: Tensor) -> tuple[PyTorchName, tuple[Any, ...]]:
     walk = (x.storage_offset(), tuple(x.shape), tuple(x.stride()))
     place: tuple[Any, ...] = (*walk, x.requires_grad, OrderedDict())
     if x.dtype in STORAGE_NAMES:
-        return torch_name("torch._utils", "_rebuild_tensor_v2"), (TypedStorage(storage, x.dtype), *place)
+        return torch_name("torch._utils", "_rebuild_tensor_v2"), (typed_storage(storage, x.dtype), *place)
     return torch_name("torch._utils", "_rebuild_tensor_v3"), (storage, *place, x.dtype)
 
 

@@ -22,7 +22,8 @@ from lazygrad.serialization.rebuild import NAMES, StorageKind
 from lazygrad.serialization.sources import Cursor, Source
 from lazygrad.serialization.zip_reader import ZipReader
 from lazygrad.tensors.shared_memory import lend
-from lazygrad.tensors.storage import TypedStorage, UntypedStorage
+from lazygrad.tensors.storage import UntypedStorage
+from lazygrad.tensors.typed_storage import TypedStorage, typed_storage
 
 MAGIC_NUMBER = 0x1950A86A20F9469CFC6C
 PROTOCOL_VERSION = 1001
@@ -75,10 +76,10 @@ def _text(value: Any) -> Any:
 
 def _typed(storage: UntypedStorage, dtype: DType | None, count: int) -> Any:
     if dtype is None:
-        return TypedStorage(storage, dtypes.uint8, 0, count)
+        return typed_storage(storage, dtypes.uint8, 0, count)
     if count * dtype.itemsize > storage.nbytes():
         raise FileFormatError("[load] a storage is smaller than what the file says of it")
-    return TypedStorage(storage, dtype, 0, count)
+    return typed_storage(storage, dtype, 0, count)
 
 
 def read_zip(source: Source, restore: Restore, unpickle: Unpickle) -> Any:
@@ -168,7 +169,7 @@ def read_legacy(source: Source, restore: Restore, unpickle: Unpickle) -> Any:
         _, first, size = view
         if not (0 <= first and 0 <= size and first + size <= count):
             raise FileFormatError("[load] a part of a storage leads out of it")
-        return TypedStorage(typed.untyped(), typed.dtype, first, size)
+        return typed_storage(typed.untyped(), typed.dtype, first, size)
 
     made = unpickle(cursor, persistent)
     keys = plain(cursor, nothing)

@@ -18,20 +18,10 @@ from lazygrad.nn.parameter import Parameter
 from lazygrad.serialization.pickle_reader import Names, attributes_of, checked_key
 from lazygrad.tensors import Size, Tensor, device
 from lazygrad.tensors.conversion import own_attributes
-from lazygrad.tensors.storage import TypedStorage, UntypedStorage, strided_tensor
+from lazygrad.tensors.storage import UntypedStorage, strided_tensor
+from lazygrad.tensors.typed_storage import TypedStorage, typed_storage
 
-STORAGES = {
-    "FloatStorage": dtypes.float32,
-    "DoubleStorage": dtypes.float64,
-    "HalfStorage": dtypes.float16,
-    "BFloat16Storage": dtypes.bfloat16,
-    "LongStorage": dtypes.int64,
-    "IntStorage": dtypes.int32,
-    "ShortStorage": dtypes.int16,
-    "CharStorage": dtypes.int8,
-    "ByteStorage": dtypes.uint8,
-    "BoolStorage": dtypes.bool_,
-}
+STORAGES = {f"{name}Storage": dtype for name, dtype in dtypes.LEGACY_NAMES.items()}
 STORAGE_NAMES = {dtype: name for name, dtype in STORAGES.items()}
 
 # what PyTorch has and lazygrad has not
@@ -101,7 +91,7 @@ def rebuild_tensor_v3(
     known = isinstance(storage, TypedStorage | UntypedStorage) and isinstance(dtype, DType)
     if not known or not _is_sizes(size) or not _is_sizes(stride):
         raise FileFormatError(f"[load] no tensor can be made of a {type(storage).__name__} and these sizes")
-    typed = storage if isinstance(storage, TypedStorage) else TypedStorage(storage, dtypes.uint8)
+    typed = storage if isinstance(storage, TypedStorage) else typed_storage(storage, dtypes.uint8)
     return _leaf(_over(typed, dtype, offset, size, stride), requires_grad)
 
 

@@ -3,7 +3,7 @@
 A file imports only from files listed before it: devices, modes, views, recording, cell, passes, lifetimes,
 realization, autocasting, keywords, core, return_types, storage, shared_memory, promotion, values,
 conversion, axes, arithmetic, elementwise, blending, reals, shapes, movement, reduction, scans, differences,
-creation, exchange, limits,
+creation, constructor, typed_storage, exchange, limits,
 printing, flow, autograd; then examples, indexing, lookup, joining, linear, convolution, pooling, resizing,
 spectra, mersenne, generator, placing, counter_draws, torch_numbers, torch_rejection, torch_draws, random,
 random_inplace, sorting, parts, integers, special, polynomials, statistics, matrices, triangular,
@@ -19,6 +19,7 @@ from lazygrad.tensors import (
     arithmetic,
     autograd,
     blending,
+    constructor,
     conversion,
     convolution,
     copies,
@@ -54,6 +55,7 @@ from lazygrad.tensors import (
     spectra,
     statistics,
     storage,
+    typed_storage,
     values,
 )
 from lazygrad.tensors.core import FUNCTIONS, Size, Tensor
@@ -68,6 +70,7 @@ __all__ = [
     "arithmetic",
     "autograd",
     "blending",
+    "constructor",
     "conversion",
     "convolution",
     "copies",
@@ -109,5 +112,6 @@ __all__ = [
     "spectra",
     "statistics",
     "storage",
+    "typed_storage",
     "values",
 ]

@@ -10,14 +10,14 @@ import numpy as np
 from lazygrad import dtypes, ops
 from lazygrad.dtypes import DType
 from lazygrad.engine import upload
-from lazygrad.errors import ArgumentError, ArgumentTypeError, GradientError
+from lazygrad.errors import ArgumentError, ArgumentTypeError, DTypeError, GradientError
 from lazygrad.missing import check_layout, check_type
 from lazygrad.runtime.meta_device import no_values
 from lazygrad.tensors.cell import History
 from lazygrad.tensors.core import Tensor, apply, assemble, from_node, function, method
 from lazygrad.tensors.devices import device, usable_device
-from lazygrad.tensors.keywords import OF_PYTHON
 from lazygrad.tensors.promotion import known_dtype
+from lazygrad.tensors.keywords import OF_PYTHON
 from lazygrad.tensors.storage import UntypedStorage, pointer, storage_of_cell, strided_tensor
 
 
@@ -112,30 +112,26 @@ for _name, _dtype in {
     _converter(_name, _dtype)
 
 
-_LEGACY = {
-    "FloatTensor": dtypes.float32,
-    "DoubleTensor": dtypes.float64,
-    "HalfTensor": dtypes.float16,
-    "BFloat16Tensor": dtypes.bfloat16,
-    "LongTensor": dtypes.int64,
-    "IntTensor": dtypes.int32,
-    "ShortTensor": dtypes.int16,
-    "CharTensor": dtypes.int8,
-    "ByteTensor": dtypes.uint8,
-    "BoolTensor": dtypes.bool_,
-}
+def legacy_name(dtype: DType, kind: str) -> str:
+    """PyTorch's older name of tensors or storages of a type: "FloatTensor". Raises DTypeError for a type that
+    is younger."""
+    found = next((name for name, legacy in dtypes.LEGACY_NAMES.items() if legacy is dtype), None)
+    if found is None:
+        raise DTypeError(f"[type] there is no {kind} of {dtype!r} by name: .dtype tells the type")
+    return found + kind
 
 
 @method("type")
 def type_(x: Tensor, dtype: Any = None, non_blocking: bool = False) -> Any:
     """The type's legacy name ("torch.FloatTensor") without an argument, else the tensor as another type."""
     if dtype is None:
-        return "torch." + next(name for name, d in _LEGACY.items() if d is x._dtype)
+        return "torch." + legacy_name(x._dtype, "Tensor")
     if isinstance(dtype, str):
-        name = dtype.rpartition(".")[2]
-        if name not in _LEGACY:
-            raise ArgumentError(f"[type] invalid type: {dtype!r}; there are {', '.join(_LEGACY)}")
-        dtype = _LEGACY[name]
+        found = dtypes.LEGACY_NAMES.get(dtype.rpartition(".")[2].removesuffix("Tensor"))
+        if found is None or not dtype.endswith("Tensor"):
+            there = ", ".join(f"{name}Tensor" for name in dtypes.LEGACY_NAMES)
+            raise ArgumentError(f"[type] invalid type: {dtype!r}; there are {there}")
+        dtype = found
     return to(x, getattr(dtype, "dtype", dtype))  # of one of the legacy classes
 
 

@@ -18,7 +18,7 @@ from lazygrad.missing import NO_COMPLEX, check_type, refuse
 from lazygrad.ops.elementwise import convert
 from lazygrad.tensors import promotion
 from lazygrad.tensors.axes import integer, sizes_of
-from lazygrad.tensors.core import Size, Tensor, creator, from_node, method, view_of
+from lazygrad.tensors.core import Tensor, creator, from_node, method
 from lazygrad.tensors.devices import usable_device
 from lazygrad.tensors.promotion import (
     check_operand,
@@ -171,7 +171,7 @@ def is_floating_point(input: Tensor) -> bool:
 # Filled
 
 
-def _filled(
+def filled(
     name: str, size: Sequence[int], value: Any, dtype: DType, device: Any, requires_grad: bool
 ) -> Tensor:
     if any(n < 0 for n in size):
@@ -194,7 +194,6 @@ def _filler(name: str, value: int) -> None:
     def fill(
         *sizes: Any,
         size: Any = None,
-        out: Tensor | None = None,
         dtype: DType | None = None,
         layout: Any = None,
         device: Any = None,
@@ -203,8 +202,7 @@ def _filler(name: str, value: int) -> None:
         memory_format: Any = None,
     ) -> Tensor:
         shape = sizes_of(name, sizes, size)
-        made = _filled(name, shape, value, dtype or promotion.get_default_dtype(), device, requires_grad)
-        return made if out is None else out.copy_(made)
+        return filled(name, shape, value, dtype or promotion.get_default_dtype(), device, requires_grad)
 
     def fill_like(
         input: Tensor,
@@ -215,7 +213,7 @@ def _filler(name: str, value: int) -> None:
         requires_grad: bool = False,
         memory_format: Any = None,
     ) -> Tensor:
-        return _filled(
+        return filled(
             name + "_like", input._shape, value, dtype or input._dtype, device or input.device, requires_grad
         )
 
@@ -228,7 +226,7 @@ def _filler(name: str, value: int) -> None:
         requires_grad: bool = False,
     ) -> Tensor:
         shape = sizes_of(name, sizes, size)
-        return _filled("new_" + name, shape, value, dtype or x._dtype, device or x.device, requires_grad)
+        return filled("new_" + name, shape, value, dtype or x._dtype, device or x.device, requires_grad)
 
     fill.__doc__ = f"A tensor of a shape, filled as `{name}`; of the default float type where none is given."
     fill_like.__doc__ = f"`{name}` in the shape, type and device of another tensor."
@@ -248,7 +246,6 @@ def full(
     size: Any,
     fill_value: Any,
     *,
-    out: Tensor | None = None,
     dtype: DType | None = None,
     device: Any = None,
     layout: Any = None,
@@ -261,10 +258,10 @@ def full(
             value.to(device or value.device, dtype or value._dtype).expand(sizes_of("full", (size,))).clone()
         )
     else:
-        made = _filled(
+        made = filled(
             "full", sizes_of("full", (size,)), value, dtype or number_dtype(value), device, requires_grad
         )
-    return made if out is None else out.copy_(made)
+    return made
 
 
 @creator("full_like")
@@ -322,7 +319,6 @@ def arange(
     end: Any = None,
     step: Any = 1,
     *,
-    out: Tensor | None = None,
     dtype: DType | None = None,
     layout: Any = None,
     device: Any = None,
@@ -347,7 +343,6 @@ def arange(
         else max(-((start - end) // step), 0)
     )
     made = from_node(_progression(start, step, count, target), usable_device(device))
-    made = made if out is None else out.copy_(made)
     return made.requires_grad_() if requires_grad else made
 
 
@@ -462,38 +457,3 @@ def copy_(x: Tensor, src: Any, non_blocking: bool = False) -> Tensor:
     source = source.to(device=x.device, dtype=x._dtype)
     source = source if source._shape == x._shape else source.expand(x._shape)
     return x.write(source, "copy_", replaces=True)
-
-
-# The class as a constructor
-
-
-def _new(cls: type, *args: Any, device: Any = None, dtype: DType | None = None) -> Tensor:
-    """`Tensor(2, 3)`: an empty tensor of a shape; `Tensor([1, 2])`: these numbers; both of the default float
-    type. `Tensor(tensor)`: a view of it. Raises ArgumentTypeError for one number that is no size,
-    RuntimeArgumentError for a tensor with a device."""
-    if len(args) == 1 and isinstance(args[0], Tensor):
-        return _view_as(cls, args[0], device, dtype)
-    dtype = dtype or promotion.get_default_dtype()
-    if len(args) == 1 and (args[0] is None or isinstance(args[0], bool | float | dict)):
-        raise ArgumentTypeError(f"[Tensor] data must be a sequence (got {type(args[0]).__name__}): "
-                                "tensor(...) takes one number")
-    if len(args) == 1 and (isinstance(args[0], np.ndarray) or not hasattr(args[0], "__index__")):
-        if isinstance(args[0], Size):
-            return Tensor._make_subclass(cls, _filled("Tensor", args[0], 0, dtype, device, False))
-        return Tensor._make_subclass(cls, tensor(args[0], dtype=dtype, device=device))
-    return Tensor._make_subclass(
-        cls, _filled("Tensor", sizes_of("Tensor", args or (0,)), 0, dtype, device, False)
-    )
-
-
-def _view_as(cls: type, x: Tensor, device: Any, dtype: DType | None) -> Tensor:
-    if device is not None:
-        raise RuntimeArgumentError(
-            "[Tensor] Legacy tensor constructor of the form Tensor(tensor, device=device) is not supported: "
-            "use x.to(device), tensor(...) or as_tensor(...)"
-        )
-    x = x if dtype is None else x.to(dtype)
-    return view_of(x, [], x._shape, x._strides) if cls is Tensor else Tensor._make_subclass(cls, x)
-
-
-Tensor.__new__ = _new  # type: ignore[method-assign,assignment]

@@ -30,7 +30,6 @@ from lazygrad.tensors.modes import mode
 from lazygrad.tensors.promotion import get_default_dtype, known_dtype
 from lazygrad.tensors.shared_memory import HOSTS, expose, share, sharing_tensor
 from lazygrad.tensors.storage import (
-    TypedStorage,
     UntypedStorage,
     bytes_of,
     storage_of_cell,
@@ -236,7 +235,7 @@ def set_(
             x.data = source.detach()
             return x
         source = storage_of_cell(source.cell)
-    if isinstance(source, TypedStorage):
+    if hasattr(source, "untyped"):  # a storage, of bytes or of elements
         source = source.untyped()
     if source is None:
         source, size = UntypedStorage(where=x.cell.device), (0,)

@@ -1,5 +1,4 @@
-"""Storages as objects: `UntypedStorage` (the bytes that tensors share), `TypedStorage`, and tensors over
-them.
+"""Storages as objects: `UntypedStorage` (the bytes that tensors share), and tensors over them.
 
 A storage is a cell, or bytes on the host whose element type the first tensor over them decides: so a file is
 read before its tensors are known.
@@ -16,8 +15,9 @@ import numpy as np
 
 from lazygrad import dtypes, ops
 from lazygrad.dtypes import DType
-from lazygrad.errors import DTypeError, ShapeError
+from lazygrad.errors import DTypeError, RuntimeArgumentError, ShapeError
 from lazygrad.helpers import inverse_permutation, product
+from lazygrad.missing import refuse
 from lazygrad.runtime.registry import open_device
 from lazygrad.tensors.cell import Cell, History
 from lazygrad.tensors.core import Tensor, assemble, method, row_strides_of
@@ -40,9 +40,16 @@ class UntypedStorage:
         where: str = "CPU",
         cell: Cell | None = None,
         lend: Callable[[Cell, np.ndarray], None] | None = None,
+        *,
+        device: Any = None,
     ) -> None:
-        self._where, self._cell, self._lend = where, cell, lend
+        """Raises ArgumentError for a sequence of anything but whole numbers."""
+        self._where = where if device is None else usable_device(device)
+        self._cell, self._lend = cell, lend
         self._raw: np.ndarray | None = None
+        if isinstance(raw, list | tuple | str) and not all(isinstance(b, int) for b in raw):
+            raise RuntimeArgumentError("[UntypedStorage] tried to construct a storage from a sequence of "
+                                       "which some items are no whole numbers: bytes are from 0 to 255")
         if cell is None:
             self._raw = np.zeros(raw, np.uint8) if isinstance(raw, int) else np.asarray(raw, np.uint8)
 
@@ -64,6 +71,8 @@ class UntypedStorage:
         return self._cell.node.size * self._cell.node.dtype.itemsize
 
     size = __len__ = nbytes
+    is_sparse = is_sparse_csr = False
+    filename = None  # of a file whose memory it would be
 
     def element_size(self) -> int:
         """1: elements are bytes."""
@@ -96,9 +105,80 @@ class UntypedStorage:
             return UntypedStorage(self.host_bytes()[index].copy(), self.device.name)
         return int(self.host_bytes()[index])
 
+    def __setitem__(self, index: Any, value: Any) -> None:
+        raw = np.array(self.host_bytes())
+        raw[index] = value
+        self._take(raw)
+
+    def _take(self, raw: np.ndarray) -> None:
+        """Take other bytes, as many as there are, as a write that every tensor over them sees."""
+        if self._cell is None:
+            assert self._raw is not None
+            if self._raw.flags.writeable:  # which may be somebody else's memory
+                self._raw[...] = raw
+            else:
+                self._raw = raw
+        else:
+            node = self._cell.node
+            self._cell.write(cell_of_bytes(raw, node.dtype, node.shape, self._cell.device).node)
+
+    def fill_(self, value: int) -> UntypedStorage:
+        """Every byte becomes `value`."""
+        self._take(np.full(self.nbytes(), value, np.uint8))
+        return self
+
+    def copy_(self, source: Any, non_blocking: bool | None = None) -> UntypedStorage:
+        """The bytes of another storage. Raises ShapeError for another number of them."""
+        source = source.untyped()
+        if source.nbytes() != self.nbytes():
+            raise ShapeError(f"[copy_] size does not match, self was {self.nbytes()} bytes but src was "
+                             f"{source.nbytes()} bytes")
+        self._take(np.array(source.host_bytes()))
+        return self
+
+    def resize_(self, size: int) -> UntypedStorage:
+        """As many bytes as asked for; new ones are 0. Raises UnsupportedError once tensors stand over it."""
+        if size != self.nbytes():
+            if self._raw is None:
+                refuse("resize_", "tensors stand over this storage: use tensor.resize_, or make another "
+                       "storage")
+            self._raw = np.resize(self._raw, size) if size <= self._raw.size else np.pad(
+                self._raw, (0, size - self._raw.size))
+        return self
+
     def clone(self) -> UntypedStorage:
         """A copy."""
         return UntypedStorage(self.host_bytes().copy(), self.device.name)
+
+    __copy__ = clone
+
+    def new(self) -> UntypedStorage:
+        """A storage of no bytes."""
+        return UntypedStorage()
+
+    def untyped(self) -> UntypedStorage:
+        """Itself."""
+        return self
+
+    def get_device(self) -> int | None:
+        """The number of its device, None for the CPU."""
+        return self.device.index
+
+    def is_shared(self) -> bool:
+        """Whether other processes see the memory."""
+        return self._cell is not None and self._cell.shared is not None
+
+    def is_pinned(self, device: Any = None) -> bool:
+        """False: memory is not pinned."""
+        return False
+
+    def resizable(self) -> bool:
+        """Whether `resize_` may change its size: before there are tensors over it."""
+        return self._cell is None
+
+    def pin_memory(self, device: Any = None) -> UntypedStorage:
+        """Itself: copies to a device need no pinned memory."""
+        return self
 
     def to(self, device: Any = None, non_blocking: bool = False) -> UntypedStorage:
         """The bytes on a device; itself where they are there."""
@@ -148,7 +228,13 @@ class UntypedStorage:
         return self._cell
 
     def __repr__(self) -> str:
-        return f"[lazygrad.UntypedStorage(device={self.device}) of size {self.nbytes()}]"
+        values = "\n ".join(map(str, self))
+        name = f"{dtypes.shown_package}.storage.UntypedStorage"
+        return f" {values}\n[{name}(device={self.device}) of size {self.nbytes()}]"
+
+    def type(self, dtype: Any = None, non_blocking: bool = False) -> str:
+        """The name of its class."""
+        return f"{dtypes.shown_package}.storage.UntypedStorage"
 
     def __deepcopy__(self, memo: dict[int, Any]) -> UntypedStorage:
         # nodes are immutable: a new cell over the same node is a copy
@@ -159,91 +245,6 @@ class UntypedStorage:
 
     def __reduce__(self) -> Any:
         return _storage_of_bytes, (np.array(self.host_bytes()), self.device.name)
-
-
-class TypedStorage:
-    """The elements that tensors share: an UntypedStorage and the type of its elements; `first`: the element
-    at which it begins."""
-
-    def __init__(
-        self, untyped: UntypedStorage, dtype: DType, first: int = 0, size: int | None = None
-    ) -> None:
-        self._untyped_storage, self.dtype, self.first = untyped, dtype, first
-        self._numel = untyped.nbytes() // dtype.itemsize - first if size is None else size
-
-    @property
-    def device(self) -> device_type:
-        """Where the elements are."""
-        return self._untyped_storage.device
-
-    @property
-    def is_cuda(self) -> bool:
-        """Whether the elements are in the memory of a device of its own."""
-        return self._untyped_storage.is_cuda
-
-    def untyped(self) -> UntypedStorage:
-        """The bytes."""
-        return self._untyped_storage
-
-    def size(self) -> int:
-        """The number of elements."""
-        return self._numel
-
-    __len__ = size
-
-    def element_size(self) -> int:
-        """Bytes of one element."""
-        return self.dtype.itemsize
-
-    def nbytes(self) -> int:
-        """The number of bytes."""
-        return self._numel * self.dtype.itemsize
-
-    def data_ptr(self) -> int:
-        """A number that two storages share exactly if they begin at the same place."""
-        return self._untyped_storage.data_ptr() + self.first * self.dtype.itemsize
-
-    @property
-    def _cdata(self) -> int:
-        return self._untyped_storage._cdata
-
-    def tensor(self) -> Tensor:
-        """The elements as a tensor of one dimension, which shares them."""
-        return strided_tensor(self._untyped_storage, self.dtype, (self._numel,), (1,), self.first)
-
-    def tolist(self) -> list[Any]:
-        """The elements as Python numbers."""
-        return self.tensor().tolist()
-
-    def __iter__(self) -> Iterator[Any]:
-        return iter(self.tolist())
-
-    def __getitem__(self, index: Any) -> Any:
-        got = self.tensor()[index]
-        return got.item() if not got.ndim else TypedStorage(got.clone().untyped_storage(), self.dtype)
-
-    def __setitem__(self, index: Any, value: Any) -> None:
-        self.tensor()[index] = value
-
-    def to(self, device: Any = None, non_blocking: bool = False) -> TypedStorage:
-        """The elements on a device; itself where they are there."""
-        moved = self._untyped_storage.to(device)
-        return self if moved is self._untyped_storage else TypedStorage(moved, self.dtype, self.first)
-
-    def cpu(self) -> TypedStorage:
-        """The elements on the CPU."""
-        return self.to("CPU")
-
-    def cuda(self, device: Any = None, non_blocking: bool = False) -> TypedStorage:
-        """The elements on an accelerator. Raises DeviceError where there is none."""
-        return self.to("cuda" if device is None else device)
-
-    def clone(self) -> TypedStorage:
-        """A copy."""
-        return TypedStorage(self._untyped_storage.clone(), self.dtype, self.first, self._numel)
-
-    def __repr__(self) -> str:
-        return f"[lazygrad.TypedStorage(dtype={self.dtype}, device={self.device}) of size {self._numel}]"
 
 
 def _storage_of_bytes(raw: np.ndarray, where: str) -> UntypedStorage:
@@ -372,9 +373,3 @@ def _walk(cell: Cell, shape: tuple[int, ...], strides: tuple[int, ...], offset: 
 def untyped_storage(x: Tensor) -> UntypedStorage:
     """The bytes that the tensor and its views share."""
     return storage_of_cell(x.cell)
-
-
-@method("storage", "_typed_storage")
-def storage(x: Tensor) -> TypedStorage:
-    """The elements that the tensor and its views share."""
-    return TypedStorage(storage_of_cell(x.cell), x._dtype)
