@@ -362,7 +362,8 @@ def global_unstructured(parameters: Iterable[tuple[Module, str]], pruning_method
     container._tensor_name = method._tensor_name = "temp"
     if method.PRUNING_TYPE != "unstructured":
         raise ArgumentTypeError('[prune] Only "unstructured" PRUNING_TYPE supported for the '
-                                f"`pruning_method`. Found method {pruning_method} of type {method.PRUNING_TYPE}")
+                                f"`pruning_method`. Found method {pruning_method} of type "
+                                f"{method.PRUNING_TYPE}")
     container.add_pruning_method(method)
     mask = container.compute_mask(
         parameters_to_vector([scores.get(pair, v).detach() for pair, v in zip(pairs, values, strict=True)]),
