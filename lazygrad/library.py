@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 from collections.abc import Callable
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 from lazygrad.autograd.function import Function
@@ -15,14 +15,15 @@ from lazygrad.inert.kinds import same
 
 __getattr__ = names_of(__name__)
 _operators: dict[str, CustomOpDef] = {}
+_COMPUTING = ("CPU", "CUDA", "Composite")  # what keys of functions that compute values begin with
 
 
 def _namespace(name: str) -> Any:
     """What `torch.ops.NAME` is: the operators of one namespace."""
     spaces = importlib.import_module("lazygrad.torch_ops")
-    if name not in vars(spaces):
+    if not hasattr(spaces, name):
         setattr(spaces, name, SimpleNamespace())
-    return vars(spaces)[name]
+    return getattr(spaces, name)
 
 
 class CustomOpDef:
@@ -89,11 +90,19 @@ def _known(name: Any) -> CustomOpDef:
     return found
 
 
+def _is_written_here(operator: str) -> bool:
+    """Whether an operator (`space::name`) is written here, derivative and all: its package adds nothing."""
+    space, _, name = operator.partition("::")
+    return isinstance(_namespace(space), ModuleType) and hasattr(_namespace(space), name)
+
+
 def register_autograd(
     op: Any, backward: Callable[..., Any], /, *, setup_context: Any = None, lib: Any = None
 ) -> None:
-    """Give an operator of `custom_op` its derivative. Raises UnsupportedError for another one."""
-    _known(op).register_autograd(backward, setup_context=setup_context)
+    """Give an operator of `custom_op` its derivative; one that is written here has one. Raises
+    UnsupportedError for another one."""
+    if isinstance(op, CustomOpDef) or not _is_written_here(str(op)):
+        _known(op).register_autograd(backward, setup_context=setup_context)
 
 
 def register_fake(op: Any, func: Any = None, /, *, lib: Any = None, **options: Any) -> Any:
@@ -119,15 +128,19 @@ class Library:
     """A namespace of operators."""
 
     def __init__(self, ns: str, kind: str, dispatch_key: str = ""):
-        self.ns, self.kind = ns, kind
+        self.ns, self.kind, self.dispatch_key = ns, kind, dispatch_key
 
     def define(self, schema: str, *args: Any, **options: Any) -> str:
         """The name in a schema."""
         return schema.split("(")[0]
 
-    def impl(self, op_name: Any, fn: Any, *args: Any, **options: Any) -> None:
-        """A function as an operator of this namespace."""
-        CustomOpDef(f"{self.ns}::{op_name}", fn)
+    def impl(self, op_name: Any, fn: Any, dispatch_key: str = "", **options: Any) -> None:
+        """A function as an operator of this namespace, where the dispatch key is of a device or of all; what
+        is for other keys (Meta, AutocastCPU, AutogradCPU, ...) has nothing to do here."""
+        key = dispatch_key or self.dispatch_key
+        name = f"{self.ns}::{getattr(op_name, '_opname', op_name)}"
+        if (not key or key.startswith(_COMPUTING)) and not _is_written_here(name):
+            CustomOpDef(name, fn)
 
     def fallback(self, fn: Any, *args: Any, **options: Any) -> None:
         """Accepted."""

@@ -278,7 +278,19 @@ def test_custom_operators_are_functions_with_derivatives() -> None:
     square(x=x).backward()
     assert x.grad.item() == 60.0
     with pytest.raises(UnsupportedError, match="library.custom_op"):
-        lazygrad.library.register_autograd("torchvision::nms", lambda: None)
+        lazygrad.library.register_autograd("elsewhere::nms", lambda: None)
+
+
+def test_an_operator_is_the_function_for_a_device_whatever_else_is_given_for_it() -> None:
+    library = lazygrad.library.Library("of_a_test", "DEF")
+    library.define("thrice(Tensor x) -> Tensor")
+    library.impl("thrice", lambda x: x * 3, "CompositeExplicitAutograd")
+    for key in ("Meta", "AutocastCPU", "AutogradCPU"):
+        library.impl("thrice", lambda x: x.new_empty(x.shape), key)
+    lazygrad.library.Library("of_a_test", "IMPL", "Meta").impl("thrice", lambda x: None)
+    assert lazygrad.torch_ops.of_a_test.thrice(lazygrad.tensor(2)).item() == 6
+    library.impl("thrice", lambda x: x * 4)
+    assert lazygrad.torch_ops.of_a_test.thrice(lazygrad.tensor(2)).item() == 8
 
 
 def test_packages_with_libraries_of_their_own_can_be_imported() -> None:

@@ -1,9 +1,11 @@
-"""PyTorch's `ops.aten`: the functions and methods of the same names, whichever overload is asked for."""
+"""PyTorch's `ops`: operators under the names of aten, whichever overload is asked for, and operators that
+packages have compiled for PyTorch and that are written here."""
 
 from __future__ import annotations
 
 import functools
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from lazygrad.errors import UnsupportedError
@@ -50,3 +52,27 @@ class Operators:
         if name.startswith("__"):
             raise AttributeError(name)
         return operator(name)
+
+
+class BuiltIn:
+    """An operator that a package has compiled for PyTorch, written here: a function of tensors with
+    derivatives."""
+
+    def __init__(self, space: str, function: Callable[..., Any]):
+        functools.update_wrapper(self, function)
+        self._opname = function.__name__
+        self.space, self.function = space, function
+
+    @property
+    def default(self) -> BuiltIn:
+        """The only overload: the operator itself."""
+        return self
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        return self.function(*args, **options)
+
+    def __repr__(self) -> str:
+        return f"<operator {self}>"
+
+    def __str__(self) -> str:
+        return f"{self.space}.{self._opname}"
