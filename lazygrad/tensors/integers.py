@@ -148,6 +148,10 @@ def _next(x: Node, y: Node) -> Node:
     return ops.where(unordered, ops.add(x, y), result)
 
 
+def _next_gradient(g: Node, value: Node, x: Node, y: Node) -> tuple[Node, None]:
+    return ops.where(ops.eq(x, y), ops.like(0, g), g), None
+
+
 @with_in_place("nextafter")
 def nextafter(input: Tensor, other: Tensor) -> Tensor:
     """The next floating point number after input in the direction of other."""
@@ -155,7 +159,11 @@ def nextafter(input: Tensor, other: Tensor) -> Tensor:
     dtype = result_type(x, y)
     if dtype.kind != "float":
         raise DTypeError(f"[nextafter] not implemented for {dtype!r}: convert one of them with .float()")
-    return elementwise("nextafter", lambda x, y: _next(ops.detach(x), ops.detach(y)), (x, y), dtype)
+
+    def build(x: Node, y: Node) -> Node:
+        return ops.surrogate(_next(ops.detach(x), ops.detach(y)), x, y, arg=_next_gradient)
+
+    return elementwise("nextafter", build, (x, y), dtype)
 
 
 @function("unravel_index")

@@ -246,8 +246,12 @@ def index_fill(input: Tensor, dim: int, index: Tensor, value: Any) -> Tensor:
         filling = axes.cast(rest[0], x.dtype) if rest else number_node(op, value, x.dtype)
         if not x.ndim:
             return filling
-        shape = tuple(i.shape[0] if a == axis else n for a, n in enumerate(x.shape))
-        return places.put_axis(op, x, axis, i, axes.broadcast(filling, shape), "set")
+        size, row = x.shape[axis], tuple(n if a == axis else 1 for a, n in enumerate(x.shape))
+        # a place that is named twice takes the value once, and so does its gradient
+        named = places.put_axis(op, ops.const(False, dtypes.bool_, (size,)), 0, i,
+                                ops.const(True, dtypes.bool_, i.shape), "set")
+        named = axes.broadcast(axes.reshape(named, row), x.shape)
+        return ops.where(named, axes.broadcast(filling, x.shape), x)
 
     return apply(op, build, input, index, *([value] if isinstance(value, Tensor) else []))
 

@@ -105,7 +105,7 @@ def diff(input: Tensor, n: int = 1, dim: int = -1, prepend: Any = None, append: 
         raise ShapeError("[diff] diff expects input to be at least one-dimensional")
     if n < 0:
         raise ShapeError(f"[diff] order must be non-negative but got {n}")
-    parts = [p for p in (prepend, input, append) if p is not None]
+    parts = [p for p in (prepend, input, append) if p is not None] if n else [input]
     x = parts[0] if len(parts) == 1 else apply("diff", lambda *nodes: ops.cat(*nodes, arg=axis), *parts)
     for _ in range(min(n, x._shape[axis])):
         size = x._shape[axis]

@@ -190,15 +190,15 @@ def _quantile(
     if not flat._shape[axis]:
         raise ShapeError(f"[{op}] input tensor must be non-empty")
 
-    def one(n: Node, at: float) -> Node:
+    def one(n: Node, at: float, variable: Node | None) -> Node:
         size = n.shape[axis]
         values, _ = ordering.sort(n, axis, False)
         nans = ordering.nan_count(n, axis)
         count = ops.sub(axes.full(size, nans), nans) if skip_nan else axes.full(size, nans)
-        rank = axes.cast(
+        last = axes.cast(
             ops.maximum(ops.sub(count, axes.full(1, count)), axes.full(0, count)), dtypes.float64
         )
-        rank = ops.mul(rank, axes.full(at, rank))
+        rank = ops.mul(last, axes.full(at, last))
         if not skip_nan:  # a NaN anywhere is the result: the last in order is one then
             rank = ops.where(ops.lt(axes.full(0, nans), nans), axes.full(size - 1, rank), rank)
         low, high = ops.floor(rank), ops.ceil(rank)
@@ -207,6 +207,10 @@ def _quantile(
         weight = axes.cast(
             axes.full(0.5, rank) if interpolation == "midpoint" else ops.sub(rank, low), n.dtype
         )
+        if variable is not None:
+            weight = ops.surrogate(
+                weight, ops.mul(axes.cast(last, n.dtype), axes.broadcast(variable, weight.shape))
+            )
 
         def element(place: Node) -> Node:
             return ordering.take_along(
@@ -216,8 +220,12 @@ def _quantile(
         a, b = element(low), element(high)
         return a if low is high else ops.add(a, ops.mul(weight, ops.sub(b, a)))
 
-    def build(n: Node) -> Node:
-        parts = [one(n, float(at)) for at in quantiles.reshape(-1)]
+    def build(n: Node, *variable: Node) -> Node:
+        each: list[Node | None] = [None] * quantiles.size
+        if variable:
+            flat_q = axes.reshape(variable[0], (quantiles.size,))
+            each = [axes.reshape(axes.shrink_axis(flat_q, 0, i, i + 1), ()) for i in range(quantiles.size)]
+        parts = [one(n, float(at), q_i) for at, q_i in zip(quantiles.reshape(-1), each, strict=True)]
         parts = [
             axes.reshape(p, kept) if keepdim and kept is not None else _squeezed(p, axis, keepdim)
             for p in parts
@@ -226,7 +234,8 @@ def _quantile(
             return parts[0]
         return ops.cat(*(axes.insert_axis(p, 0) for p in parts), arg=0)
 
-    return apply(op, build, flat)
+    # only a weight between two elements changes with q
+    return apply(op, build, flat, *([q] if isinstance(q, Tensor) and interpolation == "linear" else []))
 
 
 @function("quantile")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
 from typing import Any
 
+from lazygrad import ops
 from lazygrad.compositions import factorizations as factor
 from lazygrad.compositions import matrices as m
 from lazygrad.errors import ShapeError
@@ -112,9 +115,25 @@ def triangular_solve(input: Tensor, A: Tensor, upper: bool = True, transpose: bo
     return stored(_TriangularSolve(result, A.expand(*result.shape[:-2], *A.shape[-2:]).clone()), out)
 
 
+@cache
+def _solved_by_factor_gradient(upper: bool) -> Callable[..., tuple[Node, Node]]:
+    """As PyTorch has it: of the whole factor, though only one half of it is read."""
+    def gradient(g: Node, x: Node, factored: Node, b: Node) -> tuple[Node, Node]:
+        to_b = _solved_by_factor(factored, g, upper)
+        both = m.times(to_b, m.transposed(x))
+        both = ops.neg(ops.add(both, m.transposed(both)))
+        return (m.times(factored, both) if upper else m.times(both, factored)), to_b
+
+    return gradient
+
+
 def _solved_by_factor(factored: Node, b: Node, upper: bool) -> Node:
-    first = m.transposed(factored) if upper else factored
-    return factor.solve_triangular(m.transposed(first), factor.solve_triangular(first, b, False), True)
+    if not b.size:
+        return b
+    first = ops.detach(m.transposed(factored) if upper else factored)
+    x = factor.solve_triangular(first, ops.detach(b), False)
+    x = factor.solve_triangular(m.transposed(first), x, True)
+    return ops.surrogate(x, factored, b, arg=_solved_by_factor_gradient(upper))
 
 
 @function("cholesky_solve")
