@@ -11,6 +11,10 @@ from collections import defaultdict
 
 import pytest
 
+# PyTorch and NumPy compute small things in every test: threads that wait for each other take many times
+# as long wherever a core is busy
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 CASES_ON = {"CPU": 6, "CL": 1}  # of each test, at most
 
 
