@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from threading import Lock
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from lazygrad.backend import SCALARS, Kernel
 from lazygrad.dtypes import DType, to_storage
 from lazygrad.graph import Node
 from lazygrad.helpers import product
-from lazygrad.runtime.device import Buffer, Device, Part
+from lazygrad.runtime.device import Buffer, Device, Part, Program, Replay
 from lazygrad.schedule import Slot
 
 
@@ -24,6 +25,15 @@ class Step:
     kernel: Kernel
     memory: tuple[Hashable, ...]
     tables: tuple[Buffer, ...] = ()  # the last parameters, filled when the plan was made
+
+
+class Repeats:
+    """How often a plan has run, and from the second run on its launches as one, if the device has that."""
+
+    def __init__(self) -> None:
+        self.lock = Lock()  # one thread at a time binds memory and runs
+        self.runs = 0
+        self.replay: Replay | None = None
 
 
 @dataclass(frozen=True)
@@ -52,19 +62,39 @@ class Plan:
     seconds: tuple[float, float]  # to plan and to compile
     compiled: int  # kernels compiled for this plan
     from_disk: bool = False  # an earlier process made it
+    repeats: Repeats = field(default_factory=Repeats, repr=False, compare=False)
 
     def run(self, sources: Sequence[Node]) -> list[Node]:
         """Bind the sources' buffers, run every launch, return the targets as buffer nodes."""
         memory = self._memory(sources)
-        launches = [(step.kernel.program, [*(memory[m] for m in step.memory), *step.tables])
-                    for step in self.steps]
         if config.get("DEBUG") >= 2:
-            report.run_timed(self.device, [step.kernel for step in self.steps], launches)
-        else:
-            for program, buffers in launches:
+            report.run_timed(self.device, [step.kernel for step in self.steps], self._launches(memory))
+        elif not self._run_at_once(memory):
+            for program, buffers in self._launches(memory):
                 self.device.launch(program, buffers)
         return [self._result(slot, offset, dtype, shape, memory, sources)
                 for slot, offset, dtype, shape in self.targets]
+
+    def _launches(self, memory: dict[Hashable, Buffer]) -> list[tuple[Program, list[Buffer]]]:
+        return [(step.kernel.program, [*(memory[m] for m in step.memory), *step.tables])
+                for step in self.steps]
+
+    def _run_at_once(self, memory: dict[Hashable, Buffer]) -> bool:
+        """Run all launches as one; False where they must run one by one: at first, when a kernel may still be
+        compiled while those before it run, and where the device gains nothing."""
+        repeats = self.repeats
+        with repeats.lock:
+            repeats.runs += 1
+            if repeats.runs == 2 and len(self.steps) > 1:
+                launches = [(step.kernel.program, (*step.memory, *step.tables)) for step in self.steps]
+                repeats.replay = self.device.prepare_often(launches)
+            if repeats.replay is None:
+                return False
+            for name in repeats.replay.least:
+                if name in memory:
+                    repeats.replay.bind(name, memory[name])
+            repeats.replay.run()
+        return True
 
     def _memory(self, sources: Sequence[Node]) -> dict[Hashable, Buffer]:
         device = self.device

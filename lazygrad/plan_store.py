@@ -23,7 +23,7 @@ from lazygrad.plan import Plan, Step
 from lazygrad.runtime import cache as disk
 from lazygrad.runtime.device import Device
 
-_LEFT_OUT = ("device", "steps", "seconds", "compiled", "from_disk")
+_LEFT_OUT = ("device", "steps", "seconds", "compiled", "from_disk", "repeats")
 _LAYOUT = tuple(f.name for f in fields(Plan) if f.name not in _LEFT_OUT)
 
 

@@ -6,8 +6,10 @@ from typing import Any
 
 import lazygrad
 from lazygrad.optim.optimizer import (
+    ElementwiseOptimizer,
     Numbers,
     ParameterwiseOptimizer,
+    Value,
     checked_settings,
     decayed,
     is_set,
@@ -18,6 +20,7 @@ from lazygrad.optim.optimizer import (
     plain,
     settings,
 )
+from lazygrad.optim.term import Term
 from lazygrad.tensors import Tensor
 
 Betas = tuple[float | Tensor, float | Tensor]
@@ -43,15 +46,15 @@ def _is_slow(betas: Any) -> bool:
     return 1 - plain(betas[0]) < 0.5
 
 
-def _mean(mean: Tensor, grad: Tensor, group: dict[str, Any], number: Numbers) -> Tensor:
+def _mean(mean: Value, grad: Value, group: dict[str, Any], number: Numbers[Value]) -> Value:
     """The next running mean of the gradient."""
     weight, keep = number.of(group, "betas", _rest_of_first), number.of(group, "betas", _first)
     return lerp(mean, grad, weight, keep, is_set(group, "betas", _is_slow))
 
 
 def _moments(
-    grad: Tensor, state: dict[str, Any], group: dict[str, Any], number: Numbers
-) -> tuple[Tensor, Tensor]:
+    grad: Value, state: dict[str, Any], group: dict[str, Any], number: Numbers[Value]
+) -> tuple[Value, Value]:
     """The new running means of the gradient and of its square, kept in the state."""
     mean, square = (kept_or_zeros(state, key, grad) for key in ("exp_avg", "exp_avg_sq"))
     state["exp_avg"] = _mean(mean, grad, group, number)
@@ -60,7 +63,9 @@ def _moments(
     return state["exp_avg"], state["exp_avg_sq"]
 
 
-def _penalized(param: Tensor, grad: Tensor, group: dict[str, Any], number: Numbers) -> tuple[Tensor, Tensor]:
+def _penalized(
+    param: Term, grad: Term, group: dict[str, Any], number: Numbers[Term]
+) -> tuple[Term, Term]:
     """Parameter and gradient, of which one has been made smaller by weight decay."""
     if not group.get("decoupled_weight_decay"):
         return param, decayed(param, grad, group, number)
@@ -70,7 +75,7 @@ def _penalized(param: Tensor, grad: Tensor, group: dict[str, Any], number: Numbe
     return param * kept, grad
 
 
-class Adam(ParameterwiseOptimizer):
+class Adam(ElementwiseOptimizer):
     """Adam (Kingma and Ba, 2014), with AMSGrad and decoupled weight decay.
 
     `foreach`, `capturable`, `differentiable` and `fused` are accepted: the compiler decides how kernels are
@@ -96,8 +101,8 @@ class Adam(ParameterwiseOptimizer):
         super().__init__(params, checked_settings(locals()))
 
     def update(
-        self, param: Tensor, grad: Tensor, state: dict[str, Any], group: dict[str, Any], number: Numbers
-    ) -> Tensor:
+        self, param: Term, grad: Term, state: dict[str, Any], group: dict[str, Any], number: Numbers[Term]
+    ) -> Term:
         """One step; the state holds `step`, `exp_avg`, `exp_avg_sq` and, for AMSGrad, `max_exp_avg_sq`."""
 
         def numbers() -> tuple[float, float]:
@@ -109,9 +114,8 @@ class Adam(ParameterwiseOptimizer):
         param, grad = _penalized(param, grad, group, number)
         mean, square = _moments(grad, state, group, number)
         if group["amsgrad"]:
-            largest = state.get("max_exp_avg_sq")
-            square = square if largest is None else lazygrad.maximum(largest.to(square.dtype), square)
-            state["max_exp_avg_sq"] = square.clone() if largest is None else square
+            square = kept_or_zeros(state, "max_exp_avg_sq", grad).maximum(square)
+            state["max_exp_avg_sq"] = square
         below = square.sqrt() / root + number.of(group, "eps")
         return param + rate * mean / below
 
@@ -137,7 +141,7 @@ class AdamW(Adam):
         super().__init__(params, **settings(locals()), decoupled_weight_decay=True)
 
 
-class NAdam(ParameterwiseOptimizer):
+class NAdam(ElementwiseOptimizer):
     """Adam with Nesterov momentum (Dozat, 2016)."""
 
     def __init__(
@@ -158,8 +162,8 @@ class NAdam(ParameterwiseOptimizer):
         super().__init__(params, checked_settings(locals()))
 
     def update(
-        self, param: Tensor, grad: Tensor, state: dict[str, Any], group: dict[str, Any], number: Numbers
-    ) -> Tensor:
+        self, param: Term, grad: Term, state: dict[str, Any], group: dict[str, Any], number: Numbers[Term]
+    ) -> Term:
         """One step; the state holds `step`, `mu_product`, `exp_avg` and `exp_avg_sq`."""
 
         def numbers() -> tuple[float, float, float]:
@@ -184,7 +188,7 @@ class NAdam(ParameterwiseOptimizer):
         return param + rate * grad / below + following_rate * mean / below
 
 
-class RAdam(ParameterwiseOptimizer):
+class RAdam(ElementwiseOptimizer):
     """Adam with a rectified adaptive learning rate (Liu et al., 2019)."""
 
     def __init__(
@@ -204,8 +208,8 @@ class RAdam(ParameterwiseOptimizer):
         super().__init__(params, checked_settings(locals()))
 
     def update(
-        self, param: Tensor, grad: Tensor, state: dict[str, Any], group: dict[str, Any], number: Numbers
-    ) -> Tensor:
+        self, param: Term, grad: Term, state: dict[str, Any], group: dict[str, Any], number: Numbers[Term]
+    ) -> Term:
         """One step; the state holds `step`, `exp_avg` and `exp_avg_sq`."""
 
         def numbers() -> tuple[float, float, float, float, float]:
@@ -220,11 +224,11 @@ class RAdam(ParameterwiseOptimizer):
         param, grad = _penalized(param, grad, group, number)
         mean, square = _moments(grad, state, group, number)
         # the first steps, whose variance is not known yet, are not adapted
-        adaptive = lazygrad.where(is_long > 0, root / (square.sqrt() + number.of(group, "eps")), number(1.0))
+        adaptive = (root / (square.sqrt() + number.of(group, "eps"))).where(is_long > 0, number(1.0))
         return param + mean / correction1 * lr * adaptive * rectified * number(-1.0)
 
 
-class Adamax(ParameterwiseOptimizer):
+class Adamax(ElementwiseOptimizer):
     """Adam with the largest gradient in place of the mean square (Kingma and Ba, 2014)."""
 
     def __init__(
@@ -243,8 +247,8 @@ class Adamax(ParameterwiseOptimizer):
         super().__init__(params, checked_settings(locals()))
 
     def update(
-        self, param: Tensor, grad: Tensor, state: dict[str, Any], group: dict[str, Any], number: Numbers
-    ) -> Tensor:
+        self, param: Term, grad: Term, state: dict[str, Any], group: dict[str, Any], number: Numbers[Term]
+    ) -> Term:
         """One step; the state holds `step`, `exp_avg` and `exp_inf`."""
 
         def numbers() -> tuple[float]:
@@ -255,9 +259,8 @@ class Adamax(ParameterwiseOptimizer):
         grad = decayed(param, grad, group, number)
         mean, largest = (kept_or_zeros(state, key, grad) for key in ("exp_avg", "exp_inf"))
         mean = state["exp_avg"] = _mean(mean, grad, group, number)
-        largest = state["exp_inf"] = lazygrad.maximum(
-            largest * number.of(group, "betas", _second), grad.abs() + number.of(group, "eps")
-        )
+        size = grad.abs() + number.of(group, "eps")
+        largest = state["exp_inf"] = (largest * number.of(group, "betas", _second)).maximum(size)
         return param + rate * mean / largest
 
 
@@ -276,7 +279,8 @@ class SparseAdam(ParameterwiseOptimizer):
         super().__init__(params, checked_settings(locals()))
 
     def update(
-        self, param: Tensor, grad: Tensor, state: dict[str, Any], group: dict[str, Any], number: Numbers
+        self, param: Tensor, grad: Tensor, state: dict[str, Any], group: dict[str, Any],
+        number: Numbers[Tensor]
     ) -> Tensor:
         """One step; the state holds `step`, `exp_avg` and `exp_avg_sq`."""
         before = {key: kept_or_zeros(state, key, grad) for key in ("exp_avg", "exp_avg_sq")}
@@ -291,5 +295,5 @@ class SparseAdam(ParameterwiseOptimizer):
         named = grad != 0
         named = named.flatten(1).any(1).reshape(-1, *[1] * (grad.ndim - 1)) if grad.ndim > 1 else named
         for key, old in before.items():
-            state[key] = lazygrad.where(named, state[key], old)
+            state[key] = state[key].where(named, old)
         return lazygrad.where(named, param + rate * mean / (square.sqrt() + number.of(group, "eps")), param)

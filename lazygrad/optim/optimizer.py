@@ -5,17 +5,24 @@ from __future__ import annotations
 import functools
 import warnings
 from collections import OrderedDict, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from itertools import chain
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import lazygrad
+from lazygrad import ops
+from lazygrad.dtypes import DType
 from lazygrad.errors import ArgumentError, ArgumentTypeError
+from lazygrad.graph import Node
+from lazygrad.optim.term import Term
 from lazygrad.tensors import Tensor
 from lazygrad.tensors.core import from_node
+from lazygrad.tensors.promotion import converted
 from lazygrad.tensors.realization import settle_constant
 from lazygrad.tensors.recording import at_each_run, host_choice, host_numbers, set_host_value
+
+Value = TypeVar("Value", Tensor, Term)
 
 
 class _Required:
@@ -292,25 +299,26 @@ def plain(value: Any) -> float:
     return value.item() if isinstance(value, Tensor) else value
 
 
-class Numbers:
-    """Settings of one step as 0-d tensors: data, so that a schedule changes no kernel, and is seen by replays
-    of a recorded step."""
+class Numbers(Generic[Value]):
+    """Settings of one step as 0-d tensors or terms: data, so that a schedule changes no kernel, and is seen
+    by replays of a recorded step."""
 
-    def __init__(self, dtype: Any, device: str) -> None:
+    def __init__(self, dtype: DType, device: str, kind: Callable[[Node, str], Value]) -> None:
         self.dtype, self.device = dtype, device
-        self._made: dict[Any, Tensor] = {}
+        self._kind: Callable[[Node, str], Value] = kind
+        self._made: dict[Any, Value] = {}
 
-    def __call__(self, value: float) -> Tensor:
+    def __call__(self, value: float) -> Value:
         """A number that never changes."""
         if value not in self._made:
-            self._made[value] = lazygrad.tensor(value, dtype=self.dtype, device=self.device)
+            self._made[value] = self._kind(ops.scalar(value, self.dtype), self.device)
         return self._made[value]
 
-    def all(self, compute: Callable[[], Sequence[float]]) -> list[Tensor]:
+    def all(self, compute: Callable[[], Sequence[float]]) -> list[Value]:
         """Numbers that Python computes at each step; `compute` may count."""
-        return [from_node(node, self.device) for node in host_numbers(compute, self.dtype)]
+        return [self._kind(node, self.device) for node in host_numbers(compute, self.dtype)]
 
-    def of(self, group: dict[str, Any], name: str, change: Callable[[Any], float] = plain) -> Tensor:
+    def of(self, group: dict[str, Any], name: str, change: Callable[[Any], float] = plain) -> Value:
         """A setting of a group, or what `change` makes of it."""
         key = id(group), name, change
         if key not in self._made:
@@ -336,10 +344,9 @@ def rest(value: Any) -> float:
 class ParameterwiseOptimizer(Optimizer):
     """An optimizer that updates each parameter from its own gradient and state: `update` says how."""
 
-    # what a state holds beside these is not computed here
     def update(
-        self, param: Tensor, grad: Tensor, state: dict[str, Any], group: dict[str, Any], number: Numbers
-    ) -> Tensor:
+        self, param: Any, grad: Any, state: dict[str, Any], group: dict[str, Any], number: Numbers[Any]
+    ) -> Any:
         """The parameter's new value; changes `state`. Values are float32 or wider, `number` makes settings
         into data."""
         raise ArgumentTypeError(f"[optim] {type(self).__name__} does not define update")
@@ -354,42 +361,63 @@ class ParameterwiseOptimizer(Optimizer):
             with lazygrad.enable_grad():
                 loss = closure()
         changed: list[Tensor] = []
-        numbers: dict[Any, Numbers] = {}
+        numbers: dict[Any, Numbers[Any]] = {}
         with lazygrad.no_grad():
             for group in self.param_groups:
                 for param in group["params"]:
                     if param.grad is not None:
+                        # 16-bit parameters are updated in float32 and rounded once
+                        dtype = param.dtype if param.dtype.itemsize >= 4 else lazygrad.float32
+                        kind = dtype, param.cell.device
+                        if kind not in numbers:
+                            numbers[kind] = self._numbers(*kind)
+                        self._update_one(param, group, numbers[kind])
                         changed.append(param)
-                        changed.extend(self._update_one(param, group, numbers))
+                        changed += [v for v in self.state[param].values() if isinstance(v, Tensor)]
         lazygrad.realize(*changed)
         return loss
 
-    def _update_one(self, param: Tensor, group: dict[str, Any],
-                    numbers: dict[Any, Numbers]) -> Iterable[Tensor]:
-        """Update one parameter; returns the tensors of its state. `numbers`: those of this step."""
-        state = self.state[param]
-        # 16-bit parameters are updated in float32 and rounded once
-        dtype = param.dtype if param.dtype.itemsize >= 4 else lazygrad.float32
+    def _numbers(self, dtype: DType, device: str) -> Numbers[Any]:
+        return Numbers(dtype, device, from_node)
+
+    def _update_one(self, param: Tensor, group: dict[str, Any], number: Numbers[Any]) -> None:
+        """Update one parameter and its state."""
+        state, dtype = self.state[param], number.dtype
         grad = param.grad.to(dtype)
         grad = -grad if group.get("maximize") else grad
-        kind = dtype, param.cell.device
-        if kind not in numbers:
-            numbers[kind] = Numbers(*kind)
-        value = self.update(param.detach().to(dtype), grad, state, group, numbers[kind])
-        param.copy_(value)
+        param.copy_(self.update(param.detach().to(dtype), grad, state, group, number))
         for key, kept in state.items():
             if isinstance(kept, Tensor) and key != "step":
                 state[key] = kept.to(param.dtype)
-        return [kept for kept in state.values() if isinstance(kept, Tensor)]
 
 
-def kept_or_zeros(state: dict[str, Any], key: str, like: Tensor) -> Tensor:
-    """A tensor of a state in the dtype of another one; zeros of its shape at first."""
-    if state.get(key) is not None:
-        return state[key].to(like.dtype)
-    made = lazygrad.zeros_like(like)
-    settle_constant(made.cell)
-    return made
+class ElementwiseOptimizer(ParameterwiseOptimizer):
+    """An optimizer whose `update` looks at each element by itself: it computes with terms in place of
+    tensors."""
+
+    def _numbers(self, dtype: DType, device: str) -> Numbers[Any]:
+        return Numbers(dtype, device, Term)
+
+    def _update_one(self, param: Tensor, group: dict[str, Any], number: Numbers[Any]) -> None:
+        state, dtype = self.state[param], number.dtype
+        grad = Term.of(param.grad, dtype)
+        grad = -grad if group.get("maximize") else grad
+        try:
+            value = self.update(Term.of(param, dtype), grad, state, group, number)
+        finally:  # whatever happens, a state holds tensors
+            for key, kept in state.items():
+                if isinstance(kept, Term):
+                    state[key] = kept.tensor(param.dtype)
+        param.write(converted(value.node, param.dtype), "step", replaces=True)
+
+
+def kept_or_zeros(state: dict[str, Any], key: str, like: Value) -> Value:
+    """What a state keeps, as `like` is and in its dtype; zeros of its shape at first."""
+    kept = state.get(key)
+    if kept is None:
+        kept = lazygrad.zeros(like.shape, dtype=like.dtype, device=like.device)
+        settle_constant(kept.cell)
+    return kept.to(like.dtype) if isinstance(like, Tensor) else Term.of(kept, like.dtype)
 
 
 def next_step(state: dict[str, Any]) -> float:
@@ -406,7 +434,7 @@ def keep_number(state: dict[str, Any], key: str, value: float) -> None:
     set_host_value(state[key], value)
 
 
-def lerp(start: Tensor, end: Tensor, weight: Tensor, keep: Tensor, is_small: bool) -> Tensor:
+def lerp(start: Value, end: Value, weight: Value, keep: Value, is_small: bool) -> Value:
     """start + weight * (end - start), rounded as PyTorch's lerp rounds it: `keep` is 1 - weight, `is_small`
     says that the weight is below a half."""
     if is_small:
@@ -414,7 +442,7 @@ def lerp(start: Tensor, end: Tensor, weight: Tensor, keep: Tensor, is_small: boo
     return end - (end - start) * keep
 
 
-def decayed(param: Tensor, grad: Tensor, group: dict[str, Any], number: Numbers) -> Tensor:
+def decayed(param: Value, grad: Value, group: dict[str, Any], number: Numbers[Value]) -> Value:
     """The gradient with the penalty of the weights' squares added."""
     return grad + number.of(group, "weight_decay") * param if is_set(group, "weight_decay") else grad
 

@@ -7,8 +7,8 @@ from typing import Any
 import lazygrad
 from lazygrad.errors import ArgumentError
 from lazygrad.optim.optimizer import (
+    ElementwiseOptimizer,
     Numbers,
-    ParameterwiseOptimizer,
     checked_settings,
     decayed,
     is_set,
@@ -19,6 +19,7 @@ from lazygrad.optim.optimizer import (
     plain,
     rest,
 )
+from lazygrad.optim.term import Term
 from lazygrad.tensors import Tensor
 from lazygrad.tensors.realization import settle_constant
 from lazygrad.tensors.recording import at_each_run
@@ -28,7 +29,7 @@ def _is_slow(alpha: Any) -> bool:
     return 1 - alpha < 0.5
 
 
-class RMSprop(ParameterwiseOptimizer):
+class RMSprop(ElementwiseOptimizer):
     """Divide gradients by the root of a running mean of their squares (Hinton's lecture), optionally
     centered."""
 
@@ -49,8 +50,8 @@ class RMSprop(ParameterwiseOptimizer):
         super().__init__(params, checked_settings(locals()))
 
     def update(
-        self, param: Tensor, grad: Tensor, state: dict[str, Any], group: dict[str, Any], number: Numbers
-    ) -> Tensor:
+        self, param: Term, grad: Term, state: dict[str, Any], group: dict[str, Any], number: Numbers[Term]
+    ) -> Term:
         """One step; the state holds `step`, `square_avg` and, if asked for, `momentum_buffer` and
         `grad_avg`."""
         at_each_run(lambda: next_step(state))
@@ -70,7 +71,7 @@ class RMSprop(ParameterwiseOptimizer):
         return param + rate * buffer
 
 
-class Adagrad(ParameterwiseOptimizer):
+class Adagrad(ElementwiseOptimizer):
     """Divide gradients by the root of the sum of all their squares so far (Duchi et al., 2011)."""
 
     def __init__(self, params: Any, lr: float | Tensor = 1e-2, lr_decay: float = 0, weight_decay: float = 0,
@@ -88,8 +89,8 @@ class Adagrad(ParameterwiseOptimizer):
         """Accepted; tensors are not shared between processes."""
 
     def update(
-        self, param: Tensor, grad: Tensor, state: dict[str, Any], group: dict[str, Any], number: Numbers
-    ) -> Tensor:
+        self, param: Term, grad: Term, state: dict[str, Any], group: dict[str, Any], number: Numbers[Term]
+    ) -> Term:
         """One step; the state holds `step` and `sum`."""
 
         def numbers() -> tuple[float]:
@@ -102,7 +103,7 @@ class Adagrad(ParameterwiseOptimizer):
         return param + rate * grad / (total.sqrt() + number.of(group, "eps"))
 
 
-class Adadelta(ParameterwiseOptimizer):
+class Adadelta(ElementwiseOptimizer):
     """Scale gradients by the ratio of past updates to past gradients (Zeiler, 2012)."""
 
     def __init__(self, params: Any, lr: float | Tensor = 1.0, rho: float = 0.9, eps: float = 1e-6,
@@ -113,8 +114,8 @@ class Adadelta(ParameterwiseOptimizer):
         super().__init__(params, checked_settings(locals()))
 
     def update(
-        self, param: Tensor, grad: Tensor, state: dict[str, Any], group: dict[str, Any], number: Numbers
-    ) -> Tensor:
+        self, param: Term, grad: Term, state: dict[str, Any], group: dict[str, Any], number: Numbers[Term]
+    ) -> Term:
         """One step; the state holds `step`, `square_avg` and `acc_delta`."""
         at_each_run(lambda: next_step(state))
         rho, weight, eps = number.of(group, "rho"), number.of(group, "rho", rest), number.of(group, "eps")

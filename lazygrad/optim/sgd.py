@@ -6,8 +6,8 @@ from typing import Any
 
 from lazygrad.errors import ArgumentError
 from lazygrad.optim.optimizer import (
+    ElementwiseOptimizer,
     Numbers,
-    ParameterwiseOptimizer,
     checked_settings,
     decayed,
     is_set,
@@ -15,6 +15,7 @@ from lazygrad.optim.optimizer import (
     negative,
     rest,
 )
+from lazygrad.optim.term import Term
 from lazygrad.tensors import Tensor
 
 
@@ -22,7 +23,7 @@ def _one(dampening: Any) -> float:
     return 1.0
 
 
-class SGD(ParameterwiseOptimizer):
+class SGD(ElementwiseOptimizer):
     """param -= lr * gradient, with momentum, Nesterov's form of it, and weight decay.
 
     `foreach`, `fused` and `differentiable` are accepted: the compiler decides how kernels are formed.
@@ -47,8 +48,8 @@ class SGD(ParameterwiseOptimizer):
         super().__init__(params, checked_settings(locals()))
 
     def update(
-        self, param: Tensor, grad: Tensor, state: dict[str, Any], group: dict[str, Any], number: Numbers
-    ) -> Tensor:
+        self, param: Term, grad: Term, state: dict[str, Any], group: dict[str, Any], number: Numbers[Term]
+    ) -> Term:
         """One step; the state holds `momentum_buffer` where there is momentum."""
         grad = decayed(param, grad, group, number)
         if is_set(group, "momentum"):

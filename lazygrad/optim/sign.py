@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import lazygrad
 from lazygrad.errors import ArgumentError
 from lazygrad.optim.optimizer import (
+    ElementwiseOptimizer,
     Numbers,
-    ParameterwiseOptimizer,
     checked_settings,
     decayed,
     keep_number,
@@ -17,11 +16,12 @@ from lazygrad.optim.optimizer import (
     plain,
     settings,
 )
+from lazygrad.optim.term import Term
 from lazygrad.tensors import Tensor
 from lazygrad.tensors.recording import at_each_run
 
 
-class Rprop(ParameterwiseOptimizer):
+class Rprop(ElementwiseOptimizer):
     """Resilient backpropagation (Riedmiller and Braun, 1993): a step of its own for each element, which grows
     while the gradient keeps its sign and shrinks when it changes."""
 
@@ -43,22 +43,22 @@ class Rprop(ParameterwiseOptimizer):
         super().__init__(params, found)
 
     def update(
-        self, param: Tensor, grad: Tensor, state: dict[str, Any], group: dict[str, Any], number: Numbers
-    ) -> Tensor:
+        self, param: Term, grad: Term, state: dict[str, Any], group: dict[str, Any], number: Numbers[Term]
+    ) -> Term:
         """One step; the state holds `step`, `prev` and `step_size`."""
         at_each_run(lambda: next_step(state))
         minus, plus = number.all(lambda: tuple(group["etas"]))
         least, most, first = number.all(lambda: (*group["step_sizes"], plain(group["lr"])))
-        prev = state.get("prev")
-        size = lazygrad.zeros_like(grad) + first if prev is None else state["step_size"].to(grad.dtype)
-        turn = lazygrad.zeros_like(grad) if prev is None else grad * prev.to(grad.dtype)
-        factor = lazygrad.where(turn > 0, plus, lazygrad.where(turn < 0, minus, number(1.0)))
+        size = kept_or_zeros(state, "step_size", grad)
+        size = size if "step_size" in state else size + first
+        turn = grad * kept_or_zeros(state, "prev", grad)
+        factor = plus.where(turn > 0, minus.where(turn < 0, number(1.0)))
         state["step_size"] = size = (size * factor).maximum(least).minimum(most)
-        state["prev"] = grad = lazygrad.where(turn < 0, number(0.0), grad)
+        state["prev"] = grad = number(0.0).where(turn < 0, grad)
         return param - grad.sign() * size
 
 
-class Lion(ParameterwiseOptimizer):
+class Lion(ElementwiseOptimizer):
     """Steps by the sign of a momentum (Chen et al., Symbolic Discovery of Optimization Algorithms, 2023),
     with the decay of weights beside them. PyTorch has none; the arguments are those of the authors' program.
     """
@@ -79,8 +79,8 @@ class Lion(ParameterwiseOptimizer):
         super().__init__(params, found)
 
     def update(
-        self, param: Tensor, grad: Tensor, state: dict[str, Any], group: dict[str, Any], number: Numbers
-    ) -> Tensor:
+        self, param: Term, grad: Term, state: dict[str, Any], group: dict[str, Any], number: Numbers[Term]
+    ) -> Term:
         """One step; the state holds `exp_avg`."""
 
         def numbers() -> tuple[float, ...]:
@@ -93,7 +93,7 @@ class Lion(ParameterwiseOptimizer):
         return param * keep - (average * now + grad * fresh).sign() * rate
 
 
-class ASGD(ParameterwiseOptimizer):
+class ASGD(ElementwiseOptimizer):
     """Averaged stochastic gradient descent (Polyak and Juditsky, 1992): the state's `ax` is the average."""
 
     def __init__(
@@ -116,8 +116,8 @@ class ASGD(ParameterwiseOptimizer):
         super().__init__(params, found)
 
     def update(
-        self, param: Tensor, grad: Tensor, state: dict[str, Any], group: dict[str, Any], number: Numbers
-    ) -> Tensor:
+        self, param: Term, grad: Term, state: dict[str, Any], group: dict[str, Any], number: Numbers[Term]
+    ) -> Term:
         """One step; the state holds `step`, `eta`, `mu` and `ax`."""
         grad = decayed(param, grad, group, number)
         before = kept_or_zeros(state, "ax", grad)
@@ -136,5 +136,5 @@ class ASGD(ParameterwiseOptimizer):
         keep, rate, weight = number.all(numbers)
         after = param * keep - grad * rate
         # a weight of 1 takes the new value as it is
-        state["ax"] = lazygrad.where(weight == 1.0, after, before + (after - before) * weight)
+        state["ax"] = after.where(weight == 1.0, before + (after - before) * weight)
         return after

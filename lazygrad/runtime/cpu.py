@@ -38,6 +38,7 @@ CLASSES_ABOVE = 4  # a free block this many classes too large is still taken: to
 KEPT_BYTES = 256 << 20  # free blocks may hold this much more than the buffers ever did
 CHECKED_BYTES = 16 << 20  # from here on, ask the system for its free memory before taking some
 MOST_HELPERS = 7  # threads that compile while another one makes the next kernel's text
+SMALL_TEMPORARIES = 1 << 16  # bytes that launches prepared for one plan may keep
 CHUNKS_PER_THREAD = 64  # more chunks than this cost more hand-outs than they save waiting
 
 
@@ -247,7 +248,7 @@ class CpuReplay(Replay):
         super().__init__(device, launches)
         programs = [program for program, _ in self.launches if isinstance(program, CpuProgram)]
         assert len(programs) == len(self.launches), "a replay on CPU runs programs of the CPU"
-        self.threads, self.pool = device.threads, device.pool
+        self.cpu, self.pool = device, device.pool
         self.count = sum(len(program.phases) for program in programs)
         self.scratch = max((program.source.scratch for program in programs), default=0)
         self.records = (LaunchRecord * (self.count + 1))()  # the last one has no function
@@ -256,16 +257,25 @@ class CpuReplay(Replay):
         self.pointers = (ctypes.c_void_p * max(1, sum(program.pointer_count for program in programs)))()
         # which pointers are a memory, and how far into it they point
         self.places: dict[Any, list[tuple[int, int]]] = {name: [] for name in self.least}
-        pointer, record = 0, 0
+        self.programs = programs
+        self._fill(device.threads)
+        pointer = 0
         for program, (_, names) in zip(programs, self.launches, strict=True):
-            program.fill(self.records, record, ctypes.addressof(self.pointers) + 8 * pointer, self.threads)
             for place, name in enumerate(names, pointer):
                 whole, further = (name.name, name.offset) if isinstance(name, Part) else (name, 0)
                 self.places[whole].append((place, further))
             for place, offset in enumerate(program.temporary_offsets, pointer + len(names)):
                 self.pointers[place] = self.temporaries.address + offset
-            pointer, record = pointer + program.pointer_count, record + len(program.phases)
+            pointer += program.pointer_count
         self.bind_own()
+
+    def _fill(self, threads: int) -> None:
+        """Write the records, for a number of threads."""
+        self.threads = threads
+        pointers, record = ctypes.addressof(self.pointers), 0
+        for program in self.programs:
+            program.fill(self.records, record, pointers, threads)
+            pointers, record = pointers + 8 * program.pointer_count, record + len(program.phases)
 
     def launcher(self) -> Callable[[], None]:
         shared = self.scratch or any(record.count > record.grain for record in self.records[:self.count])
@@ -278,6 +288,8 @@ class CpuReplay(Replay):
             pointers[place] = address + further
 
     def run(self) -> None:
+        if self.cpu.threads != self.threads:
+            self._fill(self.cpu.threads)
         self.pool.run(self.records, self.count, self.threads, self.scratch)
 
 
@@ -392,6 +404,10 @@ class CpuDevice(Device):
 
     def prepare(self, launches: Sequence[tuple[Program, Sequence[Any]]]) -> CpuReplay:
         return CpuReplay(self, launches)
+
+    def prepare_often(self, launches: Sequence[tuple[Program, Sequence[Any]]]) -> CpuReplay | None:
+        least = max([p.temporary_bytes for p, _ in launches if isinstance(p, CpuProgram)], default=0)
+        return CpuReplay(self, launches) if least <= SMALL_TEMPORARIES else None
 
 
 @lru_cache(maxsize=1)

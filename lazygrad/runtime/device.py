@@ -197,6 +197,11 @@ class Device:
         """Launches to be run many times, each with its memory: buffers, or names to be bound."""
         raise AssertionError(f"{type(self).__name__} cannot prepare")
 
+    def prepare_often(self, launches: Sequence[tuple[Program, Sequence[Any]]]) -> Replay | None:
+        """Launches to be run many times, with other memory each time. None where launching them one by one
+        costs no more, or where they would keep much memory."""
+        return None
+
     def synchronize(self) -> None:
         """Return when all launches have finished."""
 

@@ -5,14 +5,18 @@ Statistics of 16-bit inputs are computed in float32; results have the input's sh
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 import lazygrad
+from lazygrad.compositions import axes
+from lazygrad.compositions.normalization import affine, root_mean_square_one, standardized
 from lazygrad.dtypes import pytorch_name
 from lazygrad.errors import ArgumentError, DTypeError, ShapeError
+from lazygrad.graph import Node
 from lazygrad.tensors import Tensor
+from lazygrad.tensors.core import apply
 from lazygrad.tensors.grad_fn import one_operation
 
 
@@ -26,12 +30,12 @@ def _per_channel(x: Tensor, ndim: int) -> Tensor:
     return x.reshape(1, -1, *(1,) * (ndim - 2))
 
 
-def _standardized(x: Tensor, axes: Sequence[int], eps: float) -> tuple[Tensor, Tensor, Tensor]:
+def _standardized(x: Tensor, over: Sequence[int], eps: float) -> tuple[Tensor, Tensor, Tensor]:
     """(x with mean 0 and variance 1 over the axes, mean, biased variance), the last two with size 1 on the
     axes."""
-    mean = x.mean(axes, keepdim=True)
+    mean = x.mean(over, keepdim=True)
     centered = x - mean
-    variance = (centered * centered).mean(axes, keepdim=True)
+    variance = (centered * centered).mean(over, keepdim=True)
     return centered * (variance + eps).rsqrt(), mean, variance
 
 
@@ -119,14 +123,14 @@ def instance_norm(input: Tensor, running_mean: Tensor | None = None, running_var
     if not use_input_stats:
         return batch_norm(input, running_mean, running_var, weight, bias, False, momentum, eps)
     _check_types("instance_norm", input, running_mean, running_var, weight, bias)
-    ndim, axes = input.ndim, list(range(2, input.ndim))
+    ndim, over = input.ndim, list(range(2, input.ndim))
     count = 1
     for size in input.shape[2:]:
         count *= size
     if count == 1:
         raise ArgumentError("[instance_norm] Expected more than 1 spatial element when training, "
                             f"got input size {input.size()}")
-    result, mean, variance = _standardized(wide(input), axes, eps)
+    result, mean, variance = _standardized(wide(input), over, eps)
     if running_mean is not None:
         _blend(running_mean, mean.flatten(1).mean(0), momentum)
     if running_var is not None:
@@ -153,26 +157,36 @@ def _normalized_axes(name: str, input: Tensor, normalized_shape: Sequence[int], 
     return list(range(input.ndim - len(shape), input.ndim))
 
 
-@one_operation("native_layer_norm")
+def _normalized(name: str, normalize: Callable[[Node], Node], input: Tensor, weight: Tensor | None,
+                bias: Tensor | None, per_channel: bool = False) -> Tensor:
+    """`normalize` of the input, times the weight and plus the bias; all of it in the wider type."""
+    dtype = input.dtype
+
+    def build(x: Node, *parameters: Node) -> Node:
+        given = (axes.reshape(p, (1, p.size, *(1,) * (x.ndim - 2))) if per_channel else p for p in parameters)
+        scale, shift = (None if p is None else next(given) for p in (weight, bias))
+        return axes.cast(affine(normalize(axes.cast(x, dtype.accumulator)), scale, shift), dtype)
+
+    return apply(name, build, *[t for t in (input, weight, bias) if t is not None])
+
+
 def layer_norm(input: Tensor, normalized_shape: Sequence[int], weight: Tensor | None = None,
                bias: Tensor | None = None, eps: float = 1e-5) -> Tensor:
     """Normalize over the last axes, whose sizes are `normalized_shape`."""
-    axes = _normalized_axes("layer_norm", input, normalized_shape, weight, bias)
+    over = _normalized_axes("layer_norm", input, normalized_shape, weight, bias)
     _check_types("layer_norm", input, weight, bias)
-    return _affine(_standardized(wide(input), axes, eps)[0], weight, bias).to(input.dtype)
+    return _normalized("native_layer_norm", lambda x: standardized(x, over, eps), input, weight, bias)
 
 
 def rms_norm(input: Tensor, normalized_shape: Sequence[int], weight: Tensor | None = None,
              eps: float | None = None) -> Tensor:
     """Divide by the root of the mean square over the last axes; eps defaults to the dtype's machine
     epsilon."""
-    axes = _normalized_axes("rms_norm", input, normalized_shape, weight)
-    x = wide(input)
-    eps = float(np.finfo(x.dtype.numpy).eps) if eps is None else eps
-    return _affine(x * ((x * x).mean(axes, keepdim=True) + eps).rsqrt(), weight, None).to(input.dtype)
+    over = _normalized_axes("rms_norm", input, normalized_shape, weight)
+    least = float(np.finfo(input.dtype.accumulator.numpy).eps) if eps is None else eps
+    return _normalized("mul", lambda x: root_mean_square_one(x, over, least), input, weight, None)
 
 
-@one_operation("native_group_norm")
 def group_norm(input: Tensor, num_groups: int, weight: Tensor | None = None, bias: Tensor | None = None,
                eps: float = 1e-5) -> Tensor:
     """Normalize each of `num_groups` groups of channels of each sample of a (N, C, ...) tensor."""
@@ -188,10 +202,13 @@ def group_norm(input: Tensor, num_groups: int, weight: Tensor | None = None, bia
         )
     _check_channels("group_norm", channels, weight=weight, bias=bias)
     _check_types("group_norm", input, weight, bias)
-    grouped = wide(input).reshape(samples, num_groups, channels // num_groups, *input.shape[2:])
-    result = _standardized(grouped, list(range(2, grouped.ndim)), eps)[0].reshape(input.shape)
-    return _affine(result, None if weight is None else _per_channel(weight, input.ndim),
-                   None if bias is None else _per_channel(bias, input.ndim)).to(input.dtype)
+    grouped = samples, num_groups, channels // num_groups, *input.shape[2:]
+
+    def normalize(x: Node) -> Node:
+        result = standardized(axes.reshape(x, grouped), range(2, len(grouped)), eps)
+        return axes.reshape(result, x.shape)
+
+    return _normalized("native_group_norm", normalize, input, weight, bias, per_channel=True)
 
 
 def local_response_norm(
