@@ -4,6 +4,7 @@ from math import inf
 from typing import Any
 
 from lazygrad.tensors import FUNCTIONS
+from lazygrad.tensors.outputs import with_out
 from lazygrad.tensors.polynomials import POLYNOMIALS
 from lazygrad.tensors.special import SPECIAL
 
@@ -17,14 +18,14 @@ _NAMES = {
 _FUNCTIONS: dict[str, Any] = {name: FUNCTIONS[own] for name, own in _NAMES.items()} | SPECIAL | POLYNOMIALS
 
 
-def xlog1py(input: Any, other: Any, *, out: Any = None) -> Any:
+def xlog1py(input: Any, other: Any) -> Any:
     """input * log1p(other), 0 where input is 0 and other is no NaN; broadcast."""
     # the derivative by input is log1p(other) at 0 too, where that is finite
     endless = (input == 0) & ((other <= -1) | (other == inf))
     where, log1p = FUNCTIONS["where"], FUNCTIONS["log1p"]
-    result = where(endless, 0.0, input * log1p(where(endless, 0.0, other)))
-    return result if out is None else out.copy_(result)
+    return where(endless, 0.0, input * log1p(where(endless, 0.0, other)))
 
 
-globals().update(_FUNCTIONS)
-__all__ = [*_FUNCTIONS, "xlog1py"]  # noqa: PLE0604
+_FUNCTIONS["xlog1py"] = xlog1py
+globals().update({name: with_out(f"special.{name}", function) for name, function in _FUNCTIONS.items()})
+__all__ = [*_FUNCTIONS]  # noqa: PLE0604

@@ -217,6 +217,41 @@ def test_out_is_resized_cast_and_returned(name):
                 assert warned == their_warned, (name, dtype, shape)
 
 
+MORE_OUT: dict[str, Callable[..., Any]] = {
+    "linspace": lambda t, x, out: t.linspace(0, 3, 4, out=out),
+    "eye": lambda t, x, out: t.eye(2, 3, out=out),
+    "arange": lambda t, x, out: t.arange(4, out=out),
+    "zeros": lambda t, x, out: t.zeros(2, 2, out=out),
+    "view_copy": lambda t, x, out: t.view_copy(x, (6,), out=out),
+    "slice_scatter": lambda t, x, out: t.slice_scatter(x, x[:1], 0, 0, 1, out=out),
+    "all": lambda t, x, out: t.all(x > 0, 0, out=out),
+    "linalg.det": lambda t, x, out: t.linalg.det(x @ x.T, out=out),
+    "linalg.pinv": lambda t, x, out: t.linalg.pinv(x, out=out),
+    "special.entr": lambda t, x, out: t.special.entr(x, out=out),
+    "softplus": lambda t, x, out: t.nn.functional.softplus(x, out=out),
+    "threshold": lambda t, x, out: t.threshold(x, 0.0, 1.0, out=out),
+}
+
+
+@pytest.mark.parametrize("name", MORE_OUT)
+def test_out_of_creators_copies_and_namespaces(name):
+    torch = pytorch()
+    values = np.array([[0.5, 1.0, 2.0], [3.0, -1.0, 0.25]], np.float32)
+    for dtype in ("float32", "float64", "uint8"):
+        for shape in ((0,), (7,)):
+            found = []
+            for m in (lazygrad, torch):
+                out = m.zeros(shape, dtype=getattr(m, dtype))
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")
+                    found.append(outcome(lambda m=m, out=out: MORE_OUT[name](m, m.tensor(values), out)))
+                assert isinstance(found[-1], Exception) or found[-1] is out
+            ours, theirs = found
+            assert isinstance(ours, Exception) == isinstance(theirs, Exception), (dtype, ours, theirs)
+            if not isinstance(theirs, Exception):
+                check(ours, theirs, 1e-5)
+
+
 def test_several_outs_and_what_they_refuse():
     for m in (lazygrad, pytorch()):
         values, places = m.empty(0), m.empty(0, dtype=m.int64)

@@ -8,6 +8,7 @@ values, its functions and those of its functions that are written in Python are 
 from __future__ import annotations
 
 import contextlib
+import functools
 import types
 import warnings
 from collections.abc import Callable, Iterator
@@ -87,7 +88,8 @@ def samples(op: Any, dtype: Any, gradients: bool) -> list[Any]:
 
 
 def first_dtype(op: Any) -> Any:
-    return next(d for d in DTYPES if d in op.dtypes)
+    """The first type of an operation; None for one of complex numbers or of types of 8 bits and less."""
+    return next((d for d in DTYPES if d in op.dtypes), None)
 
 
 def _paths() -> dict[int, str]:
@@ -191,6 +193,8 @@ class Counterparts:
     def function(self, function: Any) -> Any:
         """The function of the same name, or the same Python code over lazygrad."""
         path = _PATHS.get(id(function))
+        if isinstance(function, functools.partial):
+            return functools.partial(self.function(function.func), **self.of(function.keywords))
         if path is not None:
             try:
                 return _at(lazygrad, path)
@@ -336,7 +340,7 @@ class Calls:
         """The function with `out=`, into tensors of the right shapes."""
         inputs = copied(without_gradients([sample.input, list(sample.args), sample.kwargs]))
         want, refused = attempt(op.op, inputs[0], *inputs[1], **inputs[2])
-        if refused is not None:
+        if refused is not None or not all(isinstance(w, torch.Tensor) for w in leaves(want)):
             return
         room = (
             [torch.empty_like(w) for w in want] if isinstance(want, tuple | list) else torch.empty_like(want)
@@ -352,7 +356,8 @@ class Calls:
         if problem is not None:
             self.problems.append(f"{label}: {type(problem).__name__}: {str(problem)[:300]}")
             return
-        self.pairs += [(label, g, w) for g, w in zip(leaves(out), leaves(room), strict=True)]
+        gots, wants = one.of(sample.output_process_fn_grad)(out), sample.output_process_fn_grad(room)
+        self.pairs += [(label, g, w) for g, w in zip(leaves(gots), leaves(wants), strict=True)]
 
     def differentiate(self, label: str, inputs: Any, ours_of: Counterparts, gots: list, wants: list) -> None:
         outs = [

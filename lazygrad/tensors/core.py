@@ -327,7 +327,8 @@ class Tensor:
         return made or made_by(name, [self, *sources])
 
     def _is_expanded(self) -> bool:
-        return any(s == 0 and n > 1 for s, n in zip(self._strides or (), self._shape, strict=False))
+        steps = zip(self._strides or (), self._shape, strict=False)
+        return 0 not in self._shape and any(s == 0 and n > 1 for s, n in steps)
 
     # Copies that share nothing but the (immutable) node
 

@@ -93,15 +93,6 @@ def raise_where(name: str, info: Tensor, message: Callable[[int], str]) -> None:
         raise LinAlgError(f"[{name}] {name}: {place}{message(int(values[failed[0]]))}")
 
 
-def stored(result: Any, out: Any) -> Any:
-    """A result, or what it was copied to: a tensor or a tuple of them."""
-    if out is None:
-        return result
-    if isinstance(result, tuple):
-        return type(result)(*(o.copy_(r) for o, r in zip(out, result, strict=True)))
-    return out.copy_(result)
-
-
 # the names that PyTorch's graphs have for functions, where they are other ones
 _OPERATIONS = {
     "linalg.cholesky": "linalg_cholesky_ex", "linalg.inv": "linalg_inv_ex", "linalg.solve": "linalg_solve_ex",

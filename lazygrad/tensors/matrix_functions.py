@@ -18,7 +18,6 @@ from lazygrad.tensors.matrices import (
     check_square,
     linalg,
     made,
-    stored,
 )
 from lazygrad.tensors.orthogonal import eigvalsh, svdvals
 from lazygrad.tensors.return_types import return_type
@@ -48,16 +47,16 @@ def _power(name: str, x: Tensor, n: int) -> Tensor:
 
 
 @linalg("matrix_power")
-def linalg_matrix_power(A: Tensor, n: int, *, out: Tensor | None = None) -> Tensor:
+def linalg_matrix_power(A: Tensor, n: int) -> Tensor:
     """Square matrices times themselves n times, by repeated squaring; for n below 0, their inverses. Raises
     LinAlgError for singular ones then."""
-    return stored(_power("linalg.matrix_power", A, n), out)
+    return _power("linalg.matrix_power", A, n)
 
 
 @function("matrix_power")
-def matrix_power(input: Tensor, n: int, *, out: Tensor | None = None) -> Tensor:
+def matrix_power(input: Tensor, n: int) -> Tensor:
     """As `linalg.matrix_power`."""
-    return stored(_power("linalg.matrix_power", input, n), out)
+    return _power("linalg.matrix_power", input, n)
 
 
 def _best_cuts(sizes: Sequence[int]) -> list[list[int]]:
@@ -75,7 +74,7 @@ def _best_cuts(sizes: Sequence[int]) -> list[list[int]]:
 
 
 @linalg("multi_dot")
-def multi_dot(tensors: Sequence[Tensor], *, out: Tensor | None = None) -> Tensor:
+def multi_dot(tensors: Sequence[Tensor]) -> Tensor:
     """The product of two or more matrices, in the order of the fewest multiplications; the first and the last
     may be vectors."""
     found = list(tensors)
@@ -105,30 +104,30 @@ def multi_dot(tensors: Sequence[Tensor], *, out: Tensor | None = None) -> Tensor
 
     result = product(0, len(found) - 1)
     result = result.squeeze(-1) if column else result
-    return stored(result.squeeze(0) if row else result, out)
+    return result.squeeze(0) if row else result
 
 
 @linalg("matmul")
-def linalg_matmul(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
+def linalg_matmul(input: Tensor, other: Tensor) -> Tensor:
     """As `matmul`."""
-    return matmul(input, other, out=out)
+    return matmul(input, other)
 
 
 @linalg("vecdot")
-def vecdot(x: Tensor, y: Tensor, *, dim: int = -1, out: Tensor | None = None) -> Tensor:
+def vecdot(x: Tensor, y: Tensor, *, dim: int = -1) -> Tensor:
     """The sums of products along a dimension, broadcast."""
-    return stored(mul(x, y).sum(dim), out)
+    return mul(x, y).sum(dim)
 
 
 @linalg("cross")
-def cross(input: Tensor, other: Tensor, *, dim: int = -1, out: Tensor | None = None) -> Tensor:
+def cross(input: Tensor, other: Tensor, *, dim: int = -1) -> Tensor:
     """The cross products of vectors of size 3 along a dimension, broadcast."""
     if input.ndim != other.ndim:
         raise ShapeError("[linalg.cross] linalg.cross: inputs must have the same number of dimensions.")
     if input.shape[dim] != 3 or other.shape[dim] != 3:
         raise ShapeError(f"[linalg.cross] linalg.cross: inputs dimension {dim} must have length 3. Got "
                          f"{input.shape[dim]} and {other.shape[dim]}")
-    return stored(FUNCTIONS["cross"](input, other, dim), out)
+    return FUNCTIONS["cross"](input, other, dim)
 
 
 @linalg("diagonal")
@@ -168,8 +167,8 @@ def _least(name: str, x: Tensor, greatest: Tensor, atol: Any, rtol: Any) -> Tens
 
 
 @linalg("matrix_rank")
-def matrix_rank(A: Tensor, tol: Any = None, hermitian: bool = False, *, atol: Any = None, rtol: Any = None,
-                out: Tensor | None = None) -> Tensor:
+def matrix_rank(A: Tensor, tol: Any = None, hermitian: bool = False, *, atol: Any = None,
+                rtol: Any = None) -> Tensor:
     """How many singular values (sizes of eigenvalues, if `hermitian`) of matrices lie above
     max(atol, rtol * the greatest one); int64. `tol` is an older name of atol, with rtol 0."""
     if tol is not None:
@@ -179,9 +178,9 @@ def matrix_rank(A: Tensor, tol: Any = None, hermitian: bool = False, *, atol: An
     check_matrices("linalg.matrix_rank", A)
     values = eigvalsh(A.detach()).abs() if hermitian else svdvals(A.detach())
     if not values.shape[-1]:
-        return stored(values.sum(-1).long(), out)
+        return values.sum(-1).long()
     least = _least("linalg.matrix_rank", A, values.amax(-1), atol, rtol)
-    return stored((values > least.unsqueeze(-1)).sum(-1), out)
+    return (values > least.unsqueeze(-1)).sum(-1)
 
 
 def _pinv(name: str, x: Tensor, atol: Any, rtol: Any, hermitian: bool) -> Tensor:
@@ -195,11 +194,11 @@ def _pinv(name: str, x: Tensor, atol: Any, rtol: Any, hermitian: bool) -> Tensor
 
 
 @linalg("pinv")
-def pinv(A: Tensor, rcond: Any = None, hermitian: bool = False, *, atol: Any = None, rtol: Any = None,
-         out: Tensor | None = None) -> Tensor:
+def pinv(A: Tensor, rcond: Any = None, hermitian: bool = False, *, atol: Any = None,
+         rtol: Any = None) -> Tensor:
     """The pseudoinverses (..., n, m) of matrices (..., m, n); singular values up to max(atol, rtol * the
     greatest one) count as 0. `rcond` is an older name of rtol."""
-    return stored(_pinv("linalg.pinv", A, atol, rtol if rcond is None else rcond, hermitian), out)
+    return _pinv("linalg.pinv", A, atol, rtol if rcond is None else rcond, hermitian)
 
 
 @function("pinverse")

@@ -10,7 +10,7 @@ from lazygrad.compositions.axes import wrap_axis
 from lazygrad.dtypes import DType
 from lazygrad.errors import ArgumentTypeError, DTypeError, ShapeError
 from lazygrad.tensors.core import FUNCTIONS, Tensor, apply, creator
-from lazygrad.tensors.matrices import check_square, linalg, stored
+from lazygrad.tensors.matrices import check_square, linalg
 from lazygrad.tensors.orthogonal import svdvals
 from lazygrad.tensors.promotion import pytorch_name
 from lazygrad.tensors.solving import inv_ex
@@ -27,7 +27,7 @@ def _widened(name: str, x: Any, dtype: DType | None) -> Tensor:
 
 @linalg("vector_norm")
 def vector_norm(x: Tensor, ord: Any = 2, dim: Any = None, keepdim: bool = False, *,
-                dtype: DType | None = None, out: Tensor | None = None) -> Tensor:
+                dtype: DType | None = None) -> Tensor:
     """The norm of order `ord`, any number or infinity, over dimensions, of all elements by default."""
     name = "linalg.vector_norm"
     if isinstance(ord, bool) or not isinstance(ord, int | float):
@@ -38,7 +38,7 @@ def vector_norm(x: Tensor, ord: Any = 2, dim: Any = None, keepdim: bool = False,
     if 0 in sizes and (ord < 0 or ord == math.inf):
         raise ShapeError(f"[{name}] {name} cannot compute the {ord} norm on an empty tensor because the "
                          "operation does not have an identity")
-    return stored(FUNCTIONS["norm"](wide, float(ord), dims, keepdim), out)
+    return FUNCTIONS["norm"](wide, float(ord), dims, keepdim)
 
 
 def _two_dims(name: str, x: Tensor, dim: Any) -> tuple[int, int]:
@@ -68,7 +68,7 @@ def _of_sums(ord: float, x: Tensor) -> Tensor:
 
 @linalg("matrix_norm")
 def matrix_norm(A: Tensor, ord: Any = "fro", dim: Any = (-2, -1), keepdim: bool = False, *,
-                dtype: DType | None = None, out: Tensor | None = None) -> Tensor:
+                dtype: DType | None = None) -> Tensor:
     """The norm of matrices: "fro" (Frobenius), "nuc" (nuclear), or of order 1, -1, 2, -2, inf or -inf."""
     name = "linalg.matrix_norm"
     x = _widened(name, A, dtype)
@@ -78,66 +78,64 @@ def matrix_norm(A: Tensor, ord: Any = "fro", dim: Any = (-2, -1), keepdim: bool 
     if ord not in ("fro", "nuc", 1, -1, 2, -2, math.inf, -math.inf):
         raise ShapeError(f"[{name}] {name}: Order {ord} not supported.")
     if ord == "fro":
-        return stored(vector_norm(x, 2, (first, second), keepdim), out)
+        return vector_norm(x, 2, (first, second), keepdim)
     last = x.movedim((first, second), (-2, -1))
     found = (_of_values if ord in ("nuc", 2, -2) else _of_sums)(ord, last)
     if keepdim:
         for d in sorted((first, second)):
             found = found.unsqueeze(d)
-    return stored(found, out)
+    return found
 
 
 @linalg("norm")
 def norm(A: Tensor, ord: Any = None, dim: Any = None, keepdim: bool = False, *,
-         dtype: DType | None = None, out: Tensor | None = None) -> Tensor:
+         dtype: DType | None = None) -> Tensor:
     """`vector_norm` or `matrix_norm`: of matrices where two dimensions are named, or where an order is given
     for a tensor of two dimensions."""
     named = (dim,) if isinstance(dim, int) else dim
     if ord is None or (named is not None and len(named) == 1 and not isinstance(ord, str)):
-        return vector_norm(A, 2 if ord is None else ord, named, keepdim, dtype=dtype, out=out)
+        return vector_norm(A, 2 if ord is None else ord, named, keepdim, dtype=dtype)
     if named is None:
         if A.ndim not in (1, 2):
             raise ShapeError("[linalg.norm] linalg.norm: If dim is not specified but ord is, the input must "
                              f"be 1D or 2D. Got {A.ndim}D.")
         if A.ndim == 1:
-            return vector_norm(A, ord, None, keepdim, dtype=dtype, out=out)
+            return vector_norm(A, ord, None, keepdim, dtype=dtype)
         named = (0, 1)
-    return matrix_norm(A, ord, dim if isinstance(dim, int) else named, keepdim, dtype=dtype, out=out)
+    return matrix_norm(A, ord, dim if isinstance(dim, int) else named, keepdim, dtype=dtype)
 
 
 @creator("nuclear_norm")
-def nuclear_norm(input: Tensor, dim: Any = (-2, -1), keepdim: bool = False, *,
-                 out: Tensor | None = None) -> Tensor:
+def nuclear_norm(input: Tensor, dim: Any = (-2, -1), keepdim: bool = False) -> Tensor:
     """The sums of the singular values of matrices."""
-    return matrix_norm(input, "nuc", dim, keepdim, out=out)
+    return matrix_norm(input, "nuc", dim, keepdim)
 
 
 @creator("frobenius_norm")
-def frobenius_norm(input: Tensor, dim: Any = (), keepdim: bool = False, *,
-                   out: Tensor | None = None) -> Tensor:
+def frobenius_norm(input: Tensor, dim: Any = (), keepdim: bool = False) -> Tensor:
     """The square root of the sum of squares over dimensions."""
-    return vector_norm(input, 2, dim, keepdim, out=out)
+    return vector_norm(input, 2, dim, keepdim)
 
 
 @linalg("cond")
-def cond(A: Tensor, p: Any = None, *, out: Tensor | None = None) -> Tensor:
+def cond(A: Tensor, p: Any = None) -> Tensor:
     """The condition number of matrices (..., m, n), norm(A) * norm(inverse of A); infinite for singular ones.
     p: an order of `matrix_norm`, 2 by default; all but 2 and -2 ask for square matrices."""
     if p in (None, 2, -2):
         values = svdvals(A)
         if not values.shape[-1]:
-            return stored(values.sum(-1), out)
+            return values.sum(-1)
         high, low = values[..., 0], values[..., -1]
-        return stored(low / high if p == -2 else high / low, out)
+        return low / high if p == -2 else high / low
     check_square(f"linalg.cond(ord={p})", A)
     if not A.numel():
-        return stored(A.new_zeros(A.shape[:-2]), out)
+        return A.new_zeros(A.shape[:-2])
     inverse, info = inv_ex(A)
     found = matrix_norm(A, p) * matrix_norm(FUNCTIONS["where"](info[..., None, None] == 0, inverse, 0.0), p)
 
     def endless(n: Any, number: Any) -> Any:
         return ops.where(ops.eq(number, ops.like(0, number)), n, ops.like(math.inf, n))
 
-    return stored(apply("linalg_cond", endless, found, info), out)
+    return apply("linalg_cond", endless, found, info)
 
 

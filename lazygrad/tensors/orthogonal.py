@@ -19,7 +19,6 @@ from lazygrad.tensors.matrices import (
     made,
     raise_where,
     several,
-    stored,
 )
 from lazygrad.tensors.return_types import return_type
 
@@ -46,24 +45,24 @@ def _qr(name: str, result: Any, x: Tensor, mode: str) -> Any:
 
 
 @linalg("qr")
-def linalg_qr(A: Tensor, mode: str = "reduced", *, out: Any = None) -> Any:
+def linalg_qr(A: Tensor, mode: str = "reduced") -> Any:
     """(Q, R) with A = Q R for matrices (..., m, n): Q with orthonormal columns, (..., m, k), k = min(m, n),
     or with mode "complete" (..., m, m); R upper triangular. Mode "r" gives an empty Q."""
-    return stored(_qr("linalg.qr", _QR, A, mode), out)
+    return _qr("linalg.qr", _QR, A, mode)
 
 
 @function("qr")
-def qr(input: Tensor, some: bool = True, *, out: Any = None) -> Any:
+def qr(input: Tensor, some: bool = True) -> Any:
     """As `linalg.qr`, "complete" unless `some`."""
-    return stored(_qr("qr", _OldQR, input, "reduced" if some else "complete"), out)
+    return _qr("qr", _OldQR, input, "reduced" if some else "complete")
 
 
 @function("geqrf")
-def geqrf(input: Tensor, *, out: Any = None) -> Any:
+def geqrf(input: Tensor) -> Any:
     """(a, tau): the QR of matrices (..., m, n) as reflections, in LAPACK's form: R on and above the diagonal
     of a, below it what `linalg.householder_product` takes. No derivative."""
     check_matrices("geqrf", input)
-    return stored(several("geqrf", _Geqrf, orthogonal.reflected, input.detach()), out)
+    return several("geqrf", _Geqrf, orthogonal.reflected, input.detach())
 
 
 def _check_reflections(name: str, a: Tensor, tau: Tensor) -> None:
@@ -81,22 +80,21 @@ def _check_reflections(name: str, a: Tensor, tau: Tensor) -> None:
 
 
 @linalg("householder_product")
-def householder_product(A: Tensor, tau: Tensor, *, out: Tensor | None = None) -> Tensor:
+def householder_product(A: Tensor, tau: Tensor) -> Tensor:
     """The first columns (..., m, n) of the product of reflections I - tau v v^T, of which v stands in the
     columns of A below the diagonal, after a 1."""
     _check_reflections("linalg.householder_product", A, tau)
-    return stored(made("linalg_householder_product", orthogonal.product_of, A, tau), out)
+    return made("linalg_householder_product", orthogonal.product_of, A, tau)
 
 
 @function("orgqr")
-def orgqr(input: Tensor, tau: Tensor, *, out: Tensor | None = None) -> Tensor:
+def orgqr(input: Tensor, tau: Tensor) -> Tensor:
     """As `linalg.householder_product`."""
-    return householder_product(input, tau, out=out)
+    return householder_product(input, tau)
 
 
 @function("ormqr")
-def ormqr(input: Tensor, tau: Tensor, other: Tensor, left: bool = True, transpose: bool = False,
-          *, out: Tensor | None = None) -> Tensor:
+def ormqr(input: Tensor, tau: Tensor, other: Tensor, left: bool = True, transpose: bool = False) -> Tensor:
     """Q @ other, or other @ Q unless `left`, with the whole product Q of the reflections or its transpose."""
     check_matrices("ormqr", input, other)
     rows, n = input.shape[-2:]
@@ -106,7 +104,7 @@ def ormqr(input: Tensor, tau: Tensor, other: Tensor, left: bool = True, transpos
 
     q = made("ormqr", whole, input, tau)
     q = q.mT if transpose else q
-    return stored(q.matmul(other) if left else other.matmul(q), out)
+    return q.matmul(other) if left else other.matmul(q)
 
 
 # Eigenvalues
@@ -120,16 +118,16 @@ def _half(name: str, x: Tensor, uplo: str) -> Tensor:
 
 
 @linalg("eigh")
-def eigh(A: Tensor, UPLO: str = "L", *, out: Any = None) -> Any:
+def eigh(A: Tensor, UPLO: str = "L") -> Any:
     """(eigenvalues, eigenvectors) of symmetric matrices (..., n, n), of which one half is read: ascending,
     and as columns. Matrices with NaN or infinity give NaN."""
-    return stored(several("linalg_eigh", _Eigh, orthogonal.eigh, _half("linalg.eigh", A, UPLO)), out)
+    return several("linalg_eigh", _Eigh, orthogonal.eigh, _half("linalg.eigh", A, UPLO))
 
 
 @linalg("eigvalsh")
-def eigvalsh(A: Tensor, UPLO: str = "L", *, out: Tensor | None = None) -> Tensor:
+def eigvalsh(A: Tensor, UPLO: str = "L") -> Tensor:
     """The eigenvalues of `eigh`."""
-    return stored(made("linalg.eigvalsh", orthogonal.eigvalsh, _half("linalg.eigvalsh", A, UPLO)), out)
+    return made("linalg.eigvalsh", orthogonal.eigvalsh, _half("linalg.eigvalsh", A, UPLO))
 
 
 # Singular values
@@ -167,32 +165,32 @@ def _svd(name: str, result: Any, x: Tensor, full: bool, turned: bool) -> Any:
 
 
 @linalg("svd")
-def linalg_svd(A: Tensor, full_matrices: bool = True, *, driver: Any = None, out: Any = None) -> Any:
+def linalg_svd(A: Tensor, full_matrices: bool = True, *, driver: Any = None) -> Any:
     """(U, S, Vh) with A = U diag(S) Vh for matrices (..., m, n), S (..., k) descending, k = min(m, n);
     U (..., m, m) and Vh (..., n, n), or without `full_matrices` (..., m, k) and (..., k, n).
 
     Raises LinAlgError for matrices with NaN or infinity. `driver` is accepted.
     """
-    return stored(_svd("linalg.svd", _SVD, A, full_matrices, True), out)
+    return _svd("linalg.svd", _SVD, A, full_matrices, True)
 
 
 @function("svd")
-def svd(input: Tensor, some: bool = True, compute_uv: bool = True, *, out: Any = None) -> Any:
+def svd(input: Tensor, some: bool = True, compute_uv: bool = True) -> Any:
     """(U, S, V) with input = U diag(S) V^T, reduced if `some`; without `compute_uv` U and V are zero."""
     if compute_uv:
-        return stored(_svd("svd", _OldSVD, input, not some, False), out)
+        return _svd("svd", _OldSVD, input, not some, False)
     rows, columns = input.shape[-2:]
     zeros = [input.new_zeros(*input.shape[:-2], n, n) for n in (rows, columns)]
-    return stored(_OldSVD(zeros[0], svdvals(input), zeros[1]), out)
+    return _OldSVD(zeros[0], svdvals(input), zeros[1])
 
 
 @linalg("svdvals")
-def svdvals(A: Tensor, *, driver: Any = None, out: Tensor | None = None) -> Tensor:
+def svdvals(A: Tensor, *, driver: Any = None) -> Tensor:
     """The singular values (..., k) of matrices (..., m, n), descending."""
     check_matrices("linalg.svdvals", A)
     result = made("linalg.svdvals", orthogonal.svdvals, A)
     raise_where("linalg.svd", made("linalg.svdvals", m.first_nan, result.detach()), _not_finite)
-    return stored(result, out)
+    return result
 
 
 def _basis(x: Tensor, q: int, steps: int, less: Tensor | None) -> Tensor:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import functools
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
+from lazygrad import dtypes
 from lazygrad.dtypes import pytorch_name
 from lazygrad.errors import ArgumentTypeError, DTypeError, GradientError
 from lazygrad.helpers import product
-from lazygrad.tensors import indexing, integers, special, statistics
+from lazygrad.tensors import copies, integers, linear_algebra, parts, random, reals, special, statistics
 from lazygrad.tensors.axes import sizes_of
 from lazygrad.tensors.core import FUNCTIONS, Tensor, function, method, row_strides_of, storage_of
 from lazygrad.tensors.creation import full
+from lazygrad.tensors.matrices import LINALG
 from lazygrad.tensors.modes import mode
 from lazygrad.tensors.movement import as_strided
 from lazygrad.tensors.promotion import check_castable
@@ -32,7 +34,7 @@ def _resize(x: Tensor, shape: tuple[int, ...]) -> Tensor:
     return x
 
 
-@method("resize_", "_resize_output_")
+@method("resize_")
 def resize_(x: Tensor, *sizes: Any, memory_format: Any = None) -> Tensor:
     """Another size for the same storage, in row-major order; a storage that is too small is replaced by a
     longer one with the old elements in front (tensors that shared the old one keep it). Raises GradientError
@@ -56,28 +58,36 @@ def _tensors(values: Iterable[Any]) -> Iterator[Tensor]:
             yield from (v for v in value if isinstance(v, Tensor))
 
 
-def _take(name: str, out: Tensor, result: Tensor) -> None:
-    if result._dtype is not out._dtype:
-        if name in _SAME_TYPE:
+def _take(name: str, out: Tensor, result: Tensor, same_type: bool) -> None:
+    bytes_of_truth = name in _TRUTH_AS_BYTES and out._dtype is dtypes.uint8
+    if result._dtype is not out._dtype and not bytes_of_truth:
+        if same_type:
             raise DTypeError(
                 f"[{name}] Expected out tensor to have dtype {pytorch_name(result._dtype)}, but got "
                 f"{pytorch_name(out._dtype)} instead"
             )
         check_castable(name, result._dtype, out._dtype)
-    if out._shape != result._shape:
-        if out.numel():
-            warnings.warn(
-                "An output with one or more elements was resized since it had shape "
-                f"{list(out._shape)}, which does not match the required output shape {list(result._shape)}. "
-                "Give an empty out, or one of the right shape.",
-                stacklevel=4,
-            )
-        _resize(out, tuple(result._shape))
+    _resize_output(out, tuple(result._shape))
     out.write(result.to(out._dtype), "out")
 
 
-def with_out(name: str, definition: Callable[..., Any]) -> Callable[..., Any]:
-    """A function that takes `out`, a tensor or as many as it returns, and returns what it was given there."""
+@method("_resize_output_")
+def _resize_output(x: Tensor, shape: Sequence[int], device: Any = None) -> Tensor:
+    """`resize_` of what is given as `out`, with a warning where it had elements."""
+    if x._shape != shape and x.numel():
+        warnings.warn(
+            "An output with one or more elements was resized since it had shape "
+            f"{list(x._shape)}, which does not match the required output shape {list(shape)}. "
+            "Give an empty out, or one of the right shape.",
+            stacklevel=4,
+        )
+    return _resize(x, tuple(shape))
+
+
+def with_out(name: str, definition: Callable[..., Any], same_type: bool = False) -> Callable[..., Any]:
+    """A function that takes `out`, a tensor or as many as it returns, and returns what it was given there.
+    `same_type`: out must have the type of the result; else the result is cast to it."""
+    same_type = same_type or name in _SAME_TYPE or name in _CREATORS
 
     @functools.wraps(definition)
     def call(*args: Any, out: Any = None, **named: Any) -> Any:
@@ -95,50 +105,71 @@ def with_out(name: str, definition: Callable[..., Any]) -> Callable[..., Any]:
                 f"[{name}] {name}(): functions with out=... arguments don't support automatic "
                 "differentiation, but one of the arguments requires grad."
             )
-        if name in _TYPED_BY_OUT:
-            named.setdefault("dtype", outs[0]._dtype)
+        if name in _TYPED_BY_OUT or name in _CREATORS:
+            named["dtype"] = named.get("dtype") or outs[0]._dtype
+        if name in _CREATORS:
+            named["device"] = named.get("device") or outs[0].device
         result = definition(*args, **named)
         results = (result,) if isinstance(result, Tensor) else tuple(result)
         if len(results) != len(outs):
             raise ArgumentTypeError(f"[{name}] {name}() returns {len(results)} tensors, out has {len(outs)}")
         for one, value in zip(outs, results, strict=True):
-            _take(name, one, value)
+            _take(name, one, value, same_type)
         if isinstance(result, Tensor):
-            return out
+            return out.requires_grad_() if named.get("requires_grad") else out
         return type(result)(*outs) if hasattr(result, "_fields") else outs
 
     return call
 
 
 _NAMES = """
-    abs absolute acos acosh add addbmm addcdiv addcmul addmm addmv addr all amax amin aminmax any arccos
-    arccosh arcsin arcsinh arctan arctan2 arctanh argmax argmin argsort asin asinh atan atan2 atanh baddbmm
-    bitwise_and bitwise_left_shift bitwise_not bitwise_or bitwise_right_shift bitwise_xor bmm bucketize cat
-    ceil chain_matmul clamp clamp_max clamp_min clip column_stack concat concatenate copysign cos cosh cross
-    cummax cummin cumprod cumsum deg2rad diag diff digamma div divide dot dstack eq erf erfc erfinv exp exp2
-    expm1 fix float_power floor floor_divide fmax fmin fmod frac frexp gather gcd ge ger greater greater_equal
-    gt heaviside histc histogram hstack hypot index_add index_copy index_reduce index_select inner isin
-    isneginf isposinf kron kthvalue lcm ldexp le lerp less less_equal lgamma log log10 log1p log2 log_softmax
-    logaddexp logaddexp2 logcumsumexp logical_and logical_not logical_or logical_xor logit logsumexp lt
-    masked_select matmul matrix_power max maximum mean median min minimum mm mode msort mul multiply mv
-    mvlgamma nan_to_num nanmean nanmedian nanquantile nansum ne neg negative nextafter nonzero norm not_equal
-    outer polygamma pow prod quantile rad2deg reciprocal remainder renorm repeat_interleave round row_stack
-    rsqrt scatter scatter_add scatter_reduce searchsorted sgn sigmoid sign signbit sin sinc sinh softmax sort
-    sqrt square stack std sub subtract sum take take_along_dim tan tanh tensordot topk tril triu true_divide
-    trunc var vdot vstack where xlogy
+    abs absolute acos acosh add addbmm addcdiv addcmul addmm addmv addr alias_copy all amax amin aminmax
+    angle any arccos arccosh arcsin arcsinh arctan arctan2 arctanh argmax argmin argsort as_strided_copy
+    asin asinh atan atan2 atanh baddbmm bitwise_and bitwise_left_shift bitwise_not bitwise_or
+    bitwise_right_shift bitwise_xor bmm bucketize cat ceil chain_matmul cholesky cholesky_inverse
+    cholesky_solve clamp clamp_max clamp_min clip column_stack concat concatenate conj_physical copysign
+    cos cosh cross cummax cummin cumprod cumsum deg2rad detach_copy diag diagonal_copy diff digamma div
+    divide dot dstack eq erf erfc erfinv exp exp2 expand_copy expm1 eye fix float_power floor
+    floor_divide fmax fmin fmod frac frexp frobenius_norm gather gcd ge geqrf ger greater greater_equal
+    gt heaviside histc histogram hstack hypot i0 igamma igammac index_add index_copy index_reduce
+    index_select inner inverse isin isneginf isposinf kron kthvalue lcm ldexp le lerp less less_equal
+    lgamma linspace log log10 log1p log2 log_softmax logaddexp logaddexp2 logcumsumexp logical_and
+    logical_not logical_or logical_xor logit logspace logsumexp lt lu lu_solve lu_unpack masked_select
+    matmul matrix_power max maximum mean median min minimum mm mode msort mul multiply mv mvlgamma
+    nan_to_num nanmean nanmedian nanquantile nansum narrow_copy ne neg negative nextafter nonzero
+    nonzero_static norm not_equal nuclear_norm orgqr ormqr outer permute_copy polygamma pow prod qr
+    quantile rad2deg reciprocal remainder renorm repeat_interleave round row_stack rsqrt scatter
+    scatter_add scatter_reduce searchsorted select_copy sgn sigmoid sign signbit sin sinc sinh slice_copy
+    slice_scatter slogdet softmax sort split_copy split_with_sizes_copy sqrt square squeeze_copy stack
+    std sub subtract sum svd t_copy take take_along_dim tan tanh tensordot topk transpose_copy
+    triangular_solve tril triu true_divide trunc unbind_copy unfold_copy unsqueeze_copy var vdot
+    view_as_real_copy view_copy vstack where xlogy
 """.split()
 _SAME_TYPE = frozenset(
     """
-    abs absolute addbmm addmm addmv all amax amin aminmax any argmax argmin argsort baddbmm bmm bucketize ceil
-    cross cummax cummin diag diff dot fix floor frac frexp gather heaviside histc histogram index_add
-    index_copy index_reduce index_select inner isin isneginf isposinf kthvalue log_softmax logcumsumexp
-    masked_select matmul matrix_power max median min mm mode msort mv nan_to_num nanmedian nanquantile neg
-    negative nonzero norm quantile renorm repeat_interleave round scatter scatter_add scatter_reduce
-    searchsorted sgn sign signbit softmax sort take take_along_dim tensordot topk tril triu trunc vdot where
+    abs absolute addbmm addmm addmv alias_copy all amax amin aminmax any argmax argmin argsort as_strided_copy
+    baddbmm bitwise_not bmm bucketize ceil chain_matmul conj_physical cross cummax cummin detach_copy
+    diag diagonal_copy diff dot expand_copy fix float_power floor frac frexp gather heaviside histc
+    histogram index_add index_copy index_reduce index_select inner inverse isin isneginf isposinf
+    kthvalue log_softmax logcumsumexp lu_solve lu_unpack masked_select matmul matrix_power max median min
+    mm mode msort mv nan_to_num nanmedian nanquantile narrow_copy neg negative nonzero norm orgqr ormqr
+    permute_copy qr quantile renorm repeat_interleave round scatter scatter_add scatter_reduce
+    searchsorted select_copy sgn sign signbit slice_copy slice_scatter slogdet softmax sort split_copy
+    split_with_sizes_copy squeeze_copy svd t_copy take take_along_dim tensordot topk transpose_copy
+    triangular_solve tril triu trunc unbind_copy unfold_copy unsqueeze_copy vdot view_as_real_copy
+    view_copy where
     """.split()
 )
-
-_TYPED_BY_OUT = frozenset("sum nansum prod cumsum cumprod".split())  # computed in its type
-_DEFINED_IN = (indexing, integers, special, statistics)  # and in what these import
-for _name in _NAMES:
+_CAST = frozenset(  # the functions of torch.linalg whose out may have another type
+    "cond householder_product lstsq matrix_power matrix_rank pinv tensorinv tensorsolve".split()
+)
+_TYPED_BY_OUT = frozenset("cumprod cumsum nansum prod sum".split())  # computed in its type
+_CREATORS = frozenset("arange empty eye full linspace logspace ones randperm range zeros".split())
+_TRUTH_AS_BYTES = frozenset("all any".split())
+_DEFINED_IN = (  # and in what these import
+    copies, integers, linear_algebra, parts, random, reals, special, statistics,
+)
+for _name in (*_NAMES, *_CREATORS, "bernoulli", "multinomial"):
     FUNCTIONS[_name] = with_out(_name, FUNCTIONS[_name])
+for _name, _definition in LINALG.items():
+    LINALG[_name] = with_out(f"linalg.{_name}", _definition, _name not in _CAST)

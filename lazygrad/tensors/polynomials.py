@@ -37,7 +37,7 @@ def _publish(name: str, shifted: bool) -> None:
     first, step = _ROWS[name]
     name = f"shifted_{name}" if shifted else name
 
-    def evaluate(input: Any, n: Any, *, out: Tensor | None = None) -> Tensor:
+    def evaluate(input: Any, n: Any) -> Tensor:
         if not isinstance(input, Tensor) and not isinstance(n, Tensor):
             raise ArgumentTypeError(f"[special.{name}] expected a Tensor among (input, n)")
         x = _argument(input, n)
@@ -52,7 +52,7 @@ def _publish(name: str, shifted: bool) -> None:
             result = result if wanted is None else FUNCTIONS["where"](wanted == k + 1, p, result)
         if wanted is None and highest >= 0:
             result = p
-        return result if out is None else out.copy_(result)
+        return result
 
     evaluate.__name__ = evaluate.__qualname__ = name
     evaluate.__doc__ = (f"`{name}` of degree n, a number or a tensor that broadcasts with input; 0 for "

@@ -97,8 +97,8 @@ def _shape(op: str, size: Sequence[Any]) -> Shape:
 
 def _place(shape: Shape, device: Any, out: Tensor | None) -> Place:
     """Where a creator's numbers go."""
-    if out is not None and tuple(out._shape) == tuple(shape):
-        return place_of(out)
+    if out is not None:
+        return place_of(out._resize_output_(shape))
     return Place(tuple(shape), usable_device(device))
 
 
@@ -170,7 +170,6 @@ def randperm(
     n: int,
     *,
     generator: Generator | None = None,
-    out: Tensor | None = None,
     dtype: DType = dtypes.int64,
     layout: Any = None,
     device: Any = None,
@@ -182,13 +181,13 @@ def randperm(
         raise ShapeError(f"[randperm] n must be non-negative, got {n}")
     where = usable_device(device)
     made = from_node(draws(generator).permutation(n, dtype, where), where)
-    return made if out is None else out.copy_(made)
+    return made
 
 
 @creator("normal")
 def normal(mean: Any = 0.0, std: Any = 1.0, size: Any = None, *, generator: Generator | None = None,
-           out: Tensor | None = None, dtype: DType | None = None, device: Any = None,
-           requires_grad: bool = False) -> Tensor:
+           out: Tensor | None = None, dtype: DType | None = None, layout: Any = None, device: Any = None,
+           requires_grad: bool = False, pin_memory: bool = False) -> Tensor:
     """Normal numbers of a mean and deviation: numbers with a size, or tensors that broadcast."""
     tensors = [v for v in (mean, std) if isinstance(v, Tensor)]
     if not isinstance(std, Tensor) and std < 0:
@@ -226,8 +225,7 @@ def check_number_probability(op: str, p: float) -> None:
 
 
 @creator("bernoulli")
-def bernoulli(input: Tensor, p: float | None = None, *, generator: Generator | None = None,
-              out: Tensor | None = None) -> Tensor:
+def bernoulli(input: Tensor, p: float | None = None, *, generator: Generator | None = None) -> Tensor:
     """1 with the probability that input (or p) says, else 0, in input's dtype. Realizes input, to check it,
     except in a call that `jit` records."""
     if p is not None:
@@ -238,7 +236,7 @@ def bernoulli(input: Tensor, p: float | None = None, *, generator: Generator | N
     device = input.cell.device
     made = from_node(trials(draws(generator), Place(tuple(input._shape), device), input._dtype,
                              input if p is None else p), device)
-    return made if out is None else out.copy_(made)
+    return made
 
 
 def trials(draw: Draws, place: Place, dtype: DType, p: Tensor | float) -> Node:
@@ -286,7 +284,7 @@ def _check_weights(op: str, weights: np.ndarray, fewest: int) -> None:
 
 @creator("multinomial")
 def multinomial(input: Tensor, num_samples: int, replacement: bool = False, *,
-                generator: Generator | None = None, out: Tensor | None = None) -> Tensor:
+                generator: Generator | None = None) -> Tensor:
     """int64 (..., num_samples): columns drawn with the weights of each row of input (n) or (m, n). Realizes
     input, to check it, except in a call that `jit` records. Raises ArgumentError for weights that are
     negative, not finite or all 0."""
@@ -302,7 +300,7 @@ def multinomial(input: Tensor, num_samples: int, replacement: bool = False, *,
     if values is not None:
         _check_weights(op, values, 1 if replacement else num_samples)
     made = draws(generator).columns(input.detach(), num_samples, replacement, values)
-    return made if out is None else out.copy_(made)
+    return made
 
 
 @method("multinomial")

@@ -22,7 +22,6 @@ from lazygrad.tensors.matrices import (
     one_batch,
     raise_where,
     several,
-    stored,
 )
 from lazygrad.tensors.promotion import pytorch_name
 from lazygrad.tensors.return_types import return_type
@@ -68,11 +67,11 @@ def _lu_parts(n: Node) -> tuple[Node, Node, Node]:
 
 
 @linalg("lu")
-def linalg_lu(A: Tensor, *, pivot: bool = True, out: Any = None) -> Any:
+def linalg_lu(A: Tensor, *, pivot: bool = True) -> Any:
     """(P, L, U) with A = P L U for matrices (..., m, n): a permutation, L with ones on its diagonal, U."""
     check_matrices("linalg.lu", A)
     _check_pivot("linalg.lu", pivot)
-    return stored(several("linalg_lu", _LU, _lu_parts, A), out)
+    return several("linalg_lu", _LU, _lu_parts, A)
 
 
 def _lu_factor_ex(name: str, x: Tensor, pivot: bool) -> tuple[Tensor, Tensor, Tensor]:
@@ -88,30 +87,30 @@ def _no_division(number: int) -> str:
 
 
 @linalg("lu_factor_ex")
-def lu_factor_ex(A: Tensor, *, pivot: bool = True, check_errors: bool = False, out: Any = None) -> Any:
+def lu_factor_ex(A: Tensor, *, pivot: bool = True, check_errors: bool = False) -> Any:
     """(LU, pivots, info): L and U in one matrix (..., m, n), the row that each step swapped with (int32, from
     1), and the number of the first pivot that is 0, or 0."""
     found = _lu_factor_ex("linalg.lu_factor_ex", A, pivot)
     if check_errors:
         raise_where("linalg.lu_factor_ex", found[2], _no_division)
-    return stored(_LUFactorEx(*found), out)
+    return _LUFactorEx(*found)
 
 
 @linalg("lu_factor")
-def lu_factor(A: Tensor, *, pivot: bool = True, out: Any = None) -> Any:
+def lu_factor(A: Tensor, *, pivot: bool = True) -> Any:
     """(LU, pivots) as `lu_factor_ex`; raises LinAlgError where a pivot is 0."""
     packed, pivots, info = _lu_factor_ex("linalg.lu_factor", A, pivot)
     raise_where("linalg.lu_factor", info, _no_division)
-    return stored(_LUFactor(packed, pivots), out)
+    return _LUFactor(packed, pivots)
 
 
 @function("lu")
-def lu(input: Tensor, pivot: bool = True, get_infos: bool = False, out: Any = None) -> Any:
+def lu(input: Tensor, pivot: bool = True, get_infos: bool = False) -> Any:
     """(LU, pivots) as `linalg.lu_factor`, or with `get_infos` all of `linalg.lu_factor_ex`."""
     found = _lu_factor_ex("linalg.lu_factor", input, pivot)
     if not get_infos:
         raise_where("linalg.lu_factor", found[2], _no_division)
-    return stored(found if get_infos else found[:2], out)
+    return found if get_infos else found[:2]
 
 
 def _order_of(pivots: Tensor, rows: int) -> Tensor:
@@ -126,8 +125,8 @@ def _order_of(pivots: Tensor, rows: int) -> Tensor:
 
 
 @function("lu_unpack")
-def lu_unpack(LU_data: Tensor, LU_pivots: Tensor, unpack_data: bool = True, unpack_pivots: bool = True,
-              *, out: Any = None) -> Any:
+def lu_unpack(LU_data: Tensor, LU_pivots: Tensor, unpack_data: bool = True,
+              unpack_pivots: bool = True) -> Any:
     """(P, L, U) of what `lu_factor` gave; parts that are not asked for are empty."""
     rows = LU_data.shape[-2]
     empty = LU_data.new_empty(0)
@@ -137,12 +136,12 @@ def lu_unpack(LU_data: Tensor, LU_pivots: Tensor, unpack_data: bool = True, unpa
     if unpack_pivots:
         order = _order_of(LU_pivots, rows)
         places = made("lu_unpack", lambda p, x: _permutation(p, x), order, LU_data.detach())
-    return stored(_LUUnpack(places, left, right), out)
+    return _LUUnpack(places, left, right)
 
 
 @linalg("lu_solve")
-def linalg_lu_solve(LU: Tensor, pivots: Tensor, B: Tensor, *, left: bool = True, adjoint: bool = False,
-                    out: Tensor | None = None) -> Tensor:
+def linalg_lu_solve(LU: Tensor, pivots: Tensor, B: Tensor, *, left: bool = True,
+                    adjoint: bool = False) -> Tensor:
     """The X with A X = B (or X A = B, or with A^T), given what `lu_factor` made of A (..., n, n)."""
     name = "linalg.lu_solve"
     check_square(name, LU, what="LU")
@@ -156,13 +155,13 @@ def linalg_lu_solve(LU: Tensor, pivots: Tensor, B: Tensor, *, left: bool = True,
         found = factor.solve_by_lu(packed, places, b, adjoint == left)
         return found if left else m.transposed(found)
 
-    return stored(made(name, build, LU, order, B), out)
+    return made(name, build, LU, order, B)
 
 
 @function("lu_solve")
-def lu_solve(input: Tensor, LU_data: Tensor, LU_pivots: Tensor, *, out: Tensor | None = None) -> Tensor:
+def lu_solve(input: Tensor, LU_data: Tensor, LU_pivots: Tensor) -> Tensor:
     """As `linalg.lu_solve`, the right-hand side first."""
-    return linalg_lu_solve(LU_data, LU_pivots, input, out=out)
+    return linalg_lu_solve(LU_data, LU_pivots, input)
 
 
 # Systems
@@ -206,24 +205,24 @@ def _singular(_: int) -> str:
 
 
 @linalg("solve_ex")
-def solve_ex(A: Tensor, B: Tensor, *, left: bool = True, check_errors: bool = False, out: Any = None) -> Any:
+def solve_ex(A: Tensor, B: Tensor, *, left: bool = True, check_errors: bool = False) -> Any:
     """(result, info): as `solve`, and for each matrix 0 or the number of its first pivot that is 0."""
     result = _solve("linalg.solve_ex", A, B, left)
     info = _zero_pivot("linalg.solve_ex", A)
     if check_errors:
         raise_where("linalg.solve_ex", info, _singular)
-    return stored(_SolveEx(result, info), out)
+    return _SolveEx(result, info)
 
 
 @linalg("solve")
-def solve(A: Tensor, B: Tensor, *, left: bool = True, out: Tensor | None = None) -> Tensor:
+def solve(A: Tensor, B: Tensor, *, left: bool = True) -> Tensor:
     """The X with A X = B, or with `left=False` X A = B: A (..., n, n), B (..., n, k) or vectors (..., n).
 
     Raises LinAlgError for singular matrices.
     """
     result = _solve("linalg.solve", A, B, left)
     raise_where("linalg.solve", _zero_pivot("linalg.solve", A), _singular)
-    return stored(result, out)
+    return result
 
 
 def _inverse(name: str, x: Tensor) -> Tensor:
@@ -232,36 +231,36 @@ def _inverse(name: str, x: Tensor) -> Tensor:
 
 
 @linalg("inv_ex")
-def inv_ex(A: Tensor, *, check_errors: bool = False, out: Any = None) -> Any:
+def inv_ex(A: Tensor, *, check_errors: bool = False) -> Any:
     """(inverse, info): as `inv`, and for each matrix 0 or the number of its first pivot that is 0."""
     result, info = _inverse("linalg.inv_ex", A), _zero_pivot("linalg.inv_ex", A)
     if check_errors:
         raise_where("linalg.inv_ex", info, singular)
-    return stored(_InvEx(result, info), out)
+    return _InvEx(result, info)
 
 
 @linalg("inv")
-def inv(A: Tensor, *, out: Tensor | None = None) -> Tensor:
+def inv(A: Tensor) -> Tensor:
     """The inverses of matrices (..., n, n). Raises LinAlgError for singular ones."""
     result = _inverse("linalg.inv", A)
     raise_where("linalg.inv", _zero_pivot("linalg.inv", A), singular)
-    return stored(result, out)
+    return result
 
 
 @function("inverse")
-def inverse(input: Tensor, *, out: Tensor | None = None) -> Tensor:
+def inverse(input: Tensor) -> Tensor:
     """As `linalg.inv`."""
-    return inv(input, out=out)
+    return inv(input)
 
 
 # Determinants
 
 
 @linalg("det")
-def linalg_det(A: Tensor, *, out: Tensor | None = None) -> Tensor:
+def linalg_det(A: Tensor) -> Tensor:
     """The determinants (...) of matrices (..., n, n)."""
     check_square("linalg.det", A)
-    return stored(made("linalg_det", factor.determinant, A), out)
+    return made("linalg_det", factor.determinant, A)
 
 
 @function("det")
@@ -276,15 +275,15 @@ def _slogdet(result: Any, x: Tensor) -> Any:
 
 
 @linalg("slogdet")
-def linalg_slogdet(A: Tensor, *, out: Any = None) -> Any:
+def linalg_slogdet(A: Tensor) -> Any:
     """(sign, logabsdet): signs, and logarithms of the sizes, of determinants; (0, -inf) for singular ones."""
-    return stored(_slogdet(_Slogdet, A), out)
+    return _slogdet(_Slogdet, A)
 
 
 @function("slogdet")
-def slogdet(input: Tensor, *, out: Any = None) -> Any:
+def slogdet(input: Tensor) -> Any:
     """As `linalg.slogdet`."""
-    return stored(_slogdet(_OldSlogdet, input), out)
+    return _slogdet(_OldSlogdet, input)
 
 
 @function("logdet")
@@ -298,7 +297,7 @@ def logdet(input: Tensor) -> Tensor:
 
 
 @linalg("tensorinv")
-def tensorinv(A: Tensor, ind: int = 2, *, out: Tensor | None = None) -> Tensor:
+def tensorinv(A: Tensor, ind: int = 2) -> Tensor:
     """The inverse of A as a linear map from its last dimensions to its first `ind`."""
     if ind <= 0:
         raise ShapeError("[linalg.tensorinv] Expected a strictly positive integer for 'ind'")
@@ -308,11 +307,11 @@ def tensorinv(A: Tensor, ind: int = 2, *, out: Tensor | None = None) -> Tensor:
                          "prod(self.shape[ind:]) == prod(self.shape[:ind]), but got "
                          f"{product(last)} != {product(first)}")
     found = inv(A.reshape(product(first), product(last)))
-    return stored(found.reshape(*last, *first), out)
+    return found.reshape(*last, *first)
 
 
 @linalg("tensorsolve")
-def tensorsolve(A: Tensor, B: Tensor, dims: Any = None, *, out: Tensor | None = None) -> Tensor:
+def tensorsolve(A: Tensor, B: Tensor, dims: Any = None) -> Tensor:
     """The X with tensordot(A, X, X.ndim) = B; `dims` of A go to its end first."""
     if dims is not None:
         A = A.movedim(tuple(dims), tuple(range(A.ndim - len(dims), A.ndim)))
@@ -321,7 +320,7 @@ def tensorsolve(A: Tensor, B: Tensor, dims: Any = None, *, out: Tensor | None = 
         raise ShapeError("[linalg.tensorsolve] Expected self to satisfy the requirement "
                          "prod(self.shape[other.ndim:]) == prod(self.shape[:other.ndim]), but got "
                          f"{product(shape)} != {B.numel()}")
-    return stored(solve(A.reshape(B.numel(), -1), B.flatten()).reshape(shape), out)
+    return solve(A.reshape(B.numel(), -1), B.flatten()).reshape(shape)
 
 
 def _without(name: str, instead: str) -> None:

@@ -21,12 +21,12 @@ SPECIAL: dict[str, Any] = {}
 def _special(name: str, build: Any) -> Any:
     """A function of torch.special that is no method of tensors."""
 
-    def evaluate(input: Tensor, *, out: Tensor | None = None) -> Tensor:
+    def evaluate(input: Tensor) -> Tensor:
         if not isinstance(input, Tensor):
             raise ArgumentTypeError(f"[special.{name}] expected a Tensor, got {type(input).__name__}")
         target = input.dtype if input.is_floating_point() else get_default_dtype()
         result = apply(f"special_{name}", lambda n: build(converted(n, target)), input)
-        return result if out is None else out.copy_(result)
+        return result
 
     evaluate.__name__ = evaluate.__qualname__ = name
     evaluate.__doc__ = f"Elementwise `{name}`."
@@ -121,11 +121,11 @@ for _name, _build in {
 def _of_two(name: str, build: Any) -> Any:
     """A function of two tensors, or of a tensor and a number, that broadcast."""
 
-    def evaluate(input: Any, other: Any, *, out: Tensor | None = None) -> Tensor:
+    def evaluate(input: Any, other: Any) -> Tensor:
         x, y = check_operand(name, input), check_operand(name, other)
         dtype = result_type(x, y)
         result = elementwise(name, build, (x, y), dtype if dtype.kind == "float" else get_default_dtype())
-        return result if out is None else out.copy_(result)
+        return result
 
     evaluate.__name__ = evaluate.__qualname__ = name
     return evaluate

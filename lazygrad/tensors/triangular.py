@@ -19,7 +19,6 @@ from lazygrad.tensors.matrices import (
     made,
     one_batch,
     raise_where,
-    stored,
 )
 from lazygrad.tensors.return_types import return_type
 
@@ -44,34 +43,34 @@ def _cholesky_ex(name: str, x: Tensor, upper: bool) -> tuple[Tensor, Tensor]:
 
 
 @linalg("cholesky_ex")
-def cholesky_ex(A: Tensor, *, upper: bool = False, check_errors: bool = False, out: Any = None) -> Any:
+def cholesky_ex(A: Tensor, *, upper: bool = False, check_errors: bool = False) -> Any:
     """(L, info): L as `cholesky` has it, and for each matrix 0, or the order of the first leading minor that
     is not positive (int32); L is NaN from there on. Raises LinAlgError only with `check_errors`."""
     result, info = _cholesky_ex("linalg.cholesky_ex", A, upper)
     if check_errors:
         raise_where("linalg.cholesky_ex", info, _not_positive)
-    return stored(_CholeskyEx(result, info), out)
+    return _CholeskyEx(result, info)
 
 
-def _cholesky(name: str, x: Tensor, upper: bool, out: Tensor | None) -> Tensor:
+def _cholesky(name: str, x: Tensor, upper: bool) -> Tensor:
     result, info = _cholesky_ex(name, x, upper)
     raise_where(name, info, _not_positive)
-    return stored(result, out)
+    return result
 
 
 @linalg("cholesky")
-def linalg_cholesky(A: Tensor, *, upper: bool = False, out: Tensor | None = None) -> Tensor:
+def linalg_cholesky(A: Tensor, *, upper: bool = False) -> Tensor:
     """The lower triangular L (..., n, n) with A = L L^T, or with `upper` the U with A = U^T U.
 
     Only that half of A is read. Raises LinAlgError for matrices that are not positive definite.
     """
-    return _cholesky("linalg.cholesky", A, upper, out)
+    return _cholesky("linalg.cholesky", A, upper)
 
 
 @function("cholesky")
-def cholesky(input: Tensor, upper: bool = False, *, out: Tensor | None = None) -> Tensor:
+def cholesky(input: Tensor, upper: bool = False) -> Tensor:
     """As `linalg.cholesky`."""
-    return _cholesky("cholesky", input, upper, out)
+    return _cholesky("cholesky", input, upper)
 
 
 def _check_sides(name: str, a: Tensor, b: Tensor, left: bool) -> None:
@@ -85,7 +84,7 @@ def _check_sides(name: str, a: Tensor, b: Tensor, left: bool) -> None:
 
 @linalg("solve_triangular")
 def linalg_solve_triangular(A: Tensor, B: Tensor, *, upper: bool, left: bool = True,
-                            unitriangular: bool = False, out: Tensor | None = None) -> Tensor:
+                            unitriangular: bool = False) -> Tensor:
     """The X (..., n, k) with A X = B for triangular A (..., n, n), or with `left=False` with X A = B.
 
     Only that half of A is read. A singular A gives inf or NaN, no error.
@@ -97,12 +96,12 @@ def linalg_solve_triangular(A: Tensor, B: Tensor, *, upper: bool, left: bool = T
         solve = factor.solve_triangular if left else factor.solve_triangular_right
         return solve(*one_batch(name, a, b), upper, unitriangular)
 
-    return stored(made(name, build, A, B), out)
+    return made(name, build, A, B)
 
 
 @function("triangular_solve")
 def triangular_solve(input: Tensor, A: Tensor, upper: bool = True, transpose: bool = False,
-                     unitriangular: bool = False, *, out: Any = None) -> Any:
+                     unitriangular: bool = False) -> Any:
     """(solution, A) of A X = input, or A^T X = input with `transpose`; A (..., n, n) is triangular."""
     _check_sides("triangular_solve", A, input, True)
 
@@ -112,7 +111,7 @@ def triangular_solve(input: Tensor, A: Tensor, upper: bool = True, transpose: bo
                                        unitriangular)
 
     result = made("triangular_solve", build, input, A)
-    return stored(_TriangularSolve(result, A.expand(*result.shape[:-2], *A.shape[-2:]).clone()), out)
+    return _TriangularSolve(result, A.expand(*result.shape[:-2], *A.shape[-2:]).clone())
 
 
 @cache
@@ -137,7 +136,7 @@ def _solved_by_factor(factored: Node, b: Node, upper: bool) -> Node:
 
 
 @function("cholesky_solve")
-def cholesky_solve(input: Tensor, L: Tensor, upper: bool = False, *, out: Tensor | None = None) -> Tensor:
+def cholesky_solve(input: Tensor, L: Tensor, upper: bool = False) -> Tensor:
     """The X with A X = input (..., n, k), given A's Cholesky factor L (..., n, n)."""
     _check_sides("cholesky_solve", L, input, True)
 
@@ -145,11 +144,11 @@ def cholesky_solve(input: Tensor, L: Tensor, upper: bool = False, *, out: Tensor
         factored, b = one_batch("cholesky_solve", factored, b)
         return _solved_by_factor(factored, b, upper)
 
-    return stored(made("cholesky_solve", build, input, L), out)
+    return made("cholesky_solve", build, input, L)
 
 
 @function("cholesky_inverse")
-def cholesky_inverse(input: Tensor, upper: bool = False, *, out: Tensor | None = None) -> Tensor:
+def cholesky_inverse(input: Tensor, upper: bool = False) -> Tensor:
     """The inverse of A (..., n, n), given its Cholesky factor. Raises LinAlgError where that has a zero on
     its diagonal."""
     name = "cholesky_inverse"
@@ -157,7 +156,7 @@ def cholesky_inverse(input: Tensor, upper: bool = False, *, out: Tensor | None =
 
     result = made(name, lambda n: _solved_by_factor(n, m.eye(n, n.shape[-1]), upper), input)
     raise_where(name, made(name, lambda n: m.first_zero(m.diagonal(n)), input.detach()), singular)
-    return stored(result, out)
+    return result
 
 
 def singular(number: int) -> str:

@@ -111,6 +111,8 @@ from lazygrad.nn.functional.regression_loss import (
 )
 from lazygrad.tensors import FUNCTIONS
 from lazygrad.tensors.autocasting import with_autocast
+from lazygrad.tensors.outputs import with_out
+from lazygrad.tensors.signatures import checked
 
 # written beside the tensors, because Tensor methods or functions of the package need them too
 _OF_TENSORS = (
@@ -247,3 +249,9 @@ __all__ = [
     "triplet_margin_with_distance_loss",
     *(name for name in _OF_TENSORS if name in FUNCTIONS),
 ]
+
+_TAKING_OUT = (
+    "avg_pool2d", "avg_pool3d", "gelu", "hardshrink", "linear", "logsigmoid", "normalize", "softplus",
+    "softshrink",
+)
+globals().update({name: with_out(name, globals()[name], name != "normalize") for name in _TAKING_OUT})

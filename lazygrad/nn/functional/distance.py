@@ -7,11 +7,9 @@ from lazygrad.tensors import Tensor
 from lazygrad.tensors.grad_fn import one_operation
 
 
-def normalize(input: Tensor, p: float = 2.0, dim: int | tuple[int, ...] = 1, eps: float = 1e-12,
-              out: Tensor | None = None) -> Tensor:
+def normalize(input: Tensor, p: float = 2.0, dim: int | tuple[int, ...] = 1, eps: float = 1e-12) -> Tensor:
     """Divide by the p-norm along `dim`, or by eps if that is larger."""
-    result = input / input.norm(p, dim, keepdim=True).clamp(min=eps)
-    return result if out is None else out.copy_(result)
+    return input / input.norm(p, dim, keepdim=True).clamp(min=eps)
 
 
 @one_operation("pdist")

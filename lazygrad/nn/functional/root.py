@@ -11,6 +11,7 @@ from lazygrad.nn import functional as F
 from lazygrad.nn.functional import recurrence
 from lazygrad.nn.functional.recurrence import MODES, Weights
 from lazygrad.tensors import Tensor
+from lazygrad.tensors.outputs import with_out
 
 _REDUCTIONS = ("none", "mean", "sum")
 
@@ -22,6 +23,7 @@ def _reduction(value: int | str) -> str:
 celu, celu_, hardshrink, prelu, rrelu, rrelu_, selu, selu_, threshold, threshold_ = (
     F.celu, F.celu_, F.hardshrink, F.prelu, F.rrelu, F.rrelu_, F.selu, F.selu_, F.threshold, F.threshold_,
 )  # fmt: skip
+threshold = with_out("threshold", threshold)
 rms_norm = F.rms_norm
 conv_tbc, native_channel_shuffle = F.conv_tbc, F.native_channel_shuffle
 
@@ -141,6 +143,9 @@ def native_batch_norm(
         return result, input.new_empty(0), input.new_empty(0)
     mean, inverse = _moments(input, [i for i in range(input.ndim) if i != 1], eps)
     return result, mean.reshape(-1), inverse.reshape(-1)
+
+
+native_batch_norm = with_out("native_batch_norm", native_batch_norm, same_type=True)
 
 
 def norm_except_dim(v: Tensor, pow: int = 2, dim: int = 0) -> Tensor:
