@@ -6,6 +6,7 @@ from typing import Any
 from lazygrad.tensors import FUNCTIONS
 from lazygrad.tensors.outputs import with_out
 from lazygrad.tensors.polynomials import POLYNOMIALS
+from lazygrad.tensors.signatures import checked
 from lazygrad.tensors.special import SPECIAL
 
 # torch.special's name -> the function's name in the package
@@ -15,7 +16,9 @@ _NAMES = {
         "round", "sinc", "softmax", "log_softmax", "xlogy")},
     "expit": "sigmoid", "gammaln": "lgamma", "multigammaln": "mvlgamma", "psi": "digamma",
 }
-_FUNCTIONS: dict[str, Any] = {name: FUNCTIONS[own] for name, own in _NAMES.items()} | SPECIAL | POLYNOMIALS
+_OWN = SPECIAL | POLYNOMIALS
+_FUNCTIONS: dict[str, Any] = {name: FUNCTIONS[own] for name, own in _NAMES.items()}
+_FUNCTIONS |= {name: checked(name, definition) for name, definition in _OWN.items()}
 
 
 def xlog1py(input: Any, other: Any) -> Any:

@@ -1,7 +1,7 @@
 """Tensors with PyTorch's names and semantics over the lazy graph.
 
 A file imports only from files listed before it: devices, modes, views, recording, cell, passes, lifetimes,
-realization, autocasting, keywords, core, return_types, storage, shared_memory, promotion, values,
+realization, autocasting, signatures, core, return_types, storage, shared_memory, promotion, values,
 conversion, axes, arithmetic, elementwise, blending, reals, shapes, movement, reduction, scans, differences,
 creation, constructor, typed_storage, exchange, limits,
 printing, flow, autograd; then examples, indexing, lookup, joining, linear, convolution, pooling, resizing,

@@ -17,7 +17,7 @@ from lazygrad.tensors.cell import History
 from lazygrad.tensors.core import Tensor, apply, assemble, from_node, function, method
 from lazygrad.tensors.devices import device, usable_device
 from lazygrad.tensors.promotion import known_dtype
-from lazygrad.tensors.keywords import OF_PYTHON
+from lazygrad.tensors.signatures import OF_PYTHON
 from lazygrad.tensors.storage import UntypedStorage, pointer, storage_of_cell, strided_tensor
 
 
@@ -122,7 +122,7 @@ def legacy_name(dtype: DType, kind: str) -> str:
 
 
 @method("type")
-def type_(x: Tensor, dtype: Any = None, non_blocking: bool = False) -> Any:
+def type_(x: Tensor, dtype: DType | str | None = None, non_blocking: bool = False) -> Any:
     """The type's legacy name ("torch.FloatTensor") without an argument, else the tensor as another type."""
     if dtype is None:
         return "torch." + legacy_name(x._dtype, "Tensor")

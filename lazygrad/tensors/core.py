@@ -30,9 +30,9 @@ from lazygrad.tensors.autocasting import with_autocast
 from lazygrad.tensors.cell import Cell, History, Token
 from lazygrad.tensors.devices import device
 from lazygrad.tensors.grad_fn import GradFn, Label, made_by
-from lazygrad.tensors.keywords import with_shared_keywords
 from lazygrad.tensors.modes import mode
 from lazygrad.tensors.recording import now
+from lazygrad.tensors.signatures import checked, register
 from lazygrad.tensors.views import Chain, Movement, read_through
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {}
@@ -372,6 +372,9 @@ class Tensor:
         return id(self)
 
 
+register(Tensor)
+
+
 def assemble(
     cls: type,
     history: History,
@@ -449,9 +452,8 @@ def view_of(
     `strides` and `offset` say how PyTorch's storage would be walked; strides None means row-major without
     gaps. `name` is the operation's for `grad_fn`.
     """
-    movements = (
-        (movement,) if isinstance(movement, tuple) and isinstance(movement[0], str) else tuple(movement)
-    )
+    single = isinstance(movement, tuple) and isinstance(movement[0], str)
+    movements = (movement,) if single else tuple(movement)
     history, chain = tensor._history, tensor._chain + tuple(movements)
     if history.requires_grad and not mode.enabled:
         history, chain = History(history.cell), history.prefix + chain
@@ -486,7 +488,7 @@ def row_strides_of(shape: Sequence[int]) -> tuple[int, ...]:
 def _publish(names: Sequence[str], as_method: bool, as_function: bool) -> Callable[..., Any]:
     def decorate(definition: Callable[..., Any]) -> Callable[..., Any]:
         own = definition.__name__.rstrip("_") if not names else names[0]
-        published = with_autocast(own, with_shared_keywords(own, definition))
+        published = with_autocast(own, checked(own, definition))
         for name in (own, *names[1:]):
             if as_method:
                 setattr(Tensor, name, published)
@@ -498,8 +500,7 @@ def _publish(names: Sequence[str], as_method: bool, as_function: bool) -> Callab
 
 
 def function(*names: str) -> Callable[..., Any]:
-    """Publish a definition as a function of the package and as a method, under its own name or under
-    `names`."""
+    """Publish a definition as a function and as a method, under its own name or under `names`."""
     return _publish(names, True, True)
 
 

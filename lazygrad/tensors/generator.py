@@ -23,6 +23,7 @@ from lazygrad.tensors.devices import usable_device
 from lazygrad.tensors.examples import counters
 from lazygrad.tensors.mersenne import STATE_BYTES, Mersenne
 from lazygrad.tensors.recording import at_each_run, check_no_recording, host_numbers
+from lazygrad.tensors.signatures import register
 from lazygrad.tensors.values import read
 
 _DEFAULT_SEED = 67280421310721  # PyTorch's
@@ -129,6 +130,9 @@ class Generator:
 
         seed, first = host_numbers(numbers, dtypes.uint64)
         return seed, first if number is None else ops.add(first, number)
+
+
+register(Generator)
 
 
 default_generator = Generator("NUMPY")

@@ -13,6 +13,7 @@ from lazygrad.tensors.core import Tensor, apply
 from lazygrad.tensors.examples import of_all_examples
 from lazygrad.tensors.promotion import pytorch_name
 from lazygrad.tensors.recording import now
+from lazygrad.tensors.signatures import checked
 from lazygrad.tensors.values import read, read_nodes
 
 # published under torch.linalg's names
@@ -24,7 +25,7 @@ def linalg(name: str) -> Callable[[Any], Any]:
 
     def publish(definition: Any) -> Any:
         definition.__name__ = definition.__qualname__ = name
-        LINALG[name] = definition
+        LINALG[name] = checked(name, definition)
         return definition
 
     return publish

@@ -148,8 +148,10 @@ _OF_TENSORS = (
     *(f"max_pool{rank}d_with_indices" for rank in (1, 2, 3)),
 )
 globals().update({name: FUNCTIONS[name] for name in _OF_TENSORS if name in FUNCTIONS})
-globals().update({name: with_autocast(name, f) for name, f in list(globals().items())
-                  if callable(f) and name not in FUNCTIONS})
+for _name, _own in list(globals().items()):
+    if callable(_own) and _own.__module__.startswith(__name__):
+        _own = checked(_name, _own)
+        globals()[_name] = _own if _name in FUNCTIONS else with_autocast(_name, _own)
 
 if TYPE_CHECKING:
 

@@ -1,0 +1,327 @@
+"""Calls bound and checked in one place, by the signatures of definitions: what is missing, too much or
+unknown, and whether each argument is of the kind that its annotation names.
+
+Every published definition gets a function in front of it, written for its signature: a chain of cheap tests
+that holds for nearly all right calls. What fails there is looked at again, slowly: numbers of NumPy, tensors
+without dimensions, NumPy's names of arguments (`axis`, `keepdims`) and Python's types for dtypes are taken as
+PyTorch takes them; the rest is an ArgumentTypeError. An error from inside that is none of lazygrad's own
+becomes one of them.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import CodeType, FunctionType
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from lazygrad import dtypes
+from lazygrad.errors import ArgumentTypeError, LazygradError, RuntimeArgumentError
+from lazygrad.missing import NO_COMPLEX, check_layout, check_type, layout, refuse
+
+_OTHER_NAMES = {"axis": "dim", "keepdims": "keepdim"}
+OF_PYTHON = {bool: dtypes.bool_, int: dtypes.int64, float: dtypes.float64}
+_PACKAGE = str(Path(__file__).parent.parent)
+
+
+# for the functions in front: types defined above this file, and Python's under names that no parameter has
+Tensor: Any = None
+Generator: Any = None
+DType = dtypes.DType
+_type, _tuple, _list, _int, _float, _str = type, tuple, list, int, float, str
+
+
+class _Missing:
+    """What stands for an argument that was not given."""
+
+    def __repr__(self) -> str:
+        return "<required>"
+
+
+_MISSING = _Missing()
+_REFUSED = _Missing()
+
+
+class Kind(NamedTuple):
+    """A kind of argument: a cheap test that nearly all right values pass, written with `{0}` for the value;
+    what a value that fails it is taken for, or `_REFUSED`; and what the kind is called."""
+
+    test: str
+    take: Callable[[str, Any], Any]
+    title: str
+
+
+def _is_number(value: Any, integer: bool) -> bool:
+    """Whether a tensor stands for a number: one without dimensions, of which no gradient is wanted."""
+    if not isinstance(value, Tensor) or value.ndim or value.requires_grad:
+        return False
+    return not integer or value._dtype.is_integer
+
+
+def _take_tensor(name: str, value: Any) -> Any:
+    return _REFUSED
+
+
+def _take_int(name: str, value: Any) -> Any:
+    if isinstance(value, bool | np.bool_):
+        return _REFUSED
+    if isinstance(value, np.integer):
+        return int(value)
+    return value if isinstance(value, int) or _is_number(value, True) else _REFUSED
+
+
+def _take_float(name: str, value: Any) -> Any:
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, complex):
+        refuse(name, NO_COMPLEX)
+    return value if isinstance(value, int | float) or _is_number(value, False) else _REFUSED
+
+
+def _take_bool(name: str, value: Any) -> Any:
+    if isinstance(value, np.bool_):
+        return bool(value)
+    return value if _is_number(value, False) and value._dtype is dtypes.bool_ else _REFUSED
+
+
+def _take_string(name: str, value: Any) -> Any:
+    return value if isinstance(value, str) else _REFUSED
+
+
+def _take_dtype(name: str, value: Any) -> Any:
+    check_type(name, value)
+    return OF_PYTHON.get(value, _REFUSED) if isinstance(value, type) else _REFUSED
+
+
+def _take_layout(name: str, value: Any) -> Any:
+    check_layout(name, value)
+    return value if isinstance(value, layout) else _REFUSED
+
+
+def _take_ints(name: str, value: Any) -> Any:
+    return value if isinstance(value, tuple | list) else _REFUSED
+
+
+def _take_int_or_ints(name: str, value: Any) -> Any:
+    return value if isinstance(value, tuple | list) else _take_int(name, value)
+
+
+_LISTS = "_type({0}) is _tuple or _type({0}) is _list"
+# what an annotation says, which may end in ` | None`; of lists, definitions check the parts
+KINDS = {
+    "Tensor": Kind("isinstance({0}, Tensor)", _take_tensor, "Tensor"),
+    "int": Kind("_type({0}) is _int", _take_int, "int"),
+    "float": Kind("_type({0}) is _float or _type({0}) is _int", _take_float, "Number"),
+    "bool": Kind("{0} is False or {0} is True", _take_bool, "bool"),
+    "str": Kind("_type({0}) is _str", _take_string, "str"),
+    "DType": Kind("_type({0}) is DType", _take_dtype, "a dtype such as lazygrad.float32"),
+    "layout": Kind("{0} is None", _take_layout, "layout"),
+    "Generator": Kind("isinstance({0}, Generator)", _take_tensor, "Generator"),
+    "Sequence[int]": Kind(_LISTS, _take_ints, "tuple of ints"),
+    "int | Sequence[int]": Kind(
+        f"_type({{0}}) is _int or {_LISTS}", _take_int_or_ints, "int or tuple of ints"
+    ),
+    "Sequence[Tensor]": Kind(_LISTS, _take_ints, "tuple or list of Tensors"),
+}
+# of parameters that every function has in the same sense
+_BY_NAME = {"layout": "layout | None", "dtype": "DType | None"}
+
+
+class Parameter(NamedTuple):
+    """A parameter of a definition; `default` is `_MISSING` where there is none."""
+
+    name: str
+    annotation: str
+    default: Any
+    by_place: bool
+
+    def kind(self) -> Kind | None:
+        """What it takes, where its annotation says it."""
+        return KINDS.get(self.annotation.removesuffix(" | None"))
+
+    def takes_none(self) -> bool:
+        return self.annotation.endswith("None")
+
+
+class Signature:
+    """What a definition of a name takes, and the function in front of it."""
+
+    function: Any
+    parameters: tuple[Parameter, ...]
+    rest: bool  # any further arguments by place
+    options: bool  # and by name
+
+    def __init__(self, name: str, own: FunctionType) -> None:
+        self.name, self.own = name, own
+
+    def write(self, args: tuple[Any, ...], named: dict[str, Any]) -> Any:
+        """The first call: the function in front gets its code, and is called again."""
+        self.parameters = tuple(_parameters(self.own))
+        self.rest, self.options = (bool(self.own.__code__.co_flags & flag) for flag in (4, 8))
+        front, text = self.function, _text(self)
+        if text not in _code:
+            found: dict[str, Any] = {}
+            exec(compile(text, __file__, "exec"), globals(), found)
+            _code[text] = found["make"](None, None).__code__
+        placed = tuple(p.default for p in self.parameters if p.by_place)
+        by_name = {p.name: p.default for p in self.parameters if not p.by_place}
+        front.__code__, front.__defaults__, front.__kwdefaults__ = _code[text], placed, by_name
+        return front(*args, **named)
+
+    def look_again(self, values: dict[str, Any], excess: tuple[Any, ...], other: dict[str, Any]) -> None:
+        """Values that are right in another form, put into it. Raises ArgumentTypeError for wrong ones."""
+        name = self.name
+        for given in tuple(other):
+            known = _OTHER_NAMES.get(given)
+            if known in values:
+                values[known] = other.pop(given)
+        if other and not self.options:
+            raise ArgumentTypeError(f"[{name}] {name}() got an unexpected keyword argument "
+                                    f"{next(iter(other))!r}: it takes {', '.join(values) or 'nothing'}")
+        if excess and not self.rest:
+            places = [p for p in self.parameters if p.by_place]
+            raise ArgumentTypeError(f"[{name}] {name}() takes {len(places)} positional arguments but "
+                                    f"{len(places) + len(excess)} were given: it takes "
+                                    f"{', '.join(p.name for p in places) or 'none'}")
+        missing = [p.name for p in self.parameters if values[p.name] is _MISSING]
+        if missing:
+            raise ArgumentTypeError(f"[{name}] {name}() missing {len(missing)} required "
+                                    f"arguments: {', '.join(map(repr, missing))}")
+        for place, parameter in enumerate(self.parameters, 1):
+            values[parameter.name] = self._taken(place, parameter, values[parameter.name])
+
+    def _taken(self, place: int, parameter: Parameter, value: Any) -> Any:
+        kind = parameter.kind()
+        if kind is None or value is parameter.default or value is None and parameter.takes_none():
+            return value
+        if _test(kind)(value):
+            return value
+        taken = kind.take(self.name, value)
+        if taken is _REFUSED:
+            where = f" (position {place})" if parameter.by_place else ""
+            raise ArgumentTypeError(
+                f"[{self.name}] {self.name}(): argument '{parameter.name}'{where} must be {kind.title}"
+                f"{' or None' if parameter.takes_none() else ''}, not {_told(value)}"
+            )
+        return taken
+
+    def explain(self, problem: Exception, values: dict[str, Any]) -> Exception:
+        """The error to raise for one that came out of the definition: itself where lazygrad made it on
+        purpose, or where the user's own code raised it."""
+        trace = problem.__traceback__
+        while trace is not None and trace.tb_next is not None:
+            trace = trace.tb_next
+        place = trace.tb_frame.f_code.co_filename if trace is not None else ""
+        ours = place.startswith(_PACKAGE) or place.startswith(str(Path(np.__file__).parent))
+        if isinstance(problem, LazygradError) or not ours:
+            return problem
+        error = ArgumentTypeError if isinstance(problem, TypeError | AttributeError) else RuntimeArgumentError
+        given = ", ".join(f"{k}={_told(v)}" for k, v in values.items())
+        return error(f"[{self.name}] {self.name}() cannot take these arguments together: {given} "
+                     f"({type(problem).__name__}: {problem})")
+
+
+def _told(value: Any) -> str:
+    """A value in an error message: its type, and what it is if that is short."""
+    if isinstance(value, Tensor):
+        return f"Tensor of {value._dtype!r} and shape {tuple(value._shape)}"
+    text = repr(value)
+    return f"{type(value).__name__} ({text})" if len(text) <= 60 else type(value).__name__
+
+
+INSIDE = (
+    AttributeError, TypeError, LookupError, ValueError, ArithmeticError, UnboundLocalError, struct.error
+)  # fmt: skip
+_code: dict[str, CodeType] = {}
+_tests: dict[str, Callable[[Any], bool]] = {}
+
+
+def _test(kind: Kind) -> Callable[[Any], bool]:
+    if kind.test not in _tests:
+        _tests[kind.test] = eval(f"lambda value: {kind.test.format('value')}", globals())
+    return _tests[kind.test]
+
+
+def register(kind: type) -> None:
+    """Let annotations name a type that is defined above this file."""
+    globals()[kind.__name__] = kind
+
+
+def checked(name: str, definition: Callable[..., Any]) -> Callable[..., Any]:
+    """The definition with the checks of its signature in front, for a function of this name."""
+    own: Any = definition
+    while hasattr(own, "__wrapped__"):
+        own = own.__wrapped__
+    if not isinstance(own, FunctionType):
+        return definition
+    signature = Signature(name, own)
+    made: Any = _front(definition, signature)
+    signature.function = made
+    made.__name__ = definition.__name__
+    made.__doc__, made.__module__ = definition.__doc__, definition.__module__
+    made.__qualname__, made.__annotations__ = definition.__qualname__, own.__annotations__
+    made.__wrapped__ = definition
+    return made
+
+
+def _front(definition: Callable[..., Any], signature: Signature) -> Callable[..., Any]:
+    # written when it is first called: most functions never are
+    def call(*args: Any, **named: Any) -> Any:
+        assert definition is not None
+        return signature.write(args, named)
+
+    return call
+
+
+def _parameters(own: FunctionType) -> Iterator[Parameter]:
+    code, annotations = own.__code__, own.__annotations__
+    placed, named = code.co_argcount, code.co_kwonlyargcount
+    defaults = own.__defaults__ or ()
+    before = (_MISSING,) * (placed - len(defaults)) + defaults
+    by_name = own.__kwdefaults__ or {}
+    for i, p in enumerate(code.co_varnames[: placed + named]):
+        annotation = annotations.get(p, "Any")
+        annotation = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", "Any")
+        if annotation == "Any":
+            annotation = _BY_NAME.get(p, annotation)
+        default = before[i] if i < placed else by_name.get(p, _MISSING)
+        yield Parameter(p, annotation, default, i < placed)
+
+
+def _text(signature: Signature) -> str:
+    """The function in front of a definition. Names of its own end in an underscore twice."""
+    parameters = signature.parameters
+    placed, named = [p.name for p in parameters if p.by_place], [p.name for p in parameters if not p.by_place]
+    tests = [] if signature.options else ["other__"]
+    tests += [] if signature.rest else ["excess__"]
+    for p in parameters:
+        kind = p.kind()
+        if kind is None:
+            tests += [f"{p.name} is _MISSING"] * (p.default is _MISSING)
+        else:
+            allowed = kind.test.format(p.name)
+            none = f"{p.name} is None or " if p.takes_none() or p.default is None else ""
+            tests.append(f"not ({none}{allowed})")
+    heads = [f"{p}=0" for p in placed] + ["*excess__"] + [f"{p}=0" for p in named] + ["**other__"]
+    given = placed + ["*excess__"] * signature.rest + [f"{p}={p}" for p in named]
+    given += ["**other__"] * signature.options
+    values = "{" + ", ".join(f"{p.name!r}: {p.name}" for p in parameters) + "}"
+    again = "".join(f"\n            {p.name} = values__[{p.name!r}]" for p in parameters)
+    return f"""
+def make(definition, signature):
+    def call({", ".join(heads)}):
+        if {" or ".join(tests) or "False"}:
+            values__ = {values}
+            signature.look_again(values__, excess__, other__){again}
+        try:
+            return definition({", ".join(given)})
+        except INSIDE as problem__:
+            error__ = signature.explain(problem__, {values})
+            if error__ is problem__:
+                raise
+            raise error__ from problem__
+    return call
+"""
