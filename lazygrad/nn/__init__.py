@@ -66,6 +66,7 @@ from lazygrad.nn.embedding import (
     Embedding,
     EmbeddingBag,
 )
+from lazygrad.nn.functional.linear_loss import LinearCrossEntropyOptions
 from lazygrad.nn.lazy import (
     LazyBatchNorm1d,
     LazyBatchNorm2d,
@@ -86,6 +87,7 @@ from lazygrad.nn.linear import (
     Identity,
     Linear,
 )
+from lazygrad.nn.linear_loss import LinearCrossEntropyLoss
 from lazygrad.nn.loss import (
     BCELoss,
     BCEWithLogitsLoss,
@@ -288,6 +290,8 @@ __all__ = [
     "LayerNorm",
     "LeakyReLU",
     "Linear",
+    "LinearCrossEntropyLoss",
+    "LinearCrossEntropyOptions",
     "LocalResponseNorm",
     "LogSigmoid",
     "LogSoftmax",

@@ -66,11 +66,20 @@ def _found(module: str, name: str, find: Callable[[str, str], Any]) -> Any:
         return _rebuild_any_type
     if path in NAMES.values and module.partition(".")[0] == "torch":
         return NAMES.values[path]
-    for beginning, place in _PLACES:
-        if module == beginning.rstrip(".") or module.startswith(beginning.rstrip(".") + "."):
-            known = getattr(importlib.import_module(place), name, None)
-            if known is not None:
-                return known
+    places = [f"lazygrad{module.removeprefix('torch')}"] if module.startswith("torch.") else []
+    places += [place for beginning, place in _PLACES if f"{module}.".startswith(f"{beginning.rstrip('.')}.")]
+    for place in places:
+        known = getattr(_imported(place), name, None)
+        if known is not None:
+            return known
     return find(module, name)
+
+
+def _imported(path: str) -> Any:
+    """A module, or nothing where there is none of that name."""
+    try:
+        return importlib.import_module(path)
+    except ModuleNotFoundError:
+        return None
 
 

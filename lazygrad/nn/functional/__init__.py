@@ -46,7 +46,6 @@ from lazygrad.nn.functional.aliases import (
     adaptive_max_pool2d_with_indices,
     adaptive_max_pool3d_with_indices,
     conv_tbc,
-    linear_cross_entropy,
     native_channel_shuffle,
     upsample_bilinear,
     upsample_nearest,
@@ -77,6 +76,7 @@ from lazygrad.nn.functional.fractional_pool import (
     fractional_max_pool3d,
     fractional_max_pool3d_with_indices,
 )
+from lazygrad.nn.functional.linear_loss import linear_cross_entropy
 from lazygrad.nn.functional.margin_loss import (
     cosine_embedding_loss,
     hinge_embedding_loss,

@@ -8,7 +8,6 @@ from typing import Any
 
 import lazygrad
 from lazygrad.errors import ShapeError
-from lazygrad.nn.functional.classification_loss import cross_entropy
 from lazygrad.tensors import FUNCTIONS, Tensor
 
 
@@ -59,31 +58,3 @@ def conv_tbc(input: Tensor, weight: Tensor, bias: Tensor, pad: int = 0) -> Tenso
         )
     result = lazygrad.conv1d(input.permute(1, 2, 0), weight.permute(2, 1, 0), bias, padding=pad)
     return result.permute(2, 0, 1)
-
-
-def linear_cross_entropy(
-    input: Tensor,
-    linear_weight: Tensor,
-    target: Tensor,
-    *,
-    linear_bias: Tensor | None = None,
-    weight: Tensor | None = None,
-    reduction: str = "mean",
-    ignore_index: int | None = None,
-    label_smoothing: float = 0.0,
-    options: Any = None,
-) -> Tensor:
-    """cross_entropy of linear(input, linear_weight, linear_bias). linear_weight (C, ..., in), input (N, in);
-    `options` is accepted: the compiler decides in which parts logits are computed."""
-    flat = linear_weight.reshape(-1, linear_weight.shape[-1])
-    logits = lazygrad.linear(input, flat, None if linear_bias is None else linear_bias.reshape(-1))
-    if linear_weight.ndim > 2:
-        logits = logits.reshape(*input.shape[:-1], *linear_weight.shape[:-1])
-    return cross_entropy(
-        logits,
-        target,
-        weight,
-        reduction=reduction,
-        label_smoothing=label_smoothing,
-        ignore_index=-100 if ignore_index is None else ignore_index,
-    )

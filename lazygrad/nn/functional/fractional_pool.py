@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import lazygrad
-from lazygrad.errors import ArgumentError, ShapeError
+from lazygrad.errors import ArgumentError, DTypeError, ShapeError
 from lazygrad.helpers import product
 from lazygrad.nn.sizes import per_axis
 from lazygrad.tensors import Tensor
@@ -35,6 +35,23 @@ def _windows(starts: Sequence[Tensor], kernel: Sequence[int], sizes: Sequence[in
         shape[1 + axis], shape[1 + rank + axis] = places.shape[1:]
         flat = flat * size + places.reshape(shape)
     return flat.reshape(planes, product([s.shape[1] for s in starts]), product(kernel))
+
+
+def _check_samples(op: str, input: Tensor, samples: Tensor, batch: int, rank: int) -> None:
+    if samples.dtype is not input.dtype:
+        raise DTypeError(f"[{op}] Expect _random_samples to have the same dtype as input: {samples.dtype} "
+                         f"and {input.dtype}")
+    if samples.ndim != 3:
+        raise ShapeError(f"[{op}] Expect _random_samples to have 3 dimensions, got {samples.ndim}")
+    count, channels, axes = samples.shape
+    if count < batch:
+        raise ShapeError(f"[{op}] Expect _random_samples.size(0) no less then input batch size: {count} and "
+                         f"{batch}")
+    if channels != input.shape[-rank - 1]:
+        raise ShapeError(f"[{op}] Expect _random_samples.size(1) equals to input channel size: {channels} "
+                         f"and {input.shape[-rank - 1]}")
+    if axes != rank:
+        raise ShapeError(f"[{op}] Expect _random_samples.size(2) equals to {rank}; got {axes}.")
 
 
 def _pool(rank: int, sample_order: Sequence[int]) -> tuple[Any, Any]:
@@ -69,12 +86,13 @@ def _pool(rank: int, sample_order: Sequence[int]) -> tuple[Any, Any]:
                 )
         lead = tuple(input.shape[:-rank])
         planes = product(lead)
+        batch = 1 if input.ndim == rank + 1 else input.shape[0]
         if _random_samples is None:
-            batch = 1 if input.ndim == rank + 1 else input.shape[0]
             _random_samples = lazygrad.rand(
                 batch, input.shape[-rank - 1], rank, dtype=input.dtype, device=input.device
             )
-        samples = _random_samples.reshape(planes, rank)
+        _check_samples(op, input, _random_samples, batch, rank)
+        samples = _random_samples[:batch].reshape(planes, rank)
         starts = [
             _starts(samples[:, sample_order[axis]], sizes[axis], counts[axis], kernel[axis])
             for axis in range(rank)

@@ -107,10 +107,11 @@ def batch_norm(
         raise ArgumentError("[batch_norm] Expected more than 1 value per channel when training, "
                             f"got input size {input.size()}")
     result, mean, variance = _standardized(x, [i for i in range(ndim) if i != 1], eps)
-    if running_mean is not None:
+    # nothing to learn from a batch without elements
+    if running_mean is not None and count:
         _blend(running_mean, mean.reshape(-1), momentum)
-    if running_var is not None:
-        _blend(running_var, variance.reshape(-1) * (count / max(count - 1, 1)), momentum)
+    if running_var is not None and count:
+        _blend(running_var, variance.reshape(-1) * (count / (count - 1)), momentum)
     return _affine(result, scale, shift).to(input.dtype)
 
 

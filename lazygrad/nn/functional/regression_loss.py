@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Iterable
 
 import lazygrad
 from lazygrad.errors import ArgumentError, RuntimeArgumentError
@@ -116,6 +117,11 @@ def poisson_nll_loss(input: Tensor, target: Tensor, log_input: bool = True, full
     return reduced(loss, reduction)
 
 
+def _unlike(sizes: Iterable[int], others: Iterable[int]) -> list[int]:
+    """The sizes that are not those of another shape."""
+    return [size for size, other in zip(sizes, others, strict=True) if size != other]
+
+
 def gaussian_nll_loss(
     input: Tensor,
     target: Tensor,
@@ -126,7 +132,8 @@ def gaussian_nll_loss(
 ) -> Tensor:
     """Minus the log likelihood of `target` under normal distributions with mean `input` and variance `var`.
 
-    `var` has the input's shape, or lacks its last axis or has size 1 there. ValueError for a negative `var`.
+    `var` has the input's shape, or lacks its last axis, or has size 1 along one axis. ValueError for a
+    negative `var`.
     """
     reduction = chosen_reduction(reduction, None, None)
     variance: Tensor = var if isinstance(var, Tensor) else lazygrad.full_like(input, var)
@@ -134,7 +141,7 @@ def gaussian_nll_loss(
     if tuple(variance.shape) != shape:
         if tuple(variance.shape) == shape[:-1]:
             variance = variance.unsqueeze(-1)
-        elif tuple(variance.shape) != (*shape[:-1], 1):
+        elif variance.ndim != len(shape) or sum(_unlike(variance.shape, shape)) != 1:
             raise ArgumentError("[gaussian_nll_loss] var is of incorrect size")
     if bool((variance < 0).any()):
         raise ArgumentError("[gaussian_nll_loss] var has negative entry/entries")

@@ -16,6 +16,7 @@ from lazygrad.nn import (
     embedding,
     lazy,
     linear,
+    linear_loss,
     loss,
     module,
     module_state,
@@ -29,6 +30,7 @@ from lazygrad.nn import (
     sizes,
     transformer,
 )
+from lazygrad.nn.functional import linear_loss as options_of_linear_loss
 
 # each path of PyTorch's, and the files that hold its names
 _PATHS: dict[str, tuple[ModuleType, ...]] = {
@@ -45,7 +47,8 @@ _PATHS: dict[str, tuple[ModuleType, ...]] = {
     "instancenorm": (norm, lazy),
     "lazy": (lazy,),
     "linear": (linear, lazy),
-    "loss": (loss,),
+    "linear_cross_entropy_options": (options_of_linear_loss,),
+    "loss": (loss, linear_loss),
     "module": (module, parameter, module_state),
     "normalization": (norm,),
     "padding": (padding,),
