@@ -1,6 +1,6 @@
 """Probability distributions, under the names of torch.distributions."""
 
-from lazygrad.distributions import constraints, transforms
+from lazygrad.distributions import constraints, kl_pairs, transforms
 from lazygrad.distributions.constraint_registry import biject_to, transform_to
 from lazygrad.distributions.continuous import Cauchy, Exponential, Gumbel, Laplace, Normal, Uniform
 from lazygrad.distributions.continuous_bernoulli import ContinuousBernoulli
@@ -125,6 +125,7 @@ __all__ = [
     "biject_to",
     "constraints",
     "identity_transform",
+    "kl_pairs",
     "kl_divergence",
     "register_kl",
     "transform_to",

@@ -31,14 +31,14 @@ from lazygrad.errors import MissingError
 from lazygrad.tensors import Tensor
 
 Rule = Callable[[Any, Any], Tensor]
-_RULES: dict[tuple[type, type], Rule] = {}
+_KL_REGISTRY: dict[tuple[type, type], Rule] = {}
 
 
 def register_kl(type_p: type, type_q: type) -> Callable[[Rule], Rule]:
     """Publish a function (p, q) -> divergence for two classes."""
 
     def register(rule: Rule) -> Rule:
-        _RULES[type_p, type_q] = rule
+        _KL_REGISTRY[type_p, type_q] = rule
         return rule
 
     return register
@@ -46,8 +46,8 @@ def register_kl(type_p: type, type_q: type) -> Callable[[Rule], Rule]:
 
 def kl_divergence(p: Distribution, q: Distribution) -> Tensor:
     """The expected value under p of log p - log q, in nats. Raises MissingError for pairs without a rule."""
-    found = [(type(p).__mro__.index(a) + type(q).__mro__.index(b), rule) for (a, b), rule in _RULES.items()
-             if isinstance(p, a) and isinstance(q, b)]
+    found = [(type(p).__mro__.index(a) + type(q).__mro__.index(b), rule)
+             for (a, b), rule in _KL_REGISTRY.items() if isinstance(p, a) and isinstance(q, b)]
     if not found:
         raise MissingError(f"[kl_divergence] No KL(p || q) is implemented for p type {type(p).__name__} and "
                            f"q type {type(q).__name__}: register_kl adds one")
@@ -101,7 +101,7 @@ def _bernoulli(p: Bernoulli, q: Bernoulli) -> Tensor:
 
 
 @register_kl(Categorical, Categorical)
-def _categorical(p: Categorical, q: Categorical) -> Tensor:
+def categorical_divergence(p: Categorical, q: Categorical) -> Tensor:
     terms = p.probs * (p.logits - q.logits)
     terms = lazygrad.where(q.probs == 0, math.inf, terms)
     return lazygrad.where(p.probs == 0, 0.0, terms).sum(-1)
@@ -116,7 +116,7 @@ def _independent(p: Independent, q: Independent) -> Tensor:
     return sum_last(each, p.reinterpreted_batch_ndims)
 
 
-def _log_beta(*parts: Tensor) -> Tensor:
+def log_beta(*parts: Tensor) -> Tensor:
     return sum(p.lgamma() for p in parts) - sum(parts).lgamma()  # type: ignore[union-attr]
 
 
@@ -127,22 +127,10 @@ def _gamma(p: Gamma, q: Gamma) -> Tensor:
     return by_rate + b.lgamma() - a.lgamma() + (a - b) * a.digamma() + (q.rate - p.rate) * (a / p.rate)
 
 
-@register_kl(Exponential, Gamma)
-def _exponential_gamma(p: Exponential, q: Gamma) -> Tensor:
-    ratio = q.rate / p.rate
-    return (-q.concentration * ratio.log() + ratio + q.concentration.lgamma() + q.concentration * EULER
-            - (1 + EULER))
-
-
-@register_kl(Gamma, Exponential)
-def _gamma_exponential(p: Gamma, q: Exponential) -> Tensor:
-    return -p.entropy() - q.rate.log() + q.rate * p.concentration / p.rate
-
-
 @register_kl(Beta, Beta)
 def _beta(p: Beta, q: Beta) -> Tensor:
     a1, a0, b1, b0 = p.concentration1, p.concentration0, q.concentration1, q.concentration0
-    norm = _log_beta(b1, b0) - _log_beta(a1, a0)
+    norm = log_beta(b1, b0) - log_beta(a1, a0)
     total = (b1 + b0 - a1 - a0) * (a1 + a0).digamma()
     return norm + (a1 - b1) * a1.digamma() + (a0 - b0) * a0.digamma() + total
 
@@ -183,14 +171,6 @@ def _pareto(p: Pareto, q: Pareto) -> Tensor:
 def _binomial(p: Binomial, q: Binomial) -> Tensor:
     each = p.total_count * (p.probs * (p.logits - q.logits) + (-p.probs).log1p() - (-q.probs).log1p())
     return lazygrad.where(p.total_count > q.total_count, math.inf, each)
-
-
-@register_kl(Uniform, Normal)
-def _uniform_normal(p: Uniform, q: Normal) -> Tensor:
-    width = p.high - p.low
-    apart = ((p.high + p.low - 2 * q.loc) / 2).pow(2)
-    square = (width.pow(2) / 12 + apart) / (2 * q.scale.pow(2))
-    return (math.sqrt(2 * math.pi) * q.scale / width).log() + square
 
 
 @register_kl(MultivariateNormal, MultivariateNormal)
