@@ -25,7 +25,7 @@ class tensortype(type):
 
     def __call__(cls, *args: Any, device: Any = None, **named: Any) -> Tensor:
         named |= {"device": device, "dtype": cls.dtype}
-        made = Tensor.__new__(Tensor, *args, **named)  # type: ignore[call-arg]
+        made = Tensor.__new__(Tensor, *args, **named)
         return made if cls.place is None else made.to(cls.place)
 
     def __instancecheck__(cls, value: Any) -> bool:

@@ -61,10 +61,8 @@ class Binomial(_OfTries):
     def sample(self, sample_shape: Any = ()) -> Tensor:
         shape = self._extended_shape(sample_shape)
         with lazygrad.no_grad():
-            most = int(self.total_count.max().item()) if self.total_count.numel() else 0
-            tries = lazygrad.bernoulli(self.probs.expand(shape).unsqueeze(-1).expand(*shape, most))
-            made = lazygrad.arange(most, device=tries.device) < self.total_count.expand(shape).unsqueeze(-1)
-            return (tries * made).sum(-1)
+            count = self.total_count.expand(shape).to(self.probs.dtype)
+            return lazygrad.binomial(count, self.probs.expand(shape))
 
     def log_prob(self, value: Tensor) -> Tensor:
         self._validate_sample(value)

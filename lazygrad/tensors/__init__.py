@@ -8,8 +8,8 @@ printing, flow, autograd; then examples, indexing, lookup, joining, linear, conv
 spectra, mersenne, generator, placing, counter_draws, torch_numbers, torch_rejection, torch_draws, random,
 random_inplace, sorting, parts, integers, special, polynomials, statistics, matrices, triangular,
 solving, orthogonal, matrix_norms, matrix_functions,
-linear_algebra, copies, outputs, foreach, explaining, reachable, recorder, blueprint, stands, replay, jit,
-absent.
+linear_algebra, segments, copies, outputs, foreach, explaining, reachable, recorder, blueprint, stands,
+replay, jit, absent.
 A definition is written once and published by `@function`, `@method` or `@creator` of core.py; `FUNCTIONS`
 collects what the package exports as functions.
 """
@@ -49,6 +49,7 @@ from lazygrad.tensors import (
     reduction,
     resizing,
     scans,
+    segments,
     shapes,
     sorting,
     special,
@@ -105,6 +106,7 @@ __all__ = [
     "reduction",
     "resizing",
     "scans",
+    "segments",
     "set_grad_enabled",
     "shapes",
     "sorting",

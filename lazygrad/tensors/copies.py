@@ -237,3 +237,8 @@ def resize(x: Tensor, *sizes: Any) -> Tensor:
 def resize_as(x: Tensor, tensor: Tensor) -> Tensor:
     """`resize` to the shape of another tensor."""
     return resize(x, *tensor._shape)
+
+
+# in-place methods as functions
+for _name in "as_strided_ detach_ fill_ index_put_ zero_".split():
+    creator(_name)(getattr(Tensor, _name))

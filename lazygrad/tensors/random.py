@@ -17,11 +17,13 @@ from lazygrad.graph import Node, Shape
 from lazygrad.tensors.axes import sizes_of
 from lazygrad.tensors.core import Tensor, apply, creator, from_node, method
 from lazygrad.tensors.counter_draws import CounterDraws
+from lazygrad.tensors.creation import arange
 from lazygrad.tensors.devices import usable_device
 from lazygrad.tensors.generator import Generator, chosen
 from lazygrad.tensors.placing import Place, place_like, place_of
 from lazygrad.tensors.promotion import get_default_dtype
 from lazygrad.tensors.recording import now
+from lazygrad.tensors.shapes import broadcast_tensors
 from lazygrad.tensors.torch_draws import TorchDraws
 from lazygrad.tensors.values import read
 
@@ -321,6 +323,21 @@ def poisson(input: Tensor, generator: Generator | None = None) -> Tensor:
     if rates.size and not (rates >= 0).all():
         raise ArgumentError(f"[{op}] expects all elements of input to be non-negative")
     return draws(generator).counts(input.detach(), rates)
+
+
+@creator("binomial")
+def binomial(count: Tensor, prob: Tensor, generator: Generator | None = None) -> Tensor:
+    """How many of `count` tries succeed, each with probability `prob`, in their dtype; both broadcast.
+    Realizes count, to know how many tries to draw: memory for the greatest of them. With `RNG=torch` the
+    numbers are not PyTorch's."""
+    if count._dtype is not prob._dtype:
+        raise DTypeError("[binomial] count and prob are of one dtype, not "
+                         f"{count._dtype!r} and {prob._dtype!r}: convert one with .to()")
+    need_float("binomial", count._dtype)
+    most = int(read(count).max(initial=0))
+    count, prob = broadcast_tensors(count.detach(), prob.detach())
+    tries = arange(most, device=count.device) < count.unsqueeze(-1)
+    return (bernoulli(prob.unsqueeze(-1).expand(tries.shape), generator=generator) * tries).sum(-1)
 
 
 @creator("_standard_gamma")

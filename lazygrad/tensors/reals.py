@@ -19,7 +19,7 @@ def conj(input: Tensor) -> Tensor:
     return input
 
 
-@method("conj_physical_")
+@function("conj_physical_")
 def conj_physical_(x: Tensor) -> Tensor:
     """The tensor itself."""
     return x
