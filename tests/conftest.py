@@ -3,13 +3,18 @@
 A test that asks for `device` runs all its cases on NUMPY, the reference, and a sample of them, another one on
 each, on CPU and, where pyopencl finds a platform, on CL: compiling is what takes the time.
 `LAZYGRAD_TEST_DEVICES=CPU,CL` runs all cases on the devices that it lists. A test that asks for
-`compiling_device` runs all its cases on CPU and CL.
+`compiling_device` runs all its cases on CPU and CL. A test marked with `usual(by=function)` runs the cases for
+whose parameters the function is true.
 """
 
 import os
 from collections import defaultdict
+from collections.abc import Sequence
+from typing import TypeVar
 
 import pytest
+
+T = TypeVar("T")
 
 # PyTorch and NumPy compute small things in every test: threads that wait for each other take many times
 # as long wherever a core is busy
@@ -45,16 +50,33 @@ def compiling_device(request: pytest.FixtureRequest) -> str:
     return request.param
 
 
+def asked_for_all(config: pytest.Config) -> bool:
+    """Whether a run was asked for particular devices or dtypes, and not for a share of each."""
+    return bool(LISTED) or config.getoption("--every-dtype")
+
+
+def share(things: Sequence[T], most: int, request: pytest.FixtureRequest) -> Sequence[T]:
+    """Those at equal distances, `most` of them, or all if asked for."""
+    if asked_for_all(request.config) or len(things) <= most:
+        return things
+    return [things[k * len(things) // most] for k in range(most)]
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Keep a sample of each test's cases on devices that compile, unless devices were asked for."""
-    if LISTED or any("::" in argument for argument in config.args):
-        return
+    """Keep the usual cases of each test, or a sample on devices that compile, unless all were asked for."""
+    named = any("::" in argument for argument in config.args)
+    dropped = set()
     cases = defaultdict(list)
     for item in items:
         name = getattr(item, "callspec", None) and item.callspec.params.get("device")
-        if name in CASES_ON:
+        usual = item.get_closest_marker("usual")
+        if usual is not None:
+            if not (named or asked_for_all(config) or usual.kwargs["by"](**item.callspec.params)):
+                dropped.add(item)
+        elif name in CASES_ON and not (named or LISTED):
             cases[name, item.path, item.originalname].append(item)
-    dropped = {item for (name, *_), tests in cases.items() for item in set(tests) - set(sampled(tests, name))}
+    for (name, *_), tests in cases.items():
+        dropped |= set(tests) - set(sampled(tests, name))
     items[:] = [item for item in items if item not in dropped]
     config.hook.pytest_deselected(items=dropped)
 
@@ -75,7 +97,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--refresh", action="store_true", help="rewrite the golden files instead of comparing with them"
     )
     parser.addoption(
-        "--every-dtype", action="store_true", help="test_op_devices: all cases with all dtypes, OpenCL too"
+        "--every-dtype",
+        action="store_true",
+        help="test_op_devices, test_torch_*: all cases with all dtypes, OpenCL too",
     )
     parser.addoption(
         "--random-examples", type=int, default=0, help="random programs for each test, drawn anew"

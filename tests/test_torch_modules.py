@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from conftest import LISTED
-from torch_modules import MODULES, Pair, Sample, draw, finish, torch
+from conftest import share
+from torch_modules import MODULES, Pair, draw, finish, torch
 
 from lazygrad import config
 
@@ -33,13 +33,6 @@ def case_name(case: Any) -> str:
 def _same_numbers():
     with config.override(RNG="torch"):
         yield
-
-
-def share(samples: list[Sample], most: int, request: pytest.FixtureRequest) -> list[Sample]:
-    """Samples at equal distances, `most` of them, or all if asked for."""
-    if LISTED or request.config.getoption("--every-dtype") or len(samples) <= most:
-        return samples
-    return [samples[k * len(samples) // most] for k in range(most)]
 
 
 @pytest.mark.parametrize("dtype", FLOATS, ids=lambda d: str(d).removeprefix("torch."))

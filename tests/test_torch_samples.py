@@ -1,12 +1,32 @@
 """Every operation of PyTorch's table on PyTorch's samples: values, dtypes and gradients on each device, and
-the forms of a function: method, in place, `out=`, other names."""
+the forms of a function: method, in place, `out=`, other names.
+
+A usual run takes a share: on NUMPY float32 and two other dtypes of each operation, on CPU one dtype of every
+eighth, on CL one of every fortieth, and of the samples that PyTorch draws for each no more than SAMPLES. All:
+
+    python -m pytest tests/test_torch_samples.py --every-dtype                        days, with a cold cache
+    LAZYGRAD_TEST_DEVICES=CPU python -m pytest tests/test_torch_samples.py -k "test_values and int64"
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
 import pytest
-from torch_samples import DTYPES, OPS, REFUSED, UNSET, Calls, first_dtype, raised_by, samples, title, torch
+from conftest import share
+from torch_samples import (
+    DTYPES,
+    OPS,
+    REFUSED,
+    UNSET,
+    Calls,
+    first_dtype,
+    last_word,
+    raised_by,
+    samples,
+    title,
+    torch,
+)
 
 from lazygrad import config
 from lazygrad.errors import UnsupportedError
@@ -18,14 +38,32 @@ def _same_numbers():
         yield
 
 
-@pytest.mark.parametrize("dtype", DTYPES, ids=lambda d: str(d).removeprefix("torch."))
-@pytest.mark.parametrize("op", OPS, ids=title)
-def test_values(op: Any, dtype: Any, device: str) -> None:
-    if dtype not in op.dtypes:
-        return
+SAMPLES = {"NUMPY": 16, "CPU": 8, "CL": 4}
+OTHERS = 2  # dtypes besides float32 on NUMPY
+DISTANCE = {"CPU": 8, "CL": 40}  # of operations that devices take which compile
+CASES = [(op, dtype) for op in OPS for dtype in DTYPES if dtype in op.dtypes]
+_NUMBERS = {id(op): i for i, op in enumerate(OPS)}
+
+
+def is_usual(case: Any, device: str) -> bool:
+    """Whether a case runs where not all are asked for: other dtypes for each operation."""
+    op, dtype = case
+    number = _NUMBERS[id(op)]
+    dtypes = [d for d in DTYPES if d in op.dtypes]
+    if device in DISTANCE:
+        turn, rest = divmod(number, DISTANCE[device])
+        return rest == 0 and dtype is dtypes[turn % len(dtypes)]
+    others = [d for d in dtypes if d is not torch.float32]
+    return dtype not in others or (others.index(dtype) - number * OTHERS) % len(others) < OTHERS
+
+
+@pytest.mark.usual(by=is_usual)
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{title(case[0])}-{last_word(case[1])}")
+def test_values(case: Any, device: str, request: pytest.FixtureRequest) -> None:
+    op, dtype = case
     calls = Calls(device, compare_values=not op.name.startswith(UNSET))
     gradients = op.supports_autograd and dtype in (torch.float32, torch.float64)
-    for sample in samples(op, dtype, gradients):
+    for sample in share(samples(op, dtype, gradients), SAMPLES[device], request):
         calls.run(op, sample)
         if dtype is torch.float32:
             calls.run(op, sample.noncontiguous())
@@ -33,13 +71,14 @@ def test_values(op: Any, dtype: Any, device: str) -> None:
 
 
 @pytest.mark.parametrize("op", OPS, ids=title)
-def test_forms(op: Any) -> None:
+def test_forms(op: Any, request: pytest.FixtureRequest) -> None:
     """The method, the form in place, `out=`, and every other name."""
     dtype = first_dtype(op)
     if dtype is None:
         return
     calls = Calls("NUMPY", compare_values=not op.name.startswith(UNSET))
-    for sample in samples(op, dtype, op.supports_autograd and dtype.is_floating_point):
+    drawn = samples(op, dtype, op.supports_autograd and dtype.is_floating_point)
+    for sample in share(drawn, SAMPLES["NUMPY"], request):
         forms = [("method", op.method_variant), ("in place", op.inplace_variant)]
         for other in op.aliases:
             forms += [(other.name, other.op), (f"method {other.name}", other.method_variant)]
