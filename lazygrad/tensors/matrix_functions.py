@@ -142,6 +142,7 @@ def vander(x: Tensor, *, N: int | None = None) -> Tensor:
     count = x.shape[-1] if N is None and x.ndim else N if N is not None else 1
     if count <= 1:
         raise ShapeError(f"[linalg.vander] N must be greater than 1, got {count}")
+    x = x if x.ndim else x.unsqueeze(0)
     powers = x.unsqueeze(-1).expand(*x.shape, count - 1).cumprod(-1)
     return FUNCTIONS["cat"]([FUNCTIONS["ones_like"](powers[..., :1]), powers], -1)
 
@@ -238,7 +239,7 @@ def lstsq(A: Tensor, B: Tensor, rcond: float | None = None, *, driver: str | Non
     solution = matmul(_pinv(name, A, None, rcond, False), right)
     rank = matrix_rank(A, rtol=rcond)
     rows, columns = A.shape[-2:]
-    residuals, none = A.new_empty(0), A.new_empty(0)
+    residuals, none = solution.reshape(-1)[:0], A.new_empty(0)
     if driver != "gelsy" and rows > columns and bool((rank == columns).all()):
         off = sub(matmul(A, solution), right)
         residuals = mul(off, off).sum(-2)

@@ -9,6 +9,7 @@ from lazygrad import ops
 from lazygrad.compositions.axes import wrap_axis
 from lazygrad.dtypes import DType
 from lazygrad.errors import ArgumentTypeError, DTypeError, ShapeError
+from lazygrad.tensors.axes import axes_of
 from lazygrad.tensors.core import FUNCTIONS, Tensor, apply, creator
 from lazygrad.tensors.matrices import check_square, linalg
 from lazygrad.tensors.orthogonal import svdvals
@@ -34,8 +35,8 @@ def vector_norm(x: Tensor, ord: Any = 2, dim: Any = None, keepdim: bool = False,
         raise ArgumentTypeError(f"[{name}] argument 'ord' must be Number, not {type(ord).__name__}")
     wide = _widened(name, x, dtype)
     dims = None if dim is None or dim == () else dim
-    sizes = x.shape if dims is None else [x.shape[d] for d in ([dims] if isinstance(dims, int) else dims)]
-    if 0 in sizes and (ord < 0 or ord == math.inf):
+    axes = axes_of(name, dims, x.ndim)
+    if 0 in [x.shape[d] for d in axes] and (ord < 0 or ord == math.inf):
         raise ShapeError(f"[{name}] {name} cannot compute the {ord} norm on an empty tensor because the "
                          "operation does not have an identity")
     return FUNCTIONS["norm"](wide, float(ord), dims, keepdim)
@@ -55,7 +56,7 @@ def _of_values(ord: Any, x: Tensor) -> Tensor:
     values = svdvals(x)
     if ord == "nuc" or not values.shape[-1]:
         return values.sum(-1)
-    return values[..., 0] if ord > 0 else values[..., -1]
+    return values.amax(-1) if ord > 0 else values.amin(-1)  # equal ones share the gradient
 
 
 def _of_sums(ord: float, x: Tensor) -> Tensor:

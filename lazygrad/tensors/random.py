@@ -205,9 +205,18 @@ def normal(mean: Any = 0.0, std: Any = 1.0, size: Any = None, *, generator: Gene
         shape = axes.broadcast_shape("normal", *(tuple(t._shape) for t in tensors))
         place = Place(shape, tensors[0].cell.device)
         base = from_node(draws(generator).normal(place, tensors[0]._dtype), place.device)
-        made = base * std + mean
+        mean, std = (v.detach() if isinstance(v, Tensor) else v for v in (mean, std))
+        made = _drawn("normal", base * std + mean, *tensors)
     made = made if out is None else out.copy_(made)
     return made.requires_grad_() if requires_grad else made
+
+
+def _drawn(name: str, made: Tensor, *sources: Tensor) -> Tensor:
+    """Numbers drawn by what `sources` say: as in PyTorch, the derivative by these is 0."""
+    def gradient(g: Node, value: Node, *inputs: Node) -> tuple[Node, ...]:
+        return tuple(ops.like(0, n) for n in inputs)
+
+    return apply(name, lambda value, *inputs: ops.surrogate(value, *inputs, arg=gradient), made, *sources)
 
 
 def check_probability(op: str, p: Tensor) -> None:
@@ -238,7 +247,7 @@ def bernoulli(input: Tensor, p: float | None = None, *, generator: Generator | N
     device = input.cell.device
     made = from_node(trials(draws(generator), Place(tuple(input._shape), device), input._dtype,
                              input if p is None else p), device)
-    return made
+    return _drawn("bernoulli", made, input)
 
 
 def trials(draw: Draws, place: Place, dtype: DType, p: Tensor | float) -> Node:
@@ -322,7 +331,7 @@ def poisson(input: Tensor, generator: Generator | None = None) -> Tensor:
     rates = read(input)
     if rates.size and not (rates >= 0).all():
         raise ArgumentError(f"[{op}] expects all elements of input to be non-negative")
-    return draws(generator).counts(input.detach(), rates)
+    return _drawn(op, draws(generator).counts(input.detach(), rates), input)
 
 
 @creator("binomial")

@@ -14,7 +14,7 @@ from lazygrad.helpers import product
 from lazygrad.tensors import promotion
 from lazygrad.tensors.arithmetic import div, mul, sub, truth
 from lazygrad.tensors.axes import axes_of, axis_of
-from lazygrad.tensors.core import Tensor, apply, function
+from lazygrad.tensors.core import FUNCTIONS, Tensor, apply, function
 from lazygrad.tensors.elementwise import maximum, minimum
 from lazygrad.tensors.grad_fn import as_operation, one_operation
 from lazygrad.tensors.promotion import converted, pytorch_name
@@ -355,8 +355,11 @@ std_mean = _moment("std_mean", lambda variance, average: (variance.sqrt(), avera
 def norm(
     input: Tensor, p: Any = "fro", dim: Any = None, keepdim: bool = False, dtype: DType | None = None
 ) -> Tensor:
-    """The p-norm over dimensions, all by default. Raises DTypeError for integers."""
+    """The p-norm over dimensions, all by default, or the nuclear norm of matrices ("nuc"). Raises DTypeError
+    for integers."""
     x = input if dtype is None else input.to(dtype)
+    if p == "nuc":
+        return FUNCTIONS["nuclear_norm"](x, tuple(range(x.ndim)) if dim is None else dim, keepdim)
     wide = x._dtype.accumulator
     if x._dtype is not wide:
         return norm(x.to(wide), p, dim, keepdim).to(x._dtype)
@@ -376,19 +379,19 @@ def norm(
     if order == 1:
         return sum_(x.abs(), axes, keepdim)
     if order == 2:
-        return _root(fold("norm", ops.sum_, mul(x, x), axes, keepdim))
-    return sum_(x.abs() ** order, axes, keepdim) ** (1 / order)
+        return _power(fold("norm", ops.sum_, mul(x, x), axes, keepdim), 0.5)
+    return _power(sum_(_power(x.abs(), order), axes, keepdim), 1 / order)
 
 
-def _root(squares: Tensor) -> Tensor:
-    """The square root, with derivative 0 at 0 as PyTorch's norm has it."""
+def _power(x: Tensor, exponent: float) -> Tensor:
+    """x ** exponent for sizes x, with derivative 0 at 0 as PyTorch's norms have it."""
+    at_zero = 0.0 if exponent > 0 else math.inf
+    positive = apply("norm", lambda n: ops.where(ops.eq(n, ops.like(0, n)), ops.like(1, n), n), x)
 
-    def build(n: Node) -> Node:
-        zero, one = ops.like(0, n), ops.like(1, n)
-        is_zero = ops.eq(n, zero)
-        return ops.where(is_zero, zero, ops.sqrt(ops.where(is_zero, one, n)))
+    def build(n: Node, power: Node) -> Node:
+        return ops.where(ops.eq(n, ops.like(0, n)), ops.like(at_zero, n), power)
 
-    return apply("norm", build, squares)
+    return apply("norm", build, x.detach(), positive**exponent)
 
 
 # Exponentials, shifted by the greatest element so that nothing overflows

@@ -85,13 +85,15 @@ def batch_norm(
     unbiased).
     ValueError for a batch with one value per channel.
     """
-    if input.ndim < 2:
+    if input.ndim < 2 and input.numel():
         raise ShapeError(f"[batch_norm] expected at least 2 axes, got input {tuple(input.shape)}")
-    ndim, channels = input.ndim, input.shape[1]
+    ndim, channels = input.ndim, input.shape[1] if input.ndim > 1 else 0
     _check_types("batch_norm", input, running_mean, running_var, weight, bias)
     _check_channels(
         "batch_norm", channels, running_mean=running_mean, running_var=running_var, weight=weight, bias=bias
     )
+    if ndim < 2:
+        return input.clone()
     scale = None if weight is None else _per_channel(weight, ndim)
     shift = None if bias is None else _per_channel(bias, ndim)
     x = wide(input)

@@ -119,9 +119,9 @@ def _moments(x: Tensor, axes: Sequence[int], eps: float) -> tuple[Tensor, Tensor
 def native_layer_norm(
     input: Tensor, normalized_shape: Sequence[int], weight: Tensor | None, bias: Tensor | None, eps: float
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """(layer_norm, mean, 1 / deviation)."""
+    """(layer_norm, mean, 1 / deviation); no gradient flows through the last two."""
     axes = list(range(input.ndim - len(normalized_shape), input.ndim))
-    return F.layer_norm(input, normalized_shape, weight, bias, eps), *_moments(input, axes, eps)
+    return F.layer_norm(input, normalized_shape, weight, bias, eps), *_moments(input.detach(), axes, eps)
 
 
 def native_group_norm(
@@ -129,7 +129,7 @@ def native_group_norm(
     eps: float,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """(group_norm, mean and 1 / deviation of each group, (N, groups))."""
-    mean, inverse = _moments(input.reshape(N, group, -1), [2], eps)
+    mean, inverse = _moments(input.reshape(N, group, C // group * HxW), [2], eps)
     return F.group_norm(input, group, weight, bias, eps), mean.squeeze(2), inverse.squeeze(2)
 
 
@@ -141,7 +141,7 @@ def native_batch_norm(
     result = F.batch_norm(input, running_mean, running_var, weight, bias, training, momentum, eps)
     if not training:
         return result, input.new_empty(0), input.new_empty(0)
-    mean, inverse = _moments(input, [i for i in range(input.ndim) if i != 1], eps)
+    mean, inverse = _moments(input.detach(), [i for i in range(input.ndim) if i != 1], eps)
     return result, mean.reshape(-1), inverse.reshape(-1)
 
 
