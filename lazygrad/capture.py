@@ -16,8 +16,9 @@ import numpy as np
 from lazygrad import config, report
 from lazygrad.backend import SCALARS
 from lazygrad.dtypes import DType, from_storage, to_storage
-from lazygrad.engine import download, find_plan, uploaded, with_slices
+from lazygrad.engine import download, find_plan, take_slices, uploaded
 from lazygrad.graph import HostNumber, Node, intern, topological
+from lazygrad.group import inputs_in_plan
 from lazygrad.interpret import interpret
 from lazygrad.runtime.device import Buffer, Device, Part
 from lazygrad.runtime.registry import open_device
@@ -119,8 +120,9 @@ class PlannedGraph(CapturedGraph):
                  given: Mapping[Node, int], kept: Collection[int]) -> None:
         self.device, self.kept = device, frozenset(kept)
         gifts = {node.arg: number for node, number in given.items()}
-        targets, order = with_slices(targets, gifts)
-        plan, sources, fresh = find_plan(targets, device, gifts, order)
+        known: dict[Node, Node] = {}
+        order = take_slices(targets, topological(targets, inputs_in_plan), known, gifts)
+        plan, sources, fresh = find_plan(targets, device, gifts, order, known)
         self.plan = plan
         report.schedule_line(device, [s.kernel for s in plan.steps], plan.seconds if fresh else None,
                              plan.compiled, plan.from_disk)

@@ -62,25 +62,28 @@ def download(node: Node) -> np.ndarray:
 
 
 def realize(targets: Sequence[Node], device: str, donate: Iterable[Buffer] = (),
-            order: Sequence[Node] | None = None) -> list[Node]:
+            order: Sequence[Node] | None = None, known: Mapping[Node, Node] | None = None) -> list[Node]:
     """Run what the targets need and return one buffer node for each, in order.
 
     `donate`: buffers that nobody needs afterwards; results may be written over them. `order`: all nodes that
-    the targets need, in topological order, where the caller has it. Raises DeviceError and its kin.
+    the targets need, in topological order, where the caller has it. `known`: nodes in whose place others are
+    taken, which stand before them in the order or are data. Raises DeviceError and its kin.
     """
     opened = open_device(device)
     report.opened(opened)
+    order = topological(targets, inputs_in_plan) if order is None else order
+    known = dict(known or {})
     if device == "NUMPY":
         start = time.perf_counter()
         try:
-            values = interpret(targets, download)
+            values = interpret(replaced(targets, order, known), download)
         except MemoryError as error:
             raise OutOfMemoryError(f"[allocate] NUMPY: {error}: use smaller tensors or delete some") from None
         report.interpreted(opened, targets, time.perf_counter() - start)
         return [upload(v, n.dtype, device) for v, n in zip(values, targets, strict=True)]
     given = dict.fromkeys(donate)
-    targets, order = with_slices(targets, given, order)
-    plan, sources, fresh = find_plan(targets, opened, given, order)
+    order = take_slices(targets, order, known, given)
+    plan, sources, fresh = find_plan(targets, opened, given, order, known)
     results = plan.run(sources)
     report.schedule_line(opened, [step.kernel for step in plan.steps], plan.seconds if fresh else None,
                          plan.compiled, plan.from_disk)
@@ -90,26 +93,25 @@ def realize(targets: Sequence[Node], device: str, donate: Iterable[Buffer] = (),
 _plans: dict[Hashable, Plan] = {}
 
 
-def find_plan(targets: Sequence[Node], device: Device, donate: Gifts,
-              order: Sequence[Node] | None = None) -> tuple[Plan, list[Node], bool]:
+def find_plan(targets: Sequence[Node], device: Device, donate: Gifts, order: Sequence[Node],
+              known: Mapping[Node, Node]) -> tuple[Plan, list[Node], bool]:
     """The plan of a graph, the sources (data) of this graph in the plan's order,
     and whether it was made just now."""
-    order = topological(targets, inputs_in_plan) if order is None else order
-    key, sources = _structure(order, targets, device, donate)
+    key, sources = _structure(order, targets, device, donate, known)
     plan = _plans.get(key)
     fresh = plan is None
     if plan is None:
         # whoever asks how a plan came about wants to see it made
         plan = read_plan(key, device) if config.get("DEBUG") < 3 else None
         if plan is None:
-            plan = make_plan(targets, sources, device, donate)
+            plan = make_plan(replaced(targets, order, known), sources, device, donate)
             write_plan(key, plan)
         _plans[key] = plan
     return plan, sources, fresh
 
 
-def _structure(order: Sequence[Node], targets: Sequence[Node], device: Device,
-               donate: Gifts) -> tuple[Hashable, list[Node]]:
+def _structure(order: Sequence[Node], targets: Sequence[Node], device: Device, donate: Gifts,
+               known: Mapping[Node, Node]) -> tuple[Hashable, list[Node]]:
     """What makes two graphs run by the same plan: structure, and which sources share memory.
     Where a part of a memory begins is data."""
     number: dict[Node, int] = {}
@@ -118,7 +120,14 @@ def _structure(order: Sequence[Node], targets: Sequence[Node], device: Device,
     sources: list[Node] = []
     rows: list[Hashable] = []
     for node in order:
-        number[node] = len(number)
+        if node in known:
+            value = known[node]
+            if value in number:
+                number[node] = number[value]
+                continue
+            number[node] = len(rows)
+            node = value
+        number[node] = len(rows)
         name = node.op.name
         if name in ("buffer", "saved"):
             sources.append(node)
@@ -154,17 +163,17 @@ def is_data(node: Node) -> bool:
 def _with_data(targets: Sequence[Node], sources: Sequence[Node]) -> tuple[list[Node], dict[Node, int]]:
     """The targets with constants that are data replaced by scalars, and the number of every source."""
     numbers: dict[Node, int] = {}
-    replaced: dict[Node, Node] = {}
+    constants: dict[Node, Node] = {}
     for number, node in enumerate(sources):
         if node.op.name == "const":
             entry = ops.entry(number, node.dtype)
             numbers[entry] = number
             ones = ops.reshape(entry, arg=(1,) * node.ndim) if node.ndim else entry
-            replaced[node] = ops.expand(ones, arg=node.shape) if node.size != 1 else ones
+            constants[node] = ops.expand(ones, arg=node.shape) if node.size != 1 else ones
         else:
             numbers.setdefault(_as_buffer(node), number)
-    order = topological(targets, inputs_in_plan) if replaced else ()
-    return _rebuilt(targets, order, replaced), numbers
+    order = topological(targets, inputs_in_plan) if constants else ()
+    return replaced(targets, order, constants), numbers
 
 
 def make_plan(targets: Sequence[Node], sources: Sequence[Node], device: Device, donate: Gifts,
@@ -209,7 +218,7 @@ def tell_plan(targets: Sequence[Node], device: str) -> Story:
     """The story of how a graph would be planned and compiled on a device that has kernels;
     nothing is launched."""
     opened = open_device(device)
-    _, sources = _structure(topological(targets, inputs_in_plan), targets, opened, {})
+    _, sources = _structure(topological(targets, inputs_in_plan), targets, opened, {}, {})
     stories: list[Story] = []
     make_plan(targets, sources, opened, {}, stories.append)
     return stories[0]
@@ -245,24 +254,32 @@ def _told_starts(sources: Sequence[Node], target: Target) -> list[int]:
     return [i for i in slices if together[sources[i].arg.storage] > MANY_NUMBERS]
 
 
-def with_slices(targets: Sequence[Node], donate: Gifts,
-                order: Sequence[Node] | None = None) -> tuple[Sequence[Node], Sequence[Node] | None]:
-    """The targets with rows that are cut from a buffer read as a slice of its memory:
-    where it begins is then data, so that a loop over batches runs one plan. And their order, where known."""
-    order = topological(targets, inputs_in_plan) if order is None else order
-    replaced: dict[Node, Node] = {}
+def take_slices(targets: Sequence[Node], order: Sequence[Node], known: dict[Node, Node],
+                donate: Gifts) -> Sequence[Node]:
+    """Let rows that are cut from a buffer be known as a slice of its memory: where it begins is then data, so
+    that a loop over batches runs one plan. Returns what the targets need then, in order."""
+    found = False
     for node in order:
-        whole = replaced.get(node.inputs[0], node.inputs[0]) if node.op.name == "shrink" else node
-        if node.op.name == "shrink" and whole.op.name == "buffer" and whole.arg not in donate:
+        if node.op.name not in ("shrink", "reshape") or node in known:
+            continue
+        whole = known.get(node.inputs[0], node.inputs[0])
+        if node.op.name == "reshape":
+            # a row without its axis of size 1, as a row that has memory of its own
+            if found and whole.op.name == "buffer" and _drops_ones(node):
+                known[node] = ops.buffer(whole.arg, node.dtype, node.shape)
+        elif whole.op.name == "buffer" and whole.arg not in donate:
             first = _first_of_run(node)
             if first is not None:
                 size = node.dtype.itemsize
                 part = whole.arg.slice(first * size, node.size * size)
-                replaced[node] = ops.buffer(part, node.dtype, node.shape)
-        elif node.op.name == "reshape" and node.inputs[0] in replaced and _drops_ones(node):
-            # a row without its axis of size 1, as a row that has memory of its own
-            replaced[node] = ops.buffer(replaced[node.inputs[0]].arg, node.dtype, node.shape)
-    return (_rebuilt(targets, order, replaced), None) if replaced else (targets, order)
+                known[node], found = ops.buffer(part, node.dtype, node.shape), True
+    return topological(targets, lambda n: needed(n, known)) if found else order
+
+
+def needed(node: Node, known: Mapping[Node, Node]) -> tuple[Node, ...]:
+    """The inputs that a plan must compute, with others in place of known nodes."""
+    value = known.get(node)
+    return inputs_in_plan(node) if value is None else () if value.op.kind == "source" else (value,)
 
 
 def _drops_ones(node: Node) -> bool:
@@ -281,13 +298,16 @@ def _first_of_run(node: Node) -> int | None:
     return sum(a * stride for (a, _), stride in zip(node.arg, strides, strict=True))
 
 
-def _rebuilt(targets: Sequence[Node], order: Sequence[Node], replaced: dict[Node, Node]) -> list[Node]:
-    """The targets with nodes replaced, and everything above them made anew."""
+def replaced(targets: Sequence[Node], order: Sequence[Node], known: Mapping[Node, Node]) -> list[Node]:
+    """The targets with others in place of known nodes, and everything above them made anew."""
+    new: dict[Node, Node] = {}
     for node in order:
-        inputs = tuple(replaced.get(i, i) for i in inputs_in_plan(node))
-        if node not in replaced and any(a is not b for a, b in zip(inputs, node.inputs, strict=False)):
-            replaced[node] = intern(node.op, node.dtype, node.shape, inputs, node.arg)
-    return [replaced.get(t, t) for t in targets]
+        if node in known:
+            new[node] = new.get(known[node], known[node])
+        elif any(i in new for i in inputs_in_plan(node)):
+            inputs = tuple([new.get(i, i) for i in node.inputs])
+            new[node] = intern(node.op, node.dtype, node.shape, inputs, node.arg)
+    return [new.get(t, t) for t in targets]
 
 
 def _find_memory(schedule: Schedule, numbers: dict[Node, int], scalars: Sequence[tuple[int, DType, int]],

@@ -119,11 +119,12 @@ GIVEN = {
     "randperm": (3,), "normal": (0.0, 1.0, (2,)), "tril_indices": (2, 2), "triu_indices": (2, 2),
     "tensor": (1.5,), "as_tensor": (np.ones(2),), "asarray": ([1],), "scalar_tensor": (1,),
     "from_dlpack": (np.ones(2),), "empty_strided": ((2, 3), (3, 1)),
+    **{f"{kind}_window": (2,) for kind in ("bartlett", "blackman", "hamming", "hann", "kaiser")},
 }
 OF_A_TENSOR = {"full": ((2,), 1.0), "full_like": (1,), "randint_like": (0, 3), "tensor": ([1],), "to": (),
                "cuda": (), "empty_strided": ((2, 3), (3, 1))}
 # these take a device's name and ask nothing of it
-INDIFFERENT = {"__new__", "is_coalesced", "is_pinned", "pin_memory"}
+INDIFFERENT = {"__new__", "is_coalesced", "is_pinned", "pin_memory", "_resize_output_"}
 
 
 def takes_device(definition: object) -> bool:

@@ -17,10 +17,10 @@ from weakref import WeakKeyDictionary, ref
 import numpy as np
 
 from lazygrad import ops
-from lazygrad.engine import download, upload
+from lazygrad.engine import download, needed, replaced, upload
 from lazygrad.engine import realize as compute
 from lazygrad.errors import BatchError
-from lazygrad.graph import Node, alive, intern, topological
+from lazygrad.graph import Node, alive, topological
 from lazygrad.ops import OPS
 from lazygrad.runtime.meta_device import no_values
 from lazygrad.runtime.registry import open_device
@@ -130,7 +130,8 @@ def realize_nodes(nodes: Sequence[Node], device: str) -> list[Node]:
 
 def with_known_values(nodes: Sequence[Node], device: str) -> list[Node]:
     """Nodes over the buffers of what is known below them."""
-    return _substituted(nodes, device, None)[0]
+    known, order = _known_values(nodes, device, None)
+    return replaced(nodes, order, known)
 
 
 def realize_alone(cell: Cell) -> None:
@@ -285,14 +286,16 @@ def _compute(targets: Sequence[Node], device: str, last: Sequence[Cell] | None =
     Raises MissingError on the device META."""
     if device == "META":
         raise no_values()
-    graphs, order = _substituted(targets, device, order)
+    known, order = _known_values(targets, device, order)
+    graphs = [known.get(t, t) for t in targets]
     todo = list(dict.fromkeys(g for g in graphs if _is_work(g)))
     if len(todo) < len(set(graphs)):  # what is data already is no part of the program
-        order = topological(todo)
-    donate = frozenset() if last is None else donated_buffers(order, last, _inputs, _values.get)
+        order = topological(todo, lambda n: needed(n, known))
+    read = list(dict.fromkeys([known.get(n, n) for n in order]))
+    donate = frozenset() if last is None else donated_buffers(read, last, _inputs, _values.get)
     if donate:
         _forget(donate)
-    buffers = dict(zip(todo, compute(todo, device, donate, order), strict=True)) if todo else {}
+    buffers = dict(zip(todo, compute(todo, device, donate, order, known), strict=True)) if todo else {}
     return [buffers.get(g) or _data(g, device) for g in graphs]
 
 
@@ -327,27 +330,19 @@ def known_value(node: Node, device: str) -> Node | None:
     return None
 
 
-def _substituted(targets: Sequence[Node], device: str,
-                 order: list[Node] | None) -> tuple[list[Node], list[Node]]:
-    """The targets with every remembered node replaced by its buffer, and all that they need, in order."""
+def _known_values(targets: Sequence[Node], device: str,
+                  order: list[Node] | None) -> tuple[dict[Node, Node], list[Node]]:
+    """The nodes below the targets in whose place others are taken: buffers of what is remembered on this
+    device, and what stands for a value; and all that the targets need, in order."""
     remembered = _values.data
     if order is None or any(ref(n) in remembered and known_value(n, device) is None for n in order):
         # what is known on another device alone must be computed here
         order = topological(targets, lambda n: () if known_value(n, device) else values_read(n))
-    new: dict[Node, Node] = {}
+    known: dict[Node, Node] = {}
     for node in order:
         value = known_value(node, device) if ref(node) in remembered else None
         if value is not None:
-            new[node] = value
-            continue
-        if node.op.name == "surrogate":
-            new[node] = new.get(node.inputs[0], node.inputs[0])
-            continue
-        for i in node.inputs:
-            if i in new:
-                inputs = tuple([new.get(i, i) for i in node.inputs])
-                new[node] = intern(node.op, node.dtype, node.shape, inputs, node.arg)
-                break
-    if not new:
-        return list(targets), order
-    return [new.get(t, t) for t in targets], list(dict.fromkeys([new.get(n, n) for n in order]))
+            known[node] = value
+        elif node.op.name == "surrogate":
+            known[node] = known.get(node.inputs[0], node.inputs[0])
+    return known, order

@@ -117,7 +117,7 @@ def numpy(x: Tensor, *, force: bool = False) -> np.ndarray:
 
 
 @method("__array__")
-def _array(x: Tensor, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+def _array(x: Tensor, dtype: np.dtype | None = None, copy: bool | None = None) -> np.ndarray:
     values = numpy(x)
     if dtype is not None and np.dtype(dtype) != values.dtype:
         if copy is False:
