@@ -258,3 +258,32 @@ def test_split_names_its_argument_as_pytorch_does() -> None:
 @pytest.mark.filterwarnings("error")
 def test_numbers_too_large_for_a_type_are_infinite() -> None:
     assert lazygrad.tensor([1e308, -1e39]).tolist() == [float("inf"), -float("inf")]
+
+
+NAMED_AS_IN_OTHER_FORMS = {
+    "max": (lambda t, x: t.max(x, other=x.flip(0)), lambda t, x: t.max(x, x.flip(0))),
+    "min": (lambda t, x: x.min(other=x.flip(0)), lambda t, x: t.minimum(x, x.flip(0))),
+    "indices": (lambda t, x: t.tensor_split(x, indices=(1,), dim=1), lambda t, x: (x[:, :1], x[:, 1:])),
+    "sections": (lambda t, x: x.tensor_split(sections=2), lambda t, x: (x[:2], x[2:])),
+    "of a tensor": (lambda t, x: t.tensor_split(x, tensor_indices_or_sections=t.tensor(3)),
+                    lambda t, x: (x[:1], x[1:2], x[2:])),
+    "hsplit": (lambda t, x: t.hsplit(x, sections=2), lambda t, x: (x[:, :2], x[:, 2:])),
+    "vsplit": (lambda t, x: x.vsplit(indices=[1]), lambda t, x: (x[:1], x[1:])),
+    "isin": (lambda t, x: t.isin(elements=x, test_element=1.0), lambda t, x: x == 1),
+    "isin of one": (lambda t, x: t.isin(element=2.0, test_elements=x), lambda t, x: t.tensor(True)),
+    "cholesky_solve": (lambda t, x: t.cholesky_solve(x, input2=t.eye(3) * 2), lambda t, x: x / 4),
+    "copy_": (lambda t, x: t.zeros(3, 4).copy_(other=x), lambda t, x: x),
+    "fill_": (lambda t, x: t.fill_(input=x.clone(), value=2), lambda t, x: t.full((3, 4), 2.0)),
+    "memory": (lambda t, x: t.eye(3, pin_memory=False, layout=t.strided), lambda t, x: t.eye(3)),
+    "like": (lambda t, x: t.zeros_like(x, pin_memory=False), lambda t, x: t.zeros(3, 4)),
+    "range": (lambda t, x: t.arange(3, pin_memory=False), lambda t, x: t.tensor([0, 1, 2])),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", NAMED_AS_IN_OTHER_FORMS)
+def test_arguments_have_the_names_of_every_form_of_a_function(case):
+    named, plain = (f(lazygrad, lazygrad.arange(12.0).reshape(3, 4)) for f in NAMED_AS_IN_OTHER_FORMS[case])
+    named, plain = (v if isinstance(v, tuple) else (v,) for v in (named, plain))
+    assert len(named) == len(plain)
+    for one, other in zip(named, plain, strict=True):
+        np.testing.assert_array_equal(one.numpy(), other.numpy())

@@ -23,6 +23,15 @@ from lazygrad.errors import ArgumentTypeError, LazygradError, RuntimeArgumentErr
 from lazygrad.missing import NO_COMPLEX, check_layout, check_type, layout, refuse
 
 _OTHER_NAMES = {"axis": "dim", "keepdims": "keepdim"}
+# arguments as PyTorch names them in another form of the same function
+_split = dict.fromkeys(("indices", "sections", "tensor_indices_or_sections"), "indices_or_sections")
+_OF_OTHER_FORMS = {
+    **dict.fromkeys(("max", "min"), {"other": "dim"}),
+    **dict.fromkeys(("tensor_split", "hsplit", "vsplit", "dsplit"), _split),
+    "isin": {"element": "elements", "test_element": "test_elements"},
+    "cholesky_solve": {"input2": "L"},
+    "copy_": {"other": "src"},
+}
 OF_PYTHON = {bool: dtypes.bool_, int: dtypes.int64, float: dtypes.float64}
 _PACKAGE = str(Path(__file__).parent.parent)
 
@@ -174,8 +183,12 @@ class Signature:
     def look_again(self, values: dict[str, Any], excess: tuple[Any, ...], other: dict[str, Any]) -> None:
         """Values that are right in another form, put into it. Raises ArgumentTypeError for wrong ones."""
         name = self.name
+        forms = _OF_OTHER_FORMS.get(name, {})
+        if "requires_grad" in values and "device" in values:  # PyTorch's factories take these, too
+            check_layout(name, other.pop("layout", None))
+            other.pop("pin_memory", None)
         for given in tuple(other):
-            known = _OTHER_NAMES.get(given)
+            known = forms.get(given) or _OTHER_NAMES.get(given) or ("x" if given == "input" else None)
             if known in values:
                 values[known] = other.pop(given)
         if other and not self.options:
