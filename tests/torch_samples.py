@@ -252,9 +252,10 @@ def last_word(thing: Any) -> str:
     return str(thing).rpartition(".")[2]
 
 
-def differs(got: Any, want: Any, floor: float) -> str:
+def differs(got: Any, want: Any, floor: float, exact: Any = None) -> str:
     """How two results differ, in words; nothing where they do not. Numbers are near if they differ by
-    little of themselves, of the largest, or of `floor`."""
+    little of themselves, of the largest, or of `floor`; or if they are as near to the same computed by
+    PyTorch in float64, `exact`, as its own numbers are, which are near to these."""
     if not isinstance(want, torch.Tensor):
         if isinstance(want, torch.dtype | torch.device | torch.layout):
             return "" if last_word(got) == last_word(want) else f"{got} for {want}"
@@ -285,6 +286,13 @@ def differs(got: Any, want: Any, floor: float) -> str:
         finite = np.abs(b[np.isfinite(b)])
         level = allowed * max(finite.max() if finite.size else 0.0, floor)
         right = (a == b) | (np.isnan(a) & np.isnan(b)) | (np.abs(a - b) <= allowed * np.abs(b) + level)
+        if isinstance(exact, torch.Tensor) and exact.shape == want.shape:
+            e = array(exact)
+            off = np.abs(b - e)
+            finite = off[np.isfinite(off)]
+            worst = finite.max() if finite.size else 0.0
+            near = off <= 0.01 * np.maximum(np.abs(e), max(floor, allowed))
+            right |= near & (np.abs(a - e) <= 2 * worst)
         if name == "float16":  # PyTorch sums in another order near the largest number
             right |= np.isinf(a) & (np.abs(b) > 6e4) | np.isinf(b) & (np.abs(a) > 6e4)
     if right.all():
@@ -292,12 +300,51 @@ def differs(got: Any, want: Any, floor: float) -> str:
     return f"{(~right).sum()} of {a.size} differ: {a[~right][:3]} for {b[~right][:3]}"
 
 
-def differentiable(results: list[Any], kind: Any) -> list[Any]:
-    return [r for r in results if isinstance(r, kind) and r.requires_grad]
-
-
 def weights(tensor: Any) -> np.ndarray:
     return np.random.default_rng(7).uniform(0.5, 1.5, tuple(tensor.shape))
+
+
+def in_float64(value: Any) -> Any:
+    """The same numbers, and types of numbers, in float64."""
+    if isinstance(value, torch.Tensor):
+        wide = value.detach().double() if value.is_floating_point() else value
+        return wide.requires_grad_(value.requires_grad)
+    if isinstance(value, torch.dtype):
+        return torch.float64 if value.is_floating_point else value
+    if type(value) in (list, tuple):
+        return type(value)(in_float64(v) for v in value)
+    if isinstance(value, dict):
+        return {k: in_float64(v) for k, v in value.items()}
+    return value
+
+
+def call_torch(form: Any, inputs: Any, in_place: bool) -> tuple[Any, Exception | None]:
+    """PyTorch's results of a call, from seeded generators."""
+    torch.manual_seed(1)
+    start = inputs[0]
+    if in_place:  # a leaf that wants a gradient is not written into
+        start = start.clone() if hasattr(start, "clone") else start
+    return attempt(form, start, *inputs[1], **inputs[2])
+
+
+def leaves_of_gradients(inputs: Any) -> list[Any]:
+    return [t for t in leaves(inputs) if isinstance(t, torch.Tensor) and t.requires_grad and t.is_leaf]
+
+
+def torch_gradients(results: list[Any], inputs: Any) -> tuple[Any, Exception | None]:
+    """PyTorch's gradients of a weighted sum of results; no gradient is the gradient 0."""
+    outs = [w for w in results if isinstance(w, torch.Tensor) and w.requires_grad]
+    loss = sum((w * torch.tensor(weights(w)).to(w.dtype)).sum() for w in outs)
+    leaf = leaves_of_gradients(inputs)
+    return attempt(torch.autograd.grad, loss, leaf, allow_unused=True, materialize_grads=True)
+
+
+def exactly(form: Any, sample: Any, in_place: bool) -> tuple[list[Any], list[Any]]:
+    """PyTorch's results and gradients of a call whose numbers are all in float64."""
+    inputs = in_float64(copied([sample.input, list(sample.args), sample.kwargs]))
+    want, refused = call_torch(form, inputs, in_place)
+    results = [] if refused is not None else list(leaves(sample.output_process_fn_grad(want)))
+    return results, list(torch_gradients(results, inputs)[0] or ())
 
 
 class Calls:
@@ -307,7 +354,7 @@ class Calls:
         self.device = device
         self.compare_values = compare_values
         self.problems: list[str] = []
-        self.pairs: list[tuple[str, Any, Any]] = []
+        self.pairs: list[tuple[str, Any, Any, float, Callable[[], Any]]] = []
 
     def run(self, op: Any, sample: Any, name: str = "function", form: Any = None) -> None:
         """One form of an operation on one sample, with the gradients of the inputs that want them."""
@@ -315,16 +362,14 @@ class Calls:
         inputs = copied([sample.input, list(sample.args), sample.kwargs])
         one = Counterparts(self.device)
         x, args, kwargs = one.of(inputs)
-        starts = (x, inputs[0])
-        if "in place" in name:  # a leaf that wants a gradient is not written into
-            starts = tuple(y.clone() if hasattr(y, "clone") else y for y in starts)
-        torch.manual_seed(1)
-        want, refused = attempt(form, starts[1], *inputs[1], **inputs[2])
+        in_place = "in place" in name
+        start = x.clone() if in_place and hasattr(x, "clone") else x
+        want, refused = call_torch(form, inputs, in_place)
         if refused is not None:
             return
         label = f"{name} {describe(sample)}"
         lazygrad.manual_seed(1)
-        got, problem = attempt(lambda: one.function(form)(starts[0], *args, **kwargs))
+        got, problem = attempt(lambda: one.function(form)(start, *args, **kwargs))
         if problem is not None:
             self.problems.append(f"{label}: {type(problem).__name__}: {str(problem)[:300]}")
             return
@@ -333,8 +378,10 @@ class Calls:
         if len(wants) != len(gots):
             self.problems.append(f"{label}: {len(gots)} results for {len(wants)}")
             return
-        self.pairs += [(label, g, w) for g, w in zip(gots, wants, strict=True)]
-        self.differentiate(label, inputs, one, gots, wants)
+        exact = functools.cache(lambda: exactly(form, sample, in_place))
+        for i, (g, w) in enumerate(zip(gots, wants, strict=True)):
+            self.pairs.append((label, g, w, 1e-6, lambda i=i: exact()[0][i]))
+        self.differentiate(label, inputs, one, gots, wants, exact)
 
     def run_out(self, op: Any, sample: Any) -> None:
         """The function with `out=`, into tensors of the right shapes."""
@@ -357,17 +404,17 @@ class Calls:
             self.problems.append(f"{label}: {type(problem).__name__}: {str(problem)[:300]}")
             return
         gots, wants = one.of(sample.output_process_fn_grad)(out), sample.output_process_fn_grad(room)
-        self.pairs += [(label, g, w) for g, w in zip(leaves(gots), leaves(wants), strict=True)]
+        for g, w in zip(leaves(gots), leaves(wants), strict=True):
+            self.pairs.append((label, g, w, 1e-6, lambda: None))
 
-    def differentiate(self, label: str, inputs: Any, ours_of: Counterparts, gots: list, wants: list) -> None:
-        outs = [
-            (g, w)
-            for g, w in zip(gots, wants, strict=True)
-            if isinstance(w, torch.Tensor) and w.requires_grad
-        ]
+    def differentiate(
+        self, label: str, inputs: Any, ours_of: Counterparts, gots: list, wants: list, exact: Any
+    ) -> None:
+        both = list(zip(gots, wants, strict=True))
+        outs = [g for g, w in both if isinstance(w, torch.Tensor) and w.requires_grad]
         unlike = [
             w
-            for g, w in zip(gots, wants, strict=True)
+            for g, w in both
             if isinstance(w, torch.Tensor)
             and isinstance(g, lazygrad.Tensor)
             and w.requires_grad != g.requires_grad
@@ -377,18 +424,17 @@ class Calls:
                 f"{label}: requires_grad of a result is not PyTorch's {unlike[0].requires_grad}"
             )
             return
-        leaf = [t for t in leaves(inputs) if isinstance(t, torch.Tensor) and t.requires_grad and t.is_leaf]
+        leaf = leaves_of_gradients(inputs)
         if not outs or not leaf:
             return
-        loss = sum((w * torch.tensor(weights(w)).to(w.dtype)).sum() for _, w in outs)
-        grads, refused = attempt(torch.autograd.grad, loss, leaf, allow_unused=True)
+        grads, refused = torch_gradients(wants, inputs)
         if refused is not None:
             return
         ours = [ours_of.of(t) for t in leaf]
 
         def backward():
             loss = sum(
-                (g * lazygrad.tensor(weights(g), device=self.device).to(g.dtype)).sum() for g, _ in outs
+                (g * lazygrad.tensor(weights(g), device=self.device).to(g.dtype)).sum() for g in outs
             )
             return lazygrad.autograd.grad(loss, ours, allow_unused=True)
 
@@ -396,18 +442,22 @@ class Calls:
         if problem is not None:
             self.problems.append(f"{label}: gradient: {type(problem).__name__}: {str(problem)[:300]}")
             return
-        for g, w, x, y in zip(got, grads, ours, leaf, strict=True):
-            if g is not None or w is not None:  # no gradient is the gradient 0
-                g = lazygrad.zeros_like(x) if g is None else g
-                self.pairs.append((f"gradient of {label}", g, torch.zeros_like(y) if w is None else w))
+        real = [w.detach() for w in wants if isinstance(w, torch.Tensor) and w.is_floating_point()]
+        sizes = [w.abs().max().item() for w in real if w.numel()]
+        floor = min(max([1.0, *filter(np.isfinite, sizes)]), 100.0)  # what sums that cancel are made of
+        for i, (g, w, x) in enumerate(zip(got, grads, ours, strict=True)):
+            g = lazygrad.zeros_like(x) if g is None else g  # no gradient is the gradient 0
+            self.pairs.append((f"gradient of {label}", g, w, floor, lambda i=i: exact()[1][i]))
 
     def compare(self) -> None:
-        tensors = [g for _, g, _ in self.pairs if isinstance(g, lazygrad.Tensor) and g.device.type != "meta"]
+        tensors = [g for _, g, *_ in self.pairs if isinstance(g, lazygrad.Tensor) and g.device.type != "meta"]
         _, problem = attempt(lazygrad.realize, *tensors)
-        for label, g, w in self.pairs:
+        for label, g, w, floor, exact in self.pairs:
             if isinstance(w, torch.Tensor) and not self.compare_values:
                 w = w.new_empty(w.shape).copy_(torch.from_numpy(g.detach().float().numpy()))
-            words, broken = attempt(differs, g, w, 1.0 if "gradient" in label else 1e-6)
+            words, broken = attempt(differs, g, w, floor)
+            if words and isinstance(w, torch.Tensor) and w.is_floating_point():
+                words, broken = attempt(differs, g, w, floor, attempt(exact)[0])
             if broken is not None:
                 words = f"{type(broken).__name__}: {str(broken)[:300]}"
             if words:
