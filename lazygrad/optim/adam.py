@@ -5,21 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 import lazygrad
+from lazygrad.errors import ArgumentError
 from lazygrad.optim.optimizer import (
     ElementwiseOptimizer,
     Numbers,
     ParameterwiseOptimizer,
     Value,
-    checked_settings,
     decayed,
     is_set,
     keep_number,
     kept_or_zeros,
     lerp,
     next_step,
-    plain,
-    settings,
 )
+from lazygrad.optim.settings import checked_settings, plain, settings
 from lazygrad.optim.term import Term
 from lazygrad.tensors import Tensor
 
@@ -82,6 +81,9 @@ class Adam(ElementwiseOptimizer):
     formed.
     """
 
+    order = ("lr betas eps weight_decay amsgrad "
+             "maximize foreach capturable differentiable fused decoupled_weight_decay")
+
     def __init__(
         self,
         params: Any,
@@ -98,7 +100,16 @@ class Adam(ElementwiseOptimizer):
         fused: bool | None = None,
         decoupled_weight_decay: bool = False,
     ) -> None:
-        super().__init__(params, checked_settings(locals()))
+        found = checked_settings(locals())
+        kinds = [isinstance(beta, Tensor) for beta in betas]
+        if not all(kinds) and not all(isinstance(beta, float) for beta in betas):
+            raise ArgumentError(f"[optimizer] betas must be either both floats or both Tensors: {betas}")
+        for name, is_tensor in (("lr", isinstance(lr, Tensor)), ("betas[0]", kinds[0])):
+            if is_tensor and foreach and not capturable:
+                raise ArgumentError(
+                    f"[optimizer] {name} as a Tensor is not supported for capturable=False and foreach=True"
+                )
+        super().__init__(params, found)
 
     def update(
         self, param: Term, grad: Term, state: dict[str, Any], group: dict[str, Any], number: Numbers[Term]
@@ -143,6 +154,9 @@ class AdamW(Adam):
 
 class NAdam(ElementwiseOptimizer):
     """Adam with Nesterov momentum (Dozat, 2016)."""
+
+    order = ("lr betas eps weight_decay momentum_decay "
+             "decoupled_weight_decay maximize foreach capturable differentiable")
 
     def __init__(
         self,
@@ -190,6 +204,8 @@ class NAdam(ElementwiseOptimizer):
 
 class RAdam(ElementwiseOptimizer):
     """Adam with a rectified adaptive learning rate (Liu et al., 2019)."""
+
+    order = "lr betas eps weight_decay maximize foreach capturable decoupled_weight_decay differentiable"
 
     def __init__(
         self,

@@ -7,15 +7,8 @@ from typing import Any
 
 import lazygrad
 from lazygrad.errors import ArgumentError
-from lazygrad.optim.optimizer import (
-    Numbers,
-    ParameterwiseOptimizer,
-    is_set,
-    kept_or_zeros,
-    next_step,
-    plain,
-    settings,
-)
+from lazygrad.optim.optimizer import Numbers, ParameterwiseOptimizer, is_set, kept_or_zeros, next_step
+from lazygrad.optim.settings import plain, settings
 from lazygrad.tensors import Tensor
 
 

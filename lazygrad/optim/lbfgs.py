@@ -8,9 +8,12 @@ from typing import Any
 
 import lazygrad
 from lazygrad.errors import ArgumentError, RuntimeArgumentError
-from lazygrad.optim.optimizer import Optimizer, plain, settings
+from lazygrad.optim.optimizer import Optimizer
+from lazygrad.optim.settings import checked_settings
 from lazygrad.tensors import Tensor
 
+# what a state keeps of the last iteration
+_MEMORY = ("d", "t", "old_dirs", "old_stps", "ro", "H_diag", "prev_flat_grad", "prev_loss")
 # where the line search stands: step, loss, gradient, derivative along the direction
 Point = tuple[float, float, Any, float]
 
@@ -114,10 +117,8 @@ class LBFGS(Optimizer):
         history_size: int = 100,
         line_search_fn: str | None = None,
     ) -> None:
-        if not plain(lr) >= 0.0:
-            raise ArgumentError(f"[optimizer] Invalid learning rate: {lr}")
         max_eval = max_iter * 5 // 4 if max_eval is None else max_eval
-        super().__init__(params, settings(locals()))
+        super().__init__(params, checked_settings(locals()))
         if len(self.param_groups) != 1:
             raise ArgumentError("[optimizer] LBFGS doesn't support per-parameter options (parameter groups)")
 
@@ -134,31 +135,34 @@ class LBFGS(Optimizer):
             ]
         ).detach()
 
-    def _move(self, start: list[Tensor], step: float, direction: Tensor) -> None:
+    def _move(self, start: list[Tensor], step: float | Tensor, direction: Tensor) -> None:
         offset = 0
         for p, value in zip(self._params, start, strict=True):
             p.copy_(value + direction[offset : offset + p.numel()].view_as(p) * step)
             offset += p.numel()
         lazygrad.realize(*self._params)
 
-    def _direction(self, state: dict[str, Any], gradient: Tensor, history_size: int) -> Tensor:
+    def _direction(self, state: dict[str, Any], memory: dict[str, Any], gradient: Tensor,
+                   history_size: int) -> Tensor:
         """Where to go: minus the gradient times what the last steps tell of the inverse Hessian."""
         if state["n_iter"] == 1:
-            state.update(old_dirs=[], old_stps=[], ro=[], H_diag=1)
+            memory.update(old_dirs=[], old_stps=[], ro=[], H_diag=1)
             return -gradient
-        y, s = gradient - state["prev_flat_grad"], state["d"] * state["t"]
-        ys = float(y.dot(s))
-        if ys > 1e-10:
+        y, s = gradient - memory["prev_flat_grad"], memory["d"] * memory["t"]
+        ys = y.dot(s)
+        if float(ys) > 1e-10:
             for key, value in (("old_dirs", y), ("old_stps", s), ("ro", 1.0 / ys)):
-                state[key] = [*state[key], value][-history_size:]
-            state["H_diag"] = ys / float(y.dot(y))
-        q, shares = -gradient, []
-        for y, s, ro in reversed(list(zip(state["old_dirs"], state["old_stps"], state["ro"], strict=True))):
-            shares.append(float(s.dot(q)) * ro)
-            q = (q - y * shares[-1]).realize()
-        r = q * state["H_diag"]
-        for y, s, ro in zip(state["old_dirs"], state["old_stps"], state["ro"], strict=True):
-            r = (r + s * (shares.pop() - float(y.dot(r)) * ro)).realize()
+                memory[key] = [*memory[key], value][-history_size:]
+            memory["H_diag"] = ys / y.dot(y)
+        steps = list(zip(memory["old_dirs"], memory["old_stps"], memory["ro"], strict=True))
+        shares = state.setdefault("al", [None] * history_size)
+        q = -gradient
+        for i, (y, s, ro) in reversed(list(enumerate(steps))):
+            shares[i] = s.dot(q) * ro
+            q = (q - y * shares[i]).realize()
+        r = q * memory["H_diag"]
+        for i, (y, s, ro) in enumerate(steps):
+            r = (r + s * (shares[i] - y.dot(r) * ro)).realize()
         return r
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
@@ -173,7 +177,7 @@ class LBFGS(Optimizer):
     def _iterate(self, closure: Callable[[], Any]) -> Any:
         group = self.param_groups[0]
         lr, tolerance_grad, tolerance_change = (
-            plain(group["lr"]),
+            group["lr"].reshape(()) if isinstance(group["lr"], Tensor) else group["lr"],
             group["tolerance_grad"],
             group["tolerance_change"],
         )
@@ -183,6 +187,7 @@ class LBFGS(Optimizer):
         state = self.state[self._params[0]]
         state.setdefault("func_evals", 0)
         state.setdefault("n_iter", 0)
+        memory: dict[str, Any] = {key: state.get(key) for key in _MEMORY}
 
         def evaluate() -> tuple[Any, Tensor]:
             with lazygrad.enable_grad():
@@ -196,10 +201,10 @@ class LBFGS(Optimizer):
             return first
         for turn in range(1, group["max_iter"] + 1):
             state["n_iter"] += 1
-            d = state["d"] = self._direction(state, gradient, group["history_size"])
-            state["prev_flat_grad"], state["prev_loss"] = gradient, loss
-            t = min(1.0, 1.0 / float(gradient.abs().sum())) * lr if state["n_iter"] == 1 else lr
-            state["t"] = t
+            d = memory["d"] = self._direction(state, memory, gradient, group["history_size"])
+            memory["prev_flat_grad"], memory["prev_loss"] = gradient, loss
+            t = min(1.0, 1.0 / gradient.abs().sum()) * lr if state["n_iter"] == 1 else lr
+            memory["t"] = t
             slope = float(gradient.dot(d))
             if slope > -tolerance_change:
                 break
@@ -215,13 +220,14 @@ class LBFGS(Optimizer):
                 found, used = _strong_wolfe(
                     at,
                     (0.0, loss, gradient, slope),
-                    t,
+                    float(t),
                     float(d.abs().max()),
                     1e-9,
                     group["max_eval"] - evaluations,
                 )
-                t, loss, gradient, _ = found
-                state["t"] = t
+                length, loss, gradient, _ = found
+                t = t if float(t) == length else length
+                memory["t"] = t
                 self._move(start, t, d)
             else:
                 self._move(start, t, d)
@@ -234,8 +240,9 @@ class LBFGS(Optimizer):
                 turn == group["max_iter"]
                 or evaluations >= group["max_eval"]
                 or float(gradient.abs().max()) <= tolerance_grad
-                or float(d.abs().max()) * abs(t) <= tolerance_change
-                or abs(loss - state["prev_loss"]) < tolerance_change
+                or float(d.abs().max()) * abs(float(t)) <= tolerance_change
+                or abs(loss - memory["prev_loss"]) < tolerance_change
             ):
                 break
+        state.update(memory)
         return first

@@ -15,6 +15,7 @@ from lazygrad import ops
 from lazygrad.dtypes import DType
 from lazygrad.errors import ArgumentError, ArgumentTypeError
 from lazygrad.graph import Node
+from lazygrad.optim.settings import plain
 from lazygrad.optim.term import Term
 from lazygrad.tensors import Tensor
 from lazygrad.tensors.core import from_node
@@ -218,6 +219,12 @@ class Optimizer:
                 "an error",
                 stacklevel=3,
             )
+        with_names = "param_names" in param_group
+        if any(("param_names" in group) != with_names for group in self.param_groups):
+            raise ArgumentError(
+                "[optimizer] all optimizer param groups should be with/without names. cannot add param group "
+                f"{'with' if with_names else 'without'} names to the optimizer"
+            )
         known = {id(p) for group in self.param_groups for p in group["params"]}
         if any(id(p) in known for p in params):
             raise ArgumentError("[optimizer] some parameters appear in more than one parameter group")
@@ -294,11 +301,6 @@ def _fitted(value: Any, param: Tensor, key: str | None = None) -> Any:
     return type(value)(_fitted(v, param) for v in value) if isinstance(value, list | tuple) else value
 
 
-def plain(value: Any) -> float:
-    """A setting as a Python number; a learning rate may be a 0-d tensor."""
-    return value.item() if isinstance(value, Tensor) else value
-
-
 class Numbers(Generic[Value]):
     """Settings of one step as 0-d tensors or terms: data, so that a schedule changes no kernel, and is seen
     by replays of a recorded step."""
@@ -331,18 +333,14 @@ def is_set(group: dict[str, Any], name: str, test: Callable[[Any], bool] = lambd
     return host_choice((id(group), name, test), lambda: test(group[name]))
 
 
-def negative(value: Any) -> float:
-    """Minus a setting."""
-    return -plain(value)
-
-
-def rest(value: Any) -> float:
-    """What a setting leaves of 1."""
-    return 1 - plain(value)
-
-
 class ParameterwiseOptimizer(Optimizer):
     """An optimizer that updates each parameter from its own gradient and state: `update` says how."""
+
+    # in which groups list the settings, where not in that of the arguments
+    order = ""
+
+    def __init__(self, params: Any, defaults: dict[str, Any]) -> None:
+        super().__init__(params, {name: defaults[name] for name in self.order.split() or defaults})
 
     def update(
         self, param: Any, grad: Any, state: dict[str, Any], group: dict[str, Any], number: Numbers[Any]
@@ -352,7 +350,8 @@ class ParameterwiseOptimizer(Optimizer):
         raise ArgumentTypeError(f"[optim] {type(self).__name__} does not define update")
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """Update every parameter that has a gradient; returns the closure's loss.
+        """Update every parameter that has a gradient; returns the closure's loss. With `differentiable`, new
+        values are functions of the old ones and of the gradients that can be differentiated.
 
         All new values, and the loss and buffers that were computed on the way to them, are realized together.
         """
@@ -362,7 +361,7 @@ class ParameterwiseOptimizer(Optimizer):
                 loss = closure()
         changed: list[Tensor] = []
         numbers: dict[Any, Numbers[Any]] = {}
-        with lazygrad.no_grad():
+        with lazygrad.set_grad_enabled(self._differentiable):
             for group in self.param_groups:
                 for param in group["params"]:
                     if param.grad is not None:
@@ -373,22 +372,33 @@ class ParameterwiseOptimizer(Optimizer):
                             numbers[kind] = self._numbers(*kind)
                         self._update_one(param, group, numbers[kind])
                         changed.append(param)
-                        changed += [v for v in self.state[param].values() if isinstance(v, Tensor)]
+                        changed += [v for v in self.state.get(param, {}).values() if isinstance(v, Tensor)]
         lazygrad.realize(*changed)
         return loss
+
+    @property
+    def _differentiable(self) -> bool:
+        return bool(self.defaults.get("differentiable"))
 
     def _numbers(self, dtype: DType, device: str) -> Numbers[Any]:
         return Numbers(dtype, device, from_node)
 
     def _update_one(self, param: Tensor, group: dict[str, Any], number: Numbers[Any]) -> None:
         """Update one parameter and its state."""
-        state, dtype = self.state[param], number.dtype
+        state, dtype = self.state.get(param, {}), number.dtype
         grad = param.grad.to(dtype)
         grad = -grad if group.get("maximize") else grad
-        param.copy_(self.update(param.detach().to(dtype), grad, state, group, number))
+        before = param if self._differentiable else param.detach()
+        param.copy_(self.update(before.to(dtype), grad, state, group, number))
         for key, kept in state.items():
             if isinstance(kept, Tensor) and key != "step":
                 state[key] = kept.to(param.dtype)
+        self._keep(param, state)
+
+    def _keep(self, param: Tensor, state: dict[str, Any]) -> None:
+        # what remembers nothing has no state
+        if state:
+            self.state[param] = state
 
 
 class ElementwiseOptimizer(ParameterwiseOptimizer):
@@ -396,10 +406,12 @@ class ElementwiseOptimizer(ParameterwiseOptimizer):
     tensors."""
 
     def _numbers(self, dtype: DType, device: str) -> Numbers[Any]:
-        return Numbers(dtype, device, Term)
+        return super()._numbers(dtype, device) if self._differentiable else Numbers(dtype, device, Term)
 
     def _update_one(self, param: Tensor, group: dict[str, Any], number: Numbers[Any]) -> None:
-        state, dtype = self.state[param], number.dtype
+        if self._differentiable:
+            return super()._update_one(param, group, number)
+        state, dtype = self.state.get(param, {}), number.dtype
         grad = Term.of(param.grad, dtype)
         grad = -grad if group.get("maximize") else grad
         try:
@@ -408,6 +420,7 @@ class ElementwiseOptimizer(ParameterwiseOptimizer):
             for key, kept in state.items():
                 if isinstance(kept, Term):
                     state[key] = kept.tensor(param.dtype)
+        self._keep(param, state)
         param.write(converted(value.node, param.dtype), "step", replaces=True)
 
 
@@ -421,16 +434,19 @@ def kept_or_zeros(state: dict[str, Any], key: str, like: Value) -> Value:
 
 
 def next_step(state: dict[str, Any]) -> float:
-    """The number of this step, counted in state["step"], a 0-d float32 tensor as PyTorch keeps it."""
+    """The number of this step, counted in state["step"], a 0-d tensor as PyTorch keeps it."""
     count = plain(state.get("step", 0.0)) + 1.0
     keep_number(state, "step", count)
     return count
 
 
 def keep_number(state: dict[str, Any], key: str, value: float) -> None:
-    """Keep a number that Python counts in a state, as a 0-d float32 tensor."""
+    """Keep a number that Python counts in a state, as a 0-d tensor: float32, or float64 if that is the
+    default."""
     if key not in state or state[key].ndim:
-        state[key] = lazygrad.tensor(value, dtype=lazygrad.float32, device="cpu")
+        default = lazygrad.get_default_dtype()
+        dtype = default if default is lazygrad.float64 else lazygrad.float32
+        state[key] = lazygrad.tensor(value, dtype=dtype, device="cpu")
     set_host_value(state[key], value)
 
 
@@ -445,30 +461,3 @@ def lerp(start: Value, end: Value, weight: Value, keep: Value, is_small: bool) -
 def decayed(param: Value, grad: Value, group: dict[str, Any], number: Numbers[Value]) -> Value:
     """The gradient with the penalty of the weights' squares added."""
     return grad + number.of(group, "weight_decay") * param if is_set(group, "weight_decay") else grad
-
-
-# settings that may not be negative, in the words of PyTorch's messages
-_AT_LEAST_ZERO = {"lr": "learning rate", "eps": "epsilon value"} | {
-    name: f"{name} value"
-    for name in ("lr_decay", "momentum", "weight_decay", "momentum_decay", "alpha",
-                 "initial_accumulator_value")
-}
-
-
-def settings(arguments: dict[str, Any]) -> dict[str, Any]:
-    """What an optimizer was made with, all but its parameters: from the `locals()` of its constructor, taken
-    before it has others than its arguments."""
-    return {name: value for name, value in arguments.items() if name not in ("self", "params", "__class__")}
-
-
-def checked_settings(arguments: dict[str, Any]) -> dict[str, Any]:
-    """`settings` as the defaults of parameter groups. Raises ValueError, in PyTorch's words, for a negative
-    rate and for a beta outside [0, 1)."""
-    found = settings(arguments)
-    for name, value in found.items():
-        if name in _AT_LEAST_ZERO and not plain(value) >= 0.0:
-            raise ArgumentError(f"[optimizer] Invalid {_AT_LEAST_ZERO[name]}: {value}")
-    for place, beta in enumerate(found.get("betas", ())):
-        if not 0.0 <= plain(beta) < 1.0:
-            raise ArgumentError(f"[optimizer] Invalid beta parameter at index {place}: {beta}")
-    return found

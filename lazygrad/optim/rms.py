@@ -9,16 +9,13 @@ from lazygrad.errors import ArgumentError
 from lazygrad.optim.optimizer import (
     ElementwiseOptimizer,
     Numbers,
-    checked_settings,
     decayed,
     is_set,
     kept_or_zeros,
     lerp,
-    negative,
     next_step,
-    plain,
-    rest,
 )
+from lazygrad.optim.settings import checked_settings, negative, plain, rest
 from lazygrad.optim.term import Term
 from lazygrad.tensors import Tensor
 from lazygrad.tensors.realization import settle_constant
@@ -32,6 +29,8 @@ def _is_slow(alpha: Any) -> bool:
 class RMSprop(ElementwiseOptimizer):
     """Divide gradients by the root of a running mean of their squares (Hinton's lecture), optionally
     centered."""
+
+    order = "lr momentum alpha eps centered weight_decay capturable foreach maximize differentiable"
 
     def __init__(
         self,
@@ -59,6 +58,8 @@ class RMSprop(ElementwiseOptimizer):
         grad = decayed(param, grad, group, number)
         square = kept_or_zeros(state, "square_avg", grad) * alpha + weight * grad * grad
         state["square_avg"] = square
+        if is_set(group, "momentum"):
+            state.setdefault("momentum_buffer", None)
         if group["centered"]:
             mean = state["grad_avg"] = lerp(kept_or_zeros(state, "grad_avg", grad), grad, weight, alpha,
                                             is_set(group, "alpha", _is_slow))
@@ -73,6 +74,8 @@ class RMSprop(ElementwiseOptimizer):
 
 class Adagrad(ElementwiseOptimizer):
     """Divide gradients by the root of the sum of all their squares so far (Duchi et al., 2011)."""
+
+    order = "lr lr_decay eps weight_decay initial_accumulator_value foreach maximize differentiable fused"
 
     def __init__(self, params: Any, lr: float | Tensor = 1e-2, lr_decay: float = 0, weight_decay: float = 0,
                  initial_accumulator_value: float = 0, eps: float = 1e-10, foreach: bool | None = None, *,
@@ -105,6 +108,8 @@ class Adagrad(ElementwiseOptimizer):
 
 class Adadelta(ElementwiseOptimizer):
     """Scale gradients by the ratio of past updates to past gradients (Zeiler, 2012)."""
+
+    order = "lr rho eps weight_decay maximize capturable foreach differentiable"
 
     def __init__(self, params: Any, lr: float | Tensor = 1.0, rho: float = 0.9, eps: float = 1e-6,
                  weight_decay: float = 0, foreach: bool | None = None, *, capturable: bool = False,

@@ -5,16 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from lazygrad.errors import ArgumentError
-from lazygrad.optim.optimizer import (
-    ElementwiseOptimizer,
-    Numbers,
-    checked_settings,
-    decayed,
-    is_set,
-    kept_or_zeros,
-    negative,
-    rest,
-)
+from lazygrad.optim.optimizer import ElementwiseOptimizer, Numbers, decayed, is_set, kept_or_zeros
+from lazygrad.optim.settings import checked_settings, negative, rest
 from lazygrad.optim.term import Term
 from lazygrad.tensors import Tensor
 
@@ -56,8 +48,8 @@ class SGD(ElementwiseOptimizer):
             # the first gradient is taken as it is
             weight = number.of(group, "dampening", _one if state.get("momentum_buffer") is None else rest)
             before = kept_or_zeros(state, "momentum_buffer", grad)
-            buffer = state["momentum_buffer"] = before * number.of(group, "momentum") + weight * grad
+            # and in a differentiable step as a number
+            fresh = grad.detach() if self._differentiable and state.get("momentum_buffer") is None else grad
+            buffer = state["momentum_buffer"] = before * number.of(group, "momentum") + weight * fresh
             grad = grad + number.of(group, "momentum") * buffer if group["nesterov"] else buffer
-        else:
-            state.setdefault("momentum_buffer", None)
         return param + number.of(group, "lr", negative) * grad

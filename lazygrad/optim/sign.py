@@ -8,14 +8,12 @@ from lazygrad.errors import ArgumentError
 from lazygrad.optim.optimizer import (
     ElementwiseOptimizer,
     Numbers,
-    checked_settings,
     decayed,
     keep_number,
     kept_or_zeros,
     next_step,
-    plain,
-    settings,
 )
+from lazygrad.optim.settings import checked_settings, plain, settings
 from lazygrad.optim.term import Term
 from lazygrad.tensors import Tensor
 from lazygrad.tensors.recording import at_each_run
@@ -24,6 +22,8 @@ from lazygrad.tensors.recording import at_each_run
 class Rprop(ElementwiseOptimizer):
     """Resilient backpropagation (Riedmiller and Braun, 1993): a step of its own for each element, which grows
     while the gradient keeps its sign and shrinks when it changes."""
+
+    order = "lr etas step_sizes foreach maximize differentiable capturable"
 
     def __init__(
         self,
@@ -53,6 +53,7 @@ class Rprop(ElementwiseOptimizer):
         size = size if "step_size" in state else size + first
         turn = grad * kept_or_zeros(state, "prev", grad)
         factor = plus.where(turn > 0, minus.where(turn < 0, number(1.0)))
+        state.setdefault("prev", None)
         state["step_size"] = size = (size * factor).maximum(least).minimum(most)
         state["prev"] = grad = number(0.0).where(turn < 0, grad)
         return param - grad.sign() * size
@@ -123,12 +124,11 @@ class ASGD(ElementwiseOptimizer):
         before = kept_or_zeros(state, "ax", grad)
 
         def numbers() -> tuple[float, float, float]:
-            lr, eta, mu = (
-                plain(group["lr"]),
-                plain(state.get("eta", group["lr"])),
-                plain(state.get("mu", 1.0)),
-            )
-            step = next_step(state)
+            lr, step = plain(group["lr"]), next_step(state)
+            for key, first in (("eta", lr), ("mu", 1.0)):
+                if key not in state:
+                    keep_number(state, key, first)
+            eta, mu = plain(state["eta"]), plain(state["mu"])
             keep_number(state, "eta", lr / (1 + group["lambd"] * lr * step) ** group["alpha"])
             keep_number(state, "mu", 1 / max(1.0, step - group["t0"]))
             return 1 - group["lambd"] * eta, eta, mu

@@ -14,7 +14,7 @@ from lazygrad.nn.functional.multi_head import ExpectationError
 from lazygrad.nn.module import Module
 from lazygrad.nn.norm import _BatchNorm
 from lazygrad.optim.lr_scheduler.base import LRScheduler
-from lazygrad.optim.optimizer import plain
+from lazygrad.optim.settings import plain
 from lazygrad.tensors import Tensor
 
 Average = Callable[[Tensor, Tensor, Any], Tensor]

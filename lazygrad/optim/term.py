@@ -34,6 +34,10 @@ class Term:
         """A tensor of a type, with memory of its own."""
         return from_node(converted(self.node, dtype), self.device)
 
+    def detach(self) -> Term:
+        """Itself: no gradient is recorded of terms."""
+        return self
+
     @property
     def dtype(self) -> DType:
         return self.node.dtype

@@ -9,7 +9,8 @@ from collections.abc import Callable
 from typing import Any
 
 from lazygrad.errors import ArgumentError, ArgumentTypeError
-from lazygrad.optim.optimizer import Optimizer, plain
+from lazygrad.optim.optimizer import Optimizer
+from lazygrad.optim.settings import plain
 from lazygrad.tensors import Tensor
 from lazygrad.tensors.recording import at_each_run
 

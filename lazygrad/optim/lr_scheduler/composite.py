@@ -9,7 +9,8 @@ from typing import Any
 
 from lazygrad.errors import ArgumentError, ArgumentTypeError, ShapeError
 from lazygrad.optim.lr_scheduler.base import LRScheduler, check_optimizer, set_value, values_of
-from lazygrad.optim.optimizer import Optimizer, plain
+from lazygrad.optim.optimizer import Optimizer
+from lazygrad.optim.settings import plain
 
 
 class ReduceLROnPlateau(LRScheduler):
