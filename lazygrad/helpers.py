@@ -1,8 +1,10 @@
 """Small functions that several floors need and that know nothing of tensors."""
 
 import gc
-from collections.abc import Iterable, Iterator, Sequence
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from types import ModuleType
 from typing import Generic, TypeVar
 from weakref import ref
 
@@ -81,3 +83,14 @@ class Living(Generic[Member]):
 
     def __contains__(self, member: Member) -> bool:
         return ref(member) in self._members
+
+
+def add_paths(package: str, paths: Mapping[str, Sequence[ModuleType]]) -> None:
+    """Modules below `package` under PyTorch's paths: each has the names of the files that hold them here."""
+    for path, files in paths.items():
+        made = ModuleType(f"{package}.{path}", files[0].__doc__)
+        for file in files:
+            own = {name: value for name, value in vars(file).items() if not name.startswith("__")}
+            vars(made).update(own)
+        sys.modules[made.__name__] = made
+        setattr(sys.modules[package], path, made)

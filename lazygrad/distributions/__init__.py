@@ -1,6 +1,20 @@
 """Probability distributions, under the names of torch.distributions."""
 
-from lazygrad.distributions import constraints, kl_pairs, transforms
+from lazygrad.distributions import (
+    constraints,
+    continuous,
+    counting,
+    derived,
+    discrete,
+    gamma_family,
+    kl_pairs,
+    matrices,
+    mixture,
+    multivariate,
+    positive,
+    transforms,
+    utils,
+)
 from lazygrad.distributions.constraint_registry import biject_to, transform_to
 from lazygrad.distributions.continuous import Cauchy, Exponential, Gumbel, Laplace, Normal, Uniform
 from lazygrad.distributions.continuous_bernoulli import ContinuousBernoulli
@@ -58,6 +72,22 @@ from lazygrad.distributions.transforms import (
     Transform,
     identity_transform,
 )
+from lazygrad.helpers import add_paths
+
+# PyTorch has a file for nearly every class
+add_paths(__name__, {
+    **dict.fromkeys(("cauchy", "exponential", "gumbel", "laplace", "normal", "uniform"), (continuous,)),
+    **dict.fromkeys(("bernoulli", "categorical", "geometric", "one_hot_categorical", "poisson"), (discrete,)),
+    **dict.fromkeys(("binomial", "multinomial", "negative_binomial"), (counting,)),
+    **dict.fromkeys(("independent", "log_normal", "logistic_normal", "transformed_distribution"), (derived,)),
+    **dict.fromkeys(("beta", "chi2", "dirichlet", "fishersnedecor", "gamma", "inverse_gamma", "studentT"),
+                    (gamma_family,)),
+    **dict.fromkeys(("half_cauchy", "half_normal", "kumaraswamy", "pareto", "weibull"), (positive,)),
+    **dict.fromkeys(("lkj_cholesky", "wishart"), (matrices,)),
+    **dict.fromkeys(("mixture_same_family", "relaxed_bernoulli", "relaxed_categorical", "von_mises"),
+                    (mixture,)),
+    **dict.fromkeys(("lowrank_multivariate_normal", "multivariate_normal"), (multivariate,)),
+})
 
 __all__ = [
     "AbsTransform",
@@ -130,4 +160,5 @@ __all__ = [
     "register_kl",
     "transform_to",
     "transforms",
+    "utils",
 ]

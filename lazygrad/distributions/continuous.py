@@ -8,11 +8,10 @@ from typing import Any
 import lazygrad
 from lazygrad.distributions import constraints
 from lazygrad.distributions.constraints import Constraint
-from lazygrad.distributions.distribution import Distribution, as_tensors
+from lazygrad.distributions.distribution import Distribution
+from lazygrad.distributions.utils import EULER, as_tensors
 from lazygrad.errors import ArgumentError
 from lazygrad.tensors import Tensor
-
-EULER = 0.57721566490153286060
 
 
 class _LocationScale(Distribution):
@@ -27,9 +26,7 @@ class _LocationScale(Distribution):
         self.loc, self.scale = as_tensors(loc, scale)
         super().__init__(self.loc.shape, (), validate_args)
 
-    @property
-    def support(self) -> Constraint:
-        return constraints.real
+    support = constraints.real
 
     @property
     def mean(self) -> Tensor:
@@ -182,7 +179,7 @@ class Uniform(Distribution):
         if self._validate_args and not bool((self.low < self.high).all()):
             raise ArgumentError("[distributions] Uniform is not defined when low >= high")
 
-    @property
+    @constraints.dependent_property
     def support(self) -> Constraint:
         return constraints.interval(self.low, self.high)
 
@@ -228,9 +225,7 @@ class Exponential(Distribution):
         (self.rate,) = as_tensors(rate)
         super().__init__(self.rate.shape, (), validate_args)
 
-    @property
-    def support(self) -> Constraint:
-        return constraints.nonnegative
+    support = constraints.nonnegative
 
     @property
     def mean(self) -> Tensor:

@@ -8,9 +8,9 @@ from typing import Any
 import lazygrad
 import lazygrad.nn.functional as F
 from lazygrad.distributions import constraints
-from lazygrad.distributions.constraints import Constraint
-from lazygrad.distributions.discrete import logits_of, one_of
-from lazygrad.distributions.distribution import Distribution, as_tensors
+from lazygrad.distributions.discrete import one_of
+from lazygrad.distributions.distribution import Distribution
+from lazygrad.distributions.utils import as_tensors, probs_to_logits
 from lazygrad.tensors import Size, Tensor
 
 
@@ -39,7 +39,7 @@ class ContinuousBernoulli(Distribution):
             eps = lazygrad.finfo(self.logits.dtype).eps
             return self.__dict__.setdefault("probs", self.logits.sigmoid().clamp(eps, 1 - eps))
         if name == "logits" and "probs" in self.__dict__:
-            return self.__dict__.setdefault("logits", logits_of(self.probs))
+            return self.__dict__.setdefault("logits", probs_to_logits(self.probs, True))
         raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
 
     @property
@@ -47,9 +47,7 @@ class ContinuousBernoulli(Distribution):
         """The shape of the parameter."""
         return self.probs.size()
 
-    @property
-    def support(self) -> Constraint:
-        return constraints.unit_interval
+    support = constraints.unit_interval
 
     @property
     def _far(self) -> Tensor:

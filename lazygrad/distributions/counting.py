@@ -8,11 +8,12 @@ import lazygrad
 import lazygrad.nn.functional as F
 from lazygrad.distributions import constraints
 from lazygrad.distributions.constraints import Constraint
-from lazygrad.distributions.discrete import OverClasses, logits_of, one_of
-from lazygrad.distributions.distribution import Distribution, as_tensors
+from lazygrad.distributions.discrete import OverClasses, one_of
+from lazygrad.distributions.distribution import Distribution
 from lazygrad.distributions.gamma_family import Gamma
+from lazygrad.distributions.utils import as_tensors, probs_to_logits
 from lazygrad.errors import ArgumentError, MissingError
-from lazygrad.tensors import Tensor
+from lazygrad.tensors import Size, Tensor
 
 
 class _OfTries(Distribution):
@@ -28,7 +29,7 @@ class _OfTries(Distribution):
         count, chance = as_tensors(total_count, given)
         self.total_count = count.to(chance.dtype)
         self.probs = chance.sigmoid() if probs is None else chance
-        self.logits = chance if probs is None else logits_of(chance)
+        self.logits = chance if probs is None else probs_to_logits(chance, True)
         super().__init__(chance.shape, (), validate_args)
 
 
@@ -42,7 +43,7 @@ class Binomial(_OfTries):
 
     has_enumerate_support = True
 
-    @property
+    @constraints.dependent_property
     def support(self) -> Constraint:
         return constraints.integer_interval(0, self.total_count)
 
@@ -92,9 +93,7 @@ class NegativeBinomial(_OfTries):
                  validate_args: bool | None = None) -> None:
         super().__init__(total_count, probs, logits, validate_args)
 
-    @property
-    def support(self) -> Constraint:
-        return constraints.nonnegative_integer
+    support = constraints.nonnegative_integer
 
     @property
     def mean(self) -> Tensor:
@@ -134,7 +133,7 @@ class Multinomial(OverClasses):
         self.total_count = total_count
         super().__init__(probs, logits, validate_args)
 
-    @property
+    @constraints.dependent_property
     def support(self) -> Constraint:
         return constraints.multinomial(self.total_count)
 
@@ -171,7 +170,6 @@ class Multinomial(OverClasses):
         each = Binomial(self.total_count, probs=self.probs, validate_args=False).log_prob(values).exp()
         return term + (each * (values + 1).lgamma()).sum(0).sum(-1)
 
-    def expand(self, batch_shape: Any, _instance: Any = None) -> Any:
-        """The same distribution for a larger batch."""
-        shape = (*tuple(batch_shape), *self._event_shape)
-        return Multinomial(self.total_count, logits=self.logits.expand(shape), validate_args=False)
+    def _expanded(self, shape: Size) -> dict[str, Any]:
+        logits = self.logits.expand(shape + self._event_shape)
+        return vars(Multinomial(self.total_count, logits=logits, validate_args=False))

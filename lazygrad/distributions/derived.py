@@ -8,13 +8,14 @@ from typing import Any
 from lazygrad.distributions import constraints
 from lazygrad.distributions.constraints import Constraint
 from lazygrad.distributions.continuous import Normal
-from lazygrad.distributions.distribution import Distribution, sum_last
+from lazygrad.distributions.distribution import Distribution
 from lazygrad.distributions.transforms import (
     ComposeTransform,
     ExpTransform,
     StickBreakingTransform,
     Transform,
 )
+from lazygrad.distributions.utils import sum_last
 from lazygrad.errors import ArgumentError
 from lazygrad.tensors import Size, Tensor
 from lazygrad.tensors.modes import no_grad
@@ -38,9 +39,9 @@ class Independent(Distribution):
         """Whether samples can carry gradients."""
         return self.base_dist.has_rsample
 
-    @property
+    @constraints.dependent_property
     def support(self) -> Constraint:
-        return constraints.independent(self.base_dist.support, self.reinterpreted_batch_ndims)
+        return constraints.widened(self.base_dist.support, self.reinterpreted_batch_ndims)
 
     @property
     def mean(self) -> Tensor:
@@ -66,10 +67,9 @@ class Independent(Distribution):
     def entropy(self) -> Tensor:
         return sum_last(self.base_dist.entropy(), self.reinterpreted_batch_ndims)
 
-    def expand(self, batch_shape: Any, _instance: Any = None) -> Any:
-        """The same distribution for a larger batch."""
-        shape = Size(batch_shape) + self.event_shape[: self.reinterpreted_batch_ndims]
-        return Independent(self.base_dist.expand(shape), self.reinterpreted_batch_ndims)
+    def _expanded(self, shape: Size) -> dict[str, Any]:
+        whole = shape + self.event_shape[: self.reinterpreted_batch_ndims]
+        return vars(Independent(self.base_dist.expand(whole), self.reinterpreted_batch_ndims, False))
 
     def __repr__(self) -> str:
         return f"Independent({self.base_dist}, {self.reinterpreted_batch_ndims})"
@@ -98,12 +98,12 @@ class TransformedDistribution(Distribution):
         """Whether samples can carry gradients."""
         return self.base_dist.has_rsample
 
-    @property
+    @constraints.dependent_property
     def support(self) -> Constraint:
         if not self.transforms:
             return self.base_dist.support
         last = self.transforms[-1].codomain
-        return constraints.independent(last, len(self.event_shape) - last.event_dim)
+        return constraints.widened(last, len(self.event_shape) - last.event_dim)
 
     def _sent(self, x: Tensor) -> Tensor:
         for transform in self.transforms:
@@ -123,7 +123,7 @@ class TransformedDistribution(Distribution):
         total: Any = 0.0
         y = value
         for transform in reversed(self.transforms):
-            x = transform.backward_of(y)
+            x = transform._inv_call(y)
             events += transform.domain.event_dim - transform.codomain.event_dim
             total = total - sum_last(transform.log_abs_det_jacobian(x, y), events - transform.event_dim)
             y = x
@@ -138,7 +138,7 @@ class TransformedDistribution(Distribution):
     def cdf(self, value: Tensor) -> Tensor:
         y = value
         for transform in reversed(self.transforms):
-            y = transform.backward_of(y)
+            y = transform._inv_call(y)
         sign = self._sign()
         return sign * (self.base_dist.cdf(y) - 0.5) + 0.5
 
@@ -146,13 +146,12 @@ class TransformedDistribution(Distribution):
         sign = self._sign()
         return self._sent(self.base_dist.icdf(sign * (value - 0.5) + 0.5))
 
-    def expand(self, batch_shape: Any, _instance: Any = None) -> Any:
-        """The same distribution for a larger batch."""
-        shape = Size(batch_shape) + self.event_shape
+    def _expanded(self, shape: Size) -> dict[str, Any]:
+        whole = shape + self.event_shape
         for transform in reversed(self.transforms):
-            shape = transform.inverse_shape(shape)
-        base = self.base_dist.expand(shape[: len(shape) - len(self.base_dist.event_shape)])
-        return TransformedDistribution(base, self.transforms)
+            whole = transform.inverse_shape(whole)
+        base = self.base_dist.expand(whole[: len(whole) - len(self.base_dist.event_shape)])
+        return vars(TransformedDistribution(base, self.transforms, False))
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.base_dist}, {self.transforms})"
@@ -167,9 +166,7 @@ class LogNormal(TransformedDistribution):
     def __init__(self, loc: Any, scale: Any, validate_args: bool | None = None) -> None:
         super().__init__(Normal(loc, scale, validate_args), ExpTransform(), validate_args)
 
-    @property
-    def support(self) -> Constraint:
-        return constraints.positive
+    support = constraints.positive
 
     @property
     def loc(self) -> Tensor:
@@ -196,10 +193,6 @@ class LogNormal(TransformedDistribution):
 
     def entropy(self) -> Tensor:
         return self.base_dist.entropy() + self.loc
-
-    def expand(self, batch_shape: Any, _instance: Any = None) -> Any:
-        """The same distribution for a larger batch."""
-        return LogNormal(self.loc.expand(batch_shape), self.scale.expand(batch_shape))
 
 
 class LogisticNormal(TransformedDistribution):

@@ -8,7 +8,8 @@ import lazygrad
 import lazygrad.nn.functional as F
 from lazygrad.distributions import constraints
 from lazygrad.distributions.constraints import Constraint
-from lazygrad.distributions.distribution import Distribution, as_tensors
+from lazygrad.distributions.distribution import Distribution
+from lazygrad.distributions.utils import as_tensors, lazy_property, logits_to_probs, probs_to_logits
 from lazygrad.errors import ArgumentError
 from lazygrad.tensors import Size, Tensor
 
@@ -17,13 +18,6 @@ def one_of(name: str, probs: Any, logits: Any) -> None:
     if (probs is None) == (logits is None):
         raise ArgumentError(f"[distributions] {name}: Either `probs` or `logits` must be specified, but not "
                             "both.")
-
-
-def logits_of(probs: Tensor) -> Tensor:
-    """Of probabilities of yes, kept away from 0 and 1."""
-    eps = lazygrad.finfo(probs.dtype).eps
-    inside = probs.clamp(eps, 1 - eps)
-    return inside.log() - (-inside).log1p()
 
 
 class Bernoulli(Distribution):
@@ -42,22 +36,22 @@ class Bernoulli(Distribution):
             self._param = self.logits
         super().__init__(self._param.shape, (), validate_args)
 
-    def __getattr__(self, name: str) -> Any:
-        # the other form of the parameter, when it is first asked for
-        if name == "probs" and "logits" in self.__dict__:
-            return self.__dict__.setdefault("probs", self.logits.sigmoid())
-        if name == "logits" and "probs" in self.__dict__:
-            return self.__dict__.setdefault("logits", logits_of(self.probs))
-        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
+    @lazy_property
+    def probs(self) -> Tensor:
+        """The chance of 1."""
+        return logits_to_probs(self.logits, True)
+
+    @lazy_property
+    def logits(self) -> Tensor:
+        """log(p / (1 - p))."""
+        return probs_to_logits(self.probs, True)
 
     @property
     def param_shape(self) -> Size:
         """The shape of the parameter."""
         return self._param.size()
 
-    @property
-    def support(self) -> Constraint:
-        return constraints.boolean
+    support = constraints.boolean
 
     @property
     def mean(self) -> Tensor:
@@ -99,14 +93,12 @@ class Geometric(Distribution):
         one_of("Geometric", probs, logits)
         (given,) = as_tensors(logits if probs is None else probs)
         self.probs = given.sigmoid() if probs is None else given
-        self.logits = given if probs is None else logits_of(given)
+        self.logits = given if probs is None else probs_to_logits(given, True)
         super().__init__(given.shape, (), validate_args)
         if self._validate_args and not bool((self.probs > 0).all()):
             raise ArgumentError("[distributions] Geometric: expected probs greater than 0")
 
-    @property
-    def support(self) -> Constraint:
-        return constraints.nonnegative_integer
+    support = constraints.nonnegative_integer
 
     @property
     def mean(self) -> Tensor:
@@ -147,9 +139,7 @@ class Poisson(Distribution):
         (self.rate,) = as_tensors(rate)
         super().__init__(self.rate.shape, (), validate_args)
 
-    @property
-    def support(self) -> Constraint:
-        return constraints.nonnegative_integer
+    support = constraints.nonnegative_integer
 
     @property
     def mean(self) -> Tensor:
@@ -195,20 +185,22 @@ class Categorical(Distribution):
     def _event(self) -> tuple[int, ...]:
         return ()
 
-    def __getattr__(self, name: str) -> Any:
-        if name == "probs" and "logits" in self.__dict__:
-            return self.__dict__.setdefault("probs", self.logits.softmax(-1))
-        if name == "logits" and "probs" in self.__dict__:
-            eps = lazygrad.finfo(self.probs.dtype).eps
-            return self.__dict__.setdefault("logits", self.probs.clamp(eps, 1 - eps).log())
-        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
+    @lazy_property
+    def probs(self) -> Tensor:
+        """The chance of each class."""
+        return logits_to_probs(self.logits)
+
+    @lazy_property
+    def logits(self) -> Tensor:
+        """The logarithms of the chances."""
+        return probs_to_logits(self.probs)
 
     @property
     def param_shape(self) -> Size:
         """The shape of the parameter."""
         return self._param.size()
 
-    @property
+    @constraints.dependent_property
     def support(self) -> Constraint:
         return constraints.integer_interval(0, self._num_events - 1)
 
@@ -249,11 +241,8 @@ class Categorical(Distribution):
         values = values.view((-1,) + (1,) * len(self._batch_shape))
         return values.expand((-1, *self._batch_shape)) if expand else values
 
-    def expand(self, batch_shape: Any, _instance: Any = None) -> Any:
-        """The same distribution for a larger batch."""
-        made = super().expand(batch_shape)
-        made._param = self._param.expand(Size(batch_shape) + self._param.shape[-1:])
-        return made
+    def _expanded(self, shape: Size) -> dict[str, Any]:
+        return {**super()._expanded(shape), "_param": self._param.expand(shape + self._param.shape[-1:])}
 
 
 class OverClasses(Distribution):
@@ -280,9 +269,7 @@ class OneHotCategorical(Categorical):
     def _event(self) -> tuple[int, ...]:
         return (self._num_events,)
 
-    @property
-    def support(self) -> Constraint:
-        return constraints.one_hot
+    support = constraints.one_hot
 
     @property
     def mean(self) -> Tensor:

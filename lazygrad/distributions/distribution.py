@@ -2,38 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
-import lazygrad
+from lazygrad.distributions import constraints
 from lazygrad.distributions.constraints import Constraint
-from lazygrad.errors import ArgumentError, ArgumentTypeError, MissingError, ShapeError
+from lazygrad.distributions.utils import LazyProperty
+from lazygrad.errors import ArgumentError, MissingError, ShapeError
 from lazygrad.tensors import Size, Tensor
 from lazygrad.tensors.modes import no_grad
-
-
-def as_tensors(*values: Any) -> list[Tensor]:
-    """Parameters as tensors of one shape; numbers take the type of the tensors beside them."""
-    given = [v for v in values if isinstance(v, Tensor)]
-    for v in values:
-        if not isinstance(v, Tensor | int | float):
-            raise ArgumentTypeError("[distributions] Input arguments must all be instances of Number, "
-                                    f"Tensor: got {type(v).__name__}")
-    like: dict[str, Any] = {"dtype": given[0].dtype, "device": given[0].device} if given else {
-        "dtype": lazygrad.get_default_dtype()}
-    made = [v if isinstance(v, Tensor) else lazygrad.tensor(v, **like) for v in values]
-    return list(lazygrad.broadcast_tensors(*made))
-
-
-def sum_last(x: Tensor, count: int) -> Tensor:
-    """x summed over its last `count` dimensions."""
-    return x.flatten(x.ndim - count).sum(-1) if count else x
 
 
 class Distribution:
     """A distribution of tensors of shape `event_shape`, one for each element of `batch_shape`. Parameters and
     values are checked unless `validate_args` is False: ArgumentError names the constraint."""
 
-    arg_constraints: ClassVar[dict[str, Constraint]] = {}
+    arg_constraints: Any = {}
     has_rsample = False
     has_enumerate_support = False
     _validate_args = True
@@ -53,8 +36,12 @@ class Distribution:
         if not self._validate_args:
             return
         for name, constraint in self.arg_constraints.items():
-            value = self.__dict__.get(name)  # what is derived from another parameter is not checked
-            if value is not None and not bool(constraint.check(value).all()):
+            # what is derived from another parameter is not checked
+            derived = name not in self.__dict__ and isinstance(getattr(type(self), name, None), LazyProperty)
+            if derived or constraints.is_dependent(constraint):
+                continue
+            value = getattr(self, name)
+            if not bool(constraint.check(value).all()):
                 raise ArgumentError(f"[distributions] Expected parameter {name} ({type(value).__name__} of "
                                     f"shape {tuple(value.shape)}) of distribution {type(self).__name__} to "
                                     f"satisfy the constraint {constraint}, but found invalid values:\n"
@@ -70,7 +57,7 @@ class Distribution:
         """The shape of one value."""
         return self._event_shape
 
-    @property
+    @constraints.dependent_property
     def support(self) -> Constraint:
         """The values that have a probability."""
         raise self._missing("support")
@@ -134,16 +121,27 @@ class Distribution:
         raise self._missing("enumerate_support")
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> Any:
-        """The same distribution for a larger batch."""
-        made = type(self).__new__(type(self))
-        made.__dict__.update(self.__dict__)
-        shape = Size(batch_shape)
-        for name in self.arg_constraints:
-            if name in self.__dict__:
-                value = self.__dict__[name]
-                made.__dict__[name] = value.expand(shape + value.shape[len(self._batch_shape):])
-        made._batch_shape = shape
+        """The same distribution for a larger batch, in a new object of its class, or in `_instance`."""
+        made = self._get_checked_instance(type(self), _instance)
+        changed = self._expanded(Size(batch_shape))
+        changed.pop("_validate_args", None)
+        # what was computed of the smaller batch is computed anew
+        kept = {name: value for name, value in self.__dict__.items()
+                if not isinstance(getattr(type(self), name, None), LazyProperty)}
+        for name, value in (kept | changed).items():
+            setattr(made, name, value)
         return made
+
+    def _expanded(self, shape: Size) -> dict[str, Any]:
+        """The attributes that are other ones for a batch of a shape."""
+        events = len(self._batch_shape)
+        own = {name: self.__dict__[name] for name in self.arg_constraints if name in self.__dict__}
+        return {"_batch_shape": shape,
+                **{name: value.expand(shape + value.shape[events:]) for name, value in own.items()}}
+
+    def _get_checked_instance(self, cls: type, _instance: Any = None) -> Any:
+        """The object that a larger batch is written to: `_instance`, or an empty one of this class."""
+        return type(self).__new__(type(self)) if _instance is None else _instance
 
     def _missing(self, what: str) -> Exception:
         return MissingError(f"[distributions] {type(self).__name__} has no {what}")

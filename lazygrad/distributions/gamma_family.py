@@ -7,10 +7,10 @@ from typing import Any
 
 import lazygrad
 from lazygrad.distributions import constraints
-from lazygrad.distributions.constraints import Constraint
-from lazygrad.distributions.distribution import Distribution, as_tensors
+from lazygrad.distributions.distribution import Distribution
+from lazygrad.distributions.utils import as_tensors
 from lazygrad.errors import ArgumentError
-from lazygrad.tensors import Tensor
+from lazygrad.tensors import Size, Tensor
 from lazygrad.tensors.random import standard_gamma
 
 
@@ -35,9 +35,7 @@ class Gamma(Distribution):
         self.concentration, self.rate = as_tensors(concentration, rate)
         super().__init__(self.rate.shape, (), validate_args)
 
-    @property
-    def support(self) -> Constraint:
-        return constraints.nonnegative
+    support = constraints.nonnegative
 
     @property
     def mean(self) -> Tensor:
@@ -83,9 +81,8 @@ class Chi2(Gamma):
         """How many."""
         return self.concentration * 2
 
-    def expand(self, batch_shape: Any, _instance: Any = None) -> Any:
-        """The same distribution for a larger batch."""
-        return Chi2(self.df.expand(batch_shape))
+    def _expanded(self, shape: Size) -> dict[str, Any]:
+        return vars(Chi2(self.df.expand(shape), validate_args=False))
 
 
 class InverseGamma(Distribution):
@@ -98,9 +95,7 @@ class InverseGamma(Distribution):
         self.concentration, self.rate = as_tensors(concentration, rate)
         super().__init__(self.rate.shape, (), validate_args)
 
-    @property
-    def support(self) -> Constraint:
-        return constraints.positive
+    support = constraints.positive
 
     @property
     def mean(self) -> Tensor:
@@ -143,9 +138,7 @@ class Dirichlet(Distribution):
         self.concentration = concentration
         super().__init__(concentration.shape[:-1], concentration.shape[-1:], validate_args)
 
-    @property
-    def support(self) -> Constraint:
-        return constraints.simplex
+    support = constraints.simplex
 
     @property
     def mean(self) -> Tensor:
@@ -198,9 +191,7 @@ class Beta(Distribution):
     def _dirichlet(self) -> Dirichlet:
         return Dirichlet(lazygrad.stack([self.concentration1, self.concentration0], -1), False)
 
-    @property
-    def support(self) -> Constraint:
-        return constraints.unit_interval
+    support = constraints.unit_interval
 
     @property
     def mean(self) -> Tensor:
@@ -236,9 +227,7 @@ class StudentT(Distribution):
         self.df, self.loc, self.scale = as_tensors(df, loc, scale)
         super().__init__(self.df.shape, (), validate_args)
 
-    @property
-    def support(self) -> Constraint:
-        return constraints.real
+    support = constraints.real
 
     @property
     def mean(self) -> Tensor:
@@ -283,9 +272,7 @@ class FisherSnedecor(Distribution):
         self.df1, self.df2 = as_tensors(df1, df2)
         super().__init__(self.df1.shape, (), validate_args)
 
-    @property
-    def support(self) -> Constraint:
-        return constraints.positive
+    support = constraints.positive
 
     @property
     def mean(self) -> Tensor:

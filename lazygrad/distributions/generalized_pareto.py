@@ -8,7 +8,8 @@ from typing import Any
 import lazygrad
 from lazygrad.distributions import constraints
 from lazygrad.distributions.constraints import Constraint
-from lazygrad.distributions.distribution import Distribution, as_tensors
+from lazygrad.distributions.distribution import Distribution
+from lazygrad.distributions.utils import as_tensors
 from lazygrad.tensors import Tensor
 
 
@@ -24,7 +25,7 @@ class GeneralizedPareto(Distribution):
         self.loc, self.scale, self.concentration = as_tensors(loc, scale, concentration)
         super().__init__(self.loc.shape, (), validate_args)
 
-    @property
+    @constraints.dependent_property
     def support(self) -> Constraint:
         top = lazygrad.where(self.concentration < 0, self.loc - self.scale / self.concentration, math.inf)
         return constraints.interval(self.loc, top)

@@ -8,7 +8,6 @@ from typing import Any
 
 import lazygrad
 from lazygrad.distributions.continuous import (
-    EULER,
     Cauchy,
     Exponential,
     Gumbel,
@@ -19,7 +18,7 @@ from lazygrad.distributions.continuous import (
 from lazygrad.distributions.counting import Binomial
 from lazygrad.distributions.derived import Independent, TransformedDistribution
 from lazygrad.distributions.discrete import Bernoulli, Categorical, Geometric, Poisson
-from lazygrad.distributions.distribution import Distribution, sum_last
+from lazygrad.distributions.distribution import Distribution
 from lazygrad.distributions.gamma_family import Beta, Dirichlet, Gamma
 from lazygrad.distributions.multivariate import (
     LowRankMultivariateNormal,
@@ -27,6 +26,7 @@ from lazygrad.distributions.multivariate import (
     solve_triangular,
 )
 from lazygrad.distributions.positive import HalfNormal, Pareto
+from lazygrad.distributions.utils import EULER, sum_last
 from lazygrad.errors import MissingError
 from lazygrad.tensors import Tensor
 

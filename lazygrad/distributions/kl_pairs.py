@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import lazygrad
-from lazygrad.distributions.continuous import EULER, Exponential, Gumbel, Laplace, Normal, Uniform
+from lazygrad.distributions.continuous import Exponential, Gumbel, Laplace, Normal, Uniform
 from lazygrad.distributions.continuous_bernoulli import ContinuousBernoulli
 from lazygrad.distributions.counting import Binomial
 from lazygrad.distributions.discrete import Bernoulli, OneHotCategorical, Poisson
@@ -17,6 +17,7 @@ from lazygrad.distributions.exp_family import ExponentialFamily
 from lazygrad.distributions.gamma_family import Beta, Gamma
 from lazygrad.distributions.kl import categorical_divergence, log_beta, register_kl
 from lazygrad.distributions.positive import Pareto
+from lazygrad.distributions.utils import EULER
 from lazygrad.errors import MissingError
 from lazygrad.tensors import Tensor
 

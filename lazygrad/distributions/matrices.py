@@ -7,10 +7,10 @@ from typing import Any
 
 import lazygrad
 from lazygrad.distributions import constraints
-from lazygrad.distributions.constraints import Constraint
-from lazygrad.distributions.distribution import Distribution, as_tensors
+from lazygrad.distributions.distribution import Distribution
 from lazygrad.distributions.gamma_family import Beta, Chi2
 from lazygrad.distributions.multivariate import ByCholesky
+from lazygrad.distributions.utils import as_tensors
 from lazygrad.errors import ArgumentError
 from lazygrad.tensors import Size, Tensor
 
@@ -30,33 +30,20 @@ class Wishart(ByCholesky):
     def __init__(self, df: Any, covariance_matrix: Tensor | None = None,
                  precision_matrix: Tensor | None = None, scale_tril: Tensor | None = None,
                  validate_args: bool | None = None) -> None:
-        given = [m for m in (covariance_matrix, precision_matrix, scale_tril) if m is not None]
-        if len(given) != 1:
-            raise ArgumentError("[distributions] Exactly one of covariance_matrix or precision_matrix or "
-                                f"scale_tril may be specified, not {len(given)}.")
-        matrix = given[0]
-        if matrix.ndim < 2:
-            raise ArgumentError("[distributions] the matrix of Wishart must be at least two-dimensional, "
-                                "with optional leading batch dimensions")
         if isinstance(df, int | float):
+            matrix = next(m for m in (covariance_matrix, precision_matrix, scale_tril) if m is not None)
             df = lazygrad.tensor(df, dtype=matrix.dtype, device=matrix.device)
-        batch, n = lazygrad.broadcast_shapes(df.shape, matrix.shape[:-2]), matrix.shape[-1]
+        self._take(df.shape, covariance_matrix=covariance_matrix, precision_matrix=precision_matrix,
+                   scale_tril=scale_tril)
+        lower = self._unbroadcasted_scale_tril
+        batch, n = lazygrad.broadcast_shapes(df.shape, lower.shape[:-2]), lower.shape[-1]
         self.df = df.expand(batch)
         if bool((self.df <= n - 1).any()):
             raise ArgumentError(f"[distributions] Value of df={df} expected to be greater than ndim - 1 = "
                                 f"{n - 1}.")
-        matrix = matrix.expand(*batch, n, n)
-        if scale_tril is not None:
-            self.scale_tril = matrix
-        elif covariance_matrix is not None:
-            self.scale_tril = lazygrad.linalg.cholesky(matrix)
-        else:
-            self.scale_tril = lazygrad.linalg.cholesky(lazygrad.linalg.inv(matrix))
         super().__init__(batch, (n, n), validate_args)
 
-    @property
-    def support(self) -> Constraint:
-        return constraints.positive_definite
+    support = constraints.positive_definite
 
     @property
     def mean(self) -> Tensor:
@@ -97,11 +84,9 @@ class Wishart(ByCholesky):
         return ((n + 1) * (n * math.log(2) / 2 + _log_diagonal(self.scale_tril)) + lazygrad.mvlgamma(half, n)
                 - (self.df - n - 1) / 2 * slope + self.df * n / 2)
 
-    def expand(self, batch_shape: Any, _instance: Any = None) -> Any:
-        """The same distribution for a larger batch."""
-        shape = Size(batch_shape)
-        return Wishart(self.df.expand(shape), scale_tril=self.scale_tril.expand(shape + self._event_shape),
-                       validate_args=False)
+    def _expanded(self, shape: Size) -> dict[str, Any]:
+        scale_tril = self.scale_tril.expand(shape + self._event_shape)
+        return vars(Wishart(self.df.expand(shape), scale_tril=scale_tril, validate_args=False))
 
 
 class LKJCholesky(Distribution):
@@ -118,9 +103,7 @@ class LKJCholesky(Distribution):
         (self.concentration,) = as_tensors(concentration)
         super().__init__(self.concentration.shape, (dim, dim), validate_args)
 
-    @property
-    def support(self) -> Constraint:
-        return constraints.corr_cholesky
+    support = constraints.corr_cholesky
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
         """Row by row: a direction, and how much of the row's length lies below the diagonal."""

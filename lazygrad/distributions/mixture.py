@@ -6,14 +6,22 @@ import math
 from typing import Any
 
 import lazygrad
-import lazygrad.nn.functional as F
 from lazygrad.distributions import constraints
 from lazygrad.distributions.constraints import Constraint
 from lazygrad.distributions.continuous import inside
-from lazygrad.distributions.discrete import Categorical, OverClasses, logits_of, one_of
-from lazygrad.distributions.distribution import Distribution, as_tensors
+from lazygrad.distributions.derived import TransformedDistribution
+from lazygrad.distributions.discrete import Categorical, OverClasses, one_of
+from lazygrad.distributions.distribution import Distribution
+from lazygrad.distributions.transforms import ExpTransform, SigmoidTransform
+from lazygrad.distributions.utils import (
+    as_tensors,
+    clamp_probs,
+    lazy_property,
+    logits_to_probs,
+    probs_to_logits,
+)
 from lazygrad.errors import ArgumentError
-from lazygrad.tensors import Tensor
+from lazygrad.tensors import Size, Tensor
 
 
 class MixtureSameFamily(Distribution):
@@ -27,7 +35,8 @@ class MixtureSameFamily(Distribution):
         if not isinstance(component_distribution, Distribution):
             raise ArgumentError("[distributions] The Component distribution need to be an instance of "
                                 "Distribution")
-        self.mixture_distribution, self.component_distribution = mixture_distribution, component_distribution
+        self._mixture_distribution = mixture_distribution
+        self._component_distribution = component_distribution
         batch = component_distribution.batch_shape
         count = mixture_distribution.probs.shape[-1]
         if not batch or batch[-1] != count:
@@ -36,8 +45,18 @@ class MixtureSameFamily(Distribution):
         super().__init__(batch[:-1], component_distribution.event_shape, validate_args)
 
     @property
+    def mixture_distribution(self) -> Categorical:
+        """Which part is chosen."""
+        return self._mixture_distribution
+
+    @property
+    def component_distribution(self) -> Distribution:
+        """The parts, along the last dimension of its batch."""
+        return self._component_distribution
+
+    @constraints.dependent_property
     def support(self) -> Constraint:
-        return self.component_distribution.support
+        return constraints.MixtureSameFamilyConstraint(self._component_distribution.support)
 
     def _mixed(self, values: Tensor) -> Tensor:
         events = len(self._event_shape)
@@ -76,58 +95,103 @@ class MixtureSameFamily(Distribution):
             chosen = chosen.expand(*chosen.shape[:at], 1, *self._event_shape)
             return values.gather(at, chosen).squeeze(at)
 
-    def expand(self, batch_shape: Any, _instance: Any = None) -> Any:
-        """The same distribution for a larger batch."""
-        shape = tuple(batch_shape)
-        count = self.component_distribution.batch_shape[-1]
-        return MixtureSameFamily(self.mixture_distribution.expand(shape),
-                                 self.component_distribution.expand((*shape, count)), False)
+    def _expanded(self, shape: Size) -> dict[str, Any]:
+        count = self._component_distribution.batch_shape[-1]
+        return vars(MixtureSameFamily(self._mixture_distribution.expand(shape),
+                                      self._component_distribution.expand((*shape, count)), False))
 
     def __repr__(self) -> str:
         return f"MixtureSameFamily(\n  {self.mixture_distribution},\n  {self.component_distribution})"
 
 
-class RelaxedBernoulli(Distribution):
-    """sigmoid((logits + logistic noise) / temperature): numbers of (0, 1), near its ends for low
-    temperatures."""
+class LogitRelaxedBernoulli(Distribution):
+    """(logits + logistic noise) / temperature: the logits of what RelaxedBernoulli gives."""
 
     arg_constraints = {"probs": constraints.unit_interval, "logits": constraints.real}
+    support = constraints.real
     has_rsample = True
 
     def __init__(self, temperature: Any, probs: Any = None, logits: Any = None,
                  validate_args: bool | None = None) -> None:
-        one_of("RelaxedBernoulli", probs, logits)
-        (given,) = as_tensors(logits if probs is None else probs)
+        one_of(type(self).__name__, probs, logits)
         self.temperature = temperature
-        self.probs = given.sigmoid() if probs is None else given
-        self.logits = given if probs is None else logits_of(given)
-        super().__init__(given.shape, (), validate_args)
+        if probs is not None:
+            (self.probs,) = as_tensors(probs)
+        else:
+            (self.logits,) = as_tensors(logits)
+        self._param = self.probs if probs is not None else self.logits
+        super().__init__(self._param.shape, (), validate_args)
+
+    def _expanded(self, shape: Size) -> dict[str, Any]:
+        return {**super()._expanded(shape), "_param": self._param.expand(shape)}
+
+    @lazy_property
+    def probs(self) -> Tensor:
+        """The chance of 1."""
+        return logits_to_probs(self.logits, True)
+
+    @lazy_property
+    def logits(self) -> Tensor:
+        """log(p / (1 - p))."""
+        return probs_to_logits(self.probs, True)
 
     @property
-    def support(self) -> Constraint:
-        return constraints.unit_interval
+    def param_shape(self) -> Size:
+        """The shape of the parameter."""
+        return self._param.size()
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
-        like = {"dtype": self.logits.dtype, "device": self.logits.device}
-        u = inside(self._extended_shape(sample_shape), like)
-        drawn = ((u.log() - (-u).log1p() + self.logits) / self.temperature).sigmoid()
-        info = lazygrad.finfo(drawn.dtype)
-        return drawn.clamp(info.tiny, 1 - info.eps)
+        shape = self._extended_shape(sample_shape)
+        probs = clamp_probs(self.probs.expand(shape))
+        u = clamp_probs(lazygrad.rand(shape, dtype=probs.dtype, device=probs.device))
+        return (u.log() - (-u).log1p() + probs.log() - (-probs).log1p()) / self.temperature
 
     def log_prob(self, value: Tensor) -> Tensor:
         self._validate_sample(value)
-        info = lazygrad.finfo(value.dtype)
-        value = value.clamp(info.tiny, 1 - info.eps)
-        odds = value.log() - (-value).log1p()
-        diff = self.logits - odds * self.temperature
-        temperature = lazygrad.as_tensor(self.temperature, dtype=diff.dtype, device=diff.device)
-        return temperature.log() + diff - 2 * diff.exp().log1p() + F.softplus(-odds) + F.softplus(odds)
+        logits, value = as_tensors(self.logits, value)
+        diff = logits - value * self.temperature
+        return _log(self.temperature, diff) + diff - 2 * diff.exp().log1p()
 
 
-class RelaxedOneHotCategorical(OverClasses):
-    """softmax((logits + Gumbel noise) / temperature): near one-hot vectors for low temperatures."""
+def _log(temperature: Any, like: Tensor) -> Tensor:
+    return lazygrad.as_tensor(temperature, dtype=like.dtype, device=like.device).log()
+
+
+class RelaxedBernoulli(TransformedDistribution):
+    """sigmoid((logits + logistic noise) / temperature): numbers of (0, 1), near its ends for low
+    temperatures."""
+
+    arg_constraints = {"probs": constraints.unit_interval, "logits": constraints.real}
+    support = constraints.unit_interval
+    has_rsample = True
+    base_dist: LogitRelaxedBernoulli
+
+    def __init__(self, temperature: Any, probs: Any = None, logits: Any = None,
+                 validate_args: bool | None = None) -> None:
+        base = LogitRelaxedBernoulli(temperature, probs, logits)
+        super().__init__(base, SigmoidTransform(), validate_args=validate_args)
+
+    @property
+    def temperature(self) -> Any:
+        """How near to 0 and 1 samples are: the lower, the nearer."""
+        return self.base_dist.temperature
+
+    @property
+    def logits(self) -> Tensor:
+        """log(p / (1 - p))."""
+        return self.base_dist.logits
+
+    @property
+    def probs(self) -> Tensor:
+        """The chance of a number near 1."""
+        return self.base_dist.probs
+
+
+class ExpRelaxedCategorical(OverClasses):
+    """The logarithms of what RelaxedOneHotCategorical gives."""
 
     arg_constraints = {"probs": constraints.simplex, "logits": constraints.real_vector}
+    support = constraints.real_vector  # their logsumexp is 0
     has_rsample = True
 
     def __init__(self, temperature: Any, probs: Tensor | None = None, logits: Tensor | None = None,
@@ -135,29 +199,50 @@ class RelaxedOneHotCategorical(OverClasses):
         self.temperature = temperature
         super().__init__(probs, logits, validate_args)
 
-    @property
-    def support(self) -> Constraint:
-        return constraints.simplex
-
     def rsample(self, sample_shape: Any = ()) -> Tensor:
-        like = {"dtype": self.logits.dtype, "device": self.logits.device}
-        u = inside(self._extended_shape(sample_shape), like)
-        return ((self.logits - (-u.log()).log()) / self.temperature).softmax(-1)
+        shape = self._extended_shape(sample_shape)
+        u = clamp_probs(lazygrad.rand(shape, dtype=self.logits.dtype, device=self.logits.device))
+        return ((self.logits - (-u.log()).log()) / self.temperature).log_softmax(-1)
 
     def log_prob(self, value: Tensor) -> Tensor:
         self._validate_sample(value)
         k = self._event_shape[0]
-        like = {"dtype": self.logits.dtype, "device": self.logits.device}
-        temperature = lazygrad.as_tensor(self.temperature, **like)
-        scale = math.lgamma(k) + (k - 1) * temperature.log()
-        score = (self.logits - value.log() * temperature).log_softmax(-1)
-        return (score - value.log()).sum(-1) + scale
+        logits, value = as_tensors(self.logits, value)
+        score = (logits - value * self.temperature).log_softmax(-1)
+        return score.sum(-1) + math.lgamma(k) + (k - 1) * _log(self.temperature, logits)
 
-    def expand(self, batch_shape: Any, _instance: Any = None) -> Any:
-        """The same distribution for a larger batch."""
-        shape = (*tuple(batch_shape), *self._event_shape)
-        logits = self.logits.expand(shape)
-        return RelaxedOneHotCategorical(self.temperature, logits=logits, validate_args=False)
+    def _expanded(self, shape: Size) -> dict[str, Any]:
+        logits = self.logits.expand(shape + self._event_shape)
+        return vars(ExpRelaxedCategorical(self.temperature, logits=logits, validate_args=False))
+
+
+class RelaxedOneHotCategorical(TransformedDistribution):
+    """softmax((logits + Gumbel noise) / temperature): near one-hot vectors for low temperatures."""
+
+    arg_constraints = {"probs": constraints.simplex, "logits": constraints.real_vector}
+    support = constraints.simplex
+    has_rsample = True
+    base_dist: ExpRelaxedCategorical
+
+    def __init__(self, temperature: Any, probs: Tensor | None = None, logits: Tensor | None = None,
+                 validate_args: bool | None = None) -> None:
+        base = ExpRelaxedCategorical(temperature, probs, logits, validate_args)
+        super().__init__(base, ExpTransform(), validate_args=validate_args)
+
+    @property
+    def temperature(self) -> Any:
+        """How near to one class samples are: the lower, the nearer."""
+        return self.base_dist.temperature
+
+    @property
+    def logits(self) -> Tensor:
+        """The logarithms of the chances."""
+        return self.base_dist.logits
+
+    @property
+    def probs(self) -> Tensor:
+        """The chance of each class."""
+        return self.base_dist.probs
 
 
 _TRIES = 24
@@ -172,9 +257,7 @@ class VonMises(Distribution):
         self.loc, self.concentration = as_tensors(loc, concentration)
         super().__init__(self.loc.shape, (), validate_args)
 
-    @property
-    def support(self) -> Constraint:
-        return constraints.real
+    support = constraints.real
 
     @property
     def mean(self) -> Tensor:

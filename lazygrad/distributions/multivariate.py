@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import lazygrad
 from lazygrad.distributions import constraints
-from lazygrad.distributions.constraints import Constraint
 from lazygrad.distributions.distribution import Distribution
+from lazygrad.distributions.utils import lazy_property, standard_normal
 from lazygrad.errors import ArgumentError
 from lazygrad.tensors import Size, Tensor
 from lazygrad.tensors.matrices import LINALG
@@ -28,29 +29,68 @@ def _half_log_det(lower: Tensor) -> Tensor:
 
 
 class ByCholesky(Distribution):
-    """A distribution with a covariance of which `scale_tril` is Cholesky's factor."""
+    """A distribution with a covariance of which `scale_tril` is Cholesky's factor; what was not given of the
+    three forms is computed when it is asked for."""
 
-    scale_tril: Any
+    _unbroadcasted_scale_tril: Tensor
 
-    @property
+    def _matrix(self, matrix: Tensor) -> Tensor:
+        """A matrix for each element of the batch."""
+        return matrix.expand(self._batch_shape + matrix.shape[-2:])
+
+    @lazy_property
+    def scale_tril(self) -> Tensor:
+        """Cholesky's factor of the covariance."""
+        return self._matrix(self._unbroadcasted_scale_tril)
+
+    @lazy_property
     def covariance_matrix(self) -> Tensor:
         """The expected products of deviations."""
-        return self.scale_tril @ self.scale_tril.mT
+        lower = self._unbroadcasted_scale_tril
+        return self._matrix(lower @ lower.mT)
 
-    @property
+    @lazy_property
     def precision_matrix(self) -> Tensor:
         """The inverse of the covariance."""
-        return lazygrad.cholesky_inverse(self.scale_tril)
+        return self._matrix(lazygrad.cholesky_inverse(self._unbroadcasted_scale_tril))
+
+    def _take(self, batch: Any, **matrices: Tensor | None) -> None:
+        """The one matrix that was given, and the factor of the covariance. Raises ArgumentError for another
+        number of matrices, or a vector."""
+        given = {name: matrix for name, matrix in matrices.items() if matrix is not None}
+        if len(given) != 1:
+            raise ArgumentError("[distributions] Exactly one of covariance_matrix or precision_matrix or "
+                                f"scale_tril may be specified, not {len(given)}.")
+        ((name, matrix),) = given.items()
+        if matrix.ndim < 2:
+            raise ArgumentError(f"[distributions] {name} must be at least two-dimensional, with optional "
+                                "leading batch dimensions")
+        batch = lazygrad.broadcast_shapes(matrix.shape[:-2], batch)
+        setattr(self, name, matrix.expand(batch + matrix.shape[-2:]))
+        # a matrix that has no factor is told by the check of the argument, not by the factorization
+        self._unbroadcasted_scale_tril = FACTORS[name](matrix)
 
 
-class NormalVectors(ByCholesky):
+def _factor_of_inverse(matrix: Tensor) -> Tensor:
+    """Cholesky's factor of the inverse of a matrix: from that of the matrix turned around."""
+    turned = _factor(matrix.flip(-2, -1)).flip(-2, -1).mT
+    eye = lazygrad.eye(matrix.shape[-1], dtype=matrix.dtype, device=matrix.device)
+    return solve_triangular(turned, eye.expand(matrix.shape), upper=False)
+
+
+def _factor(matrix: Tensor) -> Tensor:
+    return LINALG["cholesky_ex"](matrix)[0]
+
+
+FACTORS: dict[str, Callable[[Tensor], Tensor]] = {
+    "covariance_matrix": _factor, "precision_matrix": _factor_of_inverse, "scale_tril": lambda matrix: matrix}
+
+
+class NormalVectors(Distribution):
     """Normal vectors around `loc`."""
 
     loc: Tensor
-
-    @property
-    def support(self) -> Constraint:
-        return constraints.real_vector
+    support: Any = constraints.real_vector
 
     @property
     def mean(self) -> Tensor:
@@ -61,11 +101,13 @@ class NormalVectors(ByCholesky):
         return self.loc
 
 
-class MultivariateNormal(NormalVectors):
+class MultivariateNormal(NormalVectors, ByCholesky):
     """Normal vectors of mean `loc` (..., n), by one of `covariance_matrix`, `precision_matrix` and
     `scale_tril` (..., n, n)."""
 
-    arg_constraints = {"loc": constraints.real_vector, "scale_tril": constraints.lower_cholesky}
+    arg_constraints = {
+        "loc": constraints.real_vector, "covariance_matrix": constraints.positive_definite,
+        "precision_matrix": constraints.positive_definite, "scale_tril": constraints.lower_cholesky}
     has_rsample = True
 
     def __init__(self, loc: Tensor, covariance_matrix: Tensor | None = None,
@@ -73,56 +115,36 @@ class MultivariateNormal(NormalVectors):
                  validate_args: bool | None = None) -> None:
         if loc.ndim < 1:
             raise ArgumentError("[distributions] loc must be at least one-dimensional.")
-        given = [m for m in (covariance_matrix, precision_matrix, scale_tril) if m is not None]
-        if len(given) != 1:
-            raise ArgumentError("[distributions] Exactly one of covariance_matrix or precision_matrix or "
-                                "scale_tril may be specified.")
-        matrix = given[0]
-        if matrix.ndim < 2:
-            raise ArgumentError("[distributions] the matrix must be at least two-dimensional, with optional "
-                                "leading batch dimensions")
-        checks = Distribution._validate_args if validate_args is None else validate_args
-        if scale_tril is None and checks and not bool(constraints.positive_definite.check(matrix).all()):
-            raise ArgumentError("[distributions] Expected the matrix (Tensor of shape "
-                                f"{tuple(matrix.shape)}) to satisfy the constraint PositiveDefinite(), but "
-                                "found invalid values:\n"
-                                f"{matrix}")
-        if precision_matrix is not None:
-            # the factor of the inverse, from that of the matrix turned around
-            turned = cholesky(matrix.flip(-2, -1)).flip(-2, -1).mT
-            eye = lazygrad.eye(matrix.shape[-1], dtype=matrix.dtype, device=matrix.device)
-            lower = solve_triangular(turned, eye.expand(matrix.shape), upper=False)
-        else:
-            lower = matrix if scale_tril is not None else cholesky(matrix)
-        batch = lazygrad.broadcast_shapes(lower.shape[:-2], loc.shape[:-1])
+        self._take(loc.shape[:-1], covariance_matrix=covariance_matrix, precision_matrix=precision_matrix,
+                   scale_tril=scale_tril)
+        batch = lazygrad.broadcast_shapes(self._unbroadcasted_scale_tril.shape[:-2], loc.shape[:-1])
         self.loc = loc.expand(*batch, loc.shape[-1])
-        self.scale_tril = lower.expand(*batch, *lower.shape[-2:])
         super().__init__(batch, loc.shape[-1:], validate_args)
 
     @property
     def variance(self) -> Tensor:
-        return self.scale_tril.pow(2).sum(-1)
+        return self._unbroadcasted_scale_tril.pow(2).sum(-1).expand(self._batch_shape + self._event_shape)
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
         shape = self._extended_shape(sample_shape)
-        z = lazygrad.randn(shape, dtype=self.loc.dtype, device=self.loc.device)
-        return self.loc + (self.scale_tril @ z.unsqueeze(-1)).squeeze(-1)
+        z = standard_normal(shape, self.loc.dtype, self.loc.device)
+        return self.loc + (self._unbroadcasted_scale_tril @ z.unsqueeze(-1)).squeeze(-1)
 
     def log_prob(self, value: Tensor) -> Tensor:
         self._validate_sample(value)
-        length = _squared_length(self.scale_tril, value - self.loc)
+        length = _squared_length(self._unbroadcasted_scale_tril, value - self.loc)
         n = self._event_shape[0]
-        return -0.5 * (n * math.log(2 * math.pi) + length) - _half_log_det(self.scale_tril)
+        return -0.5 * (n * math.log(2 * math.pi) + length) - _half_log_det(self._unbroadcasted_scale_tril)
 
     def entropy(self) -> Tensor:
         n = self._event_shape[0]
-        return 0.5 * n * (1.0 + math.log(2 * math.pi)) + _half_log_det(self.scale_tril)
+        half = _half_log_det(self._unbroadcasted_scale_tril).expand(self._batch_shape)
+        return 0.5 * n * (1.0 + math.log(2 * math.pi)) + half
 
-    def expand(self, batch_shape: Any, _instance: Any = None) -> Any:
-        """The same distribution for a larger batch."""
-        shape, n = Size(batch_shape), self._event_shape[0]
-        return MultivariateNormal(self.loc.expand(*shape, n), scale_tril=self.scale_tril.expand(*shape, n, n),
-                                  validate_args=False)
+    def _expanded(self, shape: Size) -> dict[str, Any]:
+        own = {name: self.__dict__[name] for name in FACTORS if name in self.__dict__}
+        return {"_batch_shape": shape, "loc": self.loc.expand(shape + self._event_shape),
+                **{name: value.expand(shape + value.shape[-2:]) for name, value in own.items()}}
 
 
 class LowRankMultivariateNormal(NormalVectors):
@@ -189,9 +211,7 @@ class LowRankMultivariateNormal(NormalVectors):
     def entropy(self) -> Tensor:
         return 0.5 * (self._event_shape[0] * (1.0 + math.log(2 * math.pi)) + self._log_det())
 
-    def expand(self, batch_shape: Any, _instance: Any = None) -> Any:
-        """The same distribution for a larger batch."""
-        shape = tuple(batch_shape)
-        loc, diagonal = (v.expand(*shape, *self._event_shape) for v in (self.loc, self.cov_diag))
-        factor = self.cov_factor.expand(*shape, *self.cov_factor.shape[-2:])
-        return LowRankMultivariateNormal(loc, factor, diagonal, validate_args=False)
+    def _expanded(self, shape: Size) -> dict[str, Any]:
+        loc, diagonal = (v.expand(shape + self._event_shape) for v in (self.loc, self.cov_diag))
+        factor = self.cov_factor.expand(shape + self.cov_factor.shape[-2:])
+        return vars(LowRankMultivariateNormal(loc, factor, diagonal, False))

@@ -8,8 +8,9 @@ from typing import Any
 import lazygrad
 from lazygrad.distributions import constraints
 from lazygrad.distributions.constraints import Constraint
-from lazygrad.distributions.continuous import EULER, Cauchy, Normal, inside
-from lazygrad.distributions.distribution import Distribution, as_tensors
+from lazygrad.distributions.continuous import Cauchy, Normal, inside
+from lazygrad.distributions.distribution import Distribution
+from lazygrad.distributions.utils import EULER, as_tensors
 from lazygrad.tensors import Tensor
 
 
@@ -28,9 +29,7 @@ class _Half(Distribution):
     def _base(self) -> Any:
         return self.whole(lazygrad.zeros_like(self.scale), self.scale, False)
 
-    @property
-    def support(self) -> Constraint:
-        return constraints.nonnegative
+    support = constraints.nonnegative
 
     @property
     def mode(self) -> Tensor:
@@ -92,7 +91,7 @@ class Pareto(Distribution):
         self.scale, self.alpha = as_tensors(scale, alpha)
         super().__init__(self.scale.shape, (), validate_args)
 
-    @property
+    @constraints.dependent_property
     def support(self) -> Constraint:
         return constraints.greater_than_eq(self.scale)
 
@@ -140,9 +139,7 @@ class Weibull(Distribution):
         self.scale, self.concentration = as_tensors(scale, concentration)
         super().__init__(self.scale.shape, (), validate_args)
 
-    @property
-    def support(self) -> Constraint:
-        return constraints.positive
+    support = constraints.positive
 
     def _moment(self, n: int) -> Tensor:
         return (1 + n / self.concentration).lgamma().exp()
@@ -192,9 +189,7 @@ class Kumaraswamy(Distribution):
         self.concentration1, self.concentration0 = as_tensors(concentration1, concentration0)
         super().__init__(self.concentration0.shape, (), validate_args)
 
-    @property
-    def support(self) -> Constraint:
-        return constraints.unit_interval
+    support = constraints.unit_interval
 
     def _moment(self, n: int) -> Tensor:
         b, part = self.concentration0, 1 + n / self.concentration1

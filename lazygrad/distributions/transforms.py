@@ -11,6 +11,8 @@ from lazygrad.distributions.elementwise_transforms import (
     SoftplusTransform,
     TanhTransform,
     Transform,
+    _clipped_sigmoid,
+    _InverseTransform,
     identity_transform,
 )
 from lazygrad.distributions.vector_transforms import (
@@ -45,5 +47,7 @@ __all__ = [
     "StickBreakingTransform",
     "TanhTransform",
     "Transform",
+    "_InverseTransform",
+    "_clipped_sigmoid",
     "identity_transform",
 ]

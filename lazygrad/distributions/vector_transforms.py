@@ -10,8 +10,8 @@ import lazygrad
 import lazygrad.nn.functional as F
 from lazygrad.distributions import constraints
 from lazygrad.distributions.constraints import Constraint
-from lazygrad.distributions.distribution import sum_last
 from lazygrad.distributions.elementwise_transforms import Transform
+from lazygrad.distributions.utils import sum_last
 from lazygrad.errors import ArgumentError
 from lazygrad.tensors import Size, Tensor
 
@@ -22,16 +22,26 @@ class IndependentTransform(Transform):
     def __init__(self, base_transform: Transform, reinterpreted_batch_ndims: int, cache_size: int = 0
                  ) -> None:
         super().__init__(cache_size)
-        self.base_transform, self.reinterpreted_batch_ndims = base_transform, reinterpreted_batch_ndims
-        self.bijective = base_transform.bijective
+        self.base_transform = base_transform.with_cache(cache_size)
+        self.reinterpreted_batch_ndims = reinterpreted_batch_ndims
+
+    def with_cache(self, cache_size: int = 1) -> IndependentTransform:
+        if self._cache_size == cache_size:
+            return self
+        return IndependentTransform(self.base_transform, self.reinterpreted_batch_ndims, cache_size)
 
     @property
+    def bijective(self) -> bool:  # type: ignore[override]
+        """As the base."""
+        return self.base_transform.bijective
+
+    @constraints.dependent_property(is_discrete=False)
     def domain(self) -> Constraint:
-        return constraints.independent(self.base_transform.domain, self.reinterpreted_batch_ndims)
+        return constraints.widened(self.base_transform.domain, self.reinterpreted_batch_ndims)
 
-    @property
+    @constraints.dependent_property(is_discrete=False)
     def codomain(self) -> Constraint:
-        return constraints.independent(self.base_transform.codomain, self.reinterpreted_batch_ndims)
+        return constraints.widened(self.base_transform.codomain, self.reinterpreted_batch_ndims)
 
     @property
     def sign(self) -> Any:
@@ -60,6 +70,8 @@ class IndependentTransform(Transform):
 class ReshapeTransform(Transform):
     """The last dimensions of shape `in_shape` as dimensions of shape `out_shape`."""
 
+    bijective = True
+
     def __init__(self, in_shape: Any, out_shape: Any, cache_size: int = 0) -> None:
         super().__init__(cache_size)
         self.in_shape, self.out_shape = Size(in_shape), Size(out_shape)
@@ -67,13 +79,17 @@ class ReshapeTransform(Transform):
             raise ArgumentError("[distributions] in_shape, out_shape have different numbers of elements: "
                                 f"{tuple(self.in_shape)} and {tuple(self.out_shape)}")
 
-    @property
-    def domain(self) -> Constraint:
-        return constraints.independent(constraints.real, len(self.in_shape))
+    def with_cache(self, cache_size: int = 1) -> ReshapeTransform:
+        same = self._cache_size == cache_size
+        return self if same else ReshapeTransform(self.in_shape, self.out_shape, cache_size)
 
-    @property
+    @constraints.dependent_property(is_discrete=False)
+    def domain(self) -> Constraint:
+        return constraints.widened(constraints.real, len(self.in_shape))
+
+    @constraints.dependent_property(is_discrete=False)
     def codomain(self) -> Constraint:
-        return constraints.independent(constraints.real, len(self.out_shape))
+        return constraints.widened(constraints.real, len(self.out_shape))
 
     def _call(self, x: Tensor) -> Tensor:
         return x.reshape(x.shape[: x.ndim - len(self.in_shape)] + self.out_shape)
@@ -99,10 +115,18 @@ class ReshapeTransform(Transform):
         return self._moved(shape, self.out_shape, self.in_shape)
 
 
-class SoftmaxTransform(Transform):
+class _OfVectors(Transform):
+    """A transform without settings: two of one class are equal."""
+
+    def __eq__(self, other: Any) -> bool:
+        return type(other) is type(self)
+
+    __hash__ = None
+
+
+class SoftmaxTransform(_OfVectors):
     """Real vectors to the simplex, by softmax; not one to one."""
 
-    bijective = False
     domain, codomain = constraints.real_vector, constraints.simplex
 
     def _call(self, x: Tensor) -> Tensor:
@@ -117,9 +141,10 @@ def _offsets(x: Tensor) -> Tensor:
     return lazygrad.arange(x.shape[-1], 0, -1, dtype=x.dtype, device=x.device).log()
 
 
-class StickBreakingTransform(Transform):
+class StickBreakingTransform(_OfVectors):
     """Real vectors (..., n) to the simplex (..., n + 1): each number tells the share of the rest to take."""
 
+    bijective = True
     domain, codomain = constraints.real_vector, constraints.simplex
 
     def _call(self, x: Tensor) -> Tensor:
@@ -145,11 +170,10 @@ class StickBreakingTransform(Transform):
         return shape[:-1] + Size((shape[-1] - 1,))
 
 
-class LowerCholeskyTransform(Transform):
+class LowerCholeskyTransform(_OfVectors):
     """Square matrices to lower triangular ones with a positive diagonal."""
 
-    bijective = False
-    domain, codomain = constraints.independent(constraints.real, 2), constraints.lower_cholesky
+    domain, codomain = constraints.widened(constraints.real, 2), constraints.lower_cholesky
 
     def _call(self, x: Tensor) -> Tensor:
         return x.tril(-1) + x.diagonal(dim1=-2, dim2=-1).exp().diag_embed()
@@ -158,11 +182,10 @@ class LowerCholeskyTransform(Transform):
         return y.tril(-1) + y.diagonal(dim1=-2, dim2=-1).log().diag_embed()
 
 
-class PositiveDefiniteTransform(Transform):
+class PositiveDefiniteTransform(_OfVectors):
     """Square matrices to positive definite ones, by Cholesky's factor."""
 
-    bijective = False
-    domain, codomain = constraints.independent(constraints.real, 2), constraints.positive_definite
+    domain, codomain = constraints.widened(constraints.real, 2), constraints.positive_definite
 
     def _call(self, x: Tensor) -> Tensor:
         lower = LowerCholeskyTransform()(x)
@@ -178,9 +201,10 @@ def _below(y: Tensor, diagonal: int) -> Tensor:
     return y[..., rows, columns]
 
 
-class CorrCholeskyTransform(Transform):
+class CorrCholeskyTransform(_OfVectors):
     """Real vectors (..., n (n - 1) / 2) to Cholesky's factors (..., n, n) of correlation matrices."""
 
+    bijective = True
     domain, codomain = constraints.real_vector, constraints.corr_cholesky
 
     def _call(self, x: Tensor) -> Tensor:
@@ -220,8 +244,17 @@ class _Parts(Transform):
 
     def __init__(self, tseq: Sequence[Transform], dim: int = 0, cache_size: int = 0) -> None:
         super().__init__(cache_size)
-        self.transforms, self.dim = list(tseq), dim
-        self.bijective = all(t.bijective for t in self.transforms)
+        self.transforms = [t.with_cache(cache_size) for t in tseq] if cache_size else list(tseq)
+        self.dim = dim
+
+    def with_cache(self, cache_size: int = 1) -> Any:
+        same = self._cache_size == cache_size
+        return self if same else type(self)(self.transforms, self.dim, cache_size=cache_size)
+
+    @property
+    def bijective(self) -> bool:  # type: ignore[override]
+        """Whether every part is."""
+        return all(t.bijective for t in self.transforms)
 
     def _split(self, x: Tensor) -> list[Tensor]:
         if x.shape[self.dim] != len(self.transforms):
@@ -247,11 +280,11 @@ class _Parts(Transform):
 class StackTransform(_Parts):
     """The i-th slice along `dim` is sent through the i-th transform."""
 
-    @property
+    @constraints.dependent_property(is_discrete=False)
     def domain(self) -> Constraint:
         return constraints.stack([t.domain for t in self.transforms], self.dim)
 
-    @property
+    @constraints.dependent_property(is_discrete=False)
     def codomain(self) -> Constraint:
         return constraints.stack([t.codomain for t in self.transforms], self.dim)
 
@@ -264,11 +297,15 @@ class CatTransform(_Parts):
         super().__init__(tseq, dim, cache_size)
         self.lengths = [1] * len(self.transforms) if lengths is None else list(lengths)
 
-    @property
+    def with_cache(self, cache_size: int = 1) -> CatTransform:
+        same = self._cache_size == cache_size
+        return self if same else CatTransform(self.transforms, self.dim, self.lengths, cache_size)
+
+    @constraints.dependent_property(is_discrete=False)
     def domain(self) -> Constraint:
         return constraints.cat([t.domain for t in self.transforms], self.dim, self.lengths)
 
-    @property
+    @constraints.dependent_property(is_discrete=False)
     def codomain(self) -> Constraint:
         return constraints.cat([t.codomain for t in self.transforms], self.dim, self.lengths)
 

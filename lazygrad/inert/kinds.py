@@ -70,8 +70,9 @@ def refused(
 
 def kind(name: str, instead: str) -> Any:
     """A class that can be named and asked about, and whose making raises UnsupportedError."""
-    return type(name.rpartition(".")[2], (), {"__init__": refused(name, instead), "__doc__": instead,
-                                          "instead": instead})
+    rows = {"__init__": refused(name, instead), "__doc__": instead, "instead": instead,
+            "__class_getitem__": classmethod(lambda cls, item: cls)}  # annotations may have arguments
+    return type(name.rpartition(".")[2], (), rows)
 
 
 def each(names: str, make: Callable[..., Any], *args: Any) -> dict[str, Any]:

@@ -58,6 +58,7 @@ def _sym_sum(values: Any) -> Any:
     return sum(values)
 
 
+_FUTURES = each_named("futures", "Future collect_all wait_all", kind, _NO_FUTURES)
 MORE_NAMES: dict[str, dict[str, Any]] = {
     "lazygrad": {
         **each_named("torch", "SymInt SymFloat SymBool", kind, _NO_SYMBOLS),
@@ -76,10 +77,11 @@ MORE_NAMES: dict[str, dict[str, Any]] = {
         **each("is_vulkan_available is_anomaly_check_nan_enabled cudnn_is_acceptable", ignored, False),
         **each("init_num_threads autocast_increment_nesting autocast_decrement_nesting", ignored, 0),
         **each("set_anomaly_enabled prepare_multiprocessing_environment", ignored),
+        "Future": _FUTURES["Future"],
         "Stream": nothing("Stream", synchronize=None, wait_stream=None, record_event=None, query=True),
         "Event": nothing("Event", synchronize=None, record=None, wait=None, query=True, elapsed_time=0.0),
     },
-    "lazygrad.futures": each_named("futures", "Future collect_all wait_all", kind, _NO_FUTURES),
+    "lazygrad.futures": _FUTURES,
     "lazygrad.torch_version": {"TorchVersion": str, "internal_version": __version__},
     "lazygrad.utils._python_dispatch": {
         **each_named("utils._python_dispatch", "TorchDispatchMode", kind, _NO_DISPATCH),

@@ -156,6 +156,10 @@ _OWN: dict[str, dict[str, Any]] = {
     "lazygrad._C": {
         "_get_tracing_state": ignored(None),
         "_log_api_usage_once": ignored(None),
+        **each("_is_tracing _is_torch_function_mode_enabled", ignored, False),
+        "_get_cudnn_enabled": ignored(True),
+        "_jit_set_autocast_mode": ignored(False),
+        **each("_current_autograd_node _jit_set_texpr_fuser_enabled", ignored),
         "_jit_set_profiling_executor": ignored(False),
         "_jit_set_profiling_mode": ignored(False),
         "_ExcludeDispatchKeyGuard": nothing("_ExcludeDispatchKeyGuard"),

@@ -151,7 +151,7 @@ class Conv3d(_Convolution):
     rank = 3
 
 
-class _TransposedConvolution(_ConvNd):
+class _ConvTransposeNd(_ConvNd):
     transposed = True
 
     def __init__(
@@ -220,19 +220,19 @@ class _TransposedConvolution(_ConvNd):
                         self._output_padding(input, output_size), self.groups, self.dilation)
 
 
-class ConvTranspose1d(_TransposedConvolution):
+class ConvTranspose1d(_ConvTransposeNd):
     """The gradient of Conv1d as a layer; weight (in_channels, out_channels / groups, k)."""
 
     rank = 1
 
 
-class ConvTranspose2d(_TransposedConvolution):
+class ConvTranspose2d(_ConvTransposeNd):
     """The gradient of Conv2d as a layer; weight (in_channels, out_channels / groups, kh, kw)."""
 
     rank = 2
 
 
-class ConvTranspose3d(_TransposedConvolution):
+class ConvTranspose3d(_ConvTransposeNd):
     """The gradient of Conv3d as a layer; weight (in_channels, out_channels / groups, kd, kh, kw)."""
 
     rank = 3

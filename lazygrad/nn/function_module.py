@@ -21,10 +21,11 @@ class FunctionModule(Module):
     """The base of all modules that a row describes."""
 
     _function: ClassVar[Callable[..., Any]]
-    _settings: ClassVar[inspect.Signature]
-    _passed: ClassVar[tuple[str, ...]]
-    _shown: ClassVar[tuple[str, ...]]
-    _buffer_names: ClassVar[tuple[str, ...]]
+    # those of a module that brings its own forward
+    _settings: ClassVar[inspect.Signature] = inspect.Signature()
+    _passed: ClassVar[tuple[str, ...]] = ()
+    _shown: ClassVar[tuple[str, ...]] = ()
+    _buffer_names: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__()
@@ -59,6 +60,14 @@ def _text(value: Any) -> str:
     return repr(value) if isinstance(value, str) else str(value)
 
 
+def signature_of(settings: dict[str, Any]) -> inspect.Signature:
+    """Of an __init__ with settings by name and default, REQUIRED for none."""
+    return inspect.Signature([
+        inspect.Parameter(key, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=default)
+        for key, default in settings.items()
+    ])
+
+
 def define(
     name: str,
     function: Callable[..., Any],
@@ -77,11 +86,7 @@ def define(
     function (all,
     if not said); `shown`: those that repr prints.
     """
-    parameters = [
-        inspect.Parameter(key, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=default)
-        for key, default in settings.items()
-    ]
-    signature = inspect.Signature(parameters)
+    signature = signature_of(settings)
     return type(
         name,
         (base,),

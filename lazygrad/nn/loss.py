@@ -8,14 +8,19 @@ from typing import Any
 
 from lazygrad.errors import ArgumentError
 from lazygrad.nn import functional as F
-from lazygrad.nn.function_module import FunctionModule
+from lazygrad.nn.function_module import FunctionModule, signature_of
 from lazygrad.nn.function_module import define as _define
 from lazygrad.nn.functional.classification_loss import chosen_reduction
 from lazygrad.nn.shape import PairwiseDistance
 
+_old: dict[str, Any] = {"size_average": None, "reduce": None, "reduction": "mean"}
+_weighted: dict[str, Any] = {"weight": None, **_old}
+
 
 class _Loss(FunctionModule):
     """A loss: `size_average` and `reduce`, where given, are folded into `reduction`."""
+
+    _settings = signature_of(_old)
 
     def _take(self, settings: dict[str, Any]) -> None:
         old = settings.pop("size_average", None), settings.pop("reduce", None)
@@ -24,14 +29,20 @@ class _Loss(FunctionModule):
         super()._take(settings)
 
 
+class _WeightedLoss(_Loss):
+    """A loss with a weight for each class, or none."""
+
+    _settings = signature_of(_weighted)
+    _buffer_names = ("weight",)
+
+
 def _row(name: str, function: Any, doc: str, *, buffers: tuple[str, ...] = (), **settings: Any) -> Any:
     passed = [key for key in settings if key not in ("size_average", "reduce")]
+    base = _WeightedLoss if "weight" in buffers else _Loss
     return _define(
-        name, function, doc, base=_Loss, module=__name__, buffers=buffers, passed=passed, **settings
+        name, function, doc, base=base, module=__name__, buffers=buffers, passed=passed, **settings
     )
 
-
-_old: dict[str, Any] = {"size_average": None, "reduce": None, "reduction": "mean"}
 
 L1Loss = _row("L1Loss", F.l1_loss, "|input - target|.", **_old)
 MSELoss = _row("MSELoss", F.mse_loss, "(input - target) ** 2.", **_old)

@@ -33,8 +33,36 @@ class _Padding(FunctionModule):
         return f"padding={self.padding}{value}" if value else f"{self.padding}"
 
 
+class _ConstantPadNd(_Padding):
+    """Pads with one value."""
+
+    mode = "constant"
+
+
+class _ReflectionPadNd(_Padding):
+    """Pads with the mirror image."""
+
+    mode = "reflect"
+
+
+class _ReplicationPadNd(_Padding):
+    """Pads with the edge."""
+
+    mode = "replicate"
+
+
+class _CircularPadNd(_Padding):
+    """Pads with the other end."""
+
+    mode = "circular"
+
+
+_FAMILIES = {kind.mode: kind
+             for kind in (_ConstantPadNd, _ReflectionPadNd, _ReplicationPadNd, _CircularPadNd)}
+
+
 def _row(name: str, rank: int, mode: str, doc: str, **settings: Any) -> Any:
-    base = type(f"_{name}", (_Padding,), {"rank": rank, "mode": mode, "__module__": __name__})
+    base = type(f"_{name}", (_FAMILIES[mode],), {"rank": rank, "__module__": __name__})
     return _define(name, F.pad, doc, base=base, module=__name__, padding=REQUIRED, **settings)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from lazygrad.errors import ArgumentError
 from lazygrad.nn import functional as F
-from lazygrad.nn.function_module import REQUIRED, FunctionModule
+from lazygrad.nn.function_module import REQUIRED, FunctionModule, signature_of
 from lazygrad.nn.function_module import define as _define
 from lazygrad.nn.module import Module
 from lazygrad.nn.sizes import per_axis
@@ -23,41 +23,37 @@ class _Pooling(FunctionModule):
         super()._take(settings)
 
 
-_row = partial(_define, base=_Pooling, module=__name__)
-_max = partial(
-    _row,
-    shown=("kernel_size", "stride", "padding", "dilation", "ceil_mode"),
-    kernel_size=REQUIRED,
-    stride=None,
-    padding=0,
-    dilation=1,
-    return_indices=False,
-    ceil_mode=False,
-)
-_average = partial(
-    _row,
-    shown=("kernel_size", "stride", "padding"),
-    kernel_size=REQUIRED,
-    stride=None,
-    padding=0,
-    ceil_mode=False,
-    count_include_pad=True,
-)
-# their stride stays None, and the function knows what that means
-_power = partial(
-    _define,
-    module=__name__,
-    shown=("norm_type", "kernel_size", "stride", "ceil_mode"),
-    norm_type=REQUIRED,
-    kernel_size=REQUIRED,
-    stride=None,
-    ceil_mode=False,
-)
-_adaptive = partial(_row, shown=("output_size",), output_size=REQUIRED)
-_adaptive_max = partial(_adaptive, return_indices=False)
+def _family(name: str, doc: str, shown: str, **settings: Any) -> Any:
+    """A class from which a family of pooling modules is derived, and whose __init__ is theirs."""
+    own = {"__doc__": doc, "__module__": __name__, "_settings": signature_of(settings),
+           "_passed": tuple(settings), "_shown": tuple(shown.split())}
+    return type(name, (_Pooling,), own)
 
 
-class _Line(_Pooling):
+def _row(base: type, name: str, function: Any, doc: str, **more: Any) -> Any:
+    settings = {key: given.default
+                for key, given in base._settings.parameters.items()}  # type: ignore[attr-defined]
+    shown = base._shown  # type: ignore[attr-defined]
+    return _define(name, function, doc, base=base, module=__name__, shown=shown, **settings, **more)
+
+
+_window: dict[str, Any] = {"kernel_size": REQUIRED, "stride": None, "padding": 0}
+_MaxPoolNd = _family("_MaxPoolNd", "Maxima of windows.", "kernel_size stride padding dilation ceil_mode",
+                     **_window, dilation=1, return_indices=False, ceil_mode=False)
+_AvgPoolNd = _family("_AvgPoolNd", "Means of windows.", "kernel_size stride padding", **_window,
+                     ceil_mode=False, count_include_pad=True)
+_LPPoolNd = _family("_LPPoolNd", "Norms of windows.", "norm_type kernel_size stride ceil_mode",
+                    norm_type=REQUIRED, kernel_size=REQUIRED, stride=None, ceil_mode=False)
+_LPPoolNd._take = FunctionModule._take  # their stride stays None, and the function knows what that means
+_AdaptiveAvgPoolNd = _family("_AdaptiveAvgPoolNd", "Means of some windows.", "output_size",
+                             output_size=REQUIRED)
+_AdaptiveMaxPoolNd = _family("_AdaptiveMaxPoolNd", "Maxima of some windows.", "output_size",
+                             output_size=REQUIRED, return_indices=False)
+_max, _average, _power = partial(_row, _MaxPoolNd), partial(_row, _AvgPoolNd), partial(_row, _LPPoolNd)
+_adaptive, _adaptive_max = partial(_row, _AdaptiveAvgPoolNd), partial(_row, _AdaptiveMaxPoolNd)
+
+
+class _Line(_AvgPoolNd):  # type: ignore[valid-type,misc]
     """AvgPool1d keeps its sizes as tuples of one."""
 
     def _take(self, settings: dict[str, Any]) -> None:
@@ -69,7 +65,7 @@ class _Line(_Pooling):
 MaxPool1d = _max("MaxPool1d", F.max_pool1d, "The greatest of each window of (N, C, L).")
 MaxPool2d = _max("MaxPool2d", F.max_pool2d, "The greatest of each window of (N, C, H, W).")
 MaxPool3d = _max("MaxPool3d", F.max_pool3d, "The greatest of each window of (N, C, D, H, W).")
-AvgPool1d = _average("AvgPool1d", F.avg_pool1d, "The mean of each window of (N, C, L).", base=_Line)
+AvgPool1d = _row(_Line, "AvgPool1d", F.avg_pool1d, "The mean of each window of (N, C, L).")
 AvgPool2d = _average(
     "AvgPool2d", F.avg_pool2d, "The mean of each window of (N, C, H, W).", divisor_override=None
 )
@@ -93,7 +89,7 @@ AdaptiveMaxPool3d = _adaptive_max(
 )
 
 
-class _MaxUnpool(Module):
+class _MaxUnpoolNd(Module):
     """The inverse of max pooling: values back at their places, 0 elsewhere."""
 
     rank: int
@@ -113,19 +109,19 @@ class _MaxUnpool(Module):
         return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
 
 
-class MaxUnpool1d(_MaxUnpool):
+class MaxUnpool1d(_MaxUnpoolNd):
     """The inverse of MaxPool1d with indices."""
 
     rank = 1
 
 
-class MaxUnpool2d(_MaxUnpool):
+class MaxUnpool2d(_MaxUnpoolNd):
     """The inverse of MaxPool2d with indices."""
 
     rank = 2
 
 
-class MaxUnpool3d(_MaxUnpool):
+class MaxUnpool3d(_MaxUnpoolNd):
     """The inverse of MaxPool3d with indices."""
 
     rank = 3

@@ -26,7 +26,7 @@ Activation = str | Callable[[Tensor], Tensor]
 _ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu": F.relu, "gelu": F.gelu}
 
 
-def _activation(given: Activation) -> Callable[[Tensor], Tensor]:
+def _get_activation_fn(given: Activation) -> Callable[[Tensor], Tensor]:
     if not isinstance(given, str):
         return given
     if given not in _ACTIVATIONS:
@@ -34,7 +34,7 @@ def _activation(given: Activation) -> Callable[[Tensor], Tensor]:
     return _ACTIVATIONS[given]
 
 
-def _clones(module: Module, count: int) -> ModuleList:
+def _get_clones(module: Module, count: int) -> ModuleList:
     return ModuleList([copy.deepcopy(module) for _ in range(count)])
 
 
@@ -73,15 +73,25 @@ class _Layer(Module):
             setattr(self, f"norm{k}", LayerNorm(d_model, layer_norm_eps, bias=bias, **where))
         for k in parts:
             setattr(self, f"dropout{k}", Dropout(dropout))
-        self.activation = _activation(activation)
+        self.activation = _get_activation_fn(activation)
 
     def _around(self, k: int, x: Tensor, block: Callable[[Tensor], Tensor]) -> Tensor:
         """x and what block number k makes of it, normalized before or after."""
-        norm, dropout = getattr(self, f"norm{k}"), getattr(self, f"dropout{k}")
-        return x + dropout(block(norm(x))) if self.norm_first else norm(x + dropout(block(x)))
+        norm = getattr(self, f"norm{k}")
+        return x + block(norm(x)) if self.norm_first else norm(x + block(x))
 
-    def _feed(self, x: Tensor) -> Tensor:
-        return self.linear2(self.dropout(self.activation(self.linear1(x))))
+    # the blocks are methods, as in PyTorch, since layers derived from these call and replace them
+    def _sa_block(self, x: Tensor, attn_mask: Tensor | None, key_padding_mask: Tensor | None,
+                  is_causal: bool = False) -> Tensor:
+        attended = self.self_attn(x, x, x, attn_mask=attn_mask, key_padding_mask=key_padding_mask,
+                                  need_weights=False, is_causal=is_causal)[0]
+        return self.dropout1(attended)
+
+    def _ff_block(self, x: Tensor) -> Tensor:
+        return self._last_dropout()(self.linear2(self.dropout(self.activation(self.linear1(x)))))
+
+    def _last_dropout(self) -> Module:
+        return self.dropout2
 
 
 class TransformerEncoderLayer(_Layer):
@@ -139,11 +149,9 @@ class TransformerEncoderLayer(_Layer):
         mask = _canonical_mask(src_mask, "src_mask", None, "", src.dtype, False)
 
         def attend(x: Tensor) -> Tensor:
-            return self.self_attn(
-                x, x, x, attn_mask=mask, key_padding_mask=padding, need_weights=False, is_causal=is_causal
-            )[0]
+            return self._sa_block(x, mask, padding, is_causal=is_causal)
 
-        return self._around(2, self._around(1, src, attend), self._feed)
+        return self._around(2, self._around(1, src, attend), self._ff_block)
 
 
 class TransformerDecoderLayer(_Layer):
@@ -200,28 +208,21 @@ class TransformerDecoderLayer(_Layer):
         """A tensor as tgt."""
 
         def attend(x: Tensor) -> Tensor:
-            return self.self_attn(
-                x,
-                x,
-                x,
-                attn_mask=tgt_mask,
-                key_padding_mask=tgt_key_padding_mask,
-                need_weights=False,
-                is_causal=tgt_is_causal,
-            )[0]
+            return self._sa_block(x, tgt_mask, tgt_key_padding_mask, tgt_is_causal)
 
         def remember(x: Tensor) -> Tensor:
-            return self.multihead_attn(
-                x,
-                memory,
-                memory,
-                attn_mask=memory_mask,
-                key_padding_mask=memory_key_padding_mask,
-                need_weights=False,
-                is_causal=memory_is_causal,
-            )[0]
+            return self._mha_block(x, memory, memory_mask, memory_key_padding_mask, memory_is_causal)
 
-        return self._around(3, self._around(2, self._around(1, tgt, attend), remember), self._feed)
+        return self._around(3, self._around(2, self._around(1, tgt, attend), remember), self._ff_block)
+
+    def _mha_block(self, x: Tensor, mem: Tensor, attn_mask: Tensor | None,
+                   key_padding_mask: Tensor | None, is_causal: bool = False) -> Tensor:
+        attended = self.multihead_attn(x, mem, mem, attn_mask=attn_mask, key_padding_mask=key_padding_mask,
+                                       need_weights=False, is_causal=is_causal)[0]
+        return self.dropout2(attended)
+
+    def _last_dropout(self) -> Module:
+        return self.dropout3
 
 
 def _why_padding_is_kept(layer: Module) -> str:
@@ -264,7 +265,7 @@ class TransformerEncoder(Module):
         mask_check: bool = True,
     ) -> None:
         super().__init__()
-        self.layers = _clones(encoder_layer, num_layers)
+        self.layers = _get_clones(encoder_layer, num_layers)
         self.num_layers = num_layers
         self.norm = norm
         self.enable_nested_tensor, self.mask_check = enable_nested_tensor, mask_check
@@ -318,7 +319,7 @@ class TransformerDecoder(Module):
 
     def __init__(self, decoder_layer: Any, num_layers: int, norm: Module | None = None) -> None:
         super().__init__()
-        self.layers = _clones(decoder_layer, num_layers)
+        self.layers = _get_clones(decoder_layer, num_layers)
         self.num_layers = num_layers
         self.norm = norm
 

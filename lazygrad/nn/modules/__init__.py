@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from types import ModuleType
 from typing import Any
 
 from lazygrad import nn
+from lazygrad.helpers import add_paths
 from lazygrad.nn import (
     activation,
     adaptive,
@@ -62,16 +62,7 @@ _PATHS: dict[str, tuple[ModuleType, ...]] = {
 }
 
 
-def _named(path: str, files: tuple[ModuleType, ...]) -> ModuleType:
-    """A module with the names of some files."""
-    made = ModuleType(f"{__name__}.{path}", files[0].__doc__)
-    for file in files:
-        vars(made).update({name: value for name, value in vars(file).items() if not name.startswith("__")})
-    sys.modules[made.__name__] = made
-    return made
-
-
-globals().update({path: _named(path, files) for path, files in _PATHS.items()})
+add_paths(__name__, _PATHS)
 __all__ = sorted({name for name in nn.__all__ if isinstance(getattr(nn, name), type)})  # noqa: PLE0605
 globals().update({name: getattr(nn, name) for name in __all__})
 

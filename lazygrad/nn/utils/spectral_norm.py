@@ -8,7 +8,7 @@ from typing import Any
 import lazygrad
 from lazygrad.errors import ArgumentError, RuntimeArgumentError
 from lazygrad.nn import functional as F
-from lazygrad.nn.conv import _TransposedConvolution
+from lazygrad.nn.conv import _ConvTransposeNd
 from lazygrad.nn.module import Module
 from lazygrad.nn.parameter import Parameter
 from lazygrad.tensors import Tensor
@@ -35,7 +35,7 @@ def power_iterations(matrix: Tensor, u: Tensor, v: Tensor, count: int, eps: floa
 
 def rows_of(module: Module, dim: int | None) -> int:
     """The dimension of outputs: 1 for transposed convolutions, else 0, where none is given."""
-    return (1 if isinstance(module, _TransposedConvolution) else 0) if dim is None else dim
+    return (1 if isinstance(module, _ConvTransposeNd) else 0) if dim is None else dim
 
 
 class SpectralNorm:

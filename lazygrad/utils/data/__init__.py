@@ -1,7 +1,8 @@
 """Datasets, samplers and loaders, under the names of torch.utils.data."""
 
+from lazygrad.helpers import add_paths
 from lazygrad.inert import names_of
-from lazygrad.utils.data import collate, dataloader, dataset, distributed, sampler
+from lazygrad.utils.data import collate, dataloader, dataset, distributed, pinning, sampler, worker
 from lazygrad.utils.data.collate import default_collate, default_convert
 from lazygrad.utils.data.dataloader import DataLoader
 from lazygrad.utils.data.dataset import (
@@ -24,6 +25,9 @@ from lazygrad.utils.data.sampler import (
     WeightedRandomSampler,
 )
 from lazygrad.utils.data.worker import WorkerInfo, get_worker_info
+
+add_paths(__name__, {"_utils": (worker,)})
+add_paths(f"{__name__}._utils", {"collate": (collate,), "worker": (worker,), "pin_memory": (pinning,)})
 
 __getattr__ = names_of(__name__)
 
