@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from lazygrad import ops
 from lazygrad.compositions import axes
-from lazygrad.dtypes import bool_
+from lazygrad.dtypes import bool_, int64
 from lazygrad.errors import DTypeError, RuntimeArgumentError, ShapeError
 from lazygrad.graph import Node, Shape
 
@@ -124,7 +124,17 @@ def einsum(equation: str, operands: Sequence[Node]) -> Node:
         result = _output(op, equation, output, ellipsis, letters)
     else:
         result = [*ellipsis, *sorted((n for n in set(letters) if letters.count(n) == 1), key=str)]
+    whole = all(x.dtype.kind != "float" for x in operands)
+    if whole and any(_summed_alone(i, named, result, operands) for i in range(len(operands))):
+        operands = [ops.cast(x, arg=int64) for x in operands]
     return contract(list(operands), named, result, op)
+
+
+def _summed_alone(place: int, named: Sequence[Names], result: Names, operands: Sequence[Node]) -> bool:
+    """Whether an axis of one operand is summed before it is multiplied: a sum of integers is an int64."""
+    elsewhere = {n for i, names in enumerate(named) if i != place for n in names}.union(result)
+    sizes = zip(named[place], operands[place].shape, strict=True)
+    return any(n not in elsewhere and (size != 1 or len(named) == 1) for n, size in sizes)
 
 
 def _names(op: str, equation: str, part: str, shape: Shape) -> Names:

@@ -256,7 +256,7 @@ def _polygamma(n: int) -> Function:
     def compute(x: Node) -> Node:
         pole = ops.bitand(ops.eq(x, ops.floor(x)), ops.le(x, ops.like(0, x)))
         value = times(sign, _zeta(ops.like(n + 1, x), ops.where(pole, ops.like(1, x), x)))
-        return ops.where(pole, ops.like(math.inf if n % 2 else math.nan, x), value)
+        return ops.where(pole, ops.like(math.copysign(math.inf, sign), x), value)
 
     return compute
 

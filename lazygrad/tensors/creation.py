@@ -153,7 +153,9 @@ def scalar_tensor(
     s: Any, *, dtype: DType | None = None, device: Any = None, requires_grad: bool = False
 ) -> Tensor:
     """A 0-d tensor; of the default float type where none is given."""
-    return tensor(s, dtype=dtype or promotion.get_default_dtype(), device=device, requires_grad=requires_grad)
+    value = s.item() if isinstance(s, Tensor) else s
+    target = dtype or promotion.get_default_dtype()
+    return filled("scalar_tensor", (), value, target, device, requires_grad)
 
 
 @creator("is_tensor")
@@ -328,6 +330,8 @@ def arange(
     end."""
     start, end = (0, start) if end is None else (start, end)
     start, end, step = (v.item() if isinstance(v, Tensor | np.generic) else v for v in (start, end, step))
+    if dtype is dtypes.int64 and all(math.isfinite(v) for v in (start, end, step)):
+        start, end, step = int(start), int(end), int(step)  # before counting: narrower integers are cut after
     if step == 0:
         raise ShapeError("[arange] step must be nonzero")
     if not all(math.isfinite(v) for v in (start, end, step)):
@@ -342,6 +346,8 @@ def arange(
         if float in map(type, (start, end, step))
         else max(-((start - end) // step), 0)
     )
+    if target.is_integer:
+        start, step = int(start), int(step)
     made = from_node(_progression(start, step, count, target), usable_device(device))
     return made.requires_grad_() if requires_grad else made
 
@@ -367,35 +373,86 @@ def linspace(
     steps: int,
     *,
     dtype: DType | None = None,
+    layout: Any = None,
     device: Any = None,
     requires_grad: bool = False,
+    pin_memory: bool = False,
 ) -> Tensor:
-    """`steps` numbers from start to end, both included, at equal distance."""
-    start, end = (v.item() if isinstance(v, Tensor) else v for v in (start, end))
-    steps = integer("linspace", "steps", steps)
-    if steps < 0:
-        raise ShapeError(f"[linspace] number of steps must be non-negative, not {steps}")
+    """`steps` numbers from start to end, both included, at equal distance; as integers, from the integer part
+    of start to that of end, each cut off."""
     target = dtype or promotion.get_default_dtype()
-    # computed from both ends towards the middle, as PyTorch does, so that both are exact
-    exact = target if target.kind == "float" and target.itemsize >= 4 else dtypes.float64
-    places = ops.iota(steps)
-    step = (end - start) / (steps - 1) if steps > 1 else 0.0
-    forward = _line(start, step, places, exact)
-    backward = _line(end, -step, ops.sub(ops.like(steps - 1, places), places), exact)
-    values = ops.where(ops.lt(places, ops.like(steps // 2 if steps > 1 else 1, places)), forward, backward)
-    made = from_node(converted(values, target), usable_device(device))
+    exact = target if target.kind == "float" else dtypes.float64
+    line = _between("linspace", start, end, steps, target, exact)
+    made = from_node(converted(line, target), usable_device(device))
     return made.requires_grad_() if requires_grad else made
 
 
+def _between(name: str, start: Any, end: Any, steps: int, target: DType, exact: DType) -> Node:
+    """Numbers at equal distance, computed in the type `exact` from both ends towards the middle, as PyTorch
+    does, so that both ends are exact."""
+    start, end = (v.item() if isinstance(v, Tensor) else v for v in (start, end))
+    steps = integer(name, "steps", steps)
+    if steps < 0:
+        raise ShapeError(f"[{name}] number of steps must be non-negative, not {steps}")
+    first, last = (_rounded(v, target) for v in (start, end))
+    step = _rounded(_rounded(last - first, exact) / (steps - 1), exact) if steps > 1 else 0.0
+    places = ops.iota(steps)
+    forward = _line(first, step, places, exact)
+    backward = _line(last, -step, ops.sub(ops.like(steps - 1, places), places), exact)
+    return ops.where(ops.lt(places, ops.like(steps // 2 if steps > 1 else 1, places)), forward, backward)
+
+
+def _power(base: float, exponent: float) -> float:
+    with np.errstate(all="ignore"):
+        return float(np.float64(base) ** np.float64(exponent))
+
+
+def _rounded(number: float, dtype: DType) -> float:
+    """A number as this type holds it; the integer part for integers."""
+    if dtype.kind != "float":
+        return int(number)
+    return float(dtypes.round_to(np.asarray(number, np.float64), dtype))
+
+
 def _line(start: float, step: float, places: Node, dtype: DType) -> Node:
-    scaled = ops.mul(ops.cast(places, arg=dtype), ops.const(step, dtype, places.shape))
-    return ops.add(scaled, ops.const(start, dtype, places.shape))
+    """start + step * places; rounded once where start is an integer, since the result is cut off to one."""
+    at = ops.cast(places, arg=dtype)
+    begin = ops.const(start, dtype, places.shape)
+    if not isinstance(start, int):
+        return ops.add(ops.mul(at, ops.const(step, dtype, places.shape)), begin)
+    high = float(np.float32(step))  # times a place, it is exact
+    moved, rest = (ops.mul(at, ops.const(part, dtype, places.shape)) for part in (high, step - high))
+    total = ops.add(begin, moved)
+    back = ops.sub(total, begin)
+    lost = ops.add(ops.sub(begin, ops.sub(total, back)), ops.sub(moved, back))
+    return ops.add(total, ops.add(lost, rest))
 
 
 @creator("logspace")
-def logspace(start: Any, end: Any, steps: int, base: float = 10.0, **options: Any) -> Tensor:
-    """base raised to each of `steps` exponents from start to end."""
-    return base ** linspace(start, end, steps, **options)
+def logspace(
+    start: Any,
+    end: Any,
+    steps: int,
+    base: float = 10.0,
+    *,
+    dtype: DType | None = None,
+    layout: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    pin_memory: bool = False,
+) -> Tensor:
+    """base raised to each of `steps` exponents from start to end; as integers, from the integer part of start
+    to that of end, each power cut off."""
+    target = dtype or promotion.get_default_dtype()
+    if steps == 1:  # PyTorch keeps the fraction of a single exponent
+        start = start.item() if isinstance(start, Tensor) else start
+        made = filled("logspace", (1,), _rounded(_power(base, start), target), target, device, False)
+    else:
+        exact = promotion.promote(target, dtypes.float32) if target.kind == "float" else dtypes.float64
+        exponents = _between("logspace", start, end, steps, target, exact)
+        powers = ops.pow_(ops.const(base, exact, exponents.shape), exponents)
+        made = from_node(converted(powers, target), usable_device(device))
+    return made.requires_grad_() if requires_grad else made
 
 
 @creator("eye")

@@ -155,7 +155,8 @@ def baddbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alp
 @with_in_place("addbmm")
 def addbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
     """beta * input + alpha * the sum of all products of matrices batch1 @ batch2."""
-    return _scaled_sum("addbmm", input, _product("bmm", batch1, batch2, (3, 3)).sum(0), beta, alpha)
+    total = _product("bmm", batch1, batch2, (3, 3)).sum(0, dtype=batch1._dtype)
+    return _scaled_sum("addbmm", input, total, beta, alpha)
 
 
 @with_in_place("addr")

@@ -239,7 +239,9 @@ def pca_lowrank(A: Tensor, q: int | None = None, center: bool = True, niter: int
 
 @linalg("matrix_exp")
 def linalg_matrix_exp(A: Tensor) -> Tensor:
-    """The exponentials of matrices (..., n, n)."""
+    """The exponentials of matrices (..., n, n); those of 16 bits are computed in float32."""
+    if isinstance(A, Tensor) and A.dtype.kind == "float" and A.dtype.itemsize == 2:
+        return linalg_matrix_exp(A.float()).to(A.dtype)
     check_square("linalg.matrix_exp", A)
     return made("linalg_matrix_exp", orthogonal.matrix_exp, A)
 

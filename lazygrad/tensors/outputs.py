@@ -129,12 +129,12 @@ _NAMES = """
     bitwise_right_shift bitwise_xor bmm bucketize cat ceil chain_matmul cholesky cholesky_inverse
     cholesky_solve clamp clamp_max clamp_min clip column_stack concat concatenate conj_physical copysign
     cos cosh cross cummax cummin cumprod cumsum deg2rad detach_copy diag diagonal_copy diff digamma div
-    divide dot dstack eq erf erfc erfinv exp exp2 expand_copy expm1 eye fix float_power floor
+    divide dot dstack eq erf erfc erfinv exp exp2 expand_copy expm1 fix float_power floor
     floor_divide fmax fmin fmod frac frexp frobenius_norm gather gcd ge geqrf ger greater greater_equal
     gt heaviside histc histogram hstack hypot i0 igamma igammac index_add index_copy index_reduce
     index_select inner inverse isin isneginf isposinf kron kthvalue lcm ldexp le lerp less less_equal
-    lgamma linspace log log10 log1p log2 log_softmax logaddexp logaddexp2 logcumsumexp logical_and
-    logical_not logical_or logical_xor logit logspace logsumexp lt lu lu_solve lu_unpack masked_select
+    lgamma log log10 log1p log2 log_softmax logaddexp logaddexp2 logcumsumexp logical_and
+    logical_not logical_or logical_xor logit logsumexp lt lu lu_solve lu_unpack masked_select
     matmul matrix_power max maximum mean median min minimum mm mode msort mul multiply mv mvlgamma
     nan_to_num nanmean nanmedian nanquantile nansum narrow_copy ne neg negative nextafter nonzero
     nonzero_static norm not_equal nuclear_norm orgqr ormqr outer permute_copy polygamma pow prod qr

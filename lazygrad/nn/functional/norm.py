@@ -224,6 +224,8 @@ def local_response_norm(
             f"(got {input.ndim} "
             "dimensions)"
         )
+    if not input.numel():
+        return input
     before, after = size // 2, (size - 1) // 2
     squares = input * input
     shape = (input.shape[0], before + input.shape[1] + after, *input.shape[2:])
@@ -232,5 +234,7 @@ def local_response_norm(
         for n in (before, after)
     ]
     padded = lazygrad.cat([edge[0], squares, edge[1]], 1)
-    total = padded.unfold(1, size, 1).mean(-1)
-    return input / (total * alpha + k) ** beta
+    windows = padded.unfold(1, size, 1)
+    whole = not input.is_floating_point()  # an average of integers is cut off to one
+    mean = windows.sum(-1, dtype=input.dtype).div(size, rounding_mode="trunc") if whole else windows.mean(-1)
+    return input / (mean * alpha + k) ** beta
