@@ -11,6 +11,7 @@ import importlib
 import sys
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -23,6 +24,8 @@ from lazygrad.version import TORCH_VERSION
 _ELSEWHERE = {"ops": "lazygrad.torch_ops"}
 # what reads the memory of PyTorch's tensors behind its back, and has an equal here
 _BESIDE = ("safetensors", "safetensors.numpy", "safetensors.torch")
+# where processes that Python starts for this one find the name
+_STAND_IN = str(Path(__file__).parent / "stand_in")
 
 
 class TorchRoot(ModuleType):
@@ -113,7 +116,8 @@ def our_name(name: str) -> str:
 def as_torch() -> ModuleType:
     """Make `import torch` mean lazygrad in this process, with all of its modules, and return that `torch`.
 
-    Types and shapes print under the name of torch from then on. Calling it again changes nothing. Raises
+    Types and shapes print under the name of torch from then on. Processes that `multiprocessing` starts for
+    this one have the name too. Calling it again changes nothing. Raises
     TorchNameError where PyTorch itself has been imported already.
     """
     there = sys.modules.get("torch")
@@ -126,5 +130,7 @@ def as_torch() -> ModuleType:
             "python -m lazygrad run SCRIPT"
         )
     sys.meta_path.insert(0, TorchFinder())
+    if _STAND_IN not in sys.path:  # behind the folder of the program
+        sys.path.insert(1, _STAND_IN)
     dtypes.shown_package = "torch"
     return importlib.import_module("torch")

@@ -280,3 +280,37 @@ if __name__ == "__main__":
 def test_a_training_program_runs_unedited(tmp_path):
     done = run(TRAINING, tmp_path, "--epochs", "3")
     assert (done.returncode, done.stdout) == (0, "trained\n"), done.stderr
+
+
+WITH_PROCESSES = """
+import torch
+import torch.multiprocessing as mp
+from torch.utils.data import DataLoader, Dataset
+
+
+class Numbers(Dataset):
+    def __len__(self):
+        return 4
+
+    def __getitem__(self, i):
+        return torch.nn.functional.relu(torch.tensor(float(i - 2)))
+
+
+def work(rank, queue):
+    queue.put((rank, torch.nn.Linear(2, 1)(torch.ones(3, 2)).shape[0], torch.version.__name__))
+
+
+if __name__ == "__main__":
+    for method in mp.get_all_start_methods():
+        batches = DataLoader(Numbers(), batch_size=2, num_workers=1, multiprocessing_context=method)
+        assert [b.tolist() for b in batches] == [[0.0, 0.0], [0.0, 1.0]], method
+    queue = mp.get_context("spawn").SimpleQueue()
+    mp.spawn(work, args=(queue,), nprocs=2)
+    print(sorted(queue.get() for _ in range(2)))
+"""
+
+
+def test_processes_that_a_program_starts_know_the_name(tmp_path):
+    done = run(WITH_PROCESSES, tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "[(0, 3, 'lazygrad.version'), (1, 3, 'lazygrad.version')]\n"
