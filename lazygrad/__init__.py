@@ -25,7 +25,7 @@ from lazygrad.dtypes import (
 )
 from lazygrad.einops_backend import watch as _watch_for_einops
 from lazygrad.errors import LazygradError
-from lazygrad.inert import InertFinder, names_of
+from lazygrad.inert import InertFinder, OwnFinder, names_of
 from lazygrad.later import MODULE_OF, MODULES
 from lazygrad.tensors import (
     FUNCTIONS,
@@ -49,9 +49,9 @@ dtype = DType
 newaxis = None
 globals().update(FUNCTIONS)
 _watch_for_einops()
-jit = importlib.import_module("lazygrad.jit")  # the function, and PyTorch's namespace of that name
-
+sys.meta_path.insert(0, OwnFinder())
 sys.meta_path.append(InertFinder())
+jit = importlib.import_module("lazygrad.jit")  # the function, and PyTorch's namespace of that name
 _inert = names_of(__name__)
 
 

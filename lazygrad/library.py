@@ -10,10 +10,8 @@ from typing import Any
 
 from lazygrad.autograd.function import Function
 from lazygrad.errors import UnsupportedError
-from lazygrad.inert import names_of
 from lazygrad.inert.kinds import same
 
-__getattr__ = names_of(__name__)
 _operators: dict[str, CustomOpDef] = {}
 _COMPUTING = ("CPU", "CUDA", "Composite")  # what keys of functions that compute values begin with
 

@@ -1,7 +1,6 @@
 """PyTorch's `return_types` namespace: the types in which functions return several tensors."""
 
 import lazygrad.tensors  # noqa: F401 - all files that make such types are loaded
-from lazygrad.inert import names_of
 from lazygrad.tensors.return_types import TYPES, return_type
 
 # which no function gives here
@@ -12,5 +11,4 @@ return_type("linalg_ldl_factor_ex", "LD", "pivots", "info")
 # what functions give with and without `out=` is of one type
 globals().update({f"{name}_out": kind for name, kind in TYPES.items()} | TYPES)
 all_return_types = list(TYPES.values())
-__getattr__ = names_of(__name__)
 __all__ = ["all_return_types", *TYPES]  # noqa: PLE0604

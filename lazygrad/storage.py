@@ -1,10 +1,8 @@
 """Storages under the names of torch.storage."""
 
-from lazygrad.inert import names_of
 from lazygrad.tensors.storage import UntypedStorage
 from lazygrad.tensors.typed_storage import LEGACY_STORAGES, TypedStorage
 
 globals().update(LEGACY_STORAGES)
 Storage = LEGACY_STORAGES["FloatStorage"]
-__getattr__ = names_of(__name__)
 __all__ = ["TypedStorage", "UntypedStorage"]

@@ -4,11 +4,8 @@ from lazygrad.autograd import function, functional, graph
 from lazygrad.autograd.function import Function
 from lazygrad.autograd.gradcheck import GradcheckError, gradcheck, gradgradcheck
 from lazygrad.autograd.variable import Variable
-from lazygrad.inert import names_of
 from lazygrad.tensors.autograd import backward, grad
 from lazygrad.tensors.modes import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
-
-__getattr__ = names_of(__name__)
 
 __all__ = [
     "Function",

@@ -13,13 +13,11 @@ from lazygrad.autograd.saved import (
     saved_tensors_hooks,
 )
 from lazygrad.errors import ArgumentError, GradientError
-from lazygrad.inert import names_of
 from lazygrad.tensors.autograd import GradientEdge, Pass, arrival_of, running
 from lazygrad.tensors.core import Tensor
 from lazygrad.tensors.grad_fn import GradFn, made_by
 
 Node = GradFn
-__getattr__ = names_of(__name__)
 __all__ = [
     "GradientEdge",
     "Node",

@@ -10,10 +10,8 @@ from typing import Any
 
 from lazygrad import config
 from lazygrad.errors import ArgumentError, UnsupportedError
-from lazygrad.inert import names_of
 from lazygrad.tensors.core import Tensor
 
-__getattr__ = names_of(__name__)
 default_pg_timeout = datetime.timedelta(minutes=30)
 
 

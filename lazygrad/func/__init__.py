@@ -16,7 +16,7 @@ from lazygrad.func.derivatives import (
     value_and_grad,
     vjp,
 )
-from lazygrad.func.modules import functional_call, stack_module_state
+from lazygrad.func.modules import functional_call, replace_all_batch_norm_modules_, stack_module_state
 from lazygrad.func.vectorized import vmap
 
 
@@ -28,6 +28,7 @@ def functionalize(func: Callable[..., Any], *, remove: str = "mutations") -> Cal
 __all__ = [
     "functional_call",
     "functionalize",
+    "replace_all_batch_norm_modules_",
     "grad",
     "grad_and_value",
     "hessian",

@@ -12,6 +12,15 @@ from lazygrad.nn.module import Module
 from lazygrad.tensors import Tensor
 
 
+def replace_all_batch_norm_modules_(root: Module) -> Module:
+    """Let batch norms keep no running statistics, which writes inside vmap could not change. In place."""
+    for module in root.modules():
+        if isinstance(module, lazygrad.nn.modules.batchnorm._BatchNorm):
+            module.running_mean = module.running_var = module.num_batches_tracked = None
+            module.track_running_stats = False
+    return root
+
+
 @contextlib.contextmanager
 def _replaced(module: Module, values: Mapping[str, Tensor], tie_weights: bool, strict: bool
               ) -> Iterator[None]:

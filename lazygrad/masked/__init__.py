@@ -1,6 +1,5 @@
 """PyTorch's `masked` namespace: reductions and normalizations of those elements where a mask is True."""
 
-from lazygrad.inert import names_of
 from lazygrad.masked.reductions import (
     amax,
     amin,
@@ -23,7 +22,6 @@ from lazygrad.masked.reductions import (
     var,
 )
 
-__getattr__ = names_of(__name__)
 __all__ = [
     "amax",
     "amin",

@@ -47,19 +47,33 @@ class _Hook:
         self._table.pop(self, None)
 
 
+_of_all_before: OrderedDict[object, Callable] = OrderedDict()  # hooks of every optimizer's steps
+_of_all_after: OrderedDict[object, Callable] = OrderedDict()
+
+
+def register_optimizer_step_pre_hook(hook: Callable) -> _Hook:
+    """Run `hook(optimizer, args, kwargs)` before each step of every optimizer; it may return new ones."""
+    return _Hook(_of_all_before, hook)
+
+
+def register_optimizer_step_post_hook(hook: Callable) -> _Hook:
+    """Run `hook(optimizer, args, kwargs)` after each step of every optimizer."""
+    return _Hook(_of_all_after, hook)
+
+
 def _with_hooks(step: Callable) -> Callable:
     """`step` with the optimizer's hooks before and after it, counted so that schedulers can check the
     order."""
 
     @functools.wraps(step)
     def run(self: Optimizer, *args: Any, **kwargs: Any) -> Any:
-        for hook in list(self._step_pre_hooks.values()):
+        for hook in [*_of_all_before.values(), *self._step_pre_hooks.values()]:
             result = hook(self, args, kwargs)
             if result is not None:
                 args, kwargs = result
         at_each_run(self._count_step)
         outcome = step(self, *args, **kwargs)
-        for hook in list(self._step_post_hooks.values()):
+        for hook in [*self._step_post_hooks.values(), *_of_all_after.values()]:
             hook(self, args, kwargs)
         return outcome
 

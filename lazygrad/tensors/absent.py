@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 from lazygrad.missing import LAYOUTS, NO_NESTED, NO_QUANTIZED, NO_SPARSE, refuse
-from lazygrad.tensors.core import Tensor, creator, function, method
+from lazygrad.tensors.core import FUNCTIONS, Tensor, creator, function, method
 from lazygrad.tensors.linear import addmm, mm
 
 _METHODS = {
@@ -36,21 +36,21 @@ _CREATORS = {
 }
 
 
-def _refuse(name: str, instead: str, publish: Any) -> None:
+def _refusing(name: str, instead: str) -> Any:
     def refused(*args: Any, **options: Any) -> Any:
         refuse(name, instead)
 
     refused.__name__, refused.__doc__ = name, f"Raises UnsupportedError: {instead}."
     refused.instead = instead  # type: ignore[attr-defined]
-    publish(name)(refused)
+    return refused
 
 
-for _instead, _names in _METHODS.items():
+# whatever the arguments are, the answer is the same: no signature stands before these
+for _instead, _names in (*_METHODS.items(), *_CREATORS.items()):
     for _name in _names.split():
-        _refuse(_name, _instead, function)
-for _instead, _names in _CREATORS.items():
-    for _name in _names.split():
-        _refuse(_name, _instead, creator)
+        FUNCTIONS[_name] = _refusing(_name, _instead)
+        if _name in _METHODS.get(_instead, "").split():
+            setattr(Tensor, _name, FUNCTIONS[_name])
 
 
 # what takes dense tensors too

@@ -7,7 +7,9 @@ from typing import Any
 
 from lazygrad.inert import names_of
 
-_MODULES = ("_pytree", "checkpoint", "data", "dlpack", "model_zoo", "tensorboard")
+_MODULES = (
+    "_pytree", "checkpoint", "data", "dlpack", "model_zoo", "module_tracker", "tensorboard", "weak"
+)  # fmt: skip
 _inert = names_of(__name__)
 
 

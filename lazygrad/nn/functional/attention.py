@@ -22,6 +22,8 @@ def scaled_dot_product_attention(query: Tensor, key: Tensor, value: Tensor, attn
     sqrt(E).
     `enable_gqa`: key and value have fewer heads (axis -3), each used by a run of query heads.
     """
+    if attn_mask is not None and hasattr(attn_mask, "_materialize"):  # of nn.attention.bias, on no device
+        attn_mask = attn_mask._materialize(query.device)
     if query.ndim < 2 or key.ndim < 2 or value.ndim < 2 or query.shape[-1] != key.shape[-1]:
         raise ShapeError(
             f"[scaled_dot_product_attention] query {tuple(query.shape)}, key {tuple(key.shape)} and value "
