@@ -80,7 +80,7 @@ class LRScheduler:
 
     _is_initial = False
     # what state_dict leaves out
-    _unsaved: tuple[str, ...] = ("optimizer",)
+    _unsaved: tuple[str, ...] = ("optimizer", "_steps_before")
 
     def __init__(self, optimizer: Optimizer, last_epoch: int = -1) -> None:
         check_optimizer(optimizer)
@@ -141,12 +141,17 @@ class LRScheduler:
         self._update_lr(epoch)
 
     def _update_lr(self, epoch: int | None = None) -> None:
-        self.last_epoch = self.last_epoch + 1 if epoch is None else epoch
-        if epoch is not None and hasattr(self, "lr_at"):
-            rates = [self.lr_at(epoch, base) for base in self.base_lrs]
-        else:
-            rates = self.get_lr()
-        self._set_rates(rates)
+        # subclasses of users ask whether get_lr is called from here
+        self._get_lr_called_within_step = True
+        try:
+            self.last_epoch = self.last_epoch + 1 if epoch is None else epoch
+            if epoch is not None and hasattr(self, "lr_at"):
+                rates = [self.lr_at(epoch, base) for base in self.base_lrs]
+            else:
+                rates = self.get_lr()
+            self._set_rates(rates)
+        finally:
+            self._get_lr_called_within_step = False
 
     def _set_rates(self, rates: list[Any]) -> None:
         for group, lr in zip(self.optimizer.param_groups, rates, strict=True):

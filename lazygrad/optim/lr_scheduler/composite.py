@@ -28,20 +28,15 @@ class ReduceLROnPlateau(LRScheduler):
             raise ArgumentError(f"[ReduceLROnPlateau] threshold mode {threshold_mode} is unknown!")
         groups = len(optimizer.param_groups)
         many = isinstance(min_lr, list | tuple)
-        self.min_lrs: list[Any] = list(min_lr) if isinstance(min_lr, list | tuple) else [min_lr] * groups
-        if len(self.min_lrs) != groups:
-            raise ArgumentError(f"[ReduceLROnPlateau] expected {groups} min_lrs, got {len(self.min_lrs)}")
-        self.optimizer, self.mode, self.factor, self.patience = optimizer, mode, factor, patience
-        self.threshold, self.threshold_mode, self.cooldown, self.eps = (
-            threshold,
-            threshold_mode,
-            cooldown,
-            eps,
-        )
-        self.default_min_lr = None if many else min_lr
-        self.mode_worse = math.inf if mode == "min" else -math.inf
-        self.last_epoch = 0
+        lows = list(min_lr) if isinstance(min_lr, list | tuple) else [min_lr] * groups
+        if len(lows) != groups:
+            raise ArgumentError(f"[ReduceLROnPlateau] expected {groups} min_lrs, got {len(lows)}")
+        self.factor, self.optimizer, self.default_min_lr = factor, optimizer, None if many else min_lr
+        self.min_lrs: list[Any] = lows
+        self.patience, self.cooldown, self.eps, self.last_epoch = patience, cooldown, eps, 0
         self._last_lr = values_of(optimizer, "lr")
+        self.mode_worse = math.inf if mode == "min" else -math.inf
+        self.mode, self.threshold, self.threshold_mode = mode, threshold, threshold_mode
         self._reset()
 
     def _reset(self) -> None:
@@ -117,7 +112,7 @@ def _check_parts(kind: str, schedulers: Sequence[Any], optimizer: Optimizer) -> 
 
 class _Composite(LRScheduler):
     _schedulers: list[LRScheduler]
-    _unsaved = ("optimizer", "_schedulers")
+    _unsaved = ("optimizer", "_steps_before", "_schedulers")
 
     def state_dict(self) -> dict[str, Any]:
         """Everything but the optimizer, with the states of the parts."""

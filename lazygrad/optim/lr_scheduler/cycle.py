@@ -66,6 +66,7 @@ class CyclicLR(LRScheduler):
         self.scale_mode = scale_mode if scale_fn is not None else _SCALES[mode][1]
         self.cycle_momentum = cycle_momentum
         if cycle_momentum:
+            self.use_beta1 = "betas" in optimizer.defaults
             self.base_momentums, self.max_momentums = _prepare_momentum(
                 optimizer, base_momentum, max_momentum, last_epoch
             )
@@ -117,6 +118,12 @@ _ANNEAL: dict[str, Callable[[float, float, float], float]] = {
 }
 
 
+def _phase(end: float, *settings: str) -> dict[str, Any]:
+    """The last step of a phase, and the settings of a group between which rate and momentum go."""
+    names = ("start_lr", "end_lr", "start_momentum", "end_momentum")
+    return {"end_step": end, **dict(zip(names, settings, strict=True))}
+
+
 class OneCycleLR(LRScheduler):
     """Up from max_lr / div_factor to max_lr, then down to almost nothing (Smith, 2017); step it after every
     batch."""
@@ -147,20 +154,19 @@ class OneCycleLR(LRScheduler):
                 f"[OneCycleLR] anneal_strategy must be one of 'cos' or 'linear', instead got "
                 f"{anneal_strategy}"
             )
-        self._anneal_func_type = anneal_strategy
         rise = float(pct_start * self.total_steps) - 1
-        # (last step, rates from and to, momentum from and to)
-        self._schedule_phases = [(rise, "initial_lr", "max_lr", "max_momentum", "base_momentum")]
+        self._schedule_phases = [_phase(rise, "initial_lr", "max_lr", "max_momentum", "base_momentum")]
         if three_phase:
             fall = float(2 * pct_start * self.total_steps) - 2
             self._schedule_phases += [
-                (fall, "max_lr", "initial_lr", "base_momentum", "max_momentum"),
-                (self.total_steps - 1, "initial_lr", "min_lr", "max_momentum", "max_momentum"),
+                _phase(fall, "max_lr", "initial_lr", "base_momentum", "max_momentum"),
+                _phase(self.total_steps - 1, "initial_lr", "min_lr", "max_momentum", "max_momentum"),
             ]
         else:
             self._schedule_phases += [
-                (self.total_steps - 1, "max_lr", "min_lr", "base_momentum", "max_momentum")
+                _phase(self.total_steps - 1, "max_lr", "min_lr", "base_momentum", "max_momentum")
             ]
+        self._anneal_func_type = anneal_strategy
         tops = for_each_group("max_lr", optimizer, max_lr)
         if last_epoch == -1:
             for group, top in zip(optimizer.param_groups, tops, strict=True):
@@ -168,6 +174,7 @@ class OneCycleLR(LRScheduler):
                 group["min_lr"] = group["initial_lr"] / final_div_factor
         self.cycle_momentum = cycle_momentum
         if cycle_momentum:
+            self.use_beta1 = "betas" in optimizer.defaults
             _prepare_momentum(optimizer, base_momentum, max_momentum, last_epoch)
         super().__init__(optimizer, last_epoch)
 
@@ -181,15 +188,15 @@ class OneCycleLR(LRScheduler):
             )
         phase = self._schedule_phases[0]
         for phase in self._schedule_phases:
-            if step <= phase[0] or phase is self._schedule_phases[-1]:
+            if step <= phase["end_step"] or phase is self._schedule_phases[-1]:
                 break
-            start = phase[0]
-        end, lr_from, lr_to, momentum_from, momentum_to = phase
-        part = (step - start) / (end - start)
+            start = phase["end_step"]
+        part = (step - start) / (phase["end_step"] - start)
         anneal = _ANNEAL[self._anneal_func_type]
         if self.cycle_momentum:
-            _set_momentum(group, anneal(group[momentum_from], group[momentum_to], part))
-        return anneal(group[lr_from], group[lr_to], part)
+            ends = group[phase["start_momentum"]], group[phase["end_momentum"]]
+            _set_momentum(group, anneal(*ends, part))
+        return anneal(group[phase["start_lr"]], group[phase["end_lr"]], part)
 
 
 def _total_steps(total_steps: Any, epochs: Any, steps_per_epoch: Any) -> int:
@@ -245,8 +252,7 @@ class CosineAnnealingWarmRestarts(LRScheduler):
             raise ArgumentError(f"[CosineAnnealingWarmRestarts] Expected non-negative epoch, but got {epoch}")
         else:
             self._place(epoch)
-        self.last_epoch = math.floor(epoch)
-        self._set_rates(self.get_lr())
+        self._update_lr(math.floor(epoch))
 
     def _place(self, epoch: float) -> None:
         if epoch < self.T_0:

@@ -33,7 +33,9 @@ class _FunctionLR(LRScheduler):
 
     def state_dict(self) -> dict[str, Any]:
         """Everything but the optimizer and plain functions."""
-        return {**super().state_dict(), "lr_lambdas": saved_functions(self.lr_lambdas)}
+        state = super().state_dict()
+        state.pop("lr_lambdas")
+        return {**state, "lr_lambdas": saved_functions(self.lr_lambdas)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take back what state_dict returned; the functions stay."""
