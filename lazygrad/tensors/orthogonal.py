@@ -97,10 +97,11 @@ def orgqr(input: Tensor, tau: Tensor) -> Tensor:
 def ormqr(input: Tensor, tau: Tensor, other: Tensor, left: bool = True, transpose: bool = False) -> Tensor:
     """Q @ other, or other @ Q unless `left`, with the whole product Q of the reflections or its transpose."""
     check_matrices("ormqr", input, other)
-    rows, n = input.shape[-2:]
+    rows, count = input.shape[-2], tau.shape[-1]
 
     def whole(a: Node, t: Node) -> Node:
-        return orthogonal.product_of(axes.pad_axis(a, a.ndim - 1, 0, rows - n), t)
+        reflections = m.columns(a, 0, count)
+        return orthogonal.product_of(axes.pad_axis(reflections, a.ndim - 1, 0, rows - count), t)
 
     q = made("ormqr", whole, input, tau)
     q = q.mT if transpose else q

@@ -10,11 +10,9 @@ from lazygrad import dtypes, ops
 from lazygrad.compositions import axes, ordering
 from lazygrad.errors import ArgumentError, AxisError, DTypeError, ShapeError
 from lazygrad.graph import Node
-from lazygrad.tensors.arithmetic import ne
 from lazygrad.tensors.axes import axis_of, integer
 from lazygrad.tensors.core import Tensor, apply, creator, from_node, function, method
 from lazygrad.tensors.grad_fn import as_operation
-from lazygrad.tensors.indexing import mask_places
 from lazygrad.tensors.promotion import check_operand, result_type
 from lazygrad.tensors.return_types import pair_type
 from lazygrad.tensors.values import read
@@ -377,93 +375,7 @@ def histc(input: Tensor, bins: int = 100, min: Any = 0, max: Any = 0) -> Tensor:
     return apply(op, build, input.detach())
 
 
-# Distinct elements
-
-
-def _distinct(op: str, x: Tensor, values: Tensor, order: Tensor | None, return_inverse: bool,
-              return_counts: bool) -> Any:
-    """Runs of equal neighbours in a 1-d tensor: their values, which run each element of x is in, their
-    lengths."""
-    n = values._shape[0]
-
-    def begins_node(v: Node) -> Node:
-        differ = ops.ne(axes.shrink_axis(v, 0, 0, n - 1), axes.shrink_axis(v, 0, 1, n))
-        return axes.pad_axis(differ, 0, 1, 0, True)
-
-    begins = apply(op, begins_node, values.detach()) if n else ne(values, values)
-    starts = mask_places(begins)
-    results = [values.detach().gather(0, starts)]
-    if return_inverse:
-        def inverse(b: Node, *rest: Node) -> Node:
-            run = ops.cumsum(axes.cast(b, dtypes.int64), arg=0)
-            run = ops.sub(run, axes.full(1, run))
-            if rest:
-                run = ops.scatter(axes.full(0, run), rest[0], run, arg=((0,), "set"))
-            return axes.reshape(run, tuple(x._shape))
-
-        results.append(apply(op, inverse, begins, *([] if order is None else [order])))
-    if return_counts:
-        def lengths(s: Node) -> Node:
-            count = s.shape[0]
-            if not count:
-                return s
-            ends = ops.cat(axes.shrink_axis(s, 0, 1, count), ops.const(n, dtypes.int64, (1,)), arg=0)
-            return ops.sub(ends, s)
-
-        results.append(apply(op, lengths, starts))
-    return results[0] if len(results) == 1 else tuple(results)
-
-
-@function("unique")
-def unique(
-    input: Tensor,
-    sorted: bool = True,
-    return_inverse: bool = False,
-    return_counts: bool = False,
-    dim: int | None = None,
-) -> Any:
-    """The distinct elements in ascending order (or distinct slices along dim), which of them each element is,
-    and how often each occurs. Realizes input."""
-    if dim is not None:
-        return _unique_slices(input, axis_of("unique", dim, input.ndim), return_inverse, return_counts)
-    values, order = sort(input.reshape(-1), 0)
-    return _distinct("unique", input, values, order, return_inverse, return_counts)
-
-
-def _unique_slices(x: Tensor, axis: int, return_inverse: bool, return_counts: bool) -> Any:
-    """Distinct slices in the order of their elements, compared from the first on."""
-    rows = x.detach().movedim(axis, 0).reshape(x._shape[axis], -1)
-    order = from_node(ops.iota(x._shape[axis]), x.cell.device)
-    for column in range(rows._shape[1] - 1, -1, -1):  # a stable sort by each column, the first one last
-        order = order.gather(0, argsort(rows[:, column].gather(0, order), 0))
-    arranged = rows.index_select(0, order)
-    count = rows._shape[0]
-
-    def number_of_run(n: Node) -> Node:
-        differ = ops.ne(axes.shrink_axis(n, 0, 0, count - 1), axes.shrink_axis(n, 0, 1, count))
-        step = ops.max_(differ, arg=(1,)) if n.shape[1] else ops.const(False, dtypes.bool_, (count - 1, 1))
-        return ops.cumsum(axes.cast(axes.pad_axis(axes.drop_axes(step, (1,)), 0, 1, 0), dtypes.int64), arg=0)
-
-    run = apply("unique", number_of_run, arranged) if count else order
-    like = from_node(ops.const(0, dtypes.int64, (count,)), x.cell.device)
-    starts_of, *rest = _tuple(_distinct("unique", like, run, order, return_inverse, return_counts))
-    first = searchsorted(run, starts_of)
-    results = (x.index_select(axis, order.gather(0, first)), *rest)
-    return results[0] if len(results) == 1 else results
-
-
-def _tuple(value: Any) -> tuple[Any, ...]:
-    return value if isinstance(value, tuple) else (value,)
-
-
-@function("unique_consecutive")
-def unique_consecutive(input: Tensor, return_inverse: bool = False, return_counts: bool = False,
-                       dim: int | None = None) -> Any:
-    """The first element of every run of equal elements of the flattened tensor. Realizes input."""
-    if dim is not None and input.ndim != 1:
-        raise ArgumentError("[unique_consecutive] takes a dim only for 1-d tensors: flatten, or use "
-                            "unique(dim=...)")
-    return _distinct("unique_consecutive", input, input.reshape(-1), None, return_inverse, return_counts)
+# Membership
 
 
 @creator("isin")
