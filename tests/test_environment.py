@@ -341,6 +341,20 @@ def test_names_that_packages_of_models_ask_for() -> None:
     assert counter.get_total_flops() == 0 and not counter.get_flop_counts()
     with pytest.raises(UnsupportedError, match="perf_counter"), counter:
         pass
+
+    class Counting(lazygrad.utils._python_dispatch.TorchDispatchMode):
+        """As programs derive from it, without calling the making above."""
+
+        def __init__(self) -> None:
+            self.count = 0
+
+        def __enter__(self) -> Any:
+            return super().__enter__()
+
+        def __exit__(self, *error: Any) -> None: ...
+
+    with pytest.raises(UnsupportedError, match="TorchDispatchMode"), Counting():
+        pass
     lazygrad._assert_async(lazygrad.tensor(True))
     with pytest.raises(RuntimeError, match="not so"):
         lazygrad._assert_async(lazygrad.tensor(0), "not so")

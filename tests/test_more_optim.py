@@ -208,3 +208,30 @@ def test_sparse_adam_leaves_rows_alone() -> None:
             (table(library.tensor(rows, **where)) ** 2).sum().backward()
             optimizer.step()
         np.testing.assert_allclose(ours.weight.detach().numpy(), theirs.weight.detach().numpy(), rtol=1e-8)
+
+
+class Around(optim.Optimizer):
+    """An optimizer around another one, made as PyTorch's is inside, without calling the making above."""
+
+    def __init__(self, inner: optim.Optimizer):
+        self._optimizer_step_pre_hooks: Any = {}
+        self._optimizer_step_post_hooks: Any = {}
+        self.inner, self.param_groups, self.defaults = inner, inner.param_groups, inner.defaults
+
+    def step(self, closure: Any = None) -> None:
+        self.inner.step()
+
+
+def test_an_optimizer_that_makes_its_own_tables_of_hooks() -> None:
+    weight = nn.Parameter(lazygrad.ones(2))
+    around, seen = Around(optim.SGD([weight], lr=0.5)), []
+    handle = around.register_step_post_hook(lambda optimizer, args, options: seen.append(optimizer))
+    scheduler = optim.lr_scheduler.StepLR(around, 1)
+    for _ in range(2):
+        (weight * 1).sum().backward()
+        around.step()
+        scheduler.step()
+        around.zero_grad()
+        handle.remove()
+    np.testing.assert_allclose(weight.detach().numpy(), 0.45)
+    assert seen == [around]

@@ -1,5 +1,6 @@
 """Storages and the legacy classes of storages and tensors: what each expression gives beside PyTorch's."""
 
+import sys
 import warnings
 
 import pytest
@@ -110,3 +111,9 @@ def test_what_has_no_legacy_name():
     assert x.storage().tolist() == [1, 1]
     with pytest.raises(lazygrad.errors.UnsupportedError, match="tensor.resize_"):
         x.untyped_storage().resize_(100)
+
+
+def test_sizes_with_what_is_held():
+    """`sys.getsizeof` counts the elements, as tools that sum memory expect."""
+    for storage in (lambda n: lazygrad.ones(n).untyped_storage(), lambda n: lazygrad.ones(n).storage()):
+        assert sys.getsizeof(storage(1000)) - sys.getsizeof(storage(10)) == 4 * 990

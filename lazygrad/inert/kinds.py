@@ -69,8 +69,10 @@ def refused(
 
 
 def kind(name: str, instead: str) -> Any:
-    """A class that can be named and asked about, and whose making raises UnsupportedError."""
-    rows = {"__init__": refused(name, instead), "__doc__": instead, "instead": instead,
+    """A class that can be named, asked about and derived from; making one raises UnsupportedError, and so
+    does entering one of a derived class as a context."""
+    refuse = refused(name, instead)
+    rows = {"__init__": refuse, "__enter__": refuse, "__doc__": instead, "instead": instead,
             "__class_getitem__": classmethod(lambda cls, item: cls)}  # annotations may have arguments
     return type(name.rpartition(".")[2], (), rows)
 

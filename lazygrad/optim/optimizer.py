@@ -67,13 +67,13 @@ def _with_hooks(step: Callable) -> Callable:
 
     @functools.wraps(step)
     def run(self: Optimizer, *args: Any, **kwargs: Any) -> Any:
-        for hook in [*_of_all_before.values(), *self._step_pre_hooks.values()]:
+        for hook in [*_of_all_before.values(), *self._optimizer_step_pre_hooks.values()]:
             result = hook(self, args, kwargs)
             if result is not None:
                 args, kwargs = result
         at_each_run(self._count_step)
         outcome = step(self, *args, **kwargs)
-        for hook in [*self._step_post_hooks.values(), *_of_all_after.values()]:
+        for hook in [*self._optimizer_step_post_hooks.values(), *_of_all_after.values()]:
             hook(self, args, kwargs)
         return outcome
 
@@ -87,17 +87,17 @@ class Optimizer:
     Subclasses give `defaults` and define `step`.
     """
 
-    _hook_tables = ("_step_pre_hooks", "_step_post_hooks", "_state_dict_pre_hooks", "_state_dict_post_hooks",
-                    "_load_state_dict_pre_hooks", "_load_state_dict_post_hooks")
+    _hook_tables = tuple(f"_optimizer_{of}_{when}_hooks" for of in ("step", "state_dict", "load_state_dict")
+                         for when in ("pre", "post"))
     state: defaultdict[Any, dict[str, Any]]
     param_groups: list[dict[str, Any]]
-    _steps_taken: int
-    _step_pre_hooks: OrderedDict
-    _step_post_hooks: OrderedDict
-    _state_dict_pre_hooks: OrderedDict
-    _state_dict_post_hooks: OrderedDict
-    _load_state_dict_pre_hooks: OrderedDict
-    _load_state_dict_post_hooks: OrderedDict
+    _steps_taken = 0
+    _optimizer_step_pre_hooks: OrderedDict
+    _optimizer_step_post_hooks: OrderedDict
+    _optimizer_state_dict_pre_hooks: OrderedDict
+    _optimizer_state_dict_post_hooks: OrderedDict
+    _optimizer_load_state_dict_pre_hooks: OrderedDict
+    _optimizer_load_state_dict_post_hooks: OrderedDict
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -130,7 +130,7 @@ class Optimizer:
         are."""
         flags = [[v for v in group.values() if v is None or v is True or v is False]
                  for group in self.param_groups]
-        counts = len(self.state), len(self._step_pre_hooks), len(self._step_post_hooks)
+        counts = len(self.state), len(self._optimizer_step_pre_hooks), len(self._optimizer_step_post_hooks)
         groups = [(id(group), id(group["params"]), len(group["params"])) for group in self.param_groups]
         return id(self.state), id(self.param_groups), counts, groups, flags
 
@@ -166,27 +166,27 @@ class Optimizer:
 
     def register_step_pre_hook(self, hook: Callable) -> _Hook:
         """Run `hook(optimizer, args, kwargs)` before each step; it may return new (args, kwargs)."""
-        return _Hook(self._step_pre_hooks, hook)
+        return _Hook(self._optimizer_step_pre_hooks, hook)
 
     def register_step_post_hook(self, hook: Callable) -> _Hook:
         """Run `hook(optimizer, args, kwargs)` after each step."""
-        return _Hook(self._step_post_hooks, hook)
+        return _Hook(self._optimizer_step_post_hooks, hook)
 
     def register_state_dict_pre_hook(self, hook: Callable, prepend: bool = False) -> _Hook:
         """Run `hook(optimizer)` before state_dict."""
-        return _Hook(self._state_dict_pre_hooks, hook, prepend)
+        return _Hook(self._optimizer_state_dict_pre_hooks, hook, prepend)
 
     def register_state_dict_post_hook(self, hook: Callable, prepend: bool = False) -> _Hook:
         """Run `hook(optimizer, state_dict)` after state_dict; it may return another one."""
-        return _Hook(self._state_dict_post_hooks, hook, prepend)
+        return _Hook(self._optimizer_state_dict_post_hooks, hook, prepend)
 
     def register_load_state_dict_pre_hook(self, hook: Callable, prepend: bool = False) -> _Hook:
         """Run `hook(optimizer, state_dict)` before loading; it may return another one."""
-        return _Hook(self._load_state_dict_pre_hooks, hook, prepend)
+        return _Hook(self._optimizer_load_state_dict_pre_hooks, hook, prepend)
 
     def register_load_state_dict_post_hook(self, hook: Callable, prepend: bool = False) -> _Hook:
         """Run `hook(optimizer)` after loading."""
-        return _Hook(self._load_state_dict_post_hooks, hook, prepend)
+        return _Hook(self._optimizer_load_state_dict_post_hooks, hook, prepend)
 
     # Groups
 
@@ -259,7 +259,7 @@ class Optimizer:
 
     def state_dict(self) -> dict[str, Any]:
         """{"state": {number: state}, "param_groups": [...]}, parameters replaced by their numbers."""
-        for hook in self._state_dict_pre_hooks.values():
+        for hook in self._optimizer_state_dict_pre_hooks.values():
             hook(self)
         numbers: dict[int, int] = {}
         for param in chain.from_iterable(group["params"] for group in self.param_groups):
@@ -270,7 +270,7 @@ class Optimizer:
             numbers[id(key)] if isinstance(key, Tensor) else key: value for key, value in self.state.items()
         }
         result: dict[str, Any] = {"state": state, "param_groups": groups}
-        for hook in self._state_dict_post_hooks.values():
+        for hook in self._optimizer_state_dict_post_hooks.values():
             changed = hook(self, result)
             result = result if changed is None else changed
         return result
@@ -279,7 +279,7 @@ class Optimizer:
         """Take the settings and states of a state_dict; states get the device and (floats) dtype of their
         parameter."""
         state_dict = dict(state_dict)
-        for hook in self._load_state_dict_pre_hooks.values():
+        for hook in self._optimizer_load_state_dict_pre_hooks.values():
             changed = hook(self, state_dict)
             state_dict = state_dict if changed is None else changed
         groups, saved = self.param_groups, deepcopy(state_dict["param_groups"])
@@ -299,7 +299,7 @@ class Optimizer:
             if "param_names" in group:
                 fresh["param_names"] = group["param_names"]
         self.__setstate__({"state": state, "param_groups": saved})
-        for hook in self._load_state_dict_post_hooks.values():
+        for hook in self._optimizer_load_state_dict_post_hooks.values():
             hook(self)
 
 

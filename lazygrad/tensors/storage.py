@@ -71,6 +71,11 @@ class UntypedStorage:
         return self._cell.node.size * self._cell.node.dtype.itemsize
 
     size = __len__ = nbytes
+
+    def __sizeof__(self) -> int:
+        """The object and its bytes, as `sys.getsizeof` tells them."""
+        return object.__sizeof__(self) + self.nbytes()
+
     is_sparse = is_sparse_csr = False
     filename = None  # of a file whose memory it would be
 

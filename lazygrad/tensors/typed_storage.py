@@ -80,6 +80,10 @@ class TypedStorage:
         """The number of bytes."""
         return self.size() * self.dtype.itemsize
 
+    def __sizeof__(self) -> int:
+        """The object and its bytes, as `sys.getsizeof` tells them."""
+        return object.__sizeof__(self) + self.nbytes()
+
     def data_ptr(self) -> int:
         """A number that two storages share exactly if they begin at the same place."""
         return self._untyped_storage.data_ptr() + self.first * self.dtype.itemsize
