@@ -65,7 +65,8 @@ def share(things: Sequence[T], most: int, request: pytest.FixtureRequest) -> Seq
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Keep the usual cases of each test, or a sample on devices that compile, unless all were asked for."""
     named = any("::" in argument for argument in config.args)
-    dropped = set()
+    before = set(config.cache.get(_PASSED, ()) if config.getoption("--not-passed-before") else ())
+    dropped = {item for item in items if item.nodeid in before}
     cases = defaultdict(list)
     for item in items:
         name = getattr(item, "callspec", None) and item.callspec.params.get("device")
@@ -79,6 +80,19 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         dropped |= set(tests) - set(sampled(tests, name))
     items[:] = [item for item in items if item not in dropped]
     config.hook.pytest_deselected(items=dropped)
+
+
+_PASSED = "tests/passed"
+_passed: list[str] = []
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    if report.when == "call" and report.passed:
+        _passed.append(report.nodeid)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    session.config.cache.set(_PASSED, _passed)
 
 
 def sampled(cases: list[pytest.Item], name: str) -> list[pytest.Item]:
@@ -100,6 +114,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--every-dtype",
         action="store_true",
         help="test_op_devices, test_torch_*: all cases with all dtypes, OpenCL too",
+    )
+    parser.addoption(
+        "--not-passed-before",
+        action="store_true",
+        help="without the tests that passed in the last run in this folder",
     )
     parser.addoption(
         "--random-examples", type=int, default=0, help="random programs for each test, drawn anew"
