@@ -3,8 +3,8 @@
 A test that asks for `device` runs all its cases on NUMPY, the reference, and a sample of them, another one on
 each, on CPU and, where pyopencl finds a platform, on CL: compiling is what takes the time.
 `LAZYGRAD_TEST_DEVICES=CPU,CL` runs all cases on the devices that it lists. A test that asks for
-`compiling_device` runs all its cases on CPU and CL. A test marked with `usual(by=function)` runs the cases for
-whose parameters the function is true.
+`compiling_device` runs all its cases on CPU and CL. A test marked with `usual(by=function)` runs the cases
+for whose parameters the function is true.
 """
 
 import os
