@@ -9,10 +9,13 @@ from typing import Any
 
 from lazygrad.errors import LibraryError, UnsupportedError
 from lazygrad.inert.absent import ABSENT
+from lazygrad.inert.accepted import ACCEPTED
 from lazygrad.inert.kinds import Nothing, each, each_named, ignored, kind, nothing, refused, same
 from lazygrad.inert.more_names import MORE_NAMES
 from lazygrad.inert.operators import Operators
+from lazygrad.inert.refused import refusals
 from lazygrad.inert.settings import SETTINGS
+from lazygrad.missing import NO_QUANTIZED, NO_SPARSE
 from lazygrad.nn.module import parse_to
 from lazygrad.nn.module_hooks import RemovableHandle
 from lazygrad.profiler import profile, record_function
@@ -261,7 +264,25 @@ def _united(*tables: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
     for table in tables:
         for module, rows in table.items():
             modules.setdefault(module, {}).update(rows)
+    for module in list(modules):  # what a module is below must be there to be imported
+        while module := module.rpartition(".")[0]:
+            modules.setdefault(module, {})
     return modules
 
 
-TABLES = _united(SETTINGS, ABSENT, MORE_NAMES, _OWN)
+_REASONS = {
+    "graph": _NO_GRAPH,
+    "script": _NO_SCRIPT,
+    "onnx": _NO_ONNX,
+    "kernels": _NO_KERNELS,
+    "quantized": NO_QUANTIZED,
+    "sparse": NO_SPARSE,
+    "archive": "lazygrad.save and lazygrad.load write and read tensors, modules and state_dicts",
+    "device": "there is nothing to ask or to set of this device: OpenCL devices are used by the name 'cl'",
+    "dispatch": "operations are not dispatched here: there is no place to step between",
+    "functional_optim": "optimizers have no step functions of their own: make the optimizer and call step()",
+    "processes": "lazygrad runs in one process and on one device at a time: call the function itself",
+    "sobol": "there are no quasi-random numbers here: draw rand(n, dimension), or pass others' numbers",
+    "tool": "time calls with time.perf_counter() around .realize(); DEBUG=2 prints what each kernel takes",
+}
+TABLES = _united(refusals(_REASONS), ACCEPTED, SETTINGS, ABSENT, MORE_NAMES, _OWN)
