@@ -38,8 +38,9 @@ def test_each_is_pytorchs():
 @pytest.mark.parametrize("path", """
     torch.fx.passes.shape_prop torch.fx.interpreter torch.export.dynamic_shapes torch.onnx.utils
     torch.ao.pruning torch.ao.quantization.quantize_fx torch.package torch.futures torch.monitor
-    torch.quasirandom torch._ops torch.cuda.tunable torch.mps.profiler torch.xpu torch.mtia torch.backends.nnpack torch.profiler.itt
-    torch.utils.serialization.config torch.nn.attention.varlen torch.sparse.semi_structured
+    torch.quasirandom torch._ops torch.cuda.tunable torch.mps.profiler torch.xpu torch.mtia
+    torch.backends.nnpack torch.profiler.itt torch.utils.serialization.config
+    torch.nn.attention.varlen torch.sparse.semi_structured
 """.split())
 def test_modules_are_imported(path):
     module = importlib.import_module(our_name(path))
