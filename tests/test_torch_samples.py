@@ -14,13 +14,12 @@ from typing import Any
 
 import pytest
 from conftest import share
+from torch_calls import Calls, has_same_values
 from torch_samples import (
     DTYPES,
     OPS,
     REFUSED,
-    Calls,
     first_dtype,
-    has_same_values,
     last_word,
     raised_by,
     samples,

@@ -4,9 +4,9 @@ A file imports only from files listed before it: devices, modes, views, recordin
 realization, autocasting, signatures, core, return_types, storage, shared_memory, promotion, values,
 conversion, axes, arithmetic, elementwise, blending, reals, shapes, movement, reduction, scans, differences,
 creation, constructor, typed_storage, exchange, limits,
-printing, flow, autograd; then examples, indexing, lookup, joining, linear, convolution, pooling, resizing,
-spectra, mersenne, generator, placing, counter_draws, torch_numbers, torch_rejection, torch_draws, random,
-random_inplace, sorting, parts, integers, special, polynomials, statistics, matrices, triangular,
+printing, flow, autograd; then examples, indexing, lookup, joining, linear, convolution, pooling, byte_images,
+resizing, spectra, mersenne, generator, placing, counter_draws, torch_numbers, torch_rejection, torch_draws,
+random, random_inplace, sorting, parts, integers, special, polynomials, statistics, matrices, triangular,
 solving, orthogonal, matrix_norms, matrix_functions,
 linear_algebra, segments, copies, outputs, foreach, explaining, reachable, recorder, blueprint, stands,
 replay, jit, absent.

@@ -10,6 +10,7 @@ from lazygrad import dtypes, ops
 from lazygrad.compositions import axes, resampling, sampling, windows
 from lazygrad.errors import ArgumentError, ShapeError
 from lazygrad.graph import Node
+from lazygrad.tensors.byte_images import resized_bytes
 from lazygrad.tensors.convolution import spread_sizes
 from lazygrad.tensors.core import FUNCTIONS, Tensor, apply, creator
 from lazygrad.tensors.grad_fn import as_operation
@@ -137,11 +138,6 @@ def interpolate(
     """
     op = "interpolate"
     rank = input.ndim - 2
-    is_smooth = mode == "bilinear" or (mode == "bicubic" and antialias)
-    if input._dtype is dtypes.uint8 and is_smooth:  # images as bytes: rounded at the end
-        options = (size, scale_factor, mode, align_corners, recompute_scale_factor, antialias)
-        made = interpolate(input.to(dtypes.float32), *options)
-        return (made + 0.5).floor().clamp(0, 255).to(dtypes.uint8)
     if mode not in _RANKS or rank not in _RANKS[mode]:
         fitting = [m for m, ranks in _RANKS.items() if rank in ranks]
         raise ArgumentError(f"[{op}] mode {mode!r} does not fit an input of {input.ndim} dimensions; those "
@@ -158,6 +154,8 @@ def interpolate(
                          f"output {out}")
     if mode == "area":
         return FUNCTIONS[f"adaptive_avg_pool{rank}d"](input, out)
+    if input._dtype is dtypes.uint8 and mode in ("bilinear", "bicubic"):
+        return resized_bytes(input, out, scales, bool(align_corners), mode == "bicubic", antialias)
 
     def build(x: Node) -> Node:
         if mode in _ALIGNABLE:
