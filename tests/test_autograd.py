@@ -456,3 +456,23 @@ def test_what_is_computed_twice_is_differentiated_twice():
     for spent in (a, b):
         with pytest.raises(GradientError, match="second time"):
             spent.backward()
+
+
+def test_gradients_for_many_cotangents_at_once():
+    torch = pytest.importorskip("torch")
+
+    def run(t):
+        x = t.tensor([[1.0, 2.0], [3.0, 4.0]], requires_grad=True)
+        w = t.tensor([0.5, -1.0], requires_grad=True)
+        unused = t.tensor(1.0, requires_grad=True)
+        y, z = (x * x) @ w, (x * w).sum()
+        each = t.autograd.grad((y, z), (x, w, unused), (t.eye(2)[[0, 1, 0]], t.tensor([1.0, 0.0, 2.0])),
+                               is_grads_batched=True, allow_unused=True, create_graph=True)
+        assert each[2] is None
+        second = t.autograd.grad(each[0].sum(), w)[0]
+        return [each[0].tolist(), each[1].tolist(), second.tolist()]
+
+    assert run(lazygrad) == run(torch)
+    x = lazygrad.ones(2, requires_grad=True)
+    with pytest.raises(GradientError):
+        lazygrad.autograd.grad(x * 2, x, lazygrad.ones(0, 2), is_grads_batched=True)

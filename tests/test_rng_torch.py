@@ -234,7 +234,7 @@ def test_choices(dtype, torch):
         kind = getattr(t, dtype)
         weights = t.tensor([[0.1, 0.5, 0.0, 0.4, 2.0], [1.0, 1.5, 2.5, 0.0, 0.5]], dtype=kind)
         made = [t.multinomial(weights, 40, True), t.multinomial(weights[0], 7, True),
-                t.multinomial(weights, 1)]
+                t.multinomial(weights, 1), t.multinomial(weights, 1, True), t.rand(1)]
         if dtype in ("float32", "float64"):  # those of 16 bits are often equal, in no certain order
             made += [t.multinomial(weights, 3), t.multinomial(weights[1], 4)]
         return [*made, t.poisson(t.tensor([[0.0, 0.5, 3.0], [9.9, 12.0, 200.0]], dtype=kind))]

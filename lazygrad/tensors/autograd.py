@@ -14,7 +14,7 @@ from lazygrad.differentiation import Visit, differentiable_inputs, gradient
 from lazygrad.errors import ArgumentTypeError, GradientError, ShapeError
 from lazygrad.graph import Node, topological
 from lazygrad.tensors.cell import Mark, Token
-from lazygrad.tensors.core import Tensor, from_node, method
+from lazygrad.tensors.core import FUNCTIONS, Tensor, from_node, method
 from lazygrad.tensors.flow import check_not_spent, free
 from lazygrad.tensors.grad_fn import GradFn, Label, made_by
 from lazygrad.tensors.modes import no_grad, set_grad_enabled
@@ -248,10 +248,14 @@ def grad(
     """The gradients of outputs with respect to inputs, one each; `.grad` stays as it is.
 
     Raises GradientError as `backward` does, and for an input that the outputs do not depend on unless
-    `allow_unused` (then None) or `materialize_grads` (then zeros).
+    `allow_unused` (then None) or `materialize_grads` (then zeros). `is_grads_batched`: the first dimension of
+    `grad_outputs` counts examples, and so does that of the gradients.
     """
     outputs, inputs = _listed(outputs), _listed(inputs)
     cotangents = [None] * len(outputs) if grad_outputs is None else _listed(grad_outputs)
+    if is_grads_batched:
+        rest = (create_graph, only_inputs, allow_unused, False, materialize_grads)
+        return _grad_of_each(outputs, inputs, cotangents, retain_graph, rest)
     seeds = _seeds("grad", outputs, cotangents, create_graph)
     for x in inputs:
         if not x.requires_grad:
@@ -285,6 +289,23 @@ def grad(
     if not (create_graph if retain_graph is None else retain_graph):
         free(order, outputs)
     return tuple(results)
+
+
+def _grad_of_each(outputs: Any, inputs: Any, cotangents: Sequence[Any], retain_graph: bool | None,
+                  rest: tuple[Any, ...]) -> tuple[Tensor | None, ...]:
+    """The gradients for each example of the cotangents, stacked. One graph holds the passes of all."""
+    sizes = {len(c) for c in cotangents if c is not None}
+    if len(sizes) != 1 or 0 in sizes:
+        raise GradientError("[grad] is_grads_batched: grad_outputs must have a first dimension of one size, "
+                            f"not 0, got sizes {sorted(sizes)}")
+    (count,) = sizes
+    passes = [
+        grad(outputs, inputs, [None if c is None else c[i] for c in cotangents],
+             True if i + 1 < count else retain_graph, *rest)
+        for i in range(count)
+    ]
+    stack = FUNCTIONS["stack"]
+    return tuple(None if each[0] is None else stack(list(each)) for each in zip(*passes, strict=True))
 
 
 @method("backward")

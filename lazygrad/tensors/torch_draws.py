@@ -124,10 +124,9 @@ class TorchDraws:
 
     def columns(self, weights: Tensor, count: int, replacement: bool, values: np.ndarray | None) -> Tensor:
         """int64 (..., count): columns drawn with the weights of each row; `values`: the weights, where they
-        can be
-        read. Without, sums are rounded as the device adds."""
+        can be read. Without, sums are rounded as the device adds."""
         device, dtype = weights.cell.device, weights._dtype
-        if not replacement:
+        if not replacement or count == 1:  # PyTorch draws a single column in one way
             noise = self.exponential(Place(tuple(weights._shape), device), dtype)
             return apply("multinomial", lambda x: race(x, noise, count), weights)
         place = Place((*weights._shape[:-1], count), device)
