@@ -7,16 +7,16 @@ class LazygradError(Exception):
     """Every error that lazygrad raises on purpose."""
 
 
-class ShapeError(LazygradError, RuntimeError):
-    """Shapes or axes that do not fit an operation."""
+class ShapeError(LazygradError, ValueError, RuntimeError):
+    """Shapes or axes that do not fit an operation: PyTorch raises the one in Python, the other in C++."""
 
 
-class DTypeError(LazygradError, RuntimeError):
-    """An element type that an operation or a device cannot take."""
+class DTypeError(LazygradError, NotImplementedError):
+    """An element type that an operation or a device cannot take: a RuntimeError too."""
 
 
-class ArgumentError(LazygradError, ValueError):
-    """An argument with a wrong value."""
+class ArgumentError(LazygradError, ValueError, RuntimeError):
+    """An argument with a wrong value: PyTorch raises the one in Python, the other in C++."""
 
 
 class RuntimeArgumentError(ArgumentError, RuntimeError):

@@ -7,6 +7,7 @@ from typing import Any
 from lazygrad.errors import RuntimeArgumentError
 from lazygrad.inert import names_of
 from lazygrad.tensors import FUNCTIONS, Tensor
+from lazygrad.tensors.signatures import check_all
 
 __getattr__ = names_of(__name__)
 
@@ -45,3 +46,6 @@ def fftshift(input: Tensor, dim: Any = None) -> Tensor:
 def ifftshift(input: Tensor, dim: Any = None) -> Tensor:
     """What undoes `fftshift`."""
     return _rolled(input, dim, False)
+
+
+check_all(globals())

@@ -6,6 +6,7 @@ from typing import Any
 from lazygrad.tensors import FUNCTIONS
 from lazygrad.tensors.outputs import with_out
 from lazygrad.tensors.polynomials import POLYNOMIALS
+from lazygrad.tensors.promotion import check_operands
 from lazygrad.tensors.signatures import checked
 from lazygrad.tensors.special import SPECIAL
 
@@ -23,12 +24,13 @@ _FUNCTIONS |= {name: checked(name, definition) for name, definition in _OWN.item
 
 def xlog1py(input: Any, other: Any) -> Any:
     """input * log1p(other), 0 where input is 0 and other is no NaN; broadcast."""
+    check_operands("xlog1py", input, other)
     # the derivative by input is log1p(other) at 0 too, where that is finite
     endless = (input == 0) & ((other <= -1) | (other == inf))
     where, log1p = FUNCTIONS["where"], FUNCTIONS["log1p"]
     return where(endless, 0.0, input * log1p(where(endless, 0.0, other)))
 
 
-_FUNCTIONS["xlog1py"] = xlog1py
+_FUNCTIONS["xlog1py"] = checked("xlog1py", xlog1py)
 globals().update({name: with_out(f"special.{name}", function) for name, function in _FUNCTIONS.items()})
 __all__ = [*_FUNCTIONS]  # noqa: PLE0604

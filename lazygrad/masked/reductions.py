@@ -9,6 +9,7 @@ import lazygrad
 from lazygrad.dtypes import DType, int64
 from lazygrad.errors import ArgumentError, AxisError, RuntimeArgumentError, UnsupportedError
 from lazygrad.tensors import Tensor
+from lazygrad.tensors.signatures import check_all
 
 Dims = int | Sequence[int] | None
 
@@ -223,3 +224,6 @@ def normalize(input: Tensor, ord: float, dim: int, *, eps: float = 1e-12, dtype:
     """What is chosen divided by its norm along a dimension, or by eps where that is greater; 0 elsewhere."""
     size = norm(input, ord, dim, keepdim=True, dtype=dtype, mask=mask)
     return _filled("normalize", input, mask, 0) / lazygrad.maximum(size, size.new_full((), eps))
+
+
+check_all(globals())

@@ -13,6 +13,7 @@ from typing import Any
 import lazygrad
 from lazygrad.errors import ArgumentError
 from lazygrad.tensors import Tensor
+from lazygrad.tensors.signatures import check_all
 
 _GAINS: dict[str, Callable[[float], float]] = {
     **dict.fromkeys(
@@ -197,6 +198,9 @@ def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, generator: Any =
     normal_(tensor, 0, std, generator)
     orders = [lazygrad.randperm(rows, device=tensor.device) for _ in range(columns)]
     return _fill(tensor, tensor.detach().scatter(0, lazygrad.stack(orders, 1)[:zeros], 0.0))
+
+
+check_all(globals())
 
 
 def _deprecated(name: str, replacement: Callable) -> Callable:

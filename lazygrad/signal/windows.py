@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from lazygrad import dtypes
-from lazygrad.errors import ArgumentError
+from lazygrad.errors import ArgumentError, ArgumentTypeError
 from lazygrad.tensors import FUNCTIONS, Tensor
+from lazygrad.tensors.signatures import check_all
 
 
 def _made(name: str, M: int, sym: bool, values: Callable[[np.ndarray, int], np.ndarray], dtype: Any,
@@ -88,6 +89,8 @@ def kaiser(M: int, *, beta: float = 12.0, sym: bool = True, dtype: Any = None, l
 def general_cosine(M: int, *, a: Sequence[float], sym: bool = True, dtype: Any = None, layout: Any = None,
                    device: Any = None, requires_grad: bool = False) -> Tensor:
     """a[0] - a[1] cos t + a[2] cos 2t - ..., t over a period."""
+    if not isinstance(a, Sequence):
+        raise ArgumentTypeError(f"[general_cosine] Coefficients must be a list/tuple, not {type(a).__name__}")
     _check("general_cosine", bool(a), "Coefficients cannot be empty")
     return _made("general_cosine", M, sym, functools.partial(_cosines, terms=a), dtype, device, requires_grad)
 
@@ -115,3 +118,6 @@ def blackman(M: int, **options: Any) -> Tensor:
 def nuttall(M: int, **options: Any) -> Tensor:
     """Nuttall's window of least sidelobes."""
     return general_cosine(M, a=[0.3635819, 0.4891775, 0.1365995, 0.0106411], **options)
+
+
+check_all(globals())

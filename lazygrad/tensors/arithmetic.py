@@ -19,6 +19,7 @@ from lazygrad.tensors.promotion import (
     by_number,
     check_castable,
     check_operand,
+    check_operands,
     check_tensor,
     elementwise,
     result_type,
@@ -206,7 +207,7 @@ def floor_divide(input: Any, other: Any) -> Tensor:
 def remainder(input: Any, other: Any) -> Tensor:
     """The remainder with the divisor's sign, as Python's %."""
     return _integer_or_float(
-        "remainder", ops.remainder, check_operand("remainder", input), check_operand("remainder", other)
+        "remainder", ops.remainder, *check_operands("remainder", input, other)
     )
 
 
@@ -239,7 +240,7 @@ def _inverse_square(x: Node) -> Node:
 @with_in_place("pow")
 def pow(input: Any, exponent: Any) -> Tensor:
     """input raised to exponent, elementwise. Raises DTypeError for integers to a negative integer."""
-    x, y = check_operand("pow", input), check_operand("pow", exponent)
+    x, y = check_operands("pow", input, exponent)
     dtype = result_type(x, y)
     if not isinstance(y, Tensor):
         if dtype.kind != "float" and y < 0:
@@ -260,7 +261,8 @@ def pow(input: Any, exponent: Any) -> Tensor:
 @function("float_power")
 def float_power(input: Any, exponent: Any) -> Tensor:
     """`pow` computed in float64."""
-    return pow(*(v.to(dtypes.float64) if isinstance(v, Tensor) else float(v) for v in (input, exponent)))
+    operands = check_operands("float_power", input, exponent)
+    return pow(*(v.to(dtypes.float64) if isinstance(v, Tensor) else float(v) for v in operands))
 
 
 @method("float_power_")
@@ -303,7 +305,7 @@ gt, ge = comparison("gt", lambda a, b: ops.lt(b, a)), comparison("ge", lambda a,
 
 def _bitwise(name: str, row: Callable[..., Node], refused: tuple[str, ...] = ("float",)) -> Binary:
     def combine(input: Any, other: Any) -> Tensor:
-        x, y = check_operand(name, input), check_operand(name, other)
+        x, y = check_operands(name, input, other)
         dtype = result_type(x, y)
         if dtype.kind in refused:
             raise DTypeError(

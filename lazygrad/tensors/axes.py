@@ -46,6 +46,9 @@ def axes_of(name: str, dim: Any, ndim: int) -> tuple[int, ...]:
 def sizes_of(name: str, sizes: Sequence[Any], given: Any = None) -> tuple[int, ...]:
     """Sizes given one by one or as one sequence, or as one sequence by name (`given`). Raises
     ArgumentTypeError where one is no integer."""
+    if given is None and not sizes:
+        raise ArgumentTypeError(f"[{name}] {name}() missing 1 required argument: sizes, as numbers or as one "
+                                "tuple, which may be ()")
     sizes = sizes if given is None else (given,)
     if (
         len(sizes) == 1

@@ -85,7 +85,7 @@ def convolve(
     weight: Tensor,
     bias: Tensor | None = None,
     stride: Any = 1,
-    padding: Any = 0,
+    padding: int | Sequence[int] | str = 0,
     dilation: Any = 1,
     groups: int = 1,
 ) -> Tensor:
@@ -128,7 +128,7 @@ def convolve_transposed(
     weight: Tensor,
     bias: Tensor | None = None,
     stride: Any = 1,
-    padding: Any = 0,
+    padding: int | Sequence[int] = 0,
     output_padding: Any = 0,
     groups: int = 1,
     dilation: Any = 1,

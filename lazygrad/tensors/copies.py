@@ -102,6 +102,9 @@ def empty_strided(
 @creator("empty_permuted")
 def empty_permuted(size: Sequence[int], physical_layout: Sequence[int], **options: Any) -> Tensor:
     """A tensor of these sizes whose dimensions stand in memory in another order; zeros."""
+    if sorted(physical_layout) != list(range(len(size))):
+        raise ShapeError(f"[empty_permuted] physical_layout must name each of the {len(size)} dimensions "
+                         f"once, got {tuple(physical_layout)}")
     strides, step = [0] * len(size), 1
     for axis in reversed(list(physical_layout)):
         strides[axis], step = step, step * size[axis]

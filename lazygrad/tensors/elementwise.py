@@ -18,6 +18,7 @@ from lazygrad.tensors.grad_fn import as_operation, one_operation
 from lazygrad.tensors.promotion import (
     broadcast,
     check_operand,
+    check_operands,
     check_same_type,
     check_tensor,
     constant,
@@ -223,6 +224,7 @@ def _binary(
             check_operand(name, value) if argument in numbers else check_tensor(name, value, argument, place)
             for place, (argument, value) in enumerate((("input", input), ("other", other)), 1)
         )
+        check_operands(name, x, y)
         dtype = result_type(x, y)
         if floats_only and dtype.kind != "float":
             dtype = promotion.get_default_dtype()

@@ -290,6 +290,9 @@ def take(input: Tensor, index: Tensor) -> Tensor:
 def put(input: Tensor, index: Tensor, source: Tensor, accumulate: bool = False) -> Tensor:
     """input with the elements of source written (or added) at flat places."""
     _check_integer("put", index, _WIDE)
+    if source._dtype is not input._dtype:
+        raise DTypeError(f"[put] self and source expected to have the same dtype, got {input._dtype!r} and "
+                         f"{source._dtype!r}")
     count = input._shape.numel()
     if index._shape.numel() != source._shape.numel():
         raise ShapeError(f"[put] expected source and index to have the same number of elements, but got "

@@ -10,6 +10,7 @@ from lazygrad.compositions import matrices as m
 from lazygrad.compositions import orthogonal
 from lazygrad.errors import ArgumentTypeError, RuntimeArgumentError, ShapeError
 from lazygrad.tensors.arithmetic import mul, sub
+from lazygrad.tensors.axes import axis_of
 from lazygrad.tensors.core import FUNCTIONS, Tensor, function
 from lazygrad.tensors.linear import matmul
 from lazygrad.tensors.matrices import (
@@ -124,6 +125,7 @@ def cross(input: Tensor, other: Tensor, *, dim: int = -1) -> Tensor:
     """The cross products of vectors of size 3 along a dimension, broadcast."""
     if input.ndim != other.ndim:
         raise ShapeError("[linalg.cross] linalg.cross: inputs must have the same number of dimensions.")
+    axis_of("linalg.cross", dim, input.ndim)
     if input.shape[dim] != 3 or other.shape[dim] != 3:
         raise ShapeError(f"[linalg.cross] linalg.cross: inputs dimension {dim} must have length 3. Got "
                          f"{input.shape[dim]} and {other.shape[dim]}")

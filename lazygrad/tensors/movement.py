@@ -62,7 +62,10 @@ def narrow(input: Tensor, dim: int, start: Any, length: int) -> Tensor:
     """`length` elements from `start` on along a dimension: a view."""
     if not input.ndim:
         raise ShapeError("[narrow] narrow() cannot be applied to a 0-dim tensor.")
-    axis, start = axis_of("narrow", dim, input.ndim), int(start)
+    if isinstance(start, Tensor) and (start.ndim or not start._dtype.is_integer):
+        raise ShapeError("[narrow] start must be an 0-dim integral Tensor, or an int, not a tensor of "
+                         f"{start._dtype!r} and shape {tuple(start._shape)}")
+    axis, start = axis_of("narrow", dim, input.ndim), integer("narrow", "start", start)
     length = integer("narrow", "length", length)
     size = input._shape[axis]
     if not -size <= start <= size:

@@ -159,6 +159,18 @@ def check_operand(name: str, value: Any) -> Any:
     raise ArgumentTypeError(f"[{name}] expected a Tensor or a number, not {type(value).__name__}")
 
 
+def check_operands(name: str, *values: Any) -> list[Any]:
+    """`check_operand` of each. Raises ArgumentTypeError for numbers alone."""
+    checked = [check_operand(name, value) for value in values]
+    if not any(isinstance(value, Tensor) for value in checked):
+        kinds = ", ".join(type(value).__name__ for value in values)
+        raise ArgumentTypeError(
+            f"[{name}] {name}() needs a Tensor among its arguments, got ({kinds}): make one of them a tensor "
+            "with lazygrad.tensor(...)"
+        )
+    return checked
+
+
 def check_tensor(name: str, value: Any, argument: str, place: int) -> Tensor:
     """A tensor where PyTorch takes no number; arrays become tensors. Raises ArgumentTypeError for anything
     else."""

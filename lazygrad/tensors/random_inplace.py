@@ -11,6 +11,7 @@ from lazygrad.graph import Node
 from lazygrad.tensors.core import Tensor, method
 from lazygrad.tensors.generator import Generator
 from lazygrad.tensors.placing import place_of
+from lazygrad.tensors.promotion import NUMBERS
 from lazygrad.tensors.random import (
     check_number_probability,
     check_probability,
@@ -23,9 +24,10 @@ from lazygrad.tensors.random import (
 Build = Callable[..., Node]  # (draws, place, dtype, *settings)
 
 
-def _filler(name: str, settings: dict[str, float], build: Build, check: Callable[..., str | None], doc: str,
-            of_integers: bool = False) -> None:
-    """Publish a method: `settings` with their defaults; `check` says what is wrong with them."""
+def _filler(name: str, settings: dict[str, float | None], build: Build,
+            check: Callable[..., str | None], doc: str, of_integers: bool = False) -> None:
+    """Publish a method: `settings` with their defaults, None where there is none; `check` says what is wrong
+    with them."""
 
     def fill(x: Tensor, *args: Any, generator: Generator | None = None, **options: Any) -> Tensor:
         given = settings | dict(zip(settings, args, strict=False))
@@ -33,6 +35,10 @@ def _filler(name: str, settings: dict[str, float], build: Build, check: Callable
         if len(args) > len(settings) or set(given) != set(settings):
             raise ArgumentTypeError(f"[{name}] takes {', '.join(settings)} and generator, got {args} and "
                                     f"{options}")
+        for setting, value in given.items():
+            if not isinstance(value, NUMBERS) and not (isinstance(value, Tensor) and not value.ndim):
+                raise ArgumentTypeError(f"[{name}] {name}(): argument '{setting}' must be Number, not "
+                                        f"{type(value).__name__}")
         if not of_integers or x._dtype.kind == "bool":
             need_float(name, x._dtype)
         wrong = check(*given.values())
@@ -70,7 +76,7 @@ _filler("log_normal_", {"mean": 1.0, "std": 2.0},
         lambda draw, place, dtype, mean, std: draw.log_normal(place, dtype, mean, std),
         lambda mean, std: _fails(std > 0, f"log_normal_ expects std > 0.0, but found std={std}"),
         "Fill with the exponentials of normal numbers.")
-_filler("geometric_", {"p": 0.5}, lambda draw, place, dtype, p: draw.geometric(place, dtype, p),
+_filler("geometric_", {"p": None}, lambda draw, place, dtype, p: draw.geometric(place, dtype, p),
         lambda p: _fails(0 < p < 1, f"geometric_ expects p to be in (0, 1), but got p={p}"),
         "Fill with how many tries of chance p it takes until one succeeds.", of_integers=True)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from lazygrad import dtypes, ops
@@ -170,7 +170,9 @@ class _EmptyReduction(ShapeError, AxisError):
 
 
 def _even(name: str, row: Callable[..., Node]) -> Callable[..., Tensor]:
-    def reduce(input: Tensor, dim: Any = (), keepdim: bool = False) -> Tensor:
+    def reduce(
+        input: Tensor, dim: int | Sequence[int] | None = (), keepdim: bool = False
+    ) -> Tensor:
         axes = axes_of(name, dim, input.ndim)
         _check_not_empty(name, input, axes)
         return fold(name, row, input, axes, keepdim)
@@ -223,7 +225,7 @@ def _value_at(row: Callable[..., Node], x: Node, place: Node, axis: int) -> Node
 def _extreme(name: str, row: Callable[..., Node], pair: Callable[..., Tensor]) -> None:
     result = pair_type(name)
 
-    def reduce(input: Tensor, dim: Any = None, keepdim: bool = False) -> Any:
+    def reduce(input: Tensor, dim: int | Tensor | None = None, keepdim: bool = False) -> Any:
         if isinstance(dim, Tensor):
             return pair(input, dim)
         if dim is None:
@@ -322,11 +324,11 @@ def _moment(
 
     def moment(
         input: Tensor,
-        dim: Any = None,
+        dim: bool | int | Sequence[int] | None = None,
         unbiased: bool | None = None,
         keepdim: bool = False,
         *,
-        correction: Any = None,
+        correction: float | None = None,
     ) -> Any:
         axes, freedom = _moment_arguments(name, input, dim, unbiased, correction)
         variance = _variance(name, input, axes, freedom, keepdim)

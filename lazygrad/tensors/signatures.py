@@ -10,8 +10,9 @@ becomes one of them.
 
 from __future__ import annotations
 
+import inspect
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import CodeType, FunctionType
 from typing import Any, NamedTuple
@@ -19,8 +20,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lazygrad import dtypes
-from lazygrad.errors import ArgumentTypeError, LazygradError, RuntimeArgumentError
-from lazygrad.missing import NO_COMPLEX, check_layout, check_type, layout, refuse
+from lazygrad.errors import ArgumentError, ArgumentTypeError, LazygradError, OutOfBoundsError
+from lazygrad.missing import NO_COMPLEX, check_layout, check_type, layout, memory_format, refuse
+from lazygrad.tensors.devices import device as _device
 
 _OTHER_NAMES = {"axis": "dim", "keepdims": "keepdim"}
 # arguments as PyTorch names them in another form of the same function
@@ -110,16 +112,35 @@ def _take_layout(name: str, value: Any) -> Any:
     return value if isinstance(value, layout) else _REFUSED
 
 
+def _take_device(name: str, value: Any) -> Any:
+    return value if isinstance(value, str | int | _device) and not isinstance(value, bool) else _REFUSED
+
+
+def _take_format(name: str, value: Any) -> Any:
+    return value if isinstance(value, memory_format) else _REFUSED
+
+
+def _are_ints(value: Any) -> bool:
+    if type(value) is not tuple and type(value) is not list:
+        return False
+    for part in value:
+        if type(part) is not int:
+            return False
+    return True
+
+
 def _take_ints(name: str, value: Any) -> Any:
+    if not isinstance(value, tuple | list):
+        return _REFUSED
+    parts = [_take_int(name, part) for part in value]
+    return _REFUSED if any(part is _REFUSED for part in parts) else type(value)(parts)
+
+
+def _take_list(name: str, value: Any) -> Any:
     return value if isinstance(value, tuple | list) else _REFUSED
 
 
-def _take_int_or_ints(name: str, value: Any) -> Any:
-    return value if isinstance(value, tuple | list) else _take_int(name, value)
-
-
-_LISTS = "_type({0}) is _tuple or _type({0}) is _list"
-# what an annotation says, which may end in ` | None`; of lists, definitions check the parts
+# what an annotation says, which may end in ` | None`
 KINDS = {
     "Tensor": Kind("isinstance({0}, Tensor)", _take_tensor, "Tensor"),
     "int": Kind("_type({0}) is _int", _take_int, "int"),
@@ -129,14 +150,40 @@ KINDS = {
     "DType": Kind("_type({0}) is DType", _take_dtype, "a dtype such as lazygrad.float32"),
     "layout": Kind("{0} is None", _take_layout, "layout"),
     "Generator": Kind("isinstance({0}, Generator)", _take_tensor, "Generator"),
-    "Sequence[int]": Kind(_LISTS, _take_ints, "tuple of ints"),
-    "int | Sequence[int]": Kind(
-        f"_type({{0}}) is _int or {_LISTS}", _take_int_or_ints, "int or tuple of ints"
+    "device": Kind("{0} is None or _type({0}) is _device", _take_device, "device"),
+    "memory_format": Kind("{0} is None", _take_format, "memory_format"),
+    "Sequence[int]": Kind("_are_ints({0})", _take_ints, "tuple of ints"),
+    "Sequence[Tensor]": Kind(
+        "_type({0}) is _tuple or _type({0}) is _list", _take_list, "tuple of Tensors"
     ),
-    "Sequence[Tensor]": Kind(_LISTS, _take_ints, "tuple or list of Tensors"),
 }
-# of parameters that every function has in the same sense
-_BY_NAME = {"layout": "layout | None", "dtype": "DType | None"}
+# of parameters that every function has in the same sense, where their annotation is Any
+_BY_NAME = {
+    **{n: f"{n} | None" for n in ("layout", "device", "memory_format")},
+    "dtype": "DType | None",
+    **dict.fromkeys(
+        "kernel_size stride padding dilation output_padding shifts dim".split(), "int | Sequence[int]"
+    ),
+    **dict.fromkeys(("alpha", "beta", "fill_value"), "float"),
+    "correction": "float | None",
+}
+
+
+def _one_of(kinds: list[Kind]) -> Kind:
+    def take(name: str, value: Any) -> Any:
+        taken = (kind.take(name, value) for kind in kinds)
+        return next((t for t in taken if t is not _REFUSED), _REFUSED)
+
+    return Kind(" or ".join(k.test for k in kinds), take, " or ".join(k.title for k in kinds))
+
+
+# flags whose truth alone counts, as in PyTorch's own Python code
+_TRUTHS = frozenset(
+    """
+    inplace return_indices sym center swap recompute_scale_factor add_zero_attn use_separate_proj_weight
+    need_weights size_average reduce
+    """.split()
+)
 
 
 class Parameter(NamedTuple):
@@ -149,7 +196,10 @@ class Parameter(NamedTuple):
 
     def kind(self) -> Kind | None:
         """What it takes, where its annotation says it."""
-        return KINDS.get(self.annotation.removesuffix(" | None"))
+        words = self.annotation.removesuffix(" | None")
+        if words not in KINDS and all(word in KINDS for word in words.split(" | ")):
+            KINDS[words] = _one_of([KINDS[word] for word in words.split(" | ")])
+        return KINDS.get(words)
 
     def takes_none(self) -> bool:
         return self.annotation.endswith("None")
@@ -168,8 +218,9 @@ class Signature:
 
     def write(self, args: tuple[Any, ...], named: dict[str, Any]) -> Any:
         """The first call: the function in front gets its code, and is called again."""
-        self.parameters = tuple(_parameters(self.own))
-        self.rest, self.options = (bool(self.own.__code__.co_flags & flag) for flag in (4, 8))
+        shown = inspect.signature(self.own).parameters.values()
+        self.rest, self.options = (any(p.kind is kind for p in shown) for kind in _STARRED)
+        self.parameters = tuple(_parameter(p) for p in shown if p.kind not in _STARRED)
         front, text = self.function, _text(self)
         if text not in _code:
             found: dict[str, Any] = {}
@@ -231,7 +282,14 @@ class Signature:
         ours = place.startswith(_PACKAGE) or place.startswith(str(Path(np.__file__).parent))
         if isinstance(problem, LazygradError) or not ours:
             return problem
-        error = ArgumentTypeError if isinstance(problem, TypeError | AttributeError) else RuntimeArgumentError
+        if any(isinstance(value, complex) for value in values.values()):
+            refuse(self.name, NO_COMPLEX)
+        error: type[LazygradError] = ArgumentError
+        text = any(type(values[p.name]) is str for p in self.parameters if p.annotation == "Any")
+        if text or isinstance(problem, TypeError | AttributeError):
+            error = ArgumentTypeError
+        elif isinstance(problem, LookupError):
+            error = OutOfBoundsError
         given = ", ".join(f"{k}={_told(v)}" for k, v in values.items())
         return error(f"[{self.name}] {self.name}() cannot take these arguments together: {given} "
                      f"({type(problem).__name__}: {problem})")
@@ -259,8 +317,15 @@ def _test(kind: Kind) -> Callable[[Any], bool]:
 
 
 def register(kind: type) -> None:
-    """Let annotations name a type that is defined above this file."""
+    """Let the tests of kinds name a type that is defined above this file."""
     globals()[kind.__name__] = kind
+
+
+def check_all(scope: dict[str, Any]) -> None:
+    """Put the checks in front of the public functions that a module defines."""
+    for name, value in list(scope.items()):
+        if isinstance(value, FunctionType) and value.__module__ == scope["__name__"] and name[0] != "_":
+            scope[name] = checked(name, value)
 
 
 def checked(name: str, definition: Callable[..., Any]) -> Callable[..., Any]:
@@ -289,19 +354,19 @@ def _front(definition: Callable[..., Any], signature: Signature) -> Callable[...
     return call
 
 
-def _parameters(own: FunctionType) -> Iterator[Parameter]:
-    code, annotations = own.__code__, own.__annotations__
-    placed, named = code.co_argcount, code.co_kwonlyargcount
-    defaults = own.__defaults__ or ()
-    before = (_MISSING,) * (placed - len(defaults)) + defaults
-    by_name = own.__kwdefaults__ or {}
-    for i, p in enumerate(code.co_varnames[: placed + named]):
-        annotation = annotations.get(p, "Any")
-        annotation = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", "Any")
-        if annotation == "Any":
-            annotation = _BY_NAME.get(p, annotation)
-        default = before[i] if i < placed else by_name.get(p, _MISSING)
-        yield Parameter(p, annotation, default, i < placed)
+_STARRED = inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD
+
+
+def _parameter(shown: inspect.Parameter) -> Parameter:
+    name, annotation = shown.name, shown.annotation
+    if not isinstance(annotation, str):
+        annotation = getattr(annotation, "__name__", "Any")
+    if annotation in ("Any", "_empty"):
+        annotation = _BY_NAME.get(name, "Any")
+    elif annotation.startswith("bool"):
+        annotation = "Any" if name in _TRUTHS else "bool | None" if name == "requires_grad" else annotation
+    default = _MISSING if shown.default is inspect.Parameter.empty else shown.default
+    return Parameter(name, annotation, default, shown.kind is not inspect.Parameter.KEYWORD_ONLY)
 
 
 def _text(signature: Signature) -> str:

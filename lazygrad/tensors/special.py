@@ -9,8 +9,8 @@ from lazygrad import ops
 from lazygrad.compositions import bessel, incomplete_gamma, special
 from lazygrad.errors import ArgumentError, ArgumentTypeError
 from lazygrad.graph import Node
-from lazygrad.tensors.arithmetic import check_operand, elementwise, in_place, with_in_place
-from lazygrad.tensors.core import FUNCTIONS, Tensor, apply, function, method
+from lazygrad.tensors.arithmetic import check_operands, check_tensor, elementwise, in_place, with_in_place
+from lazygrad.tensors.core import Tensor, apply, creator, function, method
 from lazygrad.tensors.elementwise import unary
 from lazygrad.tensors.promotion import converted, get_default_dtype, result_type
 
@@ -50,7 +50,7 @@ def polygamma(n: int, input: Tensor) -> Tensor:
     return apply("polygamma", lambda x: build(converted(x, target)), input)
 
 
-FUNCTIONS["polygamma"] = polygamma
+creator("polygamma")(polygamma)
 method("polygamma")(lambda self, n: polygamma(n, self))  # as a method, the tensor comes first
 in_place("polygamma_", lambda self, n: polygamma(n, self))
 
@@ -119,10 +119,12 @@ for _name, _build in {
 
 
 def _of_two(name: str, build: Any) -> Any:
-    """A function of two tensors, or of a tensor and a number, that broadcast."""
+    """A function of two tensors that broadcast; of zeta's, one may be a number."""
 
     def evaluate(input: Any, other: Any) -> Tensor:
-        x, y = check_operand(name, input), check_operand(name, other)
+        x, y = check_operands(name, input, other)
+        if name != "zeta":
+            x, y = check_tensor(name, x, "input", 1), check_tensor(name, y, "other", 2)
         dtype = result_type(x, y)
         result = elementwise(name, build, (x, y), dtype if dtype.kind == "float" else get_default_dtype())
         return result

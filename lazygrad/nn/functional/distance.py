@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import lazygrad
+from lazygrad.errors import ArgumentError, ShapeError
 from lazygrad.tensors import Tensor
 from lazygrad.tensors.grad_fn import one_operation
 
@@ -15,6 +16,10 @@ def normalize(input: Tensor, p: float = 2.0, dim: int | tuple[int, ...] = 1, eps
 @one_operation("pdist")
 def pdist(input: Tensor, p: float = 2.0) -> Tensor:
     """The p-norm distances between all pairs of rows i < j of a (N, M) tensor: (N * (N - 1) / 2,)."""
+    if input.ndim != 2:
+        raise ShapeError(f"[pdist] pdist only supports 2D tensors, (N, M), got shape {tuple(input.shape)}")
+    if p < 0:
+        raise ArgumentError(f"[pdist] pdist only supports non-negative p values, got {p}")
     count = input.shape[0]
     first = [i for i in range(count) for _ in range(i + 1, count)]
     second = [j for i in range(count) for j in range(i + 1, count)]

@@ -16,6 +16,8 @@ def embedding(input: Tensor, weight: Tensor, padding_idx: int | None = None, max
     exist.
     `sparse` is accepted: gradients are dense.
     """
+    if weight.ndim != 2:
+        raise ShapeError(f"[embedding] 'weight' must be 2-D, (rows, size), got shape {tuple(weight.shape)}")
     rows = weight.shape[0]
     if padding_idx is not None:
         if not -rows <= padding_idx < rows:

@@ -107,6 +107,9 @@ def multilabel_margin_loss(
     if tuple(input.shape) != tuple(target.shape):
         raise ShapeError(f"[multilabel_margin_loss] inconsistent target size: {list(target.shape)} "
                          f"for input of size: {list(input.shape)}")
+    if input.ndim > 2 or input.ndim and not input.shape[-1]:
+        raise ShapeError("[multilabel_margin_loss] Expected non-empty vector or matrix with optional 0-dim "
+                         f"batch size, but got: {list(input.shape)}")
     if not input.ndim:
         input, target = input.reshape(1), target.reshape(1)
     classes = input.shape[-1]

@@ -40,7 +40,11 @@ def _standardized(x: Tensor, over: Sequence[int], eps: float) -> tuple[Tensor, T
 
 
 def _check_types(name: str, input: Tensor, *parameters: Tensor | None) -> None:
-    """Raises DTypeError unless parameters have the input's type, or float32 beside a 16-bit one."""
+    """Raises DTypeError unless the input is of floats and parameters have its type, or float32 beside a
+    16-bit one."""
+    if input.dtype.kind != "float":
+        kind = pytorch_name(input.dtype)
+        raise DTypeError(f"[{name}] not implemented for {kind!r}: convert the input with .float()")
     for value in parameters:
         if value is not None and value.dtype not in (input.dtype, input.dtype.accumulator):
             raise DTypeError(
@@ -63,8 +67,15 @@ def _blend(running: Tensor, fresh: Tensor, momentum: float | Tensor) -> None:
 
 def _check_channels(name: str, channels: int, **values: Tensor | None) -> None:
     for what, value in values.items():
-        if value is not None and value.numel() != channels:
-            raise ShapeError(f"[{name}] {what} should contain {channels} elements not {value.numel()}")
+        if value is not None and tuple(value.shape) != (channels,):
+            raise ShapeError(f"[{name}] {what} should contain {channels} elements in one dimension, not "
+                             f"{value.numel()} in shape {tuple(value.shape)}")
+
+
+def _check_both(name: str, running_mean: Tensor | None, running_var: Tensor | None) -> None:
+    if (running_mean is None) != (running_var is None):
+        raise ArgumentError(f"[{name}] running_mean and running_var must either both be None or neither be "
+                            "None")
 
 
 @one_operation("native_batch_norm")
@@ -89,6 +100,9 @@ def batch_norm(
         raise ShapeError(f"[batch_norm] expected at least 2 axes, got input {tuple(input.shape)}")
     ndim, channels = input.ndim, input.shape[1] if input.ndim > 1 else 0
     _check_types("batch_norm", input, running_mean, running_var, weight, bias)
+    _check_both("batch_norm", running_mean, running_var)
+    if training and eps <= 0:
+        raise ArgumentError(f"[batch_norm] batch_norm eps must be positive during training, but got {eps}")
     _check_channels(
         "batch_norm", channels, running_mean=running_mean, running_var=running_var, weight=weight, bias=bias
     )
@@ -126,6 +140,10 @@ def instance_norm(input: Tensor, running_mean: Tensor | None = None, running_var
     if not use_input_stats:
         return batch_norm(input, running_mean, running_var, weight, bias, False, momentum, eps)
     _check_types("instance_norm", input, running_mean, running_var, weight, bias)
+    _check_both("instance_norm", running_mean, running_var)
+    if input.ndim > 1:
+        _check_channels("instance_norm", input.shape[1], running_mean=running_mean, running_var=running_var,
+                        weight=weight, bias=bias)
     ndim, over = input.ndim, list(range(2, input.ndim))
     count = 1
     for size in input.shape[2:]:
@@ -186,6 +204,7 @@ def rms_norm(input: Tensor, normalized_shape: Sequence[int], weight: Tensor | No
     """Divide by the root of the mean square over the last axes; eps defaults to the dtype's machine
     epsilon."""
     over = _normalized_axes("rms_norm", input, normalized_shape, weight)
+    _check_types("rms_norm", input)
     least = float(np.finfo(input.dtype.accumulator.numpy).eps) if eps is None else eps
     return _normalized("mul", lambda x: root_mean_square_one(x, over, least), input, weight, None)
 

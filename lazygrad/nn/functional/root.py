@@ -12,6 +12,7 @@ from lazygrad.nn.functional import recurrence
 from lazygrad.nn.functional.recurrence import MODES, Weights
 from lazygrad.tensors import Tensor
 from lazygrad.tensors.outputs import with_out
+from lazygrad.tensors.signatures import check_all
 
 _REDUCTIONS = ("none", "mean", "sum")
 
@@ -363,3 +364,6 @@ def fake_quantize_per_channel_affine(
     """The same, with a step and a zero for each channel."""
     shape = [-1 if i == axis % input.ndim else 1 for i in range(input.ndim)]
     return _rounded(input, scale.reshape(shape), zero_point.reshape(shape), quant_min, quant_max)
+
+
+check_all(globals())
