@@ -187,15 +187,15 @@ def _undivided(source: Source, nest: LoopNest, choice: Choice) -> Source:
 
 def _legend(nest: LoopNest, placed: Mapping[Node, Place]) -> tuple[str, ...]:
     """For each parameter, how the kernel uses it and what stands in it."""
-    lines = []
-    for array, access in zip(nest.parameters, nest.access, strict=True):
-        here = [(place.offset, node) for node, place in placed.items() if place.array == array]
-        what = [f"{node.op.name} {list(node.shape)}" + (f" at element {offset}" if offset else "")
-                for offset, node in here]
-        what += ["first elements of slices"] * any(p.start and p.start[0] == array for p in placed.values())
-        lines.append(
-            f"{array.name}: {access}, {array.size} x {array.dtype.name}: {', '.join(dict.fromkeys(what))}")
-    return tuple(lines)
+    held: dict[Array, list[str]] = {array: [] for array in nest.parameters}
+    for node, place in placed.items():
+        at = f" at element {place.offset}" if place.offset else ""
+        held.setdefault(place.array, []).append(f"{node.op.name} {list(node.shape)}{at}")
+    for array in {place.start[0] for place in placed.values() if place.start}:
+        held.setdefault(array, []).append("first elements of slices")
+    return tuple(f"{array.name}: {access}, {array.size} x {array.dtype.name}: "
+                 f"{', '.join(dict.fromkeys(held[array]))}"
+                 for array, access in zip(nest.parameters, nest.access, strict=True))
 
 
 def _arrays(group: Group, places: Mapping[Node, tuple[int, int]],
@@ -203,10 +203,11 @@ def _arrays(group: Group, places: Mapping[Node, tuple[int, int]],
     """One array per memory and dtype, named by what it is to the kernel."""
     arrays: dict[tuple[int, str], Array] = {}
     for prefix, nodes in (("in", group.inputs), ("out", group.outputs)):
+        before = len(arrays)
         for node in nodes:
             slot = places[node][0]
             if (slot, node.dtype.name) not in arrays:
-                number = sum(a.name.startswith(prefix) for a in arrays.values())
+                number = len(arrays) - before
                 size = extents[slot] // node.dtype.itemsize
                 arrays[slot, node.dtype.name] = Array(f"{prefix}{number}", node.dtype, size, "parameter")
     return arrays

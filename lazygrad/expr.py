@@ -90,7 +90,7 @@ Atom = Var | Dynamic | Quotient | Remainder
 class Expr:
     """A linear combination of atoms plus a constant; immutable, hashable, printable as code."""
 
-    __slots__ = ("_bounds", "_hash", "constant", "terms")
+    __slots__ = ("_bounds", "_hash", "_variables", "constant", "terms")
     terms: tuple[tuple[Atom, int], ...]
     constant: int
 
@@ -98,6 +98,7 @@ class Expr:
         self.terms, self.constant = terms, constant
         self._bounds: tuple[int, int] | None = None
         self._hash: int | None = None
+        self._variables: frozenset[Var | Dynamic] | None = None
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Expr) and self.constant == other.constant and self.terms == other.terms
@@ -303,7 +304,9 @@ def atoms(e: Expr) -> Iterable[Atom]:
 
 def variables(e: Expr) -> frozenset[Var | Dynamic]:
     """The loop variables and run-time integers that e depends on."""
-    return frozenset(a for a in atoms(e) if isinstance(a, Var | Dynamic))
+    if e._variables is None:
+        e._variables = frozenset([a for a in atoms(e) if isinstance(a, Var | Dynamic)])
+    return e._variables
 
 
 def substitute(e: Expr, values: Mapping[Atom, Expr]) -> Expr:

@@ -55,9 +55,10 @@ def find_parts(targets: Sequence[Node]) -> list[Part]:
         stored |= dict.fromkeys(i for i in inputs_in_plan(node)
                                 if i in ranked and node in ranked and ranked[i] != ranked[node])
     parts = []
-    for rank in sorted(set(ranked.values())):
+    every = sorted(set(ranked.values()))
+    for rank in every:
         # sources that are targets have no level: any part may store them
-        mine = tuple(n for n in stored if ranked.get(n, min(ranked.values())) == rank)
+        mine = tuple(n for n in stored if ranked.get(n, every[0]) == rank)
         if mine:
             parts.append(Part(mine, frozenset(n for n in stored if n in ranked and ranked[n] < rank),
                               rank in many))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from lazygrad import expr
 from lazygrad.dtypes import DType
@@ -105,8 +106,19 @@ Value = Constant | Read | IndexValue | Load | Compute | Select
 # Statements
 
 
+class Evaluation:
+    """What statements share that evaluate a value."""
+
+    value: Value
+
+    @cached_property
+    def values(self) -> tuple[Value, ...]:
+        """The value and all values inside it: every transform and every estimate of a cost asks for them."""
+        return tuple(walk_values(self.value))
+
+
 @dataclass(frozen=True)
-class Let:
+class Let(Evaluation):
     """Binds a name to a value until the end of the enclosing body."""
 
     name: str
@@ -114,7 +126,7 @@ class Let:
 
 
 @dataclass(frozen=True)
-class Store:
+class Store(Evaluation):
     """array[index] = value where every guard holds."""
 
     array: Array
@@ -124,7 +136,7 @@ class Store:
 
 
 @dataclass(frozen=True)
-class Accumulate:
+class Accumulate(Evaluation):
     """array[index] = combine(array[index], value): one step of a reduction, whose order may be changed.
 
     `combine` is the name of an elementwise row (add, mul, maximum, minimum). `atomic`: other workers may
@@ -232,10 +244,9 @@ def says_its_turns(body: Iterable[Statement]) -> bool:
     return any(isinstance(s, Loop) and s.span is not None for s in walk(body))
 
 
-def statement_values(s: Statement) -> Iterator[Value]:
+def statement_values(s: Statement) -> tuple[Value, ...]:
     """Every value that a statement itself (not its body) evaluates."""
-    if isinstance(s, Let | Store | Accumulate):
-        yield from walk_values(s.value)
+    return s.values if isinstance(s, Evaluation) else ()
 
 
 def arrays(body: Iterable[Statement]) -> dict[Array, None]:

@@ -16,11 +16,13 @@ from lazygrad.codegen.loopnest import (
     Accumulate,
     Array,
     If,
+    IndexValue,
     Let,
     Load,
     Loop,
     LoopNest,
     Read,
+    Select,
     Statement,
     Store,
     Value,
@@ -209,20 +211,14 @@ def reads(body: Iterable[Statement]) -> tuple[set[str], set[Array]]:
     names: set[str] = set()
     loads: set[Array] = set()
     for s in walk(body):
-        guards = list(s.guards) if isinstance(s, Store | Accumulate | If) else []
-        indices = [s.index] if isinstance(s, Store | Accumulate) else []
         for v in statement_values(s):
             if isinstance(v, Read):
                 names.add(v.name)
             if isinstance(v, Load):
                 loads.add(v.array)
-                indices.append(v.index)
-            guards += getattr(v, "guards", ())
-            if hasattr(v, "e"):
-                indices.append(v.e)
         if isinstance(s, Accumulate):
             loads.add(s.array)
-        for e in (*indices, *(g.e for g in guards)):
+        for e in _expressions(s):
             names |= {v.name for v in expr.variables(e) if isinstance(v, Dynamic)}
     return names, loads
 
@@ -272,16 +268,8 @@ def _renamed(s: Statement, names: Mapping[str, Read]) -> Statement:
 
 
 def _dynamic_atoms(s: Statement) -> set[Dynamic]:
-    found: set[Dynamic] = set()
-    for inner in walk((s,)):
-        indices = [inner.index] if isinstance(inner, Store | Accumulate) else []
-        guards = list(inner.guards) if isinstance(inner, Store | Accumulate | If) else []
-        for v in statement_values(inner):
-            indices += [v.index] if isinstance(v, Load) else []
-            guards += getattr(v, "guards", ())
-        for e in (*indices, *(g.e for g in guards)):
-            found |= {v for v in expr.variables(e) if isinstance(v, Dynamic)}
-    return found
+    return {v for inner in walk((s,)) for e in _expressions(inner)
+            for v in expr.variables(e) if isinstance(v, Dynamic)}
 
 
 def split_divisions(nest: LoopNest) -> LoopNest:
@@ -312,13 +300,17 @@ def _division(body: Iterable[Statement]) -> tuple[str, int] | None:
 
 
 def _expressions(s: Statement) -> Iterable[Expr]:
+    """Every index expression that a statement itself (not its body) evaluates."""
     if isinstance(s, Store | Accumulate):
         yield s.index
     if isinstance(s, Store | Accumulate | If):
         yield from (g.e for g in s.guards)
+    if isinstance(s, Loop) and s.span is not None:
+        yield from s.span
     for v in statement_values(s):
         if isinstance(v, Load):
             yield v.index
-        if hasattr(v, "e"):
+        if isinstance(v, IndexValue):
             yield v.e
-        yield from (g.e for g in getattr(v, "guards", ()))
+        if isinstance(v, Load | Select):
+            yield from (g.e for g in v.guards)
