@@ -35,6 +35,10 @@ class DType:
     def is_complex(self) -> bool:
         return False
 
+    def to_real(self) -> DType:
+        """The type itself: all are real."""
+        return self
+
     @property
     def is_signed(self) -> bool:
         return self.kind in ("int", "float")

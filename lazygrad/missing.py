@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Any, NoReturn
 
 from lazygrad import dtypes
-from lazygrad.errors import UnsupportedError
+from lazygrad.errors import DTypeError, UnsupportedError
 
 NO_COMPLEX = "there are no complex tensors here: keep real and imaginary parts in two tensors"
 NO_SPARSE = (
@@ -99,6 +99,7 @@ TYPES = {
     },
     "bits16": MissingType("bits16", 2, NO_NARROW),
 }
+_COMPLEX_OF = {"float16": "complex32", "float32": "complex64", "float64": "complex128"}
 TYPES |= {"chalf": TYPES["complex32"], "cfloat": TYPES["complex64"], "cdouble": TYPES["complex128"]}
 NAMED: dict[str, Any] = {**LAYOUTS, **FORMATS, **SCHEMES, **TYPES}
 
@@ -117,3 +118,13 @@ def check_layout(name: str, wanted: Any) -> None:
     """Raises UnsupportedError for a layout other than the one that there is."""
     if isinstance(wanted, layout) and wanted is not LAYOUTS["strided"]:
         refuse(name, NO_NESTED if wanted is LAYOUTS["jagged"] else NO_SPARSE)
+
+
+def _to_complex(dtype: dtypes.DType) -> MissingType:
+    """The complex type of as many digits, which can be named. Raises DTypeError for others than floats."""
+    if dtype.name not in _COMPLEX_OF:
+        raise DTypeError(f"[to_complex] Unknown Complex ScalarType for {dtype!r}: only float types have one")
+    return TYPES[_COMPLEX_OF[dtype.name]]
+
+
+dtypes.DType.to_complex = _to_complex  # type: ignore[attr-defined]

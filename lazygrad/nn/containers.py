@@ -394,6 +394,10 @@ class ParameterDict(Module):
     def __or__(self, other: ParameterDict) -> ParameterDict:
         return self.copy().__ior__(other)
 
+    def __ror__(self, other: Any) -> ParameterDict:
+        made = ParameterDict(other)
+        return made.__ior__(self)
+
     def __ior__(self, other: ParameterDict) -> ParameterDict:
         self.update(other)
         return self

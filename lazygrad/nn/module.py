@@ -283,6 +283,12 @@ class Module(TreeMethods, StateMethods, HookMethods):
         """Move to an OpenCL device, which is what "cuda" means here. Raises DeviceError without one."""
         return self._apply(lambda x: x.cuda(device))
 
+    def xpu(self, device: Any = None) -> Any:
+        """Raises DeviceError: there is no such device here."""
+        return self._apply(lambda x: x.xpu(device))
+
+    ipu = mtia = xpu
+
     def to_empty(self, *, device: Any, recurse: bool = True) -> Any:
         """Move to a device without copying the values."""
         return self._apply(lambda x: lazygrad.empty_like(x, device=device), recurse)
@@ -336,6 +342,9 @@ class Module(TreeMethods, StateMethods, HookMethods):
         ):
             return self.forward(*args, **kwargs)
         return self._call_with_hooks(args, kwargs)
+
+    _call_impl = _wrapped_call_impl = __call__
+    _compiled_call_impl = _is_full_backward_hook = None  # what programs of PyTorch's ask for
 
     def _call_with_hooks(self, args: tuple, kwargs: dict[str, Any]) -> Any:
         called: set[int] = set()

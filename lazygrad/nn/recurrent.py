@@ -133,6 +133,16 @@ class RNNBase(Module):
                 f"{self.input_size}, got {input.shape[-1]}"
             )
 
+    def get_expected_hidden_size(self, input: Tensor, batch_sizes: Tensor | None) -> tuple[int, int, int]:
+        """The shape of the first state for an input."""
+        sequences = input.shape[0 if self.batch_first else 1] if batch_sizes is None else int(batch_sizes[0])
+        directions = 2 if self.bidirectional else 1
+        return self.num_layers * directions, sequences, self.proj_size or self.hidden_size
+
+    def get_expected_cell_size(self, input: Tensor, batch_sizes: Tensor | None) -> tuple[int, int, int]:
+        """The shape of an LSTM's first cell state for an input."""
+        return (*self.get_expected_hidden_size(input, batch_sizes)[:2], self.hidden_size)
+
     def _state_sizes(self) -> list[int]:
         return [self.proj_size or self.hidden_size, self.hidden_size][: MODES[self.mode].states]
 

@@ -242,6 +242,31 @@ def resize_as(x: Tensor, tensor: Tensor) -> Tensor:
     return resize(x, *tensor._shape)
 
 
+@method("__reversed__")
+def _reversed(x: Tensor) -> Tensor:
+    """The elements in reverse order along the first dimension."""
+    return x.flip(0) if x.ndim else x
+
+
+@method("xpu", "mtia", "ipu")
+def _missing_device(x: Tensor, device: Any = None, *args: Any, **options: Any) -> Tensor:
+    """Raises DeviceError: there are no such devices here."""
+    return x.to("xpu" if device is None else device)
+
+
+def _torch_function(cls: type, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    """What subclasses that override it call: the function itself, which nothing overrides here."""
+    return func(*args, **(kwargs or {}))
+
+
+for _name, _value in {
+    "__torch_function__": classmethod(_torch_function),
+    "_backward_hooks": property(lambda x: x._hooks, doc="The hooks of a leaf's gradient."),
+    "grad_dtype": property(lambda x: x._dtype, doc="The type of the gradient: the tensor's own."),
+}.items():
+    setattr(Tensor, _name, _value)
+
+
 # in-place methods as functions
 for _name in "as_strided_ detach_ fill_ index_put_ zero_".split():
     creator(_name)(getattr(Tensor, _name))

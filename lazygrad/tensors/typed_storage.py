@@ -284,6 +284,12 @@ def legacy_storages(place: str | None) -> dict[str, Any]:
 LEGACY_STORAGES = legacy_storages(None)
 
 
+@method("storage_type")
+def storage_type(x: Tensor) -> Any:
+    """The legacy class of its storage. Raises DTypeError for types that are younger than these classes."""
+    return LEGACY_STORAGES[legacy_name(x._dtype, "Storage")]
+
+
 @method("storage", "_typed_storage")
 def storage(x: Tensor) -> TypedStorage:
     """The elements that the tensor and its views share."""
