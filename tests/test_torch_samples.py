@@ -83,7 +83,7 @@ def test_forms(op: Any, request: pytest.FixtureRequest) -> None:
             forms += [(other.name, other.op), (f"method {other.name}", other.method_variant)]
             forms += [(f"in place {other.name}", other.inplace_variant)]
         for name, form in forms:
-            if form is not None:
+            if form is not None and not ("in place" in name and sample.broadcasts_input):
                 calls.run(op, sample, name, form)
         if op.supports_out:
             calls.run_out(op, sample)
