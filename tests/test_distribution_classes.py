@@ -12,6 +12,7 @@ import pytest
 from torch_support import pytorch
 
 import lazygrad
+from lazygrad import config
 from lazygrad.errors import LazygradError
 
 RNG = np.random.default_rng(4)
@@ -230,3 +231,46 @@ def test_caches_of_transforms() -> None:
 ])
 def test_utils(function: Any) -> None:
     both(lambda T: function(T.distributions.utils, T))
+
+
+def test_a_transform_that_is_a_module() -> None:
+    class Scaling(lazygrad.distributions.Transform, lazygrad.nn.Module):
+        domain = codomain = lazygrad.distributions.constraints.real
+        bijective = True
+
+        def __init__(self) -> None:
+            super().__init__(cache_size=1)
+            self.scale = lazygrad.nn.Parameter(lazygrad.tensor(2.0))
+
+        def _call(self, x: Any) -> Any:
+            return self.scale * x
+
+        __hash__ = lazygrad.nn.Module.__hash__
+
+    assert [name for name, _ in Scaling().named_parameters()] == ["scale"]
+    assert Scaling()(lazygrad.tensor(3.0)).item() == 6.0
+
+
+DRAWN: dict[str, Any] = {
+    "Cauchy": lambda d, a, b, p: d.Cauchy(a, b), "HalfCauchy": lambda d, a, b, p: d.HalfCauchy(b),
+    "Pareto": lambda d, a, b, p: d.Pareto(b, p), "Weibull": lambda d, a, b, p: d.Weibull(b, p),
+    "Kumaraswamy": lambda d, a, b, p: d.Kumaraswamy(b, p),
+    "Multinomial": lambda d, a, b, p: d.Multinomial(6, p),
+    "Categorical": lambda d, a, b, p: d.Categorical(p), "Beta": lambda d, a, b, p: d.Beta(b, p),
+    "StudentT": lambda d, a, b, p: d.StudentT(b + 3, a, b),
+    "LKJCholesky": lambda d, a, b, p: d.LKJCholesky(3, b),
+    "MultivariateNormal": lambda d, a, b, p: d.MultivariateNormal(a, b[0].diag()),
+    "RelaxedBernoulli": lambda d, a, b, p: d.RelaxedBernoulli(b, p),
+    "RelaxedOneHotCategorical": lambda d, a, b, p: d.RelaxedOneHotCategorical(b[0, 0], p),
+}
+
+
+@pytest.mark.parametrize("name", list(DRAWN))
+def test_draws_are_pytorchs(name: str) -> None:
+    def value(T: Any) -> Any:
+        T.manual_seed(5)
+        drawn = DRAWN[name](T.distributions, T.tensor(A), T.tensor(B), T.tensor(B / 3)).sample((2,))
+        return T.cat([drawn.flatten(), T.rand(1)])
+
+    with config.override(RNG="torch"):
+        both(value)

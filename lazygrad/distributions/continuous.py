@@ -152,7 +152,7 @@ class Cauchy(_LocationScale):
         return lazygrad.full_like(self.loc, math.inf)
 
     def _standard(self, shape: Any, like: dict[str, Any]) -> Tensor:
-        return lazygrad.tan(math.pi * (inside(shape, like) - 0.5))
+        return lazygrad.empty(shape, **like).cauchy_()
 
     def log_prob(self, value: Tensor) -> Tensor:
         return -math.log(math.pi) - self.scale.log() - self._centered(value).pow(2).log1p()

@@ -148,9 +148,7 @@ class Multinomial(OverClasses):
     def sample(self, sample_shape: Any = ()) -> Tensor:
         shape = self._extended_shape(sample_shape)
         with lazygrad.no_grad():
-            drawn = self._classes.sample((*tuple(sample_shape), self.total_count))
-            at = len(tuple(sample_shape))
-            drawn = drawn.movedim(at, -1)
+            drawn = self._classes.sample((self.total_count, *tuple(sample_shape))).movedim(0, -1)
             counts = lazygrad.zeros(shape, dtype=self.probs.dtype, device=self.probs.device)
             return counts.scatter_add(-1, drawn, lazygrad.ones_like(drawn, dtype=counts.dtype))
 

@@ -33,8 +33,11 @@ class Distribution:
         self._batch_shape, self._event_shape = Size(batch_shape), Size(event_shape)
         if validate_args is not None:
             self._validate_args = validate_args
-        if not self._validate_args:
-            return
+        if self._validate_args:
+            self._check_arguments()
+        super().__init__()  # of what a class is derived from besides
+
+    def _check_arguments(self) -> None:
         for name, constraint in self.arg_constraints.items():
             # what is derived from another parameter is not checked
             derived = name not in self.__dict__ and isinstance(getattr(type(self), name, None), LazyProperty)

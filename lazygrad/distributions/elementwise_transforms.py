@@ -31,6 +31,7 @@ class Transform:
         self._cache_size = cache_size
         self._cached_x_y: tuple[Any, Any] = (None, None)
         self._inv: Any = None
+        super().__init__()  # of what a class is derived from besides, such as Module
 
     @property
     def event_dim(self) -> int:

@@ -66,7 +66,11 @@ class Wishart(ByCholesky):
         # Bartlett: the factor of a sample has roots of chi-squared numbers over normal ones
         freedom = self.df.unsqueeze(-1) - lazygrad.arange(n, **like)
         roots = Chi2(freedom, validate_args=False).rsample(sample_shape).sqrt()
-        factor = self.scale_tril @ (lazygrad.randn(shape, **like).tril(-1) + roots.diag_embed())
+        factor = roots.diag_embed()
+        rows, columns = lazygrad.tril_indices(n, n, -1)
+        # as many normal numbers as there are places below the diagonal
+        factor[..., rows, columns] = lazygrad.randn((*shape[:-2], n * (n - 1) // 2), **like)
+        factor = self._unbroadcasted_scale_tril @ factor
         return factor @ factor.mT
 
     def log_prob(self, value: Tensor) -> Tensor:
@@ -110,11 +114,12 @@ class LKJCholesky(Distribution):
         shape = self._extended_shape(sample_shape)
         like = {"dtype": self.concentration.dtype, "device": self.concentration.device}
         with lazygrad.no_grad():
-            before = lazygrad.arange(self.dim - 1, **like)
+            # the first row, too, has a length drawn for it, which nothing reads
+            before = lazygrad.cat([lazygrad.zeros(1, **like), lazygrad.arange(self.dim - 1, **like)])
             rest = (self.concentration + 0.5 * (self.dim - 2)).unsqueeze(-1) - 0.5 * before
             length = Beta((before + 0.5).expand(rest.shape), rest, validate_args=False).sample(sample_shape)
             normal = lazygrad.randn(shape, **like).tril(-1)[..., 1:, :]
-            below = length.sqrt().unsqueeze(-1) * normal / normal.norm(dim=-1, keepdim=True)
+            below = length[..., 1:].sqrt().unsqueeze(-1) * normal / normal.norm(dim=-1, keepdim=True)
             below = lazygrad.nn.functional.pad(below, [0, 0, 1, 0])
             diagonal = (1 - below.square().sum(-1)).clamp(min=lazygrad.finfo(below.dtype).tiny).sqrt()
             return below + diagonal.diag_embed()

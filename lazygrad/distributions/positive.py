@@ -26,7 +26,8 @@ class _Half(Distribution):
         super().__init__(self.scale.shape, (), validate_args)
 
     @property
-    def _base(self) -> Any:
+    def base_dist(self) -> Any:
+        """The symmetric distribution."""
         return self.whole(lazygrad.zeros_like(self.scale), self.scale, False)
 
     support = constraints.nonnegative
@@ -36,21 +37,21 @@ class _Half(Distribution):
         return lazygrad.zeros_like(self.scale)
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
-        return self._base.rsample(sample_shape).abs()
+        return self.base_dist.rsample(sample_shape).abs()
 
     def log_prob(self, value: Tensor) -> Tensor:
         self._validate_sample(value)
-        return lazygrad.where(value >= 0, self._base.log_prob(value) + math.log(2), -math.inf)
+        return lazygrad.where(value >= 0, self.base_dist.log_prob(value) + math.log(2), -math.inf)
 
     def cdf(self, value: Tensor) -> Tensor:
         self._validate_sample(value)
-        return 2 * self._base.cdf(value) - 1
+        return 2 * self.base_dist.cdf(value) - 1
 
     def icdf(self, value: Tensor) -> Tensor:
-        return self._base.icdf((value + 1) / 2)
+        return self.base_dist.icdf((value + 1) / 2)
 
     def entropy(self) -> Tensor:
-        return self._base.entropy() - math.log(2)
+        return self.base_dist.entropy() - math.log(2)
 
 
 class HalfNormal(_Half):
@@ -78,7 +79,7 @@ class HalfCauchy(_Half):
 
     @property
     def variance(self) -> Tensor:
-        return self._base.variance
+        return self.base_dist.variance
 
 
 class Pareto(Distribution):
@@ -111,8 +112,8 @@ class Pareto(Distribution):
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
         like = {"dtype": self.scale.dtype, "device": self.scale.device}
-        u = inside(self._extended_shape(sample_shape), like)
-        return self.scale * (-u.log() / self.alpha).exp()
+        drawn = lazygrad.empty(self._extended_shape(sample_shape), **like).exponential_()
+        return self.scale * (drawn / self.alpha).exp()
 
     def log_prob(self, value: Tensor) -> Tensor:
         self._validate_sample(value)
@@ -159,8 +160,8 @@ class Weibull(Distribution):
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
         like = {"dtype": self.scale.dtype, "device": self.scale.device}
-        u = inside(self._extended_shape(sample_shape), like)
-        return self.scale * (-u.log()) ** self.concentration.reciprocal()
+        drawn = lazygrad.empty(self._extended_shape(sample_shape), **like).exponential_()
+        return self.scale * drawn ** self.concentration.reciprocal()
 
     def log_prob(self, value: Tensor) -> Tensor:
         self._validate_sample(value)
@@ -211,7 +212,7 @@ class Kumaraswamy(Distribution):
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
         like = {"dtype": self.concentration0.dtype, "device": self.concentration0.device}
-        return self.icdf(inside(self._extended_shape(sample_shape), like))
+        return self.icdf(1 - inside(self._extended_shape(sample_shape), like))
 
     def log_prob(self, value: Tensor) -> Tensor:
         self._validate_sample(value)

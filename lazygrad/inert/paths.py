@@ -25,6 +25,7 @@ PATHS: dict[str, tuple[str, ...]] = {
     "accelerator.memory": ("accelerator",),
     "multiprocessing.spawn": ("multiprocessing",),
     "profiler.profiler": ("profiler",),
+    "utils.tensorboard.writer": ("utils.tensorboard",),
     "jit._script": ("jit",),
     "jit._trace": ("jit",),
     "_tensor": ("",),

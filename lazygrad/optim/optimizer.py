@@ -67,6 +67,8 @@ def _with_hooks(step: Callable) -> Callable:
 
     @functools.wraps(step)
     def run(self: Optimizer, *args: Any, **kwargs: Any) -> Any:
+        if "_optimizer_step_pre_hooks" not in vars(self):  # it wraps another, without the constructor above
+            return step(self, *args, **kwargs)
         for hook in [*_of_all_before.values(), *self._optimizer_step_pre_hooks.values()]:
             result = hook(self, args, kwargs)
             if result is not None:

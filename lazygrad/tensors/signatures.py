@@ -24,6 +24,7 @@ from lazygrad.errors import ArgumentError, ArgumentTypeError, LazygradError, Out
 from lazygrad.missing import NO_COMPLEX, check_layout, check_type, layout, memory_format, refuse
 from lazygrad.tensors.devices import device as _device
 
+_FACTORS = {"add": "alpha", "sub": "alpha", "addcmul": "value", "addcdiv": "value"}
 _OTHER_NAMES = {"axis": "dim", "keepdims": "keepdim"}
 # arguments as PyTorch names them in another form of the same function
 _split = dict.fromkeys(("indices", "sections", "tensor_indices_or_sections"), "indices_or_sections")
@@ -245,6 +246,8 @@ class Signature:
         if other and not self.options:
             raise ArgumentTypeError(f"[{name}] {name}() got an unexpected keyword argument "
                                     f"{next(iter(other))!r}: it takes {', '.join(values) or 'nothing'}")
+        if len(excess) == 1 and self._number_first(values, excess[0]):
+            excess = ()
         if excess and not self.rest:
             places = [p for p in self.parameters if p.by_place]
             raise ArgumentTypeError(f"[{name}] {name}() takes {len(places)} positional arguments but "
@@ -256,6 +259,17 @@ class Signature:
                                     f"arguments: {', '.join(map(repr, missing))}")
         for place, parameter in enumerate(self.parameters, 1):
             values[parameter.name] = self._taken(place, parameter, values[parameter.name])
+
+    def _number_first(self, values: dict[str, Any], last: Any) -> bool:
+        """PyTorch's older forms, where a factor stands before what it multiplies: `x.add_(0.5, y)` is
+        `x.add_(y, alpha=0.5)`. Whether these values are of such a form; they are put in order then."""
+        factor = _FACTORS.get(self.name.rstrip("_"))
+        places = [p.name for p in self.parameters if p.by_place][1:]
+        if factor not in values or factor in places or isinstance(values[places[0]], Tensor):
+            return False
+        given = [*(values[name] for name in places), last]
+        values.update(zip([factor, *places], given, strict=True))
+        return True
 
     def _taken(self, place: int, parameter: Parameter, value: Any) -> Any:
         kind = parameter.kind()
