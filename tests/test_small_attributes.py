@@ -1,5 +1,7 @@
 """Attributes and methods that few programs ask for, beside PyTorch's."""
 
+import inspect
+
 import pytest
 from torch_support import outcome, pytorch
 
@@ -43,6 +45,22 @@ ASKED = {
 def test_what_is_asked(name):
     ours, theirs = ASKED[name](lazygrad), ASKED[name](pytorch())
     assert repr(ours).replace("lazygrad.", "torch.") == repr(theirs)
+
+
+@pytest.mark.parametrize(
+    "name", ["Dropout", "MaxPool2d", "Hardtanh", "CrossEntropyLoss", "ConstantPad1d", "GELU"])
+def test_signatures_of_modules(name):
+    for asked in (lambda kind: kind, lambda kind: kind.__init__):
+        ours, theirs = (inspect.signature(asked(getattr(m.nn, name))) for m in (lazygrad, pytorch()))
+        assert [(p.name, p.kind, p.default) for p in ours.parameters.values()] == [
+            (p.name, p.kind, p.default) for p in theirs.parameters.values()]
+
+    class Own(getattr(lazygrad.nn, name)):
+        def __init__(self, *args):
+            super().__init__(*args)
+
+    needed = [p for p in theirs.parameters.values() if p.default is p.empty][1:]
+    assert isinstance(Own(*(2, 1)[: len(needed)]), lazygrad.nn.Module)
 
 
 MISTAKES = {

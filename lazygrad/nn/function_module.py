@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar
+from types import FunctionType
+from typing import Any, ClassVar, cast
 
 from lazygrad.errors import ArgumentTypeError
 from lazygrad.nn.module import Module
@@ -68,6 +69,15 @@ def signature_of(settings: dict[str, Any]) -> inspect.Signature:
     ])
 
 
+def _init_with(signature: inspect.Signature) -> Any:
+    """FunctionModule's __init__ as a function of its own, which tells this signature to who inspects it."""
+    common = FunctionModule.__init__
+    made: Any = FunctionType(common.__code__, common.__globals__, "__init__", None, common.__closure__)
+    own = inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    made.__signature__ = signature.replace(parameters=[own, *signature.parameters.values()])
+    return made
+
+
 def define(
     name: str,
     function: Callable[..., Any],
@@ -86,12 +96,13 @@ def define(
     function (all,
     if not said); `shown`: those that repr prints.
     """
-    signature = signature_of(settings)
+    signature, kind = signature_of(settings), cast(Any, base)
     return type(
         name,
         (base,),
         {
             "__signature__": signature,
+            **({"__init__": _init_with(signature)} if kind.__init__ is FunctionModule.__init__ else {}),
             "__doc__": doc,
             "__module__": module,
             "_function": staticmethod(function),
