@@ -48,6 +48,10 @@ bool = bool_
 dtype = DType
 newaxis = None
 globals().update(FUNCTIONS)
+for _name, _published in FUNCTIONS.items():  # so that pickles find them, aliases too
+    if getattr(_published, "__wrapped__", None) is not None and _published.__module__ != __name__:
+        _published.__module__, _published.__qualname__ = __name__, _name
+del _name, _published
 _watch_for_einops()
 sys.meta_path.insert(0, OwnFinder())
 sys.meta_path.append(InertFinder())

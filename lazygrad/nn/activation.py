@@ -42,6 +42,10 @@ class _Limited(FunctionModule):
         super()._take(settings)
 
 
+class _UpToSix(FunctionModule):
+    min_val, max_val = 0.0, 6.0
+
+
 Hardtanh = _row(
     "Hardtanh",
     F.hardtanh,
@@ -55,7 +59,7 @@ Hardtanh = _row(
     min_value=None,
     max_value=None,
 )
-ReLU6 = _row("ReLU6", F.relu6, "x limited to [0, 6].", inplace=False)
+ReLU6 = _row("ReLU6", F.relu6, "x limited to [0, 6].", base=_UpToSix, inplace=False)
 Sigmoid = _row("Sigmoid", F.sigmoid, "1 / (1 + exp(-x)).")
 Tanh = _row("Tanh", F.tanh, "The hyperbolic tangent.")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+from lazygrad.errors import ArgumentError
 from lazygrad.nn import functional as F
 from lazygrad.nn.function_module import REQUIRED, FunctionModule
 from lazygrad.nn.function_module import define as _define
@@ -25,18 +26,19 @@ class _Padding(FunctionModule):
     def forward(self, input: Tensor) -> Tensor:
         """The padded input."""
         return F.pad(
-            input, self.padding, self.mode, getattr(self, "value", 0) if self.mode == "constant" else None
+            input, self.padding, self.mode, self.value if isinstance(self, _ConstantPadNd) else None
         )
 
     def extra_repr(self) -> str:
-        value = f", value={self.value}" if "value" in self.__dict__ else ""
-        return f"padding={self.padding}{value}" if value else f"{self.padding}"
+        has_value = "value" in self._settings.parameters
+        return f"padding={self.padding}, value={self.value}" if has_value else f"{self.padding}"
 
 
 class _ConstantPadNd(_Padding):
     """Pads with one value."""
 
     mode = "constant"
+    value: Any = 0.0
 
 
 class _ReflectionPadNd(_Padding):
@@ -55,6 +57,15 @@ class _CircularPadNd(_Padding):
     """Pads with the other end."""
 
     mode = "circular"
+
+    def forward(self, input: Tensor) -> Tensor:
+        """The padded input. ValueError unless it has channels, and at most one axis before them."""
+        if input.ndim not in (self.rank + 1, self.rank + 2):
+            raise ArgumentError(
+                f"[{type(self).__name__}] expected {self.rank + 1}D or {self.rank + 2}D input (got "
+                f"{input.ndim}D input)"
+            )
+        return super().forward(input)
 
 
 _FAMILIES = {kind.mode: kind

@@ -151,7 +151,9 @@ globals().update({name: FUNCTIONS[name] for name in _OF_TENSORS if name in FUNCT
 for _name, _own in list(globals().items()):
     if callable(_own) and _own.__module__.startswith(__name__):
         _own = checked(_name, _own)
-        globals()[_name] = _own if _name in FUNCTIONS else with_autocast(_name, _own)
+        globals()[_name] = _own = _own if _name in FUNCTIONS else with_autocast(_name, _own)
+        # where pickles find it
+        _own.__module__, _own.__qualname__ = __name__, _name
 
 if TYPE_CHECKING:
 

@@ -9,7 +9,7 @@ import warnings
 
 import lazygrad
 from lazygrad.dtypes import pytorch_name
-from lazygrad.errors import ArgumentError, DTypeError, ShapeError
+from lazygrad.errors import ArgumentError, DTypeError, RuntimeArgumentError, ShapeError
 from lazygrad.nn.functional.activation import logsigmoid
 from lazygrad.nn.functional.norm import wide
 from lazygrad.tensors import Tensor
@@ -134,8 +134,18 @@ def cross_entropy(
     if input.ndim:
         _check_weight("cross_entropy", weight, input.shape[axis])
     if tuple(target.shape) == tuple(input.shape) and input.ndim:
+        if ignore_index >= 0:
+            raise RuntimeArgumentError(
+                "[cross_entropy] ignore_index is not supported for floating point target: it is "
+                f"{ignore_index}"
+            )
         return _soft_cross_entropy(input, target, weight, reduction, label_smoothing, axis)
     if target.is_floating_point():
+        if input.ndim > 1 and target.ndim and input.shape[0] != target.shape[0]:
+            raise ArgumentError(
+                f"[cross_entropy] Expected input batch_size ({input.shape[0]}) to match target batch_size "
+                f"({target.shape[0]})."
+            )
         raise ShapeError(
             f"[cross_entropy] target classes must be integers, got {target.dtype}; probabilities need "
             f"the input's shape {list(input.shape)}, got {list(target.shape)}"
