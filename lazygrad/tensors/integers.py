@@ -1,4 +1,5 @@
-"""Numbers as integers and exponents: gcd, lcm, ldexp, frexp, nextafter, and positions as coordinates."""
+"""Numbers as integers and exponents: gcd, lcm, ldexp, frexp, nextafter, hash_tensor, and positions as
+coordinates."""
 
 from __future__ import annotations
 
@@ -6,11 +7,12 @@ from typing import Any
 
 from lazygrad import dtypes, ops
 from lazygrad.dtypes import DType
-from lazygrad.errors import DTypeError
+from lazygrad.errors import AxisError, DTypeError, RuntimeArgumentError
 from lazygrad.graph import Node
 from lazygrad.helpers import product
 from lazygrad.tensors.arithmetic import with_in_place
-from lazygrad.tensors.core import Tensor, apply, function
+from lazygrad.tensors.axes import axes_of
+from lazygrad.tensors.core import FUNCTIONS, Tensor, apply, function
 from lazygrad.tensors.grad_fn import as_operation
 from lazygrad.tensors.promotion import check_tensor, elementwise, get_default_dtype, result_type, rounded_once
 from lazygrad.tensors.return_types import return_type
@@ -177,3 +179,26 @@ def unravel_index(indices: Tensor, shape: Any) -> tuple[Tensor, ...]:
         found.append(rest % n)
         rest = rest // n
     return tuple(reversed(found))
+
+
+@function("hash_tensor")
+def hash_tensor(input: Tensor, dim: Any = (), keepdim: bool = False, *, mode: int = 0) -> Tensor:
+    """The exclusive or of the bits of all elements, or of those along dimensions: of integers as int64, of
+    others as float64; uint64. Mode 0 is the only one. Raises AxisError for dimensions without elements."""
+    name = "hash_tensor"
+    if mode:
+        raise RuntimeArgumentError(f"[{name}] Unknown hash_tensor mode: {mode}")
+    x = input.detach()
+    x = x.double().view(dtypes.int64) if x.is_floating_point() else x.long()
+    dims = range(x.ndim) if dim is None or dim == () else axes_of(name, dim, x.ndim)
+    for d in dims:
+        if not x._shape[d]:
+            raise AxisError(f"[{name}] Expected reduction dim {d} to have non-zero size.")
+    for d in dims:
+        while x._shape[d] > 1:  # one half with the other; a middle one waits
+            half = x._shape[d] // 2
+            both = x.narrow(d, 0, half) ^ x.narrow(d, half, half)
+            rest = x.narrow(d, 2 * half, x._shape[d] - 2 * half)
+            x = FUNCTIONS["cat"]([both, rest], d) if rest._shape[d] else both
+    kept = x if keepdim else x.reshape([n for d, n in enumerate(x._shape) if d not in dims])
+    return kept.view(dtypes.uint64)

@@ -131,7 +131,7 @@ _NAMES = """
     cos cosh cross cummax cummin cumprod cumsum deg2rad detach_copy diag diagonal_copy diff digamma div
     divide dot dstack eq erf erfc erfinv exp exp2 expand_copy expm1 fix float_power floor
     floor_divide fmax fmin fmod frac frexp frobenius_norm gather gcd ge geqrf ger greater greater_equal
-    gt heaviside histc histogram hstack hypot i0 igamma igammac index_add index_copy index_reduce
+    gt hash_tensor heaviside histc histogram hstack hypot i0 igamma igammac index_add index_copy index_reduce
     index_select inner inverse isin isneginf isposinf kron kthvalue lcm ldexp le lerp less less_equal
     lgamma log log10 log1p log2 log_softmax logaddexp logaddexp2 logcumsumexp logical_and
     logical_not logical_or logical_xor logit logsumexp lt lu lu_solve lu_unpack masked_select
@@ -149,8 +149,8 @@ _SAME_TYPE = frozenset(
     """
     abs absolute addbmm addmm addmv alias_copy all amax amin aminmax any argmax argmin argsort as_strided_copy
     baddbmm bitwise_not bmm bucketize ceil chain_matmul conj_physical cross cummax cummin detach_copy
-    diag diagonal_copy diff dot expand_copy fix float_power floor frac frexp gather heaviside histc
-    histogram index_add index_copy index_reduce index_select inner inverse isin isneginf isposinf
+    diag diagonal_copy diff dot expand_copy fix float_power floor frac frexp gather hash_tensor heaviside
+    histc histogram index_add index_copy index_reduce index_select inner inverse isin isneginf isposinf
     kthvalue log_softmax logcumsumexp lu_solve lu_unpack masked_select matmul matrix_power max median min
     mm mode msort mv nan_to_num nanmedian nanquantile narrow_copy neg negative nonzero norm orgqr ormqr
     permute_copy qr quantile renorm repeat_interleave round scatter scatter_add scatter_reduce
