@@ -37,7 +37,7 @@ def _same_numbers():
         yield
 
 
-SAMPLES = {"NUMPY": 12, "CPU": 8, "CL": 4}
+SAMPLES = {"NUMPY": 10, "CPU": 8, "CL": 4}
 OTHERS = 1  # dtypes besides float32 on NUMPY
 DISTANCE = {"CPU": 8, "CL": 40}  # of operations that devices take which compile
 CASES = [(op, dtype) for op in OPS for dtype in DTYPES if dtype in op.dtypes]
