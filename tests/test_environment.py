@@ -494,3 +494,24 @@ def test_custom_operators_stand_in_their_namespace() -> None:
     space = importlib.import_module("lazygrad.torch_ops").of_a_test
     assert space.twice(lazygrad.tensor([2.0])).tolist() == [4.0]
     assert space.twice.default is twice
+
+
+def test_inner_names_that_packages_import() -> None:
+    """What monai, fvcore, timm and torchvision's tensors of images take from PyTorch's inside."""
+    from lazygrad._C import DisableTorchFunctionSubclass
+    from lazygrad.utils.data._utils import collate
+
+    from lazygrad.jit import _get_trace_graph
+    from lazygrad.optim.optimizer import _get_capturable_supported_devices
+    from lazygrad.types import _device, _dtype, _size
+
+    with DisableTorchFunctionSubclass():
+        assert isinstance(lazygrad.float32, _dtype) and isinstance(lazygrad.device("cpu"), _device)
+    assert lazygrad.Size in typing.get_args(_size) and "cpu" not in _get_capturable_supported_devices()
+    with pytest.raises(UnsupportedError, match="jit"):
+        _get_trace_graph(None, ())
+    assert collate.np_str_obj_array_pattern.search("<U3")
+    rows = collate.collate_tensor_fn([lazygrad.ones(2), lazygrad.zeros(2)])
+    assert rows.tolist() == [[1, 1], [0, 0]]
+    with pytest.raises(TypeError, match=collate.default_collate_err_msg_format[:20]):
+        collate.collate_numpy_array_fn([np.array(["a"])])

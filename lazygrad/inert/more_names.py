@@ -114,7 +114,7 @@ MORE_NAMES: dict[str, dict[str, Any]] = {
         "TracerWarning": type("TracerWarning", (UserWarning,), {"__doc__": "Nothing gives it."}),
         "strict_fusion": nothing("strict_fusion"),
         "optimized_execution": nothing("optimized_execution"),
-        "last_executed_optimized_graph": refused("jit.last_executed_optimized_graph", _NO_SCRIPT),
+        **each_named("jit", "last_executed_optimized_graph _get_trace_graph", refused, _NO_SCRIPT),
         "fork": lambda function, *args, **options: function(*args, **options),
         "wait": lambda value: value,
     },

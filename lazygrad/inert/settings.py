@@ -79,5 +79,6 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "current_stream": ignored(None),
     },
     "lazygrad._utils": {"_get_device_index": ignored(0)},
+    "lazygrad.optim.optimizer": {"_get_capturable_supported_devices": ignored(["cuda"])},
     "lazygrad.utils.hooks": {"unserializable_hook": same},
 }

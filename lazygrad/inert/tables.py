@@ -159,6 +159,8 @@ _OWN: dict[str, dict[str, Any]] = {
     "lazygrad._C": {
         "_get_tracing_state": ignored(None),
         "_log_api_usage_once": ignored(None),
+        "DisableTorchFunction": nothing("DisableTorchFunction"),
+        "DisableTorchFunctionSubclass": nothing("DisableTorchFunctionSubclass"),
         **each("_is_tracing _is_torch_function_mode_enabled", ignored, False),
         "_get_cudnn_enabled": ignored(True),
         "_jit_set_autocast_mode": ignored(False),

@@ -14,8 +14,10 @@ from lazygrad.errors import ArgumentTypeError, ShapeError
 from lazygrad.tensors import FUNCTIONS
 from lazygrad.tensors.core import Tensor
 
-_TEXT = re.compile(r"[SaUO]")
-_MESSAGE = "default_collate: batch must contain tensors, numpy arrays, numbers, dicts or lists; found {}"
+np_str_obj_array_pattern = re.compile(r"[SaUO]")
+default_collate_err_msg_format = (
+    "default_collate: batch must contain tensors, numpy arrays, numbers, dicts or lists; found {}"
+)
 
 
 def _is_named(value: Any) -> bool:
@@ -49,7 +51,8 @@ def default_convert(data: Any) -> Any:
     if isinstance(data, Tensor):
         return data
     if isinstance(data, np.ndarray | np.generic):
-        return data if _TEXT.search(data.dtype.str) else FUNCTIONS["as_tensor"](np.asarray(data))
+        is_text = np_str_obj_array_pattern.search(data.dtype.str)
+        return data if is_text else FUNCTIONS["as_tensor"](np.asarray(data))
     if isinstance(data, Mapping):
         return _remade(data, default_convert)
     if _is_named(data):
@@ -61,43 +64,49 @@ def default_convert(data: Any) -> Any:
     return data
 
 
-def _tensors(batch: Sequence[Any], **_: Any) -> Any:
+def collate_tensor_fn(batch: Sequence[Any], **_: Any) -> Any:
+    """Tensors of one shape, stacked."""
     return FUNCTIONS["stack"](list(batch), 0)
 
 
-def _arrays(batch: Sequence[Any], **_: Any) -> Any:
+def collate_numpy_array_fn(batch: Sequence[Any], **_: Any) -> Any:
+    """Arrays of one shape, stacked. Raises ArgumentTypeError for texts and objects."""
     first = batch[0]
-    if _TEXT.search(first.dtype.str):
-        raise ArgumentTypeError(f"[default_collate] {_MESSAGE.format(first.dtype)}")
+    if np_str_obj_array_pattern.search(first.dtype.str):
+        raise ArgumentTypeError(f"[default_collate] {default_collate_err_msg_format.format(first.dtype)}")
     if any(b.shape != first.shape for b in batch):
-        return _tensors([FUNCTIONS["as_tensor"](b) for b in batch])  # which says what is wrong
+        return collate_tensor_fn([FUNCTIONS["as_tensor"](b) for b in batch])  # which says what is wrong
     return FUNCTIONS["as_tensor"](np.stack(batch))
 
 
-def _numpy_scalars(batch: Sequence[Any], **_: Any) -> Any:
+def collate_numpy_scalar_fn(batch: Sequence[Any], **_: Any) -> Any:
+    """NumPy's numbers as a tensor."""
     return FUNCTIONS["as_tensor"](np.array(batch))
 
 
-def _floats(batch: Sequence[Any], **_: Any) -> Any:
+def collate_float_fn(batch: Sequence[Any], **_: Any) -> Any:
+    """Numbers as a float64 tensor."""
     return FUNCTIONS["tensor"](list(batch), dtype=dtypes.float64)
 
 
-def _integers(batch: Sequence[Any], **_: Any) -> Any:
+def collate_int_fn(batch: Sequence[Any], **_: Any) -> Any:
+    """Integers as a tensor."""
     return FUNCTIONS["tensor"](list(batch))
 
 
-def _as_it_is(batch: Sequence[Any], **_: Any) -> Any:
+def collate_str_fn(batch: Sequence[Any], **_: Any) -> Any:
+    """Texts as they are."""
     return batch
 
 
 default_collate_fn_map: dict[Any, Callable[..., Any]] = {
-    Tensor: _tensors,
-    np.ndarray: _arrays,
-    (np.bool_, np.number, np.object_): _numpy_scalars,
-    float: _floats,
-    int: _integers,
-    str: _as_it_is,
-    bytes: _as_it_is,
+    Tensor: collate_tensor_fn,
+    np.ndarray: collate_numpy_array_fn,
+    (np.bool_, np.number, np.object_): collate_numpy_scalar_fn,
+    float: collate_float_fn,
+    int: collate_int_fn,
+    str: collate_str_fn,
+    bytes: collate_str_fn,
 }
 
 
@@ -128,7 +137,7 @@ def collate(batch: Sequence[Any], *, collate_fn_map: dict[Any, Callable[..., Any
             raise ShapeError("[default_collate] each element in list of batch should be of equal size")
         values = [again(column) for column in zip(*batch, strict=True)]
         return values if isinstance(first, tuple) else _remade(first, _next_of(values))
-    raise ArgumentTypeError(f"[default_collate] {_MESSAGE.format(kind)}")
+    raise ArgumentTypeError(f"[default_collate] {default_collate_err_msg_format.format(kind)}")
 
 
 def _next_of(values: list[Any]) -> Callable[[Any], Any]:
