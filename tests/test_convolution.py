@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from torch_compare import compare, lazy, lazy_of, torch
 
+import lazygrad
 from lazygrad.tensors.autograd import grad as lazy_grad
 
 rng = np.random.default_rng(0)
@@ -241,3 +242,15 @@ def test_grid_sample(padding, align, device):
     compare(device, lambda t, x, g: f(t).grid_sample(x, g, "bilinear", padding, align), x, grid)
     compare(device, lambda t, x: f(t).affine_grid(x, (2, 1, 4, 5), align), rng.standard_normal((2, 2, 3)))
     compare(device, lambda t, x: f(t).affine_grid(x, (2, 1, 3, 4, 1), align), rng.standard_normal((2, 3, 4)))
+
+
+@pytest.mark.parametrize("mode", ["bilinear", "bicubic"])
+@pytest.mark.parametrize("options", [{}, {"align_corners": True}, {"antialias": True}], ids=str)
+def test_images_of_bytes_are_resized_bit_for_bit(mode, options):
+    images = np.random.default_rng(3).integers(0, 256, (2, 3, 13, 9), dtype=np.uint8)
+    for size in ((5, 20), (26, 4), (1, 3), (13, 7)):
+        ours, theirs = (
+            m.nn.functional.interpolate(m.tensor(images), size, mode=mode, **options)
+            for m in (lazygrad, torch)
+        )
+        assert np.array_equal(ours.numpy(), theirs.numpy()), size
