@@ -33,7 +33,7 @@ from lazygrad.tensors.grad_fn import GradFn, Label, made_by
 from lazygrad.tensors.modes import mode
 from lazygrad.tensors.recording import now
 from lazygrad.tensors.signatures import checked, register
-from lazygrad.tensors.views import Chain, Movement, read_through
+from lazygrad.tensors.views import Chain, Movement, read_through, write_back
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {}
 
@@ -473,8 +473,10 @@ def view_of(
 def storage_of(tensor: Tensor) -> Tensor:
     """The whole storage of a tensor as a view of one dimension."""
     history = tensor._history
-    if history.prefix:  # a leaf over a part of a storage: the rest has no part in its gradient
-        history = History(history.cell)
+    if history.prefix:  # a root over a part of a storage: the rest has no part in its gradient
+        cell, tracked = history.cell, mode.enabled and tensor.requires_grad
+        whole = write_back(cell.plain(), history.prefix, history.root()) if tracked else None
+        history = History(cell, whole)
     size, dtype = history.cell.node.size, tensor._dtype
     bits = () if history.cell.node.dtype is dtype else (("bitcast", dtype),)  # of a view as another type
     return assemble(Tensor, history, (("reshape", (size,)), *bits), (size,), dtype, None, 0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from lazygrad.errors import ShapeError
-from lazygrad.tensors.core import Tensor, function, method
+from lazygrad.tensors.core import Tensor, function, method, storage_of
 from lazygrad.tensors.grad_fn import as_operation
 from lazygrad.tensors.movement import as_strided, diagonal, select
 from lazygrad.tensors.reduction import sum_
@@ -46,9 +46,10 @@ def diagonal_scatter(input: Tensor, src: Tensor, offset: int = 0, dim1: int = 0,
 @function("as_strided_scatter")
 def as_strided_scatter(input: Tensor, src: Tensor, size: Any, stride: Any, storage_offset: int | None = None
                        ) -> Tensor:
-    """input with src in place of what as_strided shows."""
-    made = input.clone()
-    part = as_strided(made, size, stride, storage_offset or 0)
+    """input with src in place of what as_strided shows, in a copy with input's strides."""
+    storage = storage_of(input).clone()
+    made = as_strided(storage, input._shape, input.stride(), input._offset)
+    part = as_strided(storage, size, stride, input._offset if storage_offset is None else storage_offset)
     return _replaced("as_strided_scatter", input, made, part, src)
 
 
