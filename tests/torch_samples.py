@@ -123,6 +123,13 @@ def _at(owner: Any, path: str) -> Any:
 _PATHS = _paths()
 
 
+class UnderTorchName:
+    """lazygrad as it is under the name torch."""
+
+    def __getattr__(self, name: str) -> Any:
+        return lazygrad.torch_ops if name == "ops" else getattr(lazygrad, name)
+
+
 class Absent(Exception):
     """PyTorch's function has no counterpart."""
 
@@ -173,6 +180,8 @@ class Counterparts:
             return lazygrad.device(self.device if value.type == "cpu" else str(value))
         if value == "cpu" and isinstance(value, str):
             return self.device.lower()
+        if value is torch:
+            return UnderTorchName()
         if isinstance(value, types.ModuleType):
             return _at(lazygrad, _PATHS[id(value)]) if id(value) in _PATHS else value
         if isinstance(value, torch.Generator):
@@ -199,6 +208,8 @@ class Counterparts:
         path = _PATHS.get(id(function))
         if isinstance(function, functools.partial):
             return functools.partial(self.function(function.func), **self.of(function.keywords))
+        if isinstance(function, torch._ops.OpOverload):
+            return _at(lazygrad.torch_ops, str(function))
         if path is not None:
             try:
                 return _at(lazygrad, path)

@@ -11,6 +11,31 @@ from typing import Any
 from lazygrad.errors import UnsupportedError
 
 
+def _slice(self: Any, dim: int = 0, start: int | None = None, end: int | None = None, step: int = 1) -> Any:
+    return self[(slice(None),) * (dim % max(self.ndim, 1)) + (slice(start, end, step),)]
+
+
+def _native_dropout_backward(grad_output: Any, mask: Any, scale: float) -> Any:
+    return grad_output * (mask.to(grad_output.dtype) * scale)
+
+
+def _max_pool2d_with_indices_backward(
+    grad_output: Any, self: Any, kernel_size: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: bool,
+    indices: Any,
+) -> Any:
+    shape = (*self.shape[:-2], self.shape[-2] * self.shape[-1])
+    zeros = self.new_zeros(shape)
+    return zeros.scatter_add(-1, indices.flatten(-2), grad_output.flatten(-2)).reshape(self.shape)
+
+
+# operators that stand in `ops.aten` alone
+_ONLY_HERE = {
+    "slice": _slice,
+    "native_dropout_backward": _native_dropout_backward,
+    "max_pool2d_with_indices_backward": _max_pool2d_with_indices_backward,
+}
+
+
 class Operator:
     """One operator (`aten.add`) or one of its overloads (`aten.add.Tensor`): the same object each time, so
     that it can be the key of a table."""
@@ -26,7 +51,8 @@ class Operator:
 
     def __call__(self, *args: Any, **options: Any) -> Any:
         lazygrad = sys.modules["lazygrad"]
-        function = getattr(lazygrad, self._opname, None) or getattr(lazygrad.Tensor, self._opname, None)
+        function = _ONLY_HERE.get(self._opname) or getattr(lazygrad, self._opname, None)
+        function = function or getattr(lazygrad.Tensor, self._opname, None)
         if function is None:
             raise UnsupportedError(f"[ops.aten.{self._opname}] there is neither a function nor a method of "
                                    "this name here: write it with tensor operations")
