@@ -29,7 +29,7 @@ def _max_pool2d_with_indices_backward(
 
 
 # operators that stand in `ops.aten` alone
-_ONLY_HERE = {
+_ONLY_HERE: dict[str, Callable[..., Any]] = {
     "slice": _slice,
     "native_dropout_backward": _native_dropout_backward,
     "max_pool2d_with_indices_backward": _max_pool2d_with_indices_backward,

@@ -474,9 +474,8 @@ def storage_of(tensor: Tensor) -> Tensor:
     """The whole storage of a tensor as a view of one dimension."""
     history = tensor._history
     if history.prefix:  # a root over a part of a storage: the rest has no part in its gradient
-        cell, tracked = history.cell, mode.enabled and tensor.requires_grad
-        whole = write_back(cell.plain(), history.prefix, history.root()) if tracked else None
-        history = History(cell, whole)
+        tracked, cell = mode.enabled and tensor.requires_grad, history.cell
+        history = History(cell, write_back(cell.plain(), history.prefix, history.root()) if tracked else None)
     size, dtype = history.cell.node.size, tensor._dtype
     bits = () if history.cell.node.dtype is dtype else (("bitcast", dtype),)  # of a view as another type
     return assemble(Tensor, history, (("reshape", (size,)), *bits), (size,), dtype, None, 0)
