@@ -25,7 +25,7 @@ from lazygrad.errors import UnsupportedError
 # values that are deliberately others than PyTorch's: dtypes, and why
 WHOLE = ("int64", "int32", "int16", "int8")
 OTHER_VALUES = {
-    "matrix_exp": (("bfloat16",), "PyTorch's are NaN for large matrices"),
+    "matrix_exp": (("float16", "bfloat16"), "PyTorch's are NaN for large matrices"),
     "native_layer_norm": (("float16", "bfloat16"), "PyTorch's are sums of two terms that may cancel"),
     "polygamma": (WHOLE, "infinite at negative integers, where PyTorch's are rounded"),
     "special.polygamma": (WHOLE, "as polygamma"),
