@@ -248,8 +248,12 @@ def test_gamma_numbers(torch):
         shapes = t.tensor([[0.05, 0.5, 1.0], [2.5, 30.0, 4000.0]], dtype=t.float64)
         return t._standard_gamma(shapes.repeat(5, 1))
 
+    def rows(t):
+        return t._sample_dirichlet(t.tensor([[0.05, 0.5, 1.0], [2.5, 30.0, 4000.0]]))
+
     lg.manual_seed(2), torch.manual_seed(2)
     np.testing.assert_allclose(values(run(lg)), values(run(torch)), rtol=1e-12)
+    np.testing.assert_allclose(values(rows(lg)), values(rows(torch)), rtol=1e-6)
     assert lg.get_rng_state().tolist() == torch.get_rng_state().tolist()
 
 

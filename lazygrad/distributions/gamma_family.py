@@ -11,7 +11,7 @@ from lazygrad.distributions.distribution import Distribution
 from lazygrad.distributions.utils import as_tensors
 from lazygrad.errors import ArgumentError
 from lazygrad.tensors import Size, Tensor
-from lazygrad.tensors.random import standard_gamma
+from lazygrad.tensors.random import sample_dirichlet, standard_gamma
 
 
 def _xlogy(x: Tensor, y: Tensor) -> Tensor:
@@ -158,12 +158,7 @@ class Dirichlet(Distribution):
         return self.concentration * (total - self.concentration) / (total.pow(2) * (total + 1))
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
-        # in double, so that small shapes do not all vanish
-        shapes = self.concentration.expand(self._extended_shape(sample_shape)).double()
-        drawn = standard_gamma(shapes)
-        info = lazygrad.finfo(self.concentration.dtype)
-        found = (drawn / drawn.sum(-1, True)).to(self.concentration.dtype)
-        return found + (found.detach().clamp(info.tiny, 1 - info.eps / 2) - found.detach())
+        return sample_dirichlet(self.concentration.expand(self._extended_shape(sample_shape)))
 
     def log_prob(self, value: Tensor) -> Tensor:
         self._validate_sample(value)

@@ -159,6 +159,7 @@ _OWN: dict[str, dict[str, Any]] = {
     "lazygrad._C": {
         "_get_tracing_state": ignored(None),
         "_log_api_usage_once": ignored(None),
+        **each_named("_C", "Graph Node Value", kind, _NO_SCRIPT),
         "DisableTorchFunction": nothing("DisableTorchFunction"),
         "DisableTorchFunctionSubclass": nothing("DisableTorchFunctionSubclass"),
         **each("_is_tracing _is_torch_function_mode_enabled", ignored, False),

@@ -20,6 +20,7 @@ from lazygrad.tensors.counter_draws import CounterDraws
 from lazygrad.tensors.creation import arange
 from lazygrad.tensors.devices import usable_device
 from lazygrad.tensors.generator import Generator, chosen
+from lazygrad.tensors.limits import finfo
 from lazygrad.tensors.placing import Place, place_like, place_of
 from lazygrad.tensors.promotion import get_default_dtype
 from lazygrad.tensors.recording import now
@@ -360,3 +361,14 @@ def standard_gamma(input: Tensor, generator: Generator | None = None) -> Tensor:
         return (ops.mul(g, gamma_slope(ops.detach(shape), ops.detach(value))),)
 
     return apply("_standard_gamma", lambda shape: ops.surrogate(drawn, shape, arg=gradient), input)
+
+
+@creator("_sample_dirichlet")
+def sample_dirichlet(input: Tensor, generator: Generator | None = None) -> Tensor:
+    """Dirichlet distributed rows with the concentrations of input (..., n): positive numbers below 1 whose
+    sum is 1. Differentiable by input, which is read with `RNG=torch`."""
+    need_float("_sample_dirichlet", input._dtype)
+    drawn = standard_gamma(input.double(), generator)  # so that small shapes do not all vanish
+    found = (drawn / drawn.sum(-1, True)).to(input._dtype)
+    limits = finfo(input._dtype)
+    return found + (found.detach().clamp(limits.tiny, 1 - limits.eps / 2) - found.detach())
