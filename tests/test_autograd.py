@@ -476,3 +476,22 @@ def test_gradients_for_many_cotangents_at_once():
     x = lazygrad.ones(2, requires_grad=True)
     with pytest.raises(GradientError):
         lazygrad.autograd.grad(x * 2, x, lazygrad.ones(0, 2), is_grads_batched=True)
+
+
+def test_a_pass_spends_what_lies_above_its_inputs_alone():
+    torch = pytest.importorskip("torch")
+
+    def run(t):
+        x = t.tensor([[0.5, -1.0]], requires_grad=True)
+        w = t.tensor([[2.0, 0.25], [1.0, -1.0]], requires_grad=True)
+        h = x @ w
+        y, beside = h.tanh(), h[:, 1]
+        total = y.sum()
+        out = [t.autograd.grad(total, h)[0].tolist()]
+        with pytest.raises(RuntimeError, match="second time"):
+            t.autograd.grad(total, h)
+        out.append(t.autograd.grad(beside.sum(), x, retain_graph=True)[0].tolist())
+        out.append(t.autograd.grad(beside.sum(), [x, w])[0].tolist())
+        return out
+
+    assert run(lazygrad) == run(torch)

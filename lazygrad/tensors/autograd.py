@@ -287,7 +287,7 @@ def grad(
             )
         results.append(None if g is None else _wrap(g, x.cell.device, create_graph))
     if not (create_graph if retain_graph is None else retain_graph):
-        free(order, outputs)
+        free(order, outputs, set(wanted))
     return tuple(results)
 
 

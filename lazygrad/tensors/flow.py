@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from lazygrad.differentiation import differentiable_inputs
 from lazygrad.errors import GradientError
@@ -29,20 +29,21 @@ def check_not_spent(order: Sequence[Node], roots: Sequence[History]) -> None:
         )
 
 
-def free(order: Sequence[Node], outputs: Sequence[Tensor]) -> None:
+def free(order: Sequence[Node], outputs: Sequence[Tensor], ends: Collection[Node] | None = None) -> None:
     """Mark the histories of the graph below outputs as spent: their memory goes when their values are
     realized. As in PyTorch, what was computed without any saved value can be differentiated again; here also
     what was multiplied with or divided by numbers, and a tensor that was computed in just the same way as an
-    output: its nodes are the same."""
+    output: its nodes are the same. `ends`: where the pass ended, if not at all leaves; nothing below them is
+    spent."""
     differentiated = {x._history for x in outputs}
     twins = {history.node for history in differentiated}
     saves: dict[Node, bool] = {}
     reached: set[Node] = set()  # from where gradients go on to a leaf: what lies beside saves nothing
     for node in order:
-        if node.op.name == "leaf" and not isinstance(node.arg, Mark):
+        of_leaf = node.op.name == "leaf" and not isinstance(node.arg, Mark)
+        if of_leaf if ends is None else node in ends:
             reached.add(node)
-            continue
-        below = [i for i in differentiable_inputs(node) if i in reached]
+        below = [] if of_leaf else [i for i in differentiable_inputs(node) if i in reached]
         if below:
             reached.add(node)
             saves[node] = _saves(node) or any(saves.get(i, False) for i in below)
@@ -54,7 +55,7 @@ def free(order: Sequence[Node], outputs: Sequence[Tensor]) -> None:
             if history.cell.is_realized:
                 history.forget()
     for node in order:
-        if node.op.name == "call":
+        if node.op.name == "call" and (ends is None or node in reached):
             node.arg.release()
 
 
