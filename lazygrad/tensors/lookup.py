@@ -265,6 +265,8 @@ def index_reduce(input: Tensor, dim: int, index: Tensor, source: Tensor, reduce:
         raise ArgumentError(f"[{op}] reduce argument must be one of prod, mean, amax, amin, got {reduce!r}")
     axis, index = _check_row_index(op, input, dim, index, negative=False)
     _check_rows(op, input, axis, index, source)
+    if not input.ndim and source._shape.numel() != 1:
+        raise ShapeError(f"[{op}] source must have one element, as input has, got {tuple(source._shape)}")
 
     def build(x: Node, i: Node, s: Node) -> Node:
         row = axes.reshape(i, tuple(i.size if a == axis else 1 for a in range(x.ndim)))

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from lazygrad import ops
-from lazygrad.errors import AxisError, OutOfBoundsError, ShapeError
+from lazygrad.errors import ArgumentTypeError, AxisError, OutOfBoundsError, ShapeError
 from lazygrad.tensors.axes import axes_of, axis_of, integer, sizes_of
 from lazygrad.tensors.core import Tensor, apply, function, method, storage_of, view_of
 from lazygrad.tensors.grad_fn import as_operation
@@ -65,6 +65,8 @@ def narrow(input: Tensor, dim: int, start: Any, length: int) -> Tensor:
     if isinstance(start, Tensor) and (start.ndim or not start._dtype.is_integer):
         raise ShapeError("[narrow] start must be an 0-dim integral Tensor, or an int, not a tensor of "
                          f"{start._dtype!r} and shape {tuple(start._shape)}")
+    if isinstance(start, bool):
+        raise ArgumentTypeError("[narrow] start must be an int, not bool")
     axis, start = axis_of("narrow", dim, input.ndim), integer("narrow", "start", start)
     length = integer("narrow", "length", length)
     size = input._shape[axis]

@@ -9,7 +9,7 @@ from typing import Any
 
 from lazygrad import dtypes
 from lazygrad.dtypes import pytorch_name
-from lazygrad.errors import ArgumentTypeError, DTypeError, GradientError
+from lazygrad.errors import ArgumentTypeError, DTypeError, GradientError, ShapeError
 from lazygrad.helpers import product
 from lazygrad.tensors import copies, integers, linear_algebra, parts, random, reals, special, statistics
 from lazygrad.tensors.axes import sizes_of
@@ -100,6 +100,11 @@ def with_out(name: str, definition: Callable[..., Any], same_type: bool = False)
                 kind = type(one).__name__
                 raise ArgumentTypeError(f"[{name}] {name}(): argument 'out' must be Tensor, not {kind}")
             check_apart(name, one, operands)
+            if one._is_expanded():
+                raise ShapeError(
+                    f"[{name}] unsupported operation: more than one element of the written-to tensor refers "
+                    f"to a single memory location: out {tuple(one._shape)} is expanded. Please clone() it"
+                )
         if mode.enabled and any(t.requires_grad for t in (*outs, *operands)):
             raise GradientError(
                 f"[{name}] {name}(): functions with out=... arguments don't support automatic "
@@ -152,8 +157,8 @@ _SAME_TYPE = frozenset(
     diag diagonal_copy diff dot expand_copy fix float_power floor frac frexp gather hash_tensor heaviside
     histc histogram index_add index_copy index_reduce index_select inner inverse isin isneginf isposinf
     kthvalue log_softmax logcumsumexp lu_solve lu_unpack masked_select matmul matrix_power max median min
-    mm mode msort mv nan_to_num nanmedian nanquantile narrow_copy neg negative nonzero norm orgqr ormqr
-    permute_copy qr quantile renorm repeat_interleave round scatter scatter_add scatter_reduce
+    mm mode msort multinomial mv nan_to_num nanmedian nanquantile narrow_copy neg negative nonzero norm
+    orgqr ormqr permute_copy qr quantile renorm repeat_interleave round scatter scatter_add scatter_reduce
     searchsorted select_copy sgn sign signbit slice_copy slice_scatter slogdet softmax sort split_copy
     split_with_sizes_copy squeeze_copy svd t_copy take take_along_dim tensordot topk transpose_copy
     triangular_solve tril triu trunc unbind_copy unfold_copy unsqueeze_copy vdot view_as_real_copy

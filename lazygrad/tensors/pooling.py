@@ -7,7 +7,7 @@ from typing import Any
 
 from lazygrad import dtypes, ops
 from lazygrad.compositions import axes, windows
-from lazygrad.errors import ArgumentError, RuntimeArgumentError, ShapeError
+from lazygrad.errors import ArgumentError, ArgumentTypeError, RuntimeArgumentError, ShapeError
 from lazygrad.graph import Node
 from lazygrad.tensors.convolution import batched, spread_sizes, with_batch
 from lazygrad.tensors.core import Tensor, apply, creator
@@ -148,6 +148,10 @@ def _adaptive_sizes(op: str, x: Tensor, rank: int, output_size: Any) -> tuple[in
     if rank > 1 and x.ndim <= rank:
         raise ArgumentError(f"[{op}] Input dimension should be at least {rank + 1}, got {tuple(x._shape)}")
     given = list(output_size) if isinstance(output_size, tuple | list) else [output_size] * rank
+    if any(isinstance(n, bool) for n in given):
+        raise ArgumentTypeError(
+            f"[{op}] {op}(): argument 'output_size' must be tuple of ints, not {output_size!r}"
+        )
     given = (
         [n if size is None else size for size, n in zip(given, x._shape[-rank:], strict=True)]
         if len(given) == rank

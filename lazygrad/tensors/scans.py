@@ -98,7 +98,9 @@ def _log_sums(x: Node, axis: int) -> Node:
 
 
 @function("diff")
-def diff(input: Tensor, n: int = 1, dim: int = -1, prepend: Any = None, append: Any = None) -> Tensor:
+def diff(
+    input: Tensor, n: int = 1, dim: int = -1, prepend: Tensor | None = None, append: Tensor | None = None
+) -> Tensor:
     """Differences of neighbours along a dimension, n times over."""
     axis = axis_of("diff", dim, input.ndim)
     if not input.ndim:

@@ -164,6 +164,10 @@ def triplet_margin_with_distance_loss(
 ) -> Tensor:
     """triplet_margin_loss with any distance."""
     reduction = chosen_reduction(reduction, None, None)
+    if not anchor.ndim == positive.ndim == negative.ndim:
+        raise ShapeError("[triplet_margin_loss] The anchor, positive, and negative tensors are expected to "
+                         f"have the same number of dimensions, but got: {anchor.ndim}D, {positive.ndim}D and "
+                         f"{negative.ndim}D")
     if margin <= 0:
         raise ArgumentError(f"[triplet_margin_with_distance_loss] margin must be greater than 0, got "
                             f"{margin}")
