@@ -8,6 +8,7 @@ values, its functions and those of its functions that are written in Python are 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import types
 import warnings
@@ -186,6 +187,9 @@ class Counterparts:
             return _at(lazygrad, _PATHS[id(value)]) if id(value) in _PATHS else value
         if isinstance(value, torch.Generator):
             return lazygrad.Generator().manual_seed(value.initial_seed())
+        if dataclasses.is_dataclass(value) and id(type(value)) in _PATHS:  # options
+            fields = {f.name: self.of(getattr(value, f.name)) for f in dataclasses.fields(value)}
+            return self.function(type(value))(**fields)
         if id(value) in _PATHS or isinstance(value, types.FunctionType):
             return self.function(value)
         return value
