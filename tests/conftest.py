@@ -92,7 +92,8 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    session.config.cache.set(_PASSED, _passed)
+    if session.config.pluginmanager.hasplugin("cacheprovider"):
+        session.config.cache.set(_PASSED, _passed)
 
 
 def sampled(cases: list[pytest.Item], name: str) -> list[pytest.Item]:

@@ -324,9 +324,9 @@ def _launches(monkeypatch):
     calls = []
     compute = realization.compute
 
-    def counted(targets, device, donate=(), order=None):
+    def counted(targets, device, donate=(), order=None, known=None):
         calls.append((len(targets), len(frozenset(donate))))
-        return compute(targets, device, donate, order)
+        return compute(targets, device, donate, order, known)
 
     monkeypatch.setattr(realization, "compute", counted)
     return calls
