@@ -124,6 +124,7 @@ def with_out(name: str, definition: Callable[..., Any], same_type: bool = False)
             return out.requires_grad_() if named.get("requires_grad") else out
         return type(result)(*outs) if hasattr(result, "_fields") else outs
 
+    call.takes_out = True  # type: ignore[attr-defined]
     return call
 
 
