@@ -323,17 +323,20 @@ def tensorsolve(A: Tensor, B: Tensor, dims: Any = None) -> Tensor:
     return solve(A.reshape(B.numel(), -1), B.flatten()).reshape(shape)
 
 
-def _without(name: str, instead: str) -> None:
+def _without(name: str, reason: str) -> None:
     def refuse(*args: Any, **kwargs: Any) -> Any:
-        raise UnsupportedError(f"[linalg.{name}] has complex numbers as its results, which lazygrad lacks: "
-                               f"for symmetric matrices use {instead}")
+        raise UnsupportedError(f"[linalg.{name}] {reason}")
 
-    refuse.__doc__ = "Raises UnsupportedError: its results are complex numbers."
+    refuse.__doc__ = f"Raises UnsupportedError: {reason}."
     linalg(name)(refuse)
 
 
-_without("eig", "linalg.eigh")
-_without("eigvals", "linalg.eigvalsh")
+_RESULTS = "has complex numbers as its results, which lazygrad lacks: for symmetric matrices use linalg."
+_without("eig", _RESULTS + "eigh")
+_without("eigvals", _RESULTS + "eigvalsh")
+for _name in ("ldl_factor", "ldl_factor_ex", "ldl_solve"):
+    _without(_name, "symmetric matrices are not factored by Bunch and Kaufman's method here: use linalg.solve, "
+                    "or linalg.cholesky of a positive definite matrix")
 
 
 def _removed(name: str, instead: str) -> None:
