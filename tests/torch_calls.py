@@ -29,6 +29,8 @@ OTHER_VALUES = {
     "native_layer_norm": (("float16", "bfloat16"), "PyTorch's are sums of two terms that may cancel"),
     "polygamma": (WHOLE, "infinite at negative integers, where PyTorch's are rounded"),
     "special.polygamma": (WHOLE, "as polygamma"),
+    "nn.functional.hardsigmoid": (("float64",), "PyTorch takes a sixth in float32"),
+    "special.airy_ai": (("float64",), "PyTorch's have nine digits"),
 }
 # which of equal elements is named differs, and where `dim` stands among their arguments
 EQUAL_ELEMENTS = {"argsort": 0, "kthvalue": 1, "mode": 0, "sort": 0, "topk": 1}

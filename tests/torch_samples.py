@@ -191,6 +191,8 @@ class Counterparts:
             return _at(lazygrad, _PATHS[id(value)]) if id(value) in _PATHS else value
         if isinstance(value, torch.Generator):
             return lazygrad.Generator().manual_seed(value.initial_seed())
+        if isinstance(value, torch.nn.Module):  # a distance, without weights
+            return self.function(type(value))()
         if dataclasses.is_dataclass(value) and id(type(value)) in _PATHS:  # options
             fields = {f.name: self.of(getattr(value, f.name)) for f in dataclasses.fields(value)}
             return self.function(type(value))(**fields)

@@ -18,6 +18,7 @@ from lazygrad.tensors.core import Tensor, creator, function, method
 from lazygrad.tensors.creation import full, tensor
 from lazygrad.tensors.indexing import nonzero
 from lazygrad.tensors.movement import as_strided
+from lazygrad.tensors.shapes import shown_in_place
 from lazygrad.tensors.statistics import renorm
 from lazygrad.tensors.values import read
 
@@ -62,14 +63,7 @@ for _name in ("chunk", "split", "split_with_sizes"):
     function(f"unsafe_{_name}")(getattr(Tensor, _name))
 creator("detach")(Tensor.detach)
 in_place("renorm_", renorm)
-
-
-@method("as_strided_")
-def as_strided_(x: Tensor, size: Any, stride: Any, storage_offset: int | None = None) -> Tensor:
-    """The tensor shows its storage in another way from now on."""
-    offset = x.storage_offset() if storage_offset is None else storage_offset
-    x.data = as_strided(x.detach(), size, stride, offset)
-    return x
+shown_in_place(as_strided, "as_strided_")
 
 
 @function("nonzero_static")

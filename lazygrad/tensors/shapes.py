@@ -358,7 +358,9 @@ def unflatten(input: Tensor, dim: int, sizes: Any) -> Tensor:
 # In place: the tensor itself becomes the view
 
 
-def _in_place(definition: Callable[..., Tensor], *names: str) -> None:
+def shown_in_place(definition: Callable[..., Tensor], *names: str) -> None:
+    """Methods that let a tensor itself be what a function shows of it."""
+
     def become(x: Tensor, *args: Any, **named: Any) -> Tensor:
         if x.is_leaf:
             if x.requires_grad and mode.enabled:
@@ -378,11 +380,11 @@ def _in_place(definition: Callable[..., Tensor], *names: str) -> None:
         method(name)(become)
 
 
-_in_place(squeeze, "squeeze_")
-_in_place(unsqueeze, "unsqueeze_")
-_in_place(t, "t_")
-_in_place(transpose, "transpose_", "swapdims_")
-_in_place(swapaxes, "swapaxes_")
+shown_in_place(squeeze, "squeeze_")
+shown_in_place(unsqueeze, "unsqueeze_")
+shown_in_place(t, "t_")
+shown_in_place(transpose, "transpose_", "swapdims_")
+shown_in_place(swapaxes, "swapaxes_")
 
 
 def _after(size: Size, other: Any) -> Size:

@@ -335,8 +335,8 @@ _RESULTS = "has complex numbers as its results, which lazygrad lacks: for symmet
 _without("eig", _RESULTS + "eigh")
 _without("eigvals", _RESULTS + "eigvalsh")
 for _name in ("ldl_factor", "ldl_factor_ex", "ldl_solve"):
-    _without(_name, "symmetric matrices are not factored by Bunch and Kaufman's method here: use linalg.solve, "
-                    "or linalg.cholesky of a positive definite matrix")
+    _without(_name, "symmetric matrices are not factored by Bunch and Kaufman's method here: use "
+                    "linalg.solve, or linalg.cholesky of a positive definite matrix")
 
 
 def _removed(name: str, instead: str) -> None:
