@@ -139,3 +139,17 @@ def test_an_index_read_first_where_it_is_repeated_is_known_outside_too(device):
         expected = (x * 2 + column[where]) * x
         np.testing.assert_allclose(inner.numpy(), expected)
         np.testing.assert_allclose(outer.numpy(), table[where] * w + expected * w)
+
+
+def test_parts_whose_loops_have_other_lengths():
+    """Grids of several sizes put one after the other: what divides one's rows does not divide the other's."""
+    pieces, want = [], []
+    for i, n in enumerate((12, 6, 3, 2, 1)):
+        base = np.random.default_rng(i).random((1, 4))
+        y, x = (v.reshape(-1) * 8 * 2**i for v in np.indices((n, n)))
+        want.append(np.stack((x, y, x, y), 1) + base)
+        step = lazygrad.arange(n, dtype=lazygrad.int32) * 8 * 2**i
+        rows, columns = (v.reshape(-1) for v in lazygrad.meshgrid(step, step, indexing="ij"))
+        shifts = lazygrad.stack((columns, rows, columns, rows), 1)
+        pieces.append((shifts.view(-1, 1, 4) + lazygrad.tensor(base).view(1, -1, 4)).reshape(-1, 4))
+    np.testing.assert_allclose(lazygrad.cat(pieces).numpy(), np.concatenate(want))

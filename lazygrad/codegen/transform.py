@@ -63,11 +63,14 @@ def rewrite_loop(body: Iterable[Statement], name: str, change: Callable[[Loop], 
     return tuple(result)
 
 
-def split(nest: LoopNest, name: str, factor: int) -> LoopNest:
+def split(nest: LoopNest, name: str, factor: int, extent: int | None = None) -> LoopNest:
     """    for i in 10: f(i)   ->   for i_o in 3: for i_i in 4:      (factor 4)
-                                 if 4*i_o + i_i < 10: f(4*i_o + i_i)"""
+                                 if 4*i_o + i_i < 10: f(4*i_o + i_i)
+    With an extent, only loops of that extent: parts of one kernel may have others of the same name."""
 
     def change(loop: Loop) -> Body:
+        if extent not in (None, loop.var.extent):
+            return (replace(loop, body=rewrite_loop(loop.body, name, change)),)
         outer = Var(f"{name}_o", ceil_div(loop.var.extent, factor))
         inner = Var(f"{name}_i", factor)
         whole = expr.var(outer.name, outer.extent) * factor + expr.var(inner.name, inner.extent)
@@ -282,8 +285,8 @@ def split_divisions(nest: LoopNest) -> LoopNest:
     return nest
 
 
-def _division(body: Iterable[Statement]) -> tuple[str, int] | None:
-    """A loop whose variable is divided by a divisor of its extent, and that divisor."""
+def _division(body: Iterable[Statement]) -> tuple[str, int, int] | None:
+    """A loop whose variable is divided by a divisor of its extent, that divisor, and the extent."""
     for s in walk(body):
         if not (isinstance(s, Loop) and s.kind in ("domain", "reduce")):
             continue
@@ -295,7 +298,7 @@ def _division(body: Iterable[Statement]) -> tuple[str, int] | None:
                         if factor is not None and atom.divisor % abs(factor) == 0:
                             step = atom.divisor // abs(factor)
                             if 1 < step < s.var.extent and s.var.extent % step == 0:
-                                return s.var.name, step
+                                return s.var.name, step, s.var.extent
     return None
 
 
