@@ -16,7 +16,7 @@ TYPES = {
 }  # fmt: skip
 FREE = "?"  # PyTorch has no kernel for these types: lazygrad may do what it likes
 ERRORS = (
-    (IndexError, "I"), (TypeError, "T"), (ValueError, "V"), (ZeroDivisionError, "Z"), (RuntimeError, "!"),
+    (IndexError, "I"), (TypeError, "T"), (RuntimeError, "!"), (ValueError, "V"), (ZeroDivisionError, "Z"),
 )  # fmt: skip
 NUMBERS = {"True": True, "2": 2, "2.5": 2.5}
 

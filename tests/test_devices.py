@@ -115,7 +115,8 @@ def test_devices_do_not_mix(first: str, second: str) -> None:
 
 # what a function that takes a device is called with besides; a shape where nothing is said
 GIVEN = {
-    "arange": (3,), "linspace": (0, 1, 3), "eye": (2,), "full": ((2,), 1.0), "randint": (3, (2,)),
+    "arange": (3,), "linspace": (0, 1, 3), "logspace": (0, 1, 3), "eye": (2,), "full": ((2,), 1.0),
+    "randint": (3, (2,)),
     "randperm": (3,), "normal": (0.0, 1.0, (2,)), "tril_indices": (2, 2), "triu_indices": (2, 2),
     "tensor": (1.5,), "as_tensor": (np.ones(2),), "asarray": ([1],), "scalar_tensor": (1,),
     "from_dlpack": (np.ones(2),), "empty_strided": ((2, 3), (3, 1)),
@@ -123,8 +124,8 @@ GIVEN = {
 }
 OF_A_TENSOR = {"full": ((2,), 1.0), "full_like": (1,), "randint_like": (0, 3), "tensor": ([1],), "to": (),
                "cuda": (), "empty_strided": ((2, 3), (3, 1))}
-# these take a device's name and ask nothing of it
-INDIFFERENT = {"__new__", "is_coalesced", "is_pinned", "pin_memory", "_resize_output_"}
+# these take a device's name and ask nothing of it, or name another one
+INDIFFERENT = {"__new__", "is_coalesced", "is_pinned", "pin_memory", "_resize_output_", "ipu", "mtia", "xpu"}
 
 
 def takes_device(definition: object) -> bool:

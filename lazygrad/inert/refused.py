@@ -96,7 +96,7 @@ _NAMES: dict[str, dict[str, str]] = {
         "export": (
             "AdditionalInputs Constraint CustomDecompTable ExportBackwardSignature ExportGraphSignature "
             "ExportedProgram FlatArgsAdapter ModuleCallEntry ModuleCallSignature ShapesCollection "
-            "UnflattenedModule default_decompositions dims draft_export register_dataclass unflatten"
+            "UnflattenedModule default_decompositions dims draft_export register_dataclass"
         ),
         "export.dynamic_shapes": (
             "AdditionalInputs Constraint Dim ShapesCollection dims "
