@@ -19,10 +19,6 @@ class ArgumentError(LazygradError, ValueError, RuntimeError):
     """An argument with a wrong value: PyTorch raises the one in Python, the other in C++."""
 
 
-class RuntimeArgumentError(ArgumentError, RuntimeError):
-    """An argument with a wrong value, where PyTorch raises RuntimeError."""
-
-
 class ArgumentTypeError(LazygradError, TypeError):
     """An argument of a wrong Python type."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from lazygrad.errors import RuntimeArgumentError
+from lazygrad.errors import ArgumentError
 from lazygrad.inert import names_of
 from lazygrad.tensors import FUNCTIONS, Tensor
 from lazygrad.tensors.signatures import check_all
@@ -14,7 +14,7 @@ __getattr__ = names_of(__name__)
 
 def _frequencies(name: str, n: int, d: float, low: int, high: int, options: dict[str, Any]) -> Tensor:
     if n == 0:
-        raise RuntimeArgumentError(f"[{name}] n must not be 0")
+        raise ArgumentError(f"[{name}] n must not be 0")
     options["dtype"] = options.get("dtype") or FUNCTIONS["get_default_dtype"]()
     places: Tensor = FUNCTIONS["arange"](low, high, **options)
     return places * (1.0 / (n * d))

@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from lazygrad import config, dtypes
-from lazygrad.errors import ArgumentError, ArgumentTypeError, RuntimeArgumentError
+from lazygrad.errors import ArgumentError, ArgumentTypeError
 from lazygrad.layouts import tensortype
 from lazygrad.runtime.registry import open_device
 from lazygrad.tensors import FUNCTIONS
@@ -38,7 +38,7 @@ def set_num_threads(num: int) -> None:
     if isinstance(num, bool) or not isinstance(num, int):
         raise ArgumentTypeError(f"[set_num_threads] expects an int, but got {type(num).__name__}")
     if num <= 0:
-        raise RuntimeArgumentError("[set_num_threads] expects a positive integer")
+        raise ArgumentError("[set_num_threads] expects a positive integer")
     _set(THREADS=num)
 
 
@@ -77,7 +77,7 @@ def set_deterministic_debug_mode(debug_mode: int | str) -> None:
     names = {"default": 0, "warn": 1, "error": 2}
     mode = names.get(debug_mode) if isinstance(debug_mode, str) else debug_mode
     if mode not in (0, 1, 2):
-        raise RuntimeArgumentError(
+        raise ArgumentError(
             "[set_deterministic_debug_mode] invalid value of debug_mode, expected "
             f"one of `default`, `warn`, `error`, or 0, 1, 2, but got {debug_mode}"
         )
@@ -160,17 +160,17 @@ def _assert(condition: Any, message: str = "") -> None:
 
 
 def _assert_async(input: Any, assert_msg: str = "Expected Tensor with single nonzero value") -> None:
-    """Raise RuntimeArgumentError where the only value of a tensor is zero. Realizes."""
+    """Raise ArgumentError where the only value of a tensor is zero. Realizes."""
     if not bool(input):
-        raise RuntimeArgumentError(f"[_assert_async] {assert_msg}")
+        raise ArgumentError(f"[_assert_async] {assert_msg}")
 
 
 def _check(condition: Any, message: Callable[[], str] | None = None) -> None:
-    """Raises RuntimeArgumentError with the message, a function that returns it, unless the condition
+    """Raises ArgumentError with the message, a function that returns it, unless the condition
     holds."""
     if not condition:
         text = "Expected cond to be True, but got False. (Could this error message be improved?)"
-        raise RuntimeArgumentError(f"[_check] {message() if message else text}")
+        raise ArgumentError(f"[_check] {message() if message else text}")
 
 
 _check_value = _check_type = _check_index = _check_with = _check

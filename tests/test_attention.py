@@ -150,3 +150,16 @@ def test_a_matrix_of_weights_that_is_wanted_is_stored():
     y.realize()
     expected = weights.numpy() @ v.numpy()
     np.testing.assert_allclose(y.numpy(), expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_large_scores_of_16_bits_are_not_rounded(dtype):
+    rng = np.random.default_rng(3)
+    q, k, v = (
+        lazygrad.tensor(6 * rng.standard_normal((2, n, 8)), device="NUMPY").to(getattr(lazygrad, dtype))
+        for n in (5, 7, 7)
+    )
+    got = F.scaled_dot_product_attention(q, k, v)
+    want = F.scaled_dot_product_attention(*(t.double() for t in (q, k, v)))
+    assert got.dtype is q.dtype
+    np.testing.assert_allclose(got.double().numpy(), want.numpy(), rtol=1e-2, atol=5e-2)

@@ -25,7 +25,9 @@ def test_paths_lead_to_the_same_objects(path):
     pytorch()
     try:
         theirs = importlib.import_module(f"torch.{path}")
-    except ImportError:  # an object that is no module
+    except ImportError as problem:  # an object that is no module
+        if not str(problem.name).startswith("torch"):
+            pytest.skip(f"PyTorch's needs {problem.name}")
         theirs = importlib.import_module("torch._C")
         theirs = getattr(theirs, path.rpartition(".")[2])
     public = [n for n in getattr(theirs, "__all__", None) or dir(theirs) if n[0] != "_" and n != "vf"]

@@ -31,6 +31,7 @@ OTHER_VALUES = {
     "special.polygamma": (WHOLE, "as polygamma"),
     "nn.functional.hardsigmoid": (("float64",), "PyTorch takes a sixth in float32"),
     "special.airy_ai": (("float64",), "PyTorch's have nine digits"),
+    **{f"special.bessel_{n}": (("float64",), "PyTorch's have six digits") for n in ("j0", "j1", "y0", "y1")},
 }
 # which of equal elements is named differs, and where `dim` stands among their arguments
 EQUAL_ELEMENTS = {"argsort": 0, "kthvalue": 1, "mode": 0, "sort": 0, "topk": 1}

@@ -10,7 +10,7 @@ from typing import Any
 
 from lazygrad import cuda, dtypes
 from lazygrad.dtypes import DType
-from lazygrad.errors import ArgumentError, RuntimeArgumentError
+from lazygrad.errors import ArgumentError
 from lazygrad.tensors.autocasting import state
 from lazygrad.tensors.core import Tensor
 
@@ -25,7 +25,7 @@ def is_autocast_available(device_type: str) -> bool:
 
 class autocast:
     """A block, or a decorator, for a kind of device: "cpu" or "cuda" (OpenCL). `dtype` is bfloat16 for "cpu"
-    and float16 for "cuda" unless given. Raises RuntimeArgumentError for a kind that is none."""
+    and float16 for "cuda" unless given. Raises ArgumentError for a kind that is none."""
 
     def __init__(
         self,
@@ -41,7 +41,7 @@ class autocast:
         self.device = device_type
         kind = _KINDS.get(device_type)
         if kind is None and device_type not in _OTHERS:
-            raise RuntimeArgumentError(
+            raise ArgumentError(
                 f"[autocast] User specified an unsupported autocast device_type '{device_type}'"
             )
         if kind is None or (device_type == "cuda" and not cuda.is_available()):
@@ -86,7 +86,7 @@ class autocast:
 
 def _kind(device_type: str | None) -> str:
     if device_type is not None and device_type not in _KINDS:
-        raise RuntimeArgumentError(f"[autocast] unknown device type for autocast: {device_type}")
+        raise ArgumentError(f"[autocast] unknown device type for autocast: {device_type}")
     return _KINDS["cuda" if device_type is None else device_type]
 
 

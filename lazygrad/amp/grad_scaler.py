@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from lazygrad import cuda
-from lazygrad.errors import RuntimeArgumentError
+from lazygrad.errors import ArgumentError
 from lazygrad.tensors import FUNCTIONS
 from lazygrad.tensors.core import Tensor
 from lazygrad.tensors.modes import no_grad
@@ -52,17 +52,17 @@ class GradScaler:
             values = [self.scale(y) for y in outputs]
             return type(outputs)(values) if isinstance(outputs, list | tuple) else values  # type:
             # ignore[call-arg]
-        raise RuntimeArgumentError("[GradScaler] outputs must be a Tensor or an iterable of Tensors")
+        raise ArgumentError("[GradScaler] outputs must be a Tensor or an iterable of Tensors")
 
     def unscale_(self, optimizer: Any) -> None:
-        """Divide the gradients of an optimizer's parameters by the scale. Raises RuntimeArgumentError where
+        """Divide the gradients of an optimizer's parameters by the scale. Raises ArgumentError where
         that has been done since the last update."""
         if not self._enabled:
             return
         if id(optimizer) in self._stepped:
-            raise RuntimeArgumentError("[GradScaler] unscale_() is being called after step().")
+            raise ArgumentError("[GradScaler] unscale_() is being called after step().")
         if id(optimizer) in self._found:
-            raise RuntimeArgumentError(
+            raise ArgumentError(
                 "[GradScaler] unscale_() has already been called on this optimizer since the last update()."
             )
         grads = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
@@ -77,11 +77,11 @@ class GradScaler:
         if not self._enabled:
             return optimizer.step(*args, **kwargs)
         if "closure" in kwargs:
-            raise RuntimeArgumentError(
+            raise ArgumentError(
                 "[GradScaler] Closure use is not currently supported if GradScaler is enabled."
             )
         if id(optimizer) in self._stepped:
-            raise RuntimeArgumentError("[GradScaler] step() has already been called since the last update().")
+            raise ArgumentError("[GradScaler] step() has already been called since the last update().")
         if id(optimizer) not in self._found:
             self.unscale_(optimizer)
         self._stepped.add(id(optimizer))
@@ -153,7 +153,7 @@ class GradScaler:
         if not self._enabled:
             return
         if not state_dict:
-            raise RuntimeArgumentError(
+            raise ArgumentError(
                 "[GradScaler] The source state dict is empty, possibly because it "
                 "was saved from a disabled instance of GradScaler."
             )

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from lazygrad import ops
 from lazygrad.compositions import axes
 from lazygrad.dtypes import bool_, int64
-from lazygrad.errors import DTypeError, RuntimeArgumentError, ShapeError
+from lazygrad.errors import ArgumentError, DTypeError, ShapeError
 from lazygrad.graph import Node, Shape
 
 Names = list[int | str]  # of axes: letters, or numbers where nobody named them
@@ -113,7 +113,7 @@ def einsum(equation: str, operands: Sequence[Node]) -> Node:
     terms, arrow, output = text.partition("->")
     parts = terms.split(",")
     if len(parts) != len(operands):
-        raise RuntimeArgumentError(f"[{op}] {equation!r} names {len(parts)} operands, {len(operands)} were "
+        raise ArgumentError(f"[{op}] {equation!r} names {len(parts)} operands, {len(operands)} were "
                                    "given")
     named = [_names(op, equation, part, x.shape) for part, x in zip(parts, operands, strict=True)]
     dots = max((sum(isinstance(n, int) for n in names) for names in named), default=0)
@@ -142,7 +142,7 @@ def _names(op: str, equation: str, part: str, shape: Shape) -> Names:
     before, dots, after = part.partition("...")
     letters = before + after
     if not all(c.isascii() and c.isalpha() for c in letters):
-        raise RuntimeArgumentError(f"[{op}] {equation!r}: {part!r} may hold letters and one '...' only")
+        raise ArgumentError(f"[{op}] {equation!r}: {part!r} may hold letters and one '...' only")
     free = len(shape) - len(letters)
     if free < 0 or (free and not dots):
         raise ShapeError(f"[{op}] {equation!r}: {part!r} names {len(letters)} axes, its operand {shape} has "
@@ -154,9 +154,9 @@ def _output(op: str, equation: str, output: str, ellipsis: Names, letters: Names
     before, dots, after = output.partition("...")
     for c in before + after:
         if c not in letters:
-            raise RuntimeArgumentError(f"[{op}] {equation!r}: the output names {c!r}, which no operand has")
+            raise ArgumentError(f"[{op}] {equation!r}: the output names {c!r}, which no operand has")
         if (before + after).count(c) > 1:
-            raise RuntimeArgumentError(f"[{op}] {equation!r}: the output names {c!r} more than once")
+            raise ArgumentError(f"[{op}] {equation!r}: the output names {c!r} more than once")
     return [*before, *(ellipsis if dots else []), *after]
 
 

@@ -157,34 +157,39 @@ def _log(temperature: Any, like: Tensor) -> Tensor:
     return lazygrad.as_tensor(temperature, dtype=like.dtype, device=like.device).log()
 
 
-class RelaxedBernoulli(TransformedDistribution):
+class _Relaxed(TransformedDistribution):
+    """A relaxed choice: another one, of the same temperature and chances, put through a transform."""
+
+    has_rsample = True
+    base_dist: Any
+
+    @property
+    def temperature(self) -> Any:
+        """How near to a choice samples are: the lower, the nearer."""
+        return self.base_dist.temperature
+
+    @property
+    def logits(self) -> Tensor:
+        """The logarithms of the chances, or of their odds."""
+        return self.base_dist.logits
+
+    @property
+    def probs(self) -> Tensor:
+        """The chances."""
+        return self.base_dist.probs
+
+
+class RelaxedBernoulli(_Relaxed):
     """sigmoid((logits + logistic noise) / temperature): numbers of (0, 1), near its ends for low
     temperatures."""
 
     arg_constraints = {"probs": constraints.unit_interval, "logits": constraints.real}
     support = constraints.unit_interval
-    has_rsample = True
-    base_dist: LogitRelaxedBernoulli
 
     def __init__(self, temperature: Any, probs: Any = None, logits: Any = None,
                  validate_args: bool | None = None) -> None:
         base = LogitRelaxedBernoulli(temperature, probs, logits)
         super().__init__(base, SigmoidTransform(), validate_args=validate_args)
-
-    @property
-    def temperature(self) -> Any:
-        """How near to 0 and 1 samples are: the lower, the nearer."""
-        return self.base_dist.temperature
-
-    @property
-    def logits(self) -> Tensor:
-        """log(p / (1 - p))."""
-        return self.base_dist.logits
-
-    @property
-    def probs(self) -> Tensor:
-        """The chance of a number near 1."""
-        return self.base_dist.probs
 
 
 class ExpRelaxedCategorical(OverClasses):
@@ -216,33 +221,16 @@ class ExpRelaxedCategorical(OverClasses):
         return vars(ExpRelaxedCategorical(self.temperature, logits=logits, validate_args=False))
 
 
-class RelaxedOneHotCategorical(TransformedDistribution):
+class RelaxedOneHotCategorical(_Relaxed):
     """softmax((logits + Gumbel noise) / temperature): near one-hot vectors for low temperatures."""
 
     arg_constraints = {"probs": constraints.simplex, "logits": constraints.real_vector}
     support = constraints.simplex
-    has_rsample = True
-    base_dist: ExpRelaxedCategorical
 
     def __init__(self, temperature: Any, probs: Tensor | None = None, logits: Tensor | None = None,
                  validate_args: bool | None = None) -> None:
         base = ExpRelaxedCategorical(temperature, probs, logits, validate_args)
         super().__init__(base, ExpTransform(), validate_args=validate_args)
-
-    @property
-    def temperature(self) -> Any:
-        """How near to one class samples are: the lower, the nearer."""
-        return self.base_dist.temperature
-
-    @property
-    def logits(self) -> Tensor:
-        """The logarithms of the chances."""
-        return self.base_dist.logits
-
-    @property
-    def probs(self) -> Tensor:
-        """The chance of each class."""
-        return self.base_dist.probs
 
 
 _TRIES = 24

@@ -215,7 +215,7 @@ def jacrev(func: Callable[..., Any], argnums: Argnums = None, *, has_aux: bool =
                 return [run.level.made(n, x.cell.device) for n, x in zip(pulled, run.inputs, strict=True)]
 
             found = vmap(pull, chunk_size=chunk_size, randomness="same")(_basis(output))
-            shaped = [g.reshape(*output.shape, *x.shape) for g, x in zip(found, run.inputs, strict=True)]
+            shaped = [g.reshape((*output.shape, *x.shape)) for g, x in zip(found, run.inputs, strict=True)]
             rows.append(_chosen(argnums, run.split(shaped), captured))
         result = run.tree.unflatten(rows)
         return (result, run.aux) if has_aux else result
@@ -244,7 +244,7 @@ def jacfwd(func: Callable[..., Any], argnums: int | tuple[int, ...] = 0, has_aux
                 return [run.level.made(n, y.cell.device) for n, y in zip(pushed, run.outputs, strict=True)]
 
             found = vmap(push, chunk_size=chunk_size, randomness=randomness)(_basis(x))
-            columns.append([t.movedim(0, -1).reshape(*y.shape, *x.shape)
+            columns.append([t.movedim(0, -1).reshape((*y.shape, *x.shape))
                             for t, y in zip(found, run.outputs, strict=True)])
         rows = [_chosen(argnums, run.split([column[i] for column in columns]))
                 for i in range(len(run.outputs))]

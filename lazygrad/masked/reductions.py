@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import lazygrad
 from lazygrad.dtypes import DType, int64
-from lazygrad.errors import ArgumentError, AxisError, RuntimeArgumentError, UnsupportedError
+from lazygrad.errors import ArgumentError, AxisError, UnsupportedError
 from lazygrad.tensors import Tensor
 from lazygrad.tensors.signatures import check_all
 
@@ -25,7 +25,7 @@ def _axes(name: str, dim: Dims, ndim: int) -> tuple[int, ...]:
             raise AxisError(f"[masked.{name}] Dimension out of range (expected to be in range of "
                             f"[{-ndim}, {ndim - 1}], but got {d})")
         if given.count(d) > 1:
-            raise RuntimeArgumentError(f"[masked.{name}] dim={d} appears multiple times in the list of dims")
+            raise ArgumentError(f"[masked.{name}] dim={d} appears multiple times in the list of dims")
     return tuple(sorted(d % ndim for d in given))
 
 

@@ -6,7 +6,7 @@ import inspect
 from typing import Any
 
 import lazygrad
-from lazygrad.errors import ArgumentError, RuntimeArgumentError
+from lazygrad.errors import ArgumentError
 from lazygrad.nn import conv, norm
 from lazygrad.nn.linear import Linear
 from lazygrad.nn.module import Module
@@ -33,7 +33,7 @@ class LazyModuleMixin(Module):
     def _infer_parameters(self, module: Any, args: tuple, kwargs: dict[str, Any]) -> None:
         module.initialize_parameters(*args, **kwargs)
         if module.has_uninitialized_params():
-            raise RuntimeArgumentError(f"[lazy] module {type(self).__name__} has not been fully initialized")
+            raise ArgumentError(f"[lazy] module {type(self).__name__} has not been fully initialized")
         module._settle()
 
     def _settle(self) -> None:
@@ -120,7 +120,7 @@ class _LazyConv(LazyModuleMixin):
             return
         me: Any = self
         if input.ndim not in (self.rank + 1, self.rank + 2):
-            raise RuntimeArgumentError(
+            raise ArgumentError(
                 f"[lazy] Expected {self.rank + 1}D (unbatched) or {self.rank + 2}D (batched) input to "
                 f"{type(self).__name__}, but got input of size: {tuple(input.shape)}"
             )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from lazygrad.errors import RuntimeArgumentError
+from lazygrad.errors import ArgumentError
 from lazygrad.helpers import product
 from lazygrad.nn import functional as F
 from lazygrad.nn.functional.linear_loss import LinearCrossEntropyOptions
@@ -36,12 +36,12 @@ class LinearCrossEntropyLoss(Module):
         options: LinearCrossEntropyOptions | None = None,
     ) -> None:
         if weight is not None and tuple(weight.shape) != (num_classes,):
-            raise RuntimeArgumentError(
+            raise ArgumentError(
                 f"[LinearCrossEntropyLoss] expected weight shape to be {(num_classes,)}, got "
                 f"{tuple(weight.shape)}"
             )
         if not 0 <= label_smoothing <= 1:
-            raise RuntimeArgumentError(
+            raise ArgumentError(
                 "[LinearCrossEntropyLoss] expected label_smoothing to be in range [0, 1], got "
                 f"{label_smoothing}"
             )

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import lazygrad
-from lazygrad.errors import RuntimeArgumentError
+from lazygrad.errors import ArgumentError
 from lazygrad.tensors import Tensor
 
 
@@ -68,7 +68,7 @@ class UninitializedTensorMixin:
     @property
     def shape(self) -> Any:
         """RuntimeError: it is not known."""
-        raise RuntimeArgumentError(
+        raise ArgumentError(
             "[lazy] Can't access the shape of an uninitialized parameter or buffer. This error usually "
             "happens in "
             "`load_state_dict` when trying to load an uninitialized parameter into an initialized one. "

@@ -8,7 +8,7 @@ import warnings
 from typing import Any
 
 import lazygrad
-from lazygrad.errors import ArgumentError, ArgumentTypeError, RuntimeArgumentError, ShapeError
+from lazygrad.errors import ArgumentError, ArgumentTypeError, ShapeError
 from lazygrad.nn import init
 from lazygrad.nn.functional import recurrence
 from lazygrad.nn.functional.recurrence import MODES, Weights
@@ -197,7 +197,7 @@ class RNNBase(Module):
         x = x.transpose(0, 1) if self.batch_first and batched else x
         self.check_input(x, None)
         if not x.shape[0]:
-            raise RuntimeArgumentError(
+            raise ArgumentError(
                 f"[{type(self).__name__}] Expected sequence length to be larger than 0 in RNN"
             )
         output, last = self._run(x, self._first_state(hx, x, x.shape[1], batched), None)
@@ -422,7 +422,7 @@ class RNNCell(RNNCellBase):
         """The next state; hx is zeros where it is not given."""
         mode = f"RNN_{self.nonlinearity.upper()}"
         if mode not in MODES:
-            raise RuntimeArgumentError(f"[RNNCell] Unknown nonlinearity: {self.nonlinearity}")
+            raise ArgumentError(f"[RNNCell] Unknown nonlinearity: {self.nonlinearity}")
         return self._step(mode, input, hx)[0]
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import lazygrad
-from lazygrad.errors import RuntimeArgumentError, ShapeError
+from lazygrad.errors import ArgumentError, ShapeError
 from lazygrad.nn import functional as F
 from lazygrad.nn import init
 from lazygrad.nn.activation import GELU, ReLU
@@ -30,7 +30,7 @@ def _get_activation_fn(given: Activation) -> Callable[[Tensor], Tensor]:
     if not isinstance(given, str):
         return given
     if given not in _ACTIVATIONS:
-        raise RuntimeArgumentError(f"[Transformer] activation should be relu/gelu, not {given}")
+        raise ArgumentError(f"[Transformer] activation should be relu/gelu, not {given}")
     return _ACTIVATIONS[given]
 
 

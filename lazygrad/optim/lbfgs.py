@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import lazygrad
-from lazygrad.errors import ArgumentError, RuntimeArgumentError
+from lazygrad.errors import ArgumentError
 from lazygrad.optim.optimizer import Optimizer
 from lazygrad.optim.settings import checked_settings
 from lazygrad.tensors import Tensor
@@ -168,7 +168,7 @@ class LBFGS(Optimizer):
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Up to max_iter iterations; returns the loss before the first."""
         if closure is None:
-            raise RuntimeArgumentError(
+            raise ArgumentError(
                 "[optimizer] LBFGS.step needs a closure that evaluates the model and returns the loss"
             )
         with lazygrad.no_grad():
@@ -183,7 +183,7 @@ class LBFGS(Optimizer):
         )
         search = group["line_search_fn"]
         if search not in (None, "strong_wolfe"):
-            raise RuntimeArgumentError("[optimizer] only 'strong_wolfe' is supported")
+            raise ArgumentError("[optimizer] only 'strong_wolfe' is supported")
         state = self.state[self._params[0]]
         state.setdefault("func_evals", 0)
         state.setdefault("n_iter", 0)

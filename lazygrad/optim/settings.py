@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from lazygrad.errors import ArgumentError, RuntimeArgumentError
+from lazygrad.errors import ArgumentError
 from lazygrad.tensors import Tensor
 
 
@@ -45,9 +45,9 @@ def settings(arguments: dict[str, Any]) -> dict[str, Any]:
     if isinstance(found["lr"], Tensor) and found["lr"].numel() != 1:
         raise ArgumentError(f"[optimizer] Tensor lr must be 1-element, it has {found['lr'].numel()}")
     if found.get("fused") and found["differentiable"]:
-        raise RuntimeArgumentError("[optimizer] `fused` does not support `differentiable`")
+        raise ArgumentError("[optimizer] `fused` does not support `differentiable`")
     if found.get("fused") and found["foreach"]:
-        raise RuntimeArgumentError("[optimizer] `fused` and `foreach` cannot be `True` together.")
+        raise ArgumentError("[optimizer] `fused` and `foreach` cannot be `True` together.")
     return found
 
 

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from lazygrad.errors import ArgumentError, ArgumentTypeError, DTypeError, RuntimeArgumentError
+from lazygrad.errors import ArgumentError, ArgumentTypeError, DTypeError
 from lazygrad.nn.module import Module
 from lazygrad.safetensors.layout import CODES, laid_out, read_header
 from lazygrad.safetensors.opening import made_of, safe_open
@@ -36,7 +36,7 @@ def load(data: bytes) -> dict[str, Tensor]:
 
 def save_file(tensors: dict[str, Tensor], filename: Any, metadata: dict[str, str] | None = None) -> None:
     """Write tensors to a file, which is replaced only when the new one is whole. `metadata`: strings that go
-    with them. Raises ArgumentError for tensors that are not contiguous, RuntimeArgumentError for those that
+    with them. Raises ArgumentError for tensors that are not contiguous, ArgumentError for those that
     share memory."""
     write_all(filename, _pieces(tensors, metadata))
 
@@ -61,7 +61,7 @@ def _pieces(tensors: dict[str, Tensor], metadata: dict[str, str] | None) -> Iter
             raise DTypeError(f"[safetensors] {x.dtype!r} has no code in the format")
     shared = [names for names in shared_names(tensors) if len(names) > 1]
     if shared:
-        raise RuntimeArgumentError(
+        raise ArgumentError(
             "[safetensors] Some tensors share memory, this will lead to duplicate memory on disk and "
             "potential "
             f"differences when loading them again: {shared}. A potential way to correctly save your "
@@ -112,7 +112,7 @@ def shared_names(tensors: dict[str, Tensor]) -> list[list[str]]:
 
 
 def _duplicates(tensors: dict[str, Tensor], preferred: Iterable[str] = ()) -> dict[str, list[str]]:
-    """For each name to keep, the names of tensors that are parts of it. Raises RuntimeArgumentError where
+    """For each name to keep, the names of tensors that are parts of it. Raises ArgumentError where
     tensors overlap and none is all of their storage."""
     found = {}
     for names in shared_names(tensors):
@@ -121,7 +121,7 @@ def _duplicates(tensors: dict[str, Tensor], preferred: Iterable[str] = ()) -> di
         complete = sorted(n for n in names if tensors[n].cell.node.size == tensors[n].numel()
                           and tensors[n].is_contiguous())
         if not complete:
-            raise RuntimeArgumentError(
+            raise ArgumentError(
                 f"[save_model] no suitable name to keep for saving amongst {sorted(names)}: none is covering "
                 "the entire storage"
             )
@@ -151,7 +151,7 @@ def load_model(
     model: Module, filename: Any, strict: bool = True, device: Any = "cpu", *, backend: str = "mmap"
 ) -> tuple[set[str], list[str]]:
     """Fill a module with the tensors of a file. Returns the names that the file lacks and those that the
-    module lacks. Raises RuntimeArgumentError where there are any, unless not `strict`."""
+    module lacks. Raises ArgumentError where there are any, unless not `strict`."""
     state = load_file(filename, device, backend=backend)
     duplicates = _duplicates(dict(model.state_dict()), state)
     result = model.load_state_dict(state, strict=False)
@@ -167,7 +167,7 @@ def load_model(
         for what, names in (("Missing", sorted(missing)), ("Unexpected", sorted(unexpected))):
             if names:
                 text += f"\n    {what} key(s) in state_dict: " + ", ".join(f'"{name}"' for name in names)
-        raise RuntimeArgumentError(text)
+        raise ArgumentError(text)
     return missing, unexpected
 
 

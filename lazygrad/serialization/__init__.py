@@ -15,7 +15,7 @@ import warnings
 from collections.abc import Iterator
 from typing import IO, Any
 
-from lazygrad.errors import ArgumentError, FileFormatError, RuntimeArgumentError, TruncatedFileError
+from lazygrad.errors import ArgumentError, FileFormatError, TruncatedFileError
 from lazygrad.serialization.full_pickle import fully
 from lazygrad.serialization.locations import default_restore_location, location_tag, restorer
 from lazygrad.serialization.numpy_files import is_npy, is_npz, read_npy, read_npz, save_npz
@@ -123,7 +123,7 @@ def load(
     if weights_only is None:
         weights_only = pickle_module is None
     if weights_only and pickle_module is not None:
-        raise RuntimeArgumentError(
+        raise ArgumentError(
             "[load] Can not safely load weights when explicit pickle_module is specified"
         )
     if weights_only and pickle_load_args.keys() - {"encoding"}:
@@ -160,7 +160,7 @@ def _device(files: str, map_location: Any) -> Any:
     """The device of a map_location where it can be nothing else."""
     if isinstance(map_location, dict) or callable(map_location):
         kind = "dict" if isinstance(map_location, dict) else "callable"
-        raise RuntimeArgumentError(
+        raise ArgumentError(
             f"[load] Loading {files} file with {kind} map_location is not supported. Use a device "
             "string or lazygrad.device instead."
         )

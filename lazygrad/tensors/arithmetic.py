@@ -9,7 +9,7 @@ import numpy as np
 
 from lazygrad import dtypes, ops
 from lazygrad.dtypes import DType
-from lazygrad.errors import ArgumentTypeError, DTypeError, RuntimeArgumentError, ShapeError
+from lazygrad.errors import ArgumentError, ArgumentTypeError, DTypeError, ShapeError
 from lazygrad.graph import Node
 from lazygrad.tensors import promotion
 from lazygrad.tensors.core import FUNCTIONS, Tensor, function, method
@@ -155,7 +155,7 @@ def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Tensor:
     if rounding_mode is None:
         return by_number("div", ops.div, (x, y), dtype if dtype.kind == "float" else _default_float())
     if rounding_mode not in _ROUNDED:
-        raise RuntimeArgumentError(
+        raise ArgumentError(
             f"[div] expected rounding_mode to be one of None, 'trunc', or 'floor' but found {rounding_mode!r}"
         )
     by_many = isinstance(other, Tensor) and other.ndim > 0

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from lazygrad import dtypes, ops
-from lazygrad.errors import DTypeError, RuntimeArgumentError
+from lazygrad.errors import ArgumentError, DTypeError
 from lazygrad.graph import Node
 from lazygrad.tensors.arithmetic import with_in_place
 from lazygrad.tensors.core import Tensor, function
@@ -95,7 +95,7 @@ def isclose(
     input, other = check_tensor("isclose", input, "input", 1), check_tensor("isclose", other, "other", 2)
     for bound, value in (("rtol", rtol), ("atol", atol)):
         if value < 0:
-            raise RuntimeArgumentError(f"[isclose] {bound} must be at least zero, but got {value}")
+            raise ArgumentError(f"[isclose] {bound} must be at least zero, but got {value}")
     if input._dtype is not other._dtype:
         raise DTypeError(
             f"[isclose] {input._dtype.name} did not match {other._dtype.name}: convert one of them"

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from lazygrad.dtypes import DType
-from lazygrad.errors import ArgumentTypeError, DTypeError, RuntimeArgumentError
+from lazygrad.errors import ArgumentError, ArgumentTypeError, DTypeError
 from lazygrad.tensors import promotion
 from lazygrad.tensors.core import Size, Tensor, view_of
 from lazygrad.tensors.creation import filled, sizes_of, tensor
@@ -17,7 +17,7 @@ from lazygrad.tensors.storage import strided_tensor
 def _new(cls: type, *args: Any, device: Any = None, dtype: DType | None = None, **named: Any) -> Tensor:
     """`Tensor(2, 3)`: an empty tensor of a shape; `Tensor([1, 2])`: these numbers; both of the default float
     type. `Tensor(tensor)`: a view of it; `Tensor(storage)`: its elements. Raises ArgumentTypeError for one
-    number that is no size, and for a tensor of another type than a legacy class has; RuntimeArgumentError
+    number that is no size, and for a tensor of another type than a legacy class has; ArgumentError
     for a tensor with a device."""
     if named:
         args = _named(args, named)
@@ -58,7 +58,7 @@ def _over(storage: Any, dtype: DType) -> Tensor:
 
 def _view_as(cls: type, x: Tensor, device: Any, dtype: DType | None) -> Tensor:
     if device is not None:
-        raise RuntimeArgumentError(
+        raise ArgumentError(
             "[Tensor] Legacy tensor constructor of the form Tensor(tensor, device=device) is not supported: "
             "use x.to(device), tensor(...) or as_tensor(...)"
         )

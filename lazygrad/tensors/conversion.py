@@ -122,7 +122,7 @@ def legacy_name(dtype: DType, kind: str) -> str:
 
 
 @method("type")
-def type_(x: Tensor, dtype: DType | str | None = None, non_blocking: bool = False) -> Any:
+def type_(x: Tensor, dtype: DType | str | type | None = None, non_blocking: bool = False) -> Any:
     """The type's legacy name ("torch.FloatTensor") without an argument, else the tensor as another type."""
     if dtype is None:
         return "torch." + legacy_name(x._dtype, "Tensor")

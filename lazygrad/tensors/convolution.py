@@ -11,7 +11,7 @@ from typing import Any, Concatenate, ParamSpec
 
 from lazygrad import ops
 from lazygrad.compositions import axes, windows
-from lazygrad.errors import ArgumentError, ArgumentTypeError, RuntimeArgumentError, ShapeError
+from lazygrad.errors import ArgumentError, ArgumentTypeError, ShapeError
 from lazygrad.graph import Node
 from lazygrad.helpers import product
 from lazygrad.tensors.core import Tensor, apply, creator
@@ -19,7 +19,7 @@ from lazygrad.tensors.grad_fn import as_operation
 
 
 def spread_sizes(op: str, what: str, value: Any, rank: int, least: int = 1) -> tuple[int, ...]:
-    """One integer for each spatial axis, from one for all or a sequence. Raises RuntimeArgumentError
+    """One integer for each spatial axis, from one for all or a sequence. Raises ArgumentError
     below `least`."""
     sizes = [value] if hasattr(value, "__index__") else list(value) if isinstance(value, Sequence) else None
     if sizes is None or not all(hasattr(s, "__index__") for s in sizes):
@@ -29,7 +29,7 @@ def spread_sizes(op: str, what: str, value: Any, rank: int, least: int = 1) -> t
     if len(result) != rank:
         raise ShapeError(f"[{op}] {what} must be an int or {rank} ints, got {value!r}")
     if any(s < least for s in result):
-        raise RuntimeArgumentError(f"[{op}] {what} must be at least {least}, got {value!r}")
+        raise ArgumentError(f"[{op}] {what} must be at least {least}, got {value!r}")
     return result
 
 

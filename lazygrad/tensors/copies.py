@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from lazygrad import dtypes
-from lazygrad.errors import ArgumentTypeError, RuntimeArgumentError, ShapeError
+from lazygrad.errors import ArgumentError, ArgumentTypeError, ShapeError
 from lazygrad.helpers import product
 from lazygrad.tensors.arithmetic import in_place
 from lazygrad.tensors.axes import sizes_of
@@ -71,7 +71,7 @@ def nonzero_static(input: Tensor, *, size: int, fill_value: int = -1) -> Tensor:
     """The indices of the first `size` elements that are not 0, (size, ndim); rows without one hold
     fill_value."""
     if size < 0:
-        raise RuntimeArgumentError(f"[nonzero_static] size must be non-negative, got {size}")
+        raise ArgumentError(f"[nonzero_static] size must be non-negative, got {size}")
     found = nonzero(input)[:size]
     made = full((size, input.ndim), fill_value, dtype=dtypes.int64, device=input.device)
     made[: found.shape[0]] = found
@@ -118,7 +118,7 @@ def new_empty_strided(
 
 def _mapped(name: str, x: Tensor, call: Callable[..., Any], *others: Tensor) -> Tensor:
     if any(t.requires_grad for t in (x, *others)):
-        raise RuntimeArgumentError(f"[{name}] can't use {name} on tensors that require a gradient")
+        raise ArgumentError(f"[{name}] can't use {name} on tensors that require a gradient")
     columns = [read(t.expand(x._shape)).reshape(-1).tolist() for t in (x, *others)]
     values = [call(*row) for row in zip(*columns, strict=True)]
     made = tensor(np.asarray(values, x._dtype.numpy), device=x.device).to(x._dtype)

@@ -12,7 +12,7 @@ import numpy as np
 from lazygrad import dtypes, ops
 from lazygrad.dtypes import DType
 from lazygrad.engine import upload
-from lazygrad.errors import ArgumentError, ArgumentTypeError, RuntimeArgumentError, ShapeError
+from lazygrad.errors import ArgumentError, ArgumentTypeError, ShapeError
 from lazygrad.graph import Node
 from lazygrad.missing import NO_COMPLEX, check_type, refuse
 from lazygrad.ops.elementwise import convert
@@ -73,7 +73,7 @@ def _fitting(name: str, value: Any, dtype: DType) -> Any:
     if dtype.is_integer and isinstance(value, float) and not math.isfinite(value):
         raise ArgumentError(f"[{name}] cannot convert float {value} to {dtype!r}")
     if dtype.is_integer and isinstance(value, int) and not dtype.min <= value <= dtype.max:
-        raise RuntimeArgumentError(
+        raise ArgumentError(
             f"[{name}] value cannot be converted to type {dtype.name} without overflow: {value}"
         )
     return value

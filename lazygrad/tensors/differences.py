@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from lazygrad import ops
-from lazygrad.errors import ArgumentTypeError, RuntimeArgumentError, ShapeError
+from lazygrad.errors import ArgumentError, ArgumentTypeError, ShapeError
 from lazygrad.tensors.axes import axis_of
 from lazygrad.tensors.core import Tensor, apply, function
 from lazygrad.tensors.movement import narrow, reshape
@@ -63,9 +63,9 @@ def gradient(input: Tensor, *, spacing: Any = 1, dim: Any = None, edge_order: in
     differences, at the edges one-sided ones of order 1 or 2. `spacing` is the distance of samples, a number
     or one for each dimension, or the coordinates along each dimension as tensors. Each result has input's
     shape, and is real where input is of whole numbers.
-    Raises RuntimeArgumentError, or ShapeError where a dimension has fewer than edge_order + 1 samples."""
+    Raises ArgumentError, or ShapeError where a dimension has fewer than edge_order + 1 samples."""
     if input._dtype.name == "uint8":
-        raise RuntimeArgumentError("[gradient] torch.gradient does not support uint8 input.")
+        raise ArgumentError("[gradient] torch.gradient does not support uint8 input.")
     several = isinstance(dim, Sequence)
     dims = list(range(input.ndim)) if dim is None else list(dim) if several else [dim]
     if isinstance(spacing, Tensor) and not spacing.ndim:
@@ -77,15 +77,15 @@ def gradient(input: Tensor, *, spacing: Any = 1, dim: Any = None, edge_order: in
                                 f"one for each dimension, not {type(spacing).__name__}")
     given = list(spacing) if isinstance(spacing, Sequence) else [spacing] * len(dims)
     if len(given) != len(dims):
-        raise RuntimeArgumentError(
+        raise ArgumentError(
             "[gradient] torch.gradient expected spacing to be unspecified, a scalar, or a list of the length "
             f"of its dimensions, which is {len(dims)}, but got a list of length {len(given)}")
     if edge_order not in (1, 2):
-        raise RuntimeArgumentError("[gradient] torch.gradient only supports edge_order=1 and edge_order=2, "
+        raise ArgumentError("[gradient] torch.gradient only supports edge_order=1 and edge_order=2, "
                                    f"not {edge_order}")
     axes = [axis_of("gradient", d, input.ndim) for d in dims]
     if len(set(axes)) != len(axes):
-        raise RuntimeArgumentError(f"[gradient] a dim appears multiple times in the list {tuple(dims)}")
+        raise ArgumentError(f"[gradient] a dim appears multiple times in the list {tuple(dims)}")
     for axis, distance in zip(axes, given, strict=True):
         size = input.shape[axis] if input.ndim else 0
         if size < edge_order + 1:

@@ -6,7 +6,7 @@ from typing import Any
 
 from lazygrad import dtypes, ops
 from lazygrad.compositions import axes
-from lazygrad.errors import RuntimeArgumentError
+from lazygrad.errors import ArgumentError
 from lazygrad.graph import Node
 from lazygrad.helpers import product
 from lazygrad.tensors.arithmetic import ne
@@ -90,7 +90,7 @@ def _rows_along(name: str, x: Tensor, axis: int) -> Tensor:
     """The slices along an axis as rows."""
     rest = [n for i, n in enumerate(x._shape) if i != axis]
     if 0 in rest:
-        raise RuntimeArgumentError(f"[{name}] There are 0 sized dimensions, and they aren't selected, so "
+        raise ArgumentError(f"[{name}] There are 0 sized dimensions, and they aren't selected, so "
                                    f"unique cannot be applied: {tuple(x._shape)} along dim {axis}")
     return x.detach().movedim(axis, 0).reshape(x._shape[axis], product(rest))
 

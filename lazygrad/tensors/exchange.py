@@ -21,7 +21,6 @@ from lazygrad.errors import (
     DTypeError,
     GradientError,
     LazygradError,
-    RuntimeArgumentError,
 )
 from lazygrad.tensors.core import Tensor, creator, from_node, method, row_strides_of
 from lazygrad.tensors.creation import checked_dtype, tensor
@@ -302,11 +301,11 @@ _pointer.restype, _pointer.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes
 
 
 def _described(capsule: Any) -> _Tensor:
-    """The struct in a capsule. Raises RuntimeArgumentError for one that is used up, or no capsule."""
+    """The struct in a capsule. Raises ArgumentError for one that is used up, or no capsule."""
     for name, head in _NAMES.items():
         if type(capsule).__name__ == "PyCapsule" and _is_valid(capsule, name):
             return _Tensor.from_address(_pointer(capsule, name) + head)
-    raise RuntimeArgumentError(
+    raise ArgumentError(
         "[from_dlpack] received an invalid capsule. Note that DLTensor capsules can be consumed only once, "
         "so you might have already constructed a tensor from it once."
     )
@@ -360,7 +359,7 @@ class _Writable:
 
 @creator("from_dlpack")
 def from_dlpack(ext_tensor: Any, *, device: Any = None, copy: bool | None = None) -> Tensor:
-    """A tensor over the memory of an object with `__dlpack__`, or of a capsule. Raises RuntimeArgumentError
+    """A tensor over the memory of an object with `__dlpack__`, or of a capsule. Raises ArgumentError
     for anything else, ExchangeError for memory that is not the host's, DTypeError for elements that there are
     not."""
     capsule = ext_tensor

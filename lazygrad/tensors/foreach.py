@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from lazygrad.errors import ArgumentTypeError, RuntimeArgumentError
+from lazygrad.errors import ArgumentError, ArgumentTypeError
 from lazygrad.tensors.core import FUNCTIONS, Tensor, creator
 
 _Row = Callable[..., Tensor]
@@ -74,10 +74,10 @@ def _calls(name: str, self: Any, operands: Sequence[Any]) -> list[tuple[Any, ...
     if strange := [value for value in lists[0] if not isinstance(value, Tensor)]:
         raise ArgumentTypeError(f"[{name}] expected tensors in the first list, but got {strange[0]!r}")
     if count == 0:
-        raise RuntimeArgumentError(f"[{name}] Tensor list must have at least one tensor.")
+        raise ArgumentError(f"[{name}] Tensor list must have at least one tensor.")
     for other in lists[1:]:
         if len(other) != count:
-            raise RuntimeArgumentError(
+            raise ArgumentError(
                 f"[{name}] Tensor lists must have the same number of tensors, got {count} and {len(other)}"
             )
     return list(zip(*(v if isinstance(v, list | tuple) else [v] * count for v in every), strict=True))

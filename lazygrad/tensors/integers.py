@@ -7,7 +7,7 @@ from typing import Any
 
 from lazygrad import dtypes, ops
 from lazygrad.dtypes import DType
-from lazygrad.errors import AxisError, DTypeError, RuntimeArgumentError
+from lazygrad.errors import ArgumentError, AxisError, DTypeError
 from lazygrad.graph import Node
 from lazygrad.helpers import product
 from lazygrad.tensors.arithmetic import with_in_place
@@ -187,7 +187,7 @@ def hash_tensor(input: Tensor, dim: Any = (), keepdim: bool = False, *, mode: in
     others as float64; uint64. Mode 0 is the only one. Raises AxisError for dimensions without elements."""
     name = "hash_tensor"
     if mode:
-        raise RuntimeArgumentError(f"[{name}] Unknown hash_tensor mode: {mode}")
+        raise ArgumentError(f"[{name}] Unknown hash_tensor mode: {mode}")
     x = input.detach()
     x = x.double().view(dtypes.int64) if x.is_floating_point() else x.long()
     dims = range(x.ndim) if dim is None or dim == () else axes_of(name, dim, x.ndim)

@@ -17,7 +17,6 @@ from lazygrad.errors import (
     ArgumentTypeError,
     AxisError,
     DTypeError,
-    RuntimeArgumentError,
     ShapeError,
 )
 from lazygrad.graph import Node
@@ -41,7 +40,7 @@ def _tensors(op: str, tensors: Any) -> list[Tensor]:
         raise ArgumentTypeError(f"[{op}] expected a tuple or list of tensors, not one Tensor")
     result = list(tensors)
     if not result:
-        raise RuntimeArgumentError(f"[{op}] expected a non-empty list of Tensors")
+        raise ArgumentError(f"[{op}] expected a non-empty list of Tensors")
     for i, t in enumerate(result):
         if not isinstance(t, Tensor):
             raise ArgumentTypeError(f"[{op}] expected Tensor as element {i}, but got {type(t).__name__}")

@@ -8,7 +8,7 @@ from typing import Any
 from lazygrad import dtypes
 from lazygrad.compositions import matrices as m
 from lazygrad.compositions import orthogonal
-from lazygrad.errors import ArgumentTypeError, RuntimeArgumentError, ShapeError
+from lazygrad.errors import ArgumentError, ArgumentTypeError, ShapeError
 from lazygrad.tensors.arithmetic import mul, sub
 from lazygrad.tensors.axes import axis_of
 from lazygrad.tensors.core import FUNCTIONS, Tensor, function
@@ -228,7 +228,7 @@ def lstsq(A: Tensor, B: Tensor, rcond: float | None = None, *, driver: str | Non
     name = "torch.linalg.lstsq"
     check_float(name, A, B)
     if driver is not None and driver not in _DRIVERS:
-        raise RuntimeArgumentError(f"[{name}] {name}: parameter `driver` should be one of "
+        raise ArgumentError(f"[{name}] {name}: parameter `driver` should be one of "
                                    "(gels, gelsy, gelsd, gelss)")
     for x, what, least in ((A, "input", 2), (B, "other", 1)):
         if x.ndim < least:

@@ -7,7 +7,7 @@ from typing import Any
 from lazygrad import ops
 from lazygrad.compositions import axes, orthogonal
 from lazygrad.compositions import matrices as m
-from lazygrad.errors import ArgumentError, RuntimeArgumentError, ShapeError
+from lazygrad.errors import ArgumentError, ShapeError
 from lazygrad.graph import Node
 from lazygrad.tensors.arithmetic import sub
 from lazygrad.tensors.core import FUNCTIONS, Tensor, function
@@ -36,7 +36,7 @@ _OldSVD = return_type("svd", "U", "S", "V")
 def _qr(name: str, result: Any, x: Tensor, mode: str) -> Any:
     check_matrices(name, x)
     if mode not in ("reduced", "complete", "r"):
-        raise RuntimeArgumentError(f"[{name}] qr received unrecognized mode '{mode}' but expected one of "
+        raise ArgumentError(f"[{name}] qr received unrecognized mode '{mode}' but expected one of "
                                    "'reduced' (default), 'r', or 'complete'")
     if mode == "r":
         return result(x.new_empty(0), made(name, lambda n: orthogonal.qr(n)[1], x))
@@ -114,7 +114,7 @@ def ormqr(input: Tensor, tau: Tensor, other: Tensor, left: bool = True, transpos
 def _half(name: str, x: Tensor, uplo: str) -> Tensor:
     check_square(name, x)
     if not isinstance(uplo, str) or uplo.upper() not in ("L", "U"):
-        raise RuntimeArgumentError(f"[{name}] Expected UPLO argument to be 'L' or 'U', but got {uplo}")
+        raise ArgumentError(f"[{name}] Expected UPLO argument to be 'L' or 'U', but got {uplo}")
     return x.mT if uplo.upper() == "U" else x
 
 

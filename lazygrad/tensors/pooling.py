@@ -7,7 +7,7 @@ from typing import Any
 
 from lazygrad import dtypes, ops
 from lazygrad.compositions import axes, windows
-from lazygrad.errors import ArgumentError, ArgumentTypeError, RuntimeArgumentError, ShapeError
+from lazygrad.errors import ArgumentError, ArgumentTypeError, ShapeError
 from lazygrad.graph import Node
 from lazygrad.tensors.convolution import batched, spread_sizes, with_batch
 from lazygrad.tensors.core import Tensor, apply, creator
@@ -100,7 +100,7 @@ def _average_pool(rank: int) -> None:
         kernel, steps, pads, _ = _settings(op, rank, kernel_size, stride, padding)
         is_batched = _check_not_empty(op, input, rank)
         if divisor_override == 0:
-            raise RuntimeArgumentError(f"[{op}] divisor must be not zero")
+            raise ArgumentError(f"[{op}] divisor must be not zero")
 
         def build(x: Node) -> Node:
             if x.dtype is dtypes.int64:  # PyTorch has the means of this integer type too, rounded towards 0

@@ -12,7 +12,7 @@ from lazygrad import config, dtypes, ops
 from lazygrad.compositions import axes
 from lazygrad.compositions.incomplete_gamma import gamma_slope
 from lazygrad.dtypes import DType
-from lazygrad.errors import ArgumentError, ArgumentTypeError, DTypeError, RuntimeArgumentError, ShapeError
+from lazygrad.errors import ArgumentError, ArgumentTypeError, DTypeError, ShapeError
 from lazygrad.graph import Node, Shape
 from lazygrad.tensors.axes import sizes_of
 from lazygrad.tensors.core import Tensor, apply, creator, from_node, method
@@ -112,11 +112,11 @@ _float_creator("randn", lambda draw, place, dtype: draw.normal(place, dtype),
 
 
 def integers(op: str, generator: Generator | None, place: Place, low: int, high: int, dtype: DType) -> Node:
-    """Integers of [low, high). Raises RuntimeArgumentError for an empty range, ArgumentError for one that
+    """Integers of [low, high). Raises ArgumentError for an empty range, ArgumentError for one that
     dtype
     does not hold."""
     if low >= high:
-        raise RuntimeArgumentError(f"[{op}] random_ expects 'from' to be less than 'to', but got from={low} "
+        raise ArgumentError(f"[{op}] random_ expects 'from' to be less than 'to', but got from={low} "
                                    f">= to={high}")
     if dtype.kind != "float" and not (dtype.min <= low and high - 1 <= dtype.max):
         raise ArgumentError(f"[{op}] from - to [{low}, {high}) is out of bounds for {dtype!r}")

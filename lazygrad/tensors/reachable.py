@@ -373,7 +373,7 @@ def _inside(value: Any, name: str) -> Iterator[tuple[Any, Any, str]]:
 
 def _of_object(value: Any, name: str) -> Iterator[tuple[Any, Any, str]]:
     """The attributes of an object of a user's class, and what its methods see."""
-    if hasattr(value, "__dict__"):
+    if isinstance(getattr(value, "__dict__", None), dict):  # which a class may answer in its own way
         yield from ((vars(value), key, f"{name}.{key}") for key in list(vars(value)))
     own = Attributes(value)
     for parent in type(value).__mro__:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lazygrad import dtypes
-from lazygrad.errors import DTypeError, MissingError, RuntimeArgumentError, ShapeError
+from lazygrad.errors import ArgumentError, DTypeError, MissingError, ShapeError
 from lazygrad.tensors.core import Tensor, creator
 from lazygrad.tensors.creation import arange, full
 from lazygrad.tensors.elementwise import where
@@ -34,16 +34,16 @@ def segment_reduce(
     lengths (..., S), or from each of the offsets (..., S + 1) to the next; `...` are the dimensions before
     axis. Of a segment without elements it is `initial`, or 0, NaN, 1, -inf, inf.
 
-    Raises RuntimeArgumentError for another reduction, ShapeError for lengths that do not add up to the size
+    Raises ArgumentError for another reduction, ShapeError for lengths that do not add up to the size
     of the axis, unless `unsafe`.
     """
     if reduce not in _FOLDS:
-        raise RuntimeArgumentError("[segment_reduce] reduce argument must be either sum, prod, mean, amax or "
+        raise ArgumentError("[segment_reduce] reduce argument must be either sum, prod, mean, amax or "
                                    f"amin, got {reduce}")
     if indices is not None:
         raise MissingError("[segment_reduce] indices are not supported: give lengths or offsets")
     if lengths is None and offsets is None:
-        raise RuntimeArgumentError("[segment_reduce] Either lengths or offsets must be defined.")
+        raise ArgumentError("[segment_reduce] Either lengths or offsets must be defined.")
     if not data.is_floating_point():
         raise DTypeError(f"[segment_reduce] not implemented for {data.dtype}: convert it with .float()")
     given = lengths if lengths is not None else offsets

@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 
-from lazygrad.errors import DTypeError, RuntimeArgumentError, ShapeError
+from lazygrad.errors import ArgumentError, DTypeError, ShapeError
 from lazygrad.missing import NO_COMPLEX, refuse
 from lazygrad.tensors.convolution import fold
 from lazygrad.tensors.core import Tensor, function
@@ -23,15 +23,15 @@ _PAIRS = f"{NO_COMPLEX}. return_complex=False gives both as the last dimension, 
 def _window(
     name: str, x: Tensor, n_fft: int, hop_length: int | None, win_length: int | None, window: Tensor | None
 ) -> tuple[int, Tensor]:
-    """(hop, window of n_fft numbers). Raises RuntimeArgumentError where they do not fit."""
+    """(hop, window of n_fft numbers). Raises ArgumentError where they do not fit."""
     hop = n_fft // 4 if hop_length is None else hop_length
     length = n_fft if win_length is None else win_length
     if n_fft <= 0:
-        raise RuntimeArgumentError(f"[{name}] expected 0 < n_fft, but got n_fft={n_fft}")
+        raise ArgumentError(f"[{name}] expected 0 < n_fft, but got n_fft={n_fft}")
     if hop <= 0:
-        raise RuntimeArgumentError(f"[{name}] expected hop_length > 0, but got hop_length={hop}")
+        raise ArgumentError(f"[{name}] expected hop_length > 0, but got hop_length={hop}")
     if not 0 < length <= n_fft:
-        raise RuntimeArgumentError(f"[{name}] expected 0 < win_length <= n_fft, but got win_length={length}")
+        raise ArgumentError(f"[{name}] expected 0 < win_length <= n_fft, but got win_length={length}")
     if window is None:
         window = full((length,), 1.0, dtype=x._dtype, device=x.device)
     elif tuple(window._shape) != (length,):
@@ -70,7 +70,7 @@ def stft(
     `return_complex=False`: (batch, frequencies, windows, 2). Raises UnsupportedError for return_complex=True.
     """
     if return_complex is None:
-        raise RuntimeArgumentError(
+        raise ArgumentError(
             "[stft] stft requires the return_complex parameter be given for real inputs: return_complex=False"
         )
     if return_complex:
@@ -84,7 +84,7 @@ def stft(
     if center:
         x = pad(x.unsqueeze(1), (n_fft // 2, n_fft // 2), mode=pad_mode).squeeze(1)
     if n_fft > x._shape[-1]:
-        raise RuntimeArgumentError(f"[stft] expected 0 < n_fft <= {x._shape[-1]}, but got n_fft={n_fft}")
+        raise ArgumentError(f"[stft] expected 0 < n_fft <= {x._shape[-1]}, but got n_fft={n_fft}")
     count = n_fft // 2 + 1 if onesided is None or onesided else n_fft
     frames = unfold(x, -1, n_fft, hop) * weights
     cosines, sines = _waves(n_fft, count, frames)
@@ -108,7 +108,7 @@ def istft(
     return_complex: bool = False,
 ) -> Tensor:
     """The signals of spectra (batch, frequencies, windows, 2), made by `stft(..., return_complex=False)`:
-    (batch, length). Raises RuntimeArgumentError where the windows leave places of the signal without weight.
+    (batch, length). Raises ArgumentError where the windows leave places of the signal without weight.
     """
     if return_complex:
         refuse("istft", _PAIRS)
@@ -146,7 +146,7 @@ def istft(
     end = size - start if length is None else min(start + length, size)
     signal, weight = signal[:, start:end], weight[:, start:end]
     if bool((weight.abs() < 1e-11).any()):
-        raise RuntimeArgumentError("[istft] window overlap add min: 0, some places have no weight")
+        raise ArgumentError("[istft] window overlap add min: 0, some places have no weight")
     signal = signal / weight
     if length is not None and length > end - start:
         signal = pad(signal, (0, length - (end - start)))

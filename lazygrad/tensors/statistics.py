@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from lazygrad.errors import ArgumentError, DTypeError, RuntimeArgumentError, ShapeError
+from lazygrad.errors import ArgumentError, DTypeError, ShapeError
 from lazygrad.tensors.arithmetic import div, mul, sub
 from lazygrad.tensors.axes import axis_of
 from lazygrad.tensors.core import Tensor, creator, function
@@ -47,7 +47,7 @@ def cov(input: Tensor, *, correction: int = 1, fweights: Tensor | None = None, a
                 wanted = "integral" if kind == "fweights" else "floating point"
                 raise DTypeError(f"[cov] expected {kind} to have {wanted} dtype, got {given.dtype!r}")
             if bool((given < 0).any()):
-                raise RuntimeArgumentError(f"[cov] {kind} cannot be negative")
+                raise ArgumentError(f"[cov] {kind} cannot be negative")
             weights = given if weights is None else weights * given
     if weights is None:
         factor: Any = max(count - correction, 0)
@@ -187,11 +187,11 @@ def _edges(name: str, x: Tensor, bins: Any, bounds: Any) -> Tensor:
     if isinstance(bins, Tensor):
         return bins.to(x.dtype)
     if bins < 1:
-        raise RuntimeArgumentError(f"[{name}] bins must be > 0, but got {bins}")
+        raise ArgumentError(f"[{name}] bins must be > 0, but got {bins}")
     low, high = bounds if bounds is not None else (
         (x.min().item(), x.max().item()) if x.numel() else (0.0, 1.0))
     if not (math.isfinite(low) and math.isfinite(high) and low <= high):
-        raise RuntimeArgumentError(f"[{name}] range of [{low}, {high}] is not finite or not increasing")
+        raise ArgumentError(f"[{name}] range of [{low}, {high}] is not finite or not increasing")
     low, high = (low - 0.5, high + 0.5) if low == high else (low, high)
     return tensor(np.linspace(low, high, bins + 1), dtype=x.dtype, device=x.device)
 

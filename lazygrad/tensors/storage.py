@@ -15,7 +15,7 @@ import numpy as np
 
 from lazygrad import dtypes, ops
 from lazygrad.dtypes import DType
-from lazygrad.errors import DTypeError, RuntimeArgumentError, ShapeError
+from lazygrad.errors import ArgumentError, DTypeError, ShapeError
 from lazygrad.helpers import inverse_permutation, product
 from lazygrad.missing import refuse
 from lazygrad.runtime.registry import open_device
@@ -48,7 +48,7 @@ class UntypedStorage:
         self._cell, self._lend = cell, lend
         self._raw: np.ndarray | None = None
         if isinstance(raw, list | tuple | str) and not all(isinstance(b, int) for b in raw):
-            raise RuntimeArgumentError("[UntypedStorage] tried to construct a storage from a sequence of "
+            raise ArgumentError("[UntypedStorage] tried to construct a storage from a sequence of "
                                        "which some items are no whole numbers: bytes are from 0 to 255")
         if cell is None:
             self._raw = np.zeros(raw, np.uint8) if isinstance(raw, int) else np.asarray(raw, np.uint8)

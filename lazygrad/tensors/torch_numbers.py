@@ -19,7 +19,7 @@ import numpy as np
 from lazygrad import dtypes
 from lazygrad.compositions.randomness import greatest_exact
 from lazygrad.dtypes import DType
-from lazygrad.errors import RuntimeArgumentError
+from lazygrad.errors import ArgumentError
 from lazygrad.tensors.mersenne import Mersenne
 
 _Factor = np.ndarray | np.floating | float
@@ -289,7 +289,7 @@ def whole_range(source: Mersenne, count: int, dtype: DType) -> np.ndarray:
 def permutation(source: Mersenne, n: int) -> np.ndarray:
     """0 .. n-1 shuffled by Fisher and Yates."""
     if n >= _PERMUTED:
-        raise RuntimeArgumentError(f"[randperm] RNG=torch shuffles fewer than {_PERMUTED} numbers, got {n}: "
+        raise ArgumentError(f"[randperm] RNG=torch shuffles fewer than {_PERMUTED} numbers, got {n}: "
                                    "take RNG=counter")
     if n < 2:
         return np.arange(n)

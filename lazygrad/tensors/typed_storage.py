@@ -9,7 +9,7 @@ import numpy as np
 
 from lazygrad import dtypes
 from lazygrad.dtypes import DType
-from lazygrad.errors import ArgumentTypeError, OutOfBoundsError, RuntimeArgumentError
+from lazygrad.errors import ArgumentError, ArgumentTypeError, OutOfBoundsError
 from lazygrad.tensors.conversion import legacy_name
 from lazygrad.tensors.core import Tensor, method
 from lazygrad.tensors.creation import tensor
@@ -35,10 +35,10 @@ class TypedStorage:
 
     def __init__(self, *args: Any, device: Any = None, dtype: DType | None = None,
                  wrap_storage: UntypedStorage | None = None):
-        """Raises RuntimeArgumentError for other forms, ArgumentTypeError for values of other types."""
+        """Raises ArgumentError for other forms, ArgumentTypeError for values of other types."""
         if wrap_storage is not None:
             if args or dtype is None or device is not None:
-                raise RuntimeArgumentError("[TypedStorage] with 'wrap_storage' give 'dtype', no size, no "
+                raise ArgumentError("[TypedStorage] with 'wrap_storage' give 'dtype', no size, no "
                                            "data and no device")
             _check_bytes("TypedStorage", wrap_storage)
             self._begin(wrap_storage, dtype, 0, None)
@@ -104,12 +104,12 @@ class TypedStorage:
         return iter(self.tolist())
 
     def __getitem__(self, index: Any) -> Any:
-        """Raises RuntimeArgumentError for a slice, OutOfBoundsError for an element that there is not."""
+        """Raises ArgumentError for a slice, OutOfBoundsError for an element that there is not."""
         if isinstance(index, slice):
-            raise RuntimeArgumentError("[TypedStorage] slices are only supported in "
+            raise ArgumentError("[TypedStorage] slices are only supported in "
                                        "UntypedStorage.__getitem__: use a tensor")
         if not isinstance(index, int):
-            raise RuntimeArgumentError(f"[TypedStorage] can't index a {type(self)} with {type(index)}")
+            raise ArgumentError(f"[TypedStorage] can't index a {type(self)} with {type(index)}")
         if not -self.size() <= index < self.size():
             raise OutOfBoundsError(f"[TypedStorage] index {index} out of range for storage of size "
                                    f"{self.size()}")
@@ -206,7 +206,7 @@ def _check_bytes(name: str, value: Any) -> None:
 
 def _new_bytes(name: str, args: tuple[Any, ...], dtype: DType, device: Any) -> UntypedStorage:
     if len(args) > 1:
-        raise RuntimeArgumentError(f"[{name}] Too many positional arguments: expected {_FORMS}")
+        raise ArgumentError(f"[{name}] Too many positional arguments: expected {_FORMS}")
     given = args[0] if args else 0
     if isinstance(given, int):
         return UntypedStorage(given * dtype.itemsize, device=device)
@@ -245,14 +245,14 @@ class _LegacyKind(type):
     place: str | None
 
     def __call__(cls, *args: Any, wrap_storage: Any = None, device: Any = None, dtype: Any = None) -> Any:
-        """Raises RuntimeArgumentError for a device or a dtype, which the class has."""
+        """Raises ArgumentError for a device or a dtype, which the class has."""
         for name, value in (("device", device), ("dtype", dtype)):
             if value is not None:
-                raise RuntimeArgumentError(f"[{cls.__name__}] Keyword argument {name!r} cannot be specified")
+                raise ArgumentError(f"[{cls.__name__}] Keyword argument {name!r} cannot be specified")
         if wrap_storage is None:
             return typed_storage(_new_bytes(cls.__name__, args, cls.dtype, cls.place), cls.dtype)
         if args:
-            raise RuntimeArgumentError(f"[{cls.__name__}] No positional arguments should be given when using "
+            raise ArgumentError(f"[{cls.__name__}] No positional arguments should be given when using "
                                        "'wrap_storage'")
         _check_bytes(cls.__name__, wrap_storage)
         return typed_storage(wrap_storage, cls.dtype)

@@ -14,7 +14,6 @@ from lazygrad.errors import (
     ArgumentTypeError,
     AxisError,
     GradientError,
-    RuntimeArgumentError,
     ShapeError,
 )
 from lazygrad.graph import Node, topological
@@ -144,7 +143,7 @@ def _bool(x: Tensor) -> bool:
 
 def _number(x: Tensor, kind: str) -> bool | int | float:
     if x.shape.numel() != 1:
-        raise RuntimeArgumentError(
+        raise ArgumentError(
             f"[{kind}] only one element tensors can be converted to Python scalars, not shape "
             f"{tuple(x.shape)}"
         )

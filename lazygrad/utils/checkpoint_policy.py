@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, nullcontext
 from enum import IntEnum
 from typing import Any
 
-from lazygrad.errors import ArgumentTypeError, RuntimeArgumentError
+from lazygrad.errors import ArgumentError, ArgumentTypeError
 from lazygrad.tensors import Tensor
 
 
@@ -47,9 +47,9 @@ def create_selective_checkpoint_contexts(
 
 def detach_variable(inputs: tuple[Any, ...]) -> tuple[Any, ...]:
     """Tensors without their history that require gradients as before; all else as it is. Raises
-    RuntimeArgumentError for what is no tuple."""
+    ArgumentError for what is no tuple."""
     if not isinstance(inputs, tuple):
-        raise RuntimeArgumentError("[checkpoint] Only tuple of tensors is supported. Got Unsupported input "
+        raise ArgumentError("[checkpoint] Only tuple of tensors is supported. Got Unsupported input "
                                    f"type: {type(inputs).__name__}")
     return tuple(x.detach().requires_grad_(x.requires_grad) if isinstance(x, Tensor) else x for x in inputs)
 

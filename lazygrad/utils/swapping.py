@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from weakref import ref
 
-from lazygrad.errors import RuntimeArgumentError
+from lazygrad.errors import ArgumentError
 from lazygrad.tensors import Tensor
 
 
 def swap_tensors(t1: Tensor, t2: Tensor) -> None:
     """Each becomes what the other was: class, values, gradient, hooks and attributes. Raises
-    RuntimeArgumentError for results of recorded operations, to which graphs refer."""
+    ArgumentError for results of recorded operations, to which graphs refer."""
     for t in (t1, t2):
         if not t.is_leaf:
-            raise RuntimeArgumentError("[swap_tensors] only leaves can be swapped: detach() results first")
+            raise ArgumentError("[swap_tensors] only leaves can be swapped: detach() results first")
     t1.__dict__, t2.__dict__ = t2.__dict__, t1.__dict__
     t1.__class__, t2.__class__ = t2.__class__, t1.__class__
     for t in (t1, t2):

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from enum import IntEnum
 from typing import Any
 
-from lazygrad.errors import ArgumentTypeError, RuntimeArgumentError
+from lazygrad.errors import ArgumentError, ArgumentTypeError
 from lazygrad.nn.attention import flex_attention
 
 __all__ = ["SDPBackend", "flex_attention", "sdpa_kernel"]
@@ -49,7 +49,7 @@ def sdpa_kernel(backends: Any, set_priority: bool = False) -> Iterator[dict]:
         )
     given = list(dict.fromkeys(given))
     if not given:
-        raise RuntimeArgumentError("[sdpa_kernel] sdpa_kernel expects at least one backend")
+        raise ArgumentError("[sdpa_kernel] sdpa_kernel expects at least one backend")
     before = list(_allowed)
     _allowed[:] = given
     try:

@@ -7,7 +7,7 @@ from enum import IntEnum, auto
 from typing import Any
 
 import lazygrad
-from lazygrad.errors import RuntimeArgumentError
+from lazygrad.errors import ArgumentError
 from lazygrad.tensors import Tensor
 
 __all__ = ["CausalBias", "CausalVariant", "causal_lower_right", "causal_upper_left"]
@@ -61,5 +61,5 @@ def causal_lower_right(*size: int) -> CausalBias:
 
 def _two(size: tuple[int, ...]) -> tuple[int, int]:
     if len(size) != 2:
-        raise RuntimeArgumentError(f"[causal bias] requires exactly 2 sizes, queries and keys; got {size}")
+        raise ArgumentError(f"[causal bias] requires exactly 2 sizes, queries and keys; got {size}")
     return size[0], size[1]

@@ -12,7 +12,7 @@ from typing import Any
 
 import lazygrad
 from lazygrad import ops
-from lazygrad.errors import ArgumentError, DTypeError, RuntimeArgumentError, ShapeError
+from lazygrad.errors import ArgumentError, DTypeError, ShapeError
 from lazygrad.nn.functional.norm import wide
 from lazygrad.tensors import Tensor
 from lazygrad.tensors.arithmetic import store
@@ -148,7 +148,7 @@ def rrelu(input: Tensor, lower: float = 1 / 8, upper: float = 1 / 3, training: b
     """leaky_relu with a slope drawn from [lower, upper] for each element, or the middle one outside
     training."""
     if lower > upper:
-        raise RuntimeArgumentError(
+        raise ArgumentError(
             f"[rrelu] Lower bound should be less than or equal to the upper bound, got {lower} and {upper}"
         )
     if not training:

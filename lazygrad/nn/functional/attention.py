@@ -47,6 +47,9 @@ def scaled_dot_product_attention(query: Tensor, key: Tensor, value: Tensor, attn
         key = key.repeat_interleave(repeats, -3)
         value = value.repeat_interleave(query.shape[-3] // value.shape[-3], -3)
     scale = 1 / math.sqrt(query.shape[-1]) if scale is None else scale
+    dtype = query.dtype
+    # scores of 16 bits would be wrong by a tenth where they are large
+    query, key, value = (t.to(dtype.accumulator) for t in (query, key, value))
     scores = query.matmul(key.transpose(-2, -1)) * scale
     nothing = None
     if is_causal:
@@ -63,4 +66,5 @@ def scaled_dot_product_attention(query: Tensor, key: Tensor, value: Tensor, attn
     weights = scores.softmax(-1)
     if nothing is not None:
         weights = weights.masked_fill(nothing, 0.0)
-    return dropout(weights, dropout_p).matmul(value) if dropout_p > 0 else weights.matmul(value)
+    weights = dropout(weights, dropout_p) if dropout_p > 0 else weights
+    return weights.matmul(value).to(dtype)

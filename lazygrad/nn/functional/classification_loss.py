@@ -9,7 +9,7 @@ import warnings
 
 import lazygrad
 from lazygrad.dtypes import pytorch_name
-from lazygrad.errors import ArgumentError, DTypeError, RuntimeArgumentError, ShapeError
+from lazygrad.errors import ArgumentError, DTypeError, ShapeError
 from lazygrad.nn.functional.activation import logsigmoid
 from lazygrad.nn.functional.norm import wide
 from lazygrad.tensors import Tensor
@@ -135,7 +135,7 @@ def cross_entropy(
         _check_weight("cross_entropy", weight, input.shape[axis])
     if tuple(target.shape) == tuple(input.shape) and input.ndim:
         if ignore_index >= 0:
-            raise RuntimeArgumentError(
+            raise ArgumentError(
                 "[cross_entropy] ignore_index is not supported for floating point target: it is "
                 f"{ignore_index}"
             )

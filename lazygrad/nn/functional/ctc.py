@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 import lazygrad
-from lazygrad.errors import ArgumentError, RuntimeArgumentError, ShapeError
+from lazygrad.errors import ArgumentError, ShapeError
 from lazygrad.tensors import Tensor
 
 
@@ -29,7 +29,7 @@ def _shifted(x: Tensor, by: int) -> Tensor:
 def _lengths(given: Any, count: int, name: str, device: Any) -> Tensor:
     result = given if isinstance(given, Tensor) else lazygrad.tensor(list(given), dtype=lazygrad.int64)
     if result.numel() != count:
-        raise RuntimeArgumentError(
+        raise ArgumentError(
             f"[ctc_loss] {name} must be of size batch_size: {result.numel()} and {count}"
         )
     return result.reshape(-1).long().to(device)
@@ -39,7 +39,7 @@ def _padded(targets: Tensor, lengths: Tensor) -> Tensor:
     """Targets one after the other as (N, longest); reads the lengths."""
     listed = lengths.tolist()
     if sum(listed) > targets.numel():
-        raise RuntimeArgumentError(
+        raise ArgumentError(
             f"[ctc_loss] target_lengths sum to {sum(listed)}, but there are {targets.numel()} targets"
         )
     starts = [sum(listed[:n]) for n in range(len(listed))]
@@ -76,7 +76,7 @@ def ctc_loss(
     lp = log_probs if batched else log_probs.unsqueeze(1)
     steps, batch, classes = lp.shape
     if not 0 <= blank < classes:
-        raise RuntimeArgumentError(f"[ctc_loss] blank must be in label range: {blank} of {classes} classes")
+        raise ArgumentError(f"[ctc_loss] blank must be in label range: {blank} of {classes} classes")
     lengths = _lengths(target_lengths, batch, "target_lengths", lp.device)
     ends = _lengths(input_lengths, batch, "input_lengths", lp.device)
     targets = targets.long().to(lp.device)

@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 import lazygrad
-from lazygrad.errors import ArgumentError, RuntimeArgumentError
+from lazygrad.errors import ArgumentError
 from lazygrad.nn.functional.embedding import embedding
 from lazygrad.tensors import Tensor
 
@@ -50,7 +50,7 @@ def _check(
             "sparse weights"
         )
     if per_sample_weights is not None and mode != "sum":
-        raise RuntimeArgumentError(
+        raise ArgumentError(
             "[embedding_bag] per_sample_weights was not None. per_sample_weights is only "
             f"supported for mode='sum' (got mode='{mode}')."
         )

@@ -6,7 +6,7 @@ import dataclasses
 import warnings
 
 from lazygrad.dtypes import DType
-from lazygrad.errors import ArgumentError, RuntimeArgumentError, ShapeError
+from lazygrad.errors import ArgumentError, ShapeError
 from lazygrad.helpers import product
 from lazygrad.nn.functional.classification_loss import cross_entropy
 from lazygrad.tensors import Tensor
@@ -110,7 +110,7 @@ def linear_cross_entropy(
     batch, features = tuple(input.shape[:-1]), input.shape[-1]
     outputs = tuple(linear_weight.shape[:-1])
     if tuple(target.shape) == (*batch, *outputs) and ignore_index is not None:
-        raise RuntimeArgumentError(
+        raise ArgumentError(
             "[linear_cross_entropy] ignore_index cannot be specified when target contains probabilities"
         )
     if options is not None:
@@ -133,7 +133,7 @@ def linear_cross_entropy(
     flat_bias = None if linear_bias is None else linear_bias.reshape(-1)
     logits = linear(input, linear_weight.reshape(product(outputs), features), flat_bias)
     return cross_entropy(
-        logits.reshape(*batch, *outputs),
+        logits.reshape((*batch, *outputs)),
         target,
         weight=weight,
         ignore_index=-100 if ignore_index is None else ignore_index,

@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Iterable
 
 import lazygrad
-from lazygrad.errors import ArgumentError, RuntimeArgumentError
+from lazygrad.errors import ArgumentError
 from lazygrad.nn.functional.classification_loss import chosen_reduction, reduced
 from lazygrad.nn.functional.norm import wide
 from lazygrad.tensors import Tensor
@@ -89,7 +89,7 @@ def huber_loss(input: Tensor, target: Tensor, reduction: str = "mean", delta: fl
     """d * d / 2 where d = |input - target| is below delta, else delta * (d - delta / 2)."""
     reduction = chosen_reduction(reduction, None, None)
     if delta <= 0:
-        raise RuntimeArgumentError(
+        raise ArgumentError(
             f"[huber_loss] huber_loss does not support non-positive values for delta, got {delta}"
         )
     _warn_of_broadcast(input, target)

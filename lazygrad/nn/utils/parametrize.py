@@ -9,7 +9,7 @@ from copy import deepcopy
 from typing import Any
 
 import lazygrad
-from lazygrad.errors import ArgumentError, RuntimeArgumentError
+from lazygrad.errors import ArgumentError
 from lazygrad.nn.containers import ModuleDict, ModuleList
 from lazygrad.nn.module import Module
 from lazygrad.nn.parameter import Parameter
@@ -133,7 +133,7 @@ class ParametrizationList(ModuleList):
         with lazygrad.no_grad():
             for module in reversed(list(self)):
                 if not hasattr(module, "right_inverse"):
-                    raise RuntimeArgumentError(
+                    raise ArgumentError(
                         f"[parametrize] parametrization {type(module).__name__} does not "
                         "implement right_inverse."
                     )
@@ -181,7 +181,7 @@ def _inject_new_class(module: Module) -> None:
         return replica
 
     def getstate(self: Any) -> Any:
-        raise RuntimeArgumentError(
+        raise ArgumentError(
             "[parametrize] Serialization of parametrized modules is only supported through state_dict()."
         )
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import lazygrad
-from lazygrad.errors import ArgumentError, RuntimeArgumentError, ShapeError
+from lazygrad.errors import ArgumentError, ShapeError
 from lazygrad.tensors import Tensor
 
 
@@ -194,18 +194,18 @@ def _check_lengths(padded: Tensor, lengths: list[int]) -> None:
             f"{len(lengths)} (batch_size={padded.shape[1]})"
         )
     if any(b > a for a, b in zip(lengths, lengths[1:], strict=False)):
-        raise RuntimeArgumentError(
+        raise ArgumentError(
             "[pack_padded_sequence] `lengths` array must be sorted in decreasing order when `enforce_sorted` "
             "is True. You can pass `enforce_sorted=False` to pack_padded_sequence and/or pack_sequence to "
             "sidestep this requirement."
         )
     if lengths[-1] <= 0:
-        raise RuntimeArgumentError(
+        raise ArgumentError(
             "[pack_padded_sequence] Length of all samples has to be greater than 0, "
             "but found an element in 'lengths' that is <= 0"
         )
     if lengths[0] > padded.shape[0]:
-        raise RuntimeArgumentError(
+        raise ArgumentError(
             f"[pack_padded_sequence] a length of {lengths[0]} is more than the "
             f"{padded.shape[0]} steps of the input {tuple(padded.shape)}"
         )
@@ -243,14 +243,14 @@ def pad_sequence(
 ) -> Tensor:
     """Tensors (length, ...) side by side: (longest, N, ...), or (N, longest, ...) with `batch_first`."""
     if not isinstance(sequences, Iterable):
-        raise RuntimeArgumentError(
+        raise ArgumentError(
             f"[pad_sequence] Expected iterable for input sequences, but got arg of type: {type(sequences)}"
         )
     sequences = list(sequences)
     if not sequences:
-        raise RuntimeArgumentError("[pad_sequence] received an empty list of sequences")
+        raise ArgumentError("[pad_sequence] received an empty list of sequences")
     if padding_side not in ("left", "right"):
-        raise RuntimeArgumentError(
+        raise ArgumentError(
             f"[pad_sequence] Expected padding_side to be one of left or right, but got {padding_side}."
         )
     rest = tuple(sequences[0].shape[1:])

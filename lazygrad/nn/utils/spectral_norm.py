@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 import lazygrad
-from lazygrad.errors import ArgumentError, RuntimeArgumentError
+from lazygrad.errors import ArgumentError
 from lazygrad.nn import functional as F
 from lazygrad.nn.conv import _ConvTransposeNd
 from lazygrad.nn.module import Module
@@ -72,7 +72,7 @@ class SpectralNorm:
     def apply(module: Module, name: str, n_power_iterations: int, dim: int, eps: float) -> SpectralNorm:
         """Replace a parameter by itself and two vectors."""
         if any(isinstance(h, SpectralNorm) and h.name == name for h in module._forward_pre_hooks.values()):
-            raise RuntimeArgumentError(
+            raise ArgumentError(
                 f"[spectral_norm] Cannot register two spectral_norm hooks on the same parameter {name}"
             )
         made = SpectralNorm(name, n_power_iterations, dim, eps)

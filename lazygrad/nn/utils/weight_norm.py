@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
-from lazygrad.errors import ArgumentError, RuntimeArgumentError
+from lazygrad.errors import ArgumentError
 from lazygrad.nn.module import Module
 from lazygrad.nn.parameter import Parameter
 from lazygrad.tensors import Tensor
@@ -49,7 +49,7 @@ class WeightNorm:
         if any(
             isinstance(hook, WeightNorm) and hook.name == name for hook in module._forward_pre_hooks.values()
         ):
-            raise RuntimeArgumentError(
+            raise ArgumentError(
                 "[weight_norm] Cannot register two weight_norm hooks on the same parameter " + name
             )
         made = WeightNorm(name, dim)
