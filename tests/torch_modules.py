@@ -13,8 +13,10 @@ import lazygrad
 from lazygrad import nn
 
 # how large the numbers are that gradients are made from, where not near 1: PyTorch's of CTC are
-# ten times further from those of float64 than ours
-FLOORS = {"CTCLoss": 4.0}
+# ten times further from those of float64 than ours, those of attention in 16 bits half as far again
+ATTENTION = ("MultiheadAttention", "Transformer", "TransformerEncoder", "TransformerEncoderLayer",
+             "TransformerDecoder", "TransformerDecoderLayer")  # fmt: skip
+FLOORS = {"CTCLoss": 4.0, **dict.fromkeys(ATTENTION, 4.0)}
 
 
 class ModuleCounterparts(Counterparts):
