@@ -118,8 +118,6 @@ def batch_norm(
             )
         inverse = (_per_channel(running_var, ndim) + eps).rsqrt()
         return _affine((x - _per_channel(running_mean, ndim)) * inverse, scale, shift).to(input.dtype)
-    if eps <= 0.0:
-        raise ArgumentError(f"[batch_norm] batch_norm eps must be positive during training, but got {eps}")
     count = input.numel() // max(channels, 1)
     if count == 1:
         raise ArgumentError("[batch_norm] Expected more than 1 value per channel when training, "
