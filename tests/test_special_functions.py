@@ -126,6 +126,20 @@ def test_ends_of_functions_of_two():
     assert abs(z.grad.item() - float(-2.5 * mp.zeta(3.5, 1.5))) < 1e-13
 
 
+def test_polygamma_beside_pytorch():
+    torch = pytest.importorskip("torch")
+    x = [-2.5, -7.3, 1e-300, 1e-9, 0.5, 3, 1e5, 1e20, 1e200, np.inf, -np.inf, np.nan, 0.0, -0.0]
+    for n in (1, 2, 3, 6, 11):
+        ours, theirs = (m.polygamma(n, m.tensor(x, dtype=m.float64)) for m in (lg, torch))
+        np.testing.assert_allclose(ours.numpy(), theirs.numpy(), rtol=1e-9)
+
+
+def test_polygamma_takes_no_powers():
+    """A power of a whole order is a few products: as `pow` it took seconds to compile."""
+    x = lg.rand(3, device="CPU") + 0.5
+    assert "pow" not in str(lg.explain(lg.polygamma(4, x)))
+
+
 NAMES = [f"{shift}chebyshev_polynomial_{kind}" for shift in ("", "shifted_") for kind in "tuvw"]
 
 

@@ -66,6 +66,19 @@ def plus(term: float, x: Node) -> Node:
     return ops.add(x, ops.like(term, x))
 
 
+def whole_power(x: Node, n: int) -> Node:
+    """x to the power n >= 1, as products."""
+    result = None
+    while True:
+        if n & 1:
+            result = x if result is None else ops.mul(result, x)
+        n >>= 1
+        if n == 0:
+            assert result is not None
+            return result
+        x = ops.mul(x, x)
+
+
 def less(x: Node, bound: float) -> Node:
     """x < bound."""
     return ops.lt(x, ops.like(bound, x))
@@ -203,14 +216,13 @@ _MACLAURIN = (1 / 12, -1 / 720, 1 / 30240, -1 / 1209600, 1 / 47900160, -691 / 13
 _SUMMED = 10
 
 
-def _sum_of_powers(s: Node, q: Node) -> Node:
-    """The sum over k >= 0 of (q + k)**-s, for s > 1 and q > 0 (DLMF 25.11.5)."""
-    falling = ops.neg(s)
+def _sum_of_powers(s: Node, q: Node, falling: Function) -> Node:
+    """The sum over k >= 0 of `falling(q + k)`, which is (q + k)**-s, for s > 1 and q > 0 (DLMF 25.11.5)."""
     total = ops.like(0, q)
     for k in range(_SUMMED):
-        total = ops.add(total, ops.pow_(plus(k, q), falling))
+        total = ops.add(total, falling(plus(k, q)))
     end = plus(_SUMMED, q)
-    tail = ops.pow_(end, falling)
+    tail = falling(end)
     total = ops.add(total, ops.add(ops.div(ops.mul(tail, end), plus(-1, s)), times(0.5, tail)))
     factor, term = s, ops.div(tail, end)
     for k, c in enumerate(_MACLAURIN):
@@ -220,19 +232,26 @@ def _sum_of_powers(s: Node, q: Node) -> Node:
     return total
 
 
-def _zeta(s: Node, q: Node) -> Node:
+def _zeta(s: Node, q: Node, power: int | None = None) -> Node:
+    """Hurwitz's zeta function; `power` is s where that is one whole number above 1."""
     zero, one = ops.like(0, q), ops.like(1, q)
     right, whole = ops.lt(zero, q), ops.eq(s, ops.floor(s))
-    power = ops.where(ops.lt(one, s), s, ops.like(2, s))
-    value = _sum_of_powers(power, ops.where(right, q, one))
+    above = ops.where(ops.lt(one, s), s, ops.like(2, s))
+
+    def falling(x: Node) -> Node:
+        return ops.pow_(x, ops.neg(above)) if power is None else ops.reciprocal(whole_power(x, power))
+
+    def summed(q: Node) -> Node:
+        return _sum_of_powers(above, q, falling)
+
     # left of 0, for whole s: the sum over all k depends on the fraction of q alone; from it that over k < 0
     part = ops.where(right, ops.like(0.5, q), ops.sub(q, ops.floor(q)))
     part = ops.where(ops.eq(part, zero), ops.like(0.5, q), part)
-    even = ops.eq(ops.floor(times(0.5, power)), times(0.5, power))
+    even = ops.eq(ops.floor(times(0.5, above)), times(0.5, above))
     sign = ops.where(even, one, ops.neg(one))
-    over_all = ops.add(_sum_of_powers(power, part), ops.mul(sign, _sum_of_powers(power, ops.sub(one, part))))
-    behind = ops.mul(sign, _sum_of_powers(power, ops.where(right, one, ops.sub(one, q))))
-    value = ops.where(right, value, ops.sub(over_all, behind))
+    over_all = ops.add(summed(part), ops.mul(sign, summed(ops.sub(one, part))))
+    value = summed(ops.where(right, q, ops.sub(one, q)))
+    value = ops.where(right, value, ops.sub(over_all, ops.mul(sign, value)))
     pole = ops.bitand(opposite(right), ops.eq(q, ops.floor(q)))
     nan, infinite = ops.like(math.nan, q), ops.like(math.inf, q)
     value = ops.where(pole, infinite, ops.where(ops.bitor(right, whole), value, nan))
@@ -255,8 +274,12 @@ def _polygamma(n: int) -> Function:
 
     def compute(x: Node) -> Node:
         pole = ops.bitand(ops.eq(x, ops.floor(x)), ops.le(x, ops.like(0, x)))
-        value = times(sign, _zeta(ops.like(n + 1, x), ops.where(pole, ops.like(1, x), x)))
-        return ops.where(pole, ops.like(math.copysign(math.inf, sign), x), value)
+        value = times(sign, _zeta(ops.like(n + 1, x), ops.where(pole, ops.like(1, x), x), n + 1))
+        at_pole = ops.like(math.copysign(math.inf, sign), x)
+        if n == 1:  # 1 / x where its square may be too large; PyTorch's higher orders are NaN at infinity
+            value = ops.where(less(ops.neg(x), -1e17), ops.reciprocal(x), value)
+            at_pole = ops.add(at_pole, x)  # NaN at -infinity
+        return ops.where(pole, at_pole, value)
 
     return compute
 
