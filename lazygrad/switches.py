@@ -120,9 +120,9 @@ def is_warn_always_enabled() -> bool:
     return _state["warn_always"]
 
 
-def set_default_device(value: Any) -> None:
+def set_default_device(device: Any) -> None:
     """Where tensors are made that nobody says a device for, from now on; None for the CPU."""
-    _set(DEVICE=usable_device("cpu" if value is None else value))
+    _set(DEVICE=usable_device("cpu" if device is None else device))
 
 
 def get_default_device() -> device:
@@ -225,11 +225,14 @@ def compile(
     *,
     fullgraph: bool = False,
     dynamic: bool | None = None,
-    backend: Any = "inductor",
+    backend: Any = None,
     mode: str | None = None,
     options: dict[str, Any] | None = None,
+    name: str | None = None,
     disable: bool = False,
-    **others: Any,
+    recompile_limit: int | None = None,
+    isolate_recompiles: bool = False,
+    shapes_spec: Any = None,
 ) -> Any:
     """The function or module itself, or without one a decorator that changes nothing.
 

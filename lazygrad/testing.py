@@ -251,7 +251,7 @@ def assert_allclose(
 def make_tensor(
     *shape: Any,
     dtype: DType,
-    device: Any = "cpu",
+    device: Any,
     low: float | None = None,
     high: float | None = None,
     requires_grad: bool = False,

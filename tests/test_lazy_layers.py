@@ -187,34 +187,6 @@ def test_names_of_functions_and_settings() -> None:
     assert nn.common_types._size_2_t == int | tuple[int, int]
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "ReLU",
-        "MaxPool2d",
-        "CrossEntropyLoss",
-        "Hardtanh",
-        "PixelShuffle",
-        "Unfold",
-        "Conv2d",
-        "LayerNorm",
-        "Embedding",
-        "MultiheadAttention",
-        "Dropout",
-        "LazyConv2d",
-        "LazyConvTranspose1d",
-        "LazyBatchNorm1d",
-    ],
-)
-def test_settings_are_told_by_inspect(name: str) -> None:
-    import inspect
-
-    ours = inspect.signature(getattr(nn, name)).parameters
-    theirs = inspect.signature(getattr(pytorch().nn, name)).parameters
-    assert list(ours) == list(theirs)
-    assert [p.default for p in ours.values()] == [p.default for p in theirs.values()]
-
-
 def test_older_names_of_limits() -> None:
     with pytest.warns(FutureWarning, match="min_value"):
         layer = nn.Hardtanh(min_value=-3)

@@ -75,11 +75,11 @@ class autocast:
     def __exit__(self, *_: object) -> None:
         state.active, state.wanted[self.kind] = self._before.pop()
 
-    def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        @functools.wraps(function)
+    def __call__(self, func: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(func)
         def run(*args: Any, **options: Any) -> Any:
             with self:
-                return function(*args, **options)
+                return func(*args, **options)
 
         return run
 
@@ -147,7 +147,7 @@ def clear_autocast_cache() -> None:
     """Changes nothing: there is no cache to clear."""
 
 
-def custom_fwd(fwd: Any = None, *, device_type: str = "cuda", cast_inputs: DType | None = None) -> Any:
+def custom_fwd(fwd: Any = None, *, device_type: str, cast_inputs: DType | None = None) -> Any:
     """A decorator for the forward of an autograd.Function: it runs with autocast as it is, or off and with
     inputs cast to `cast_inputs`; its backward (custom_bwd) runs alike."""
     if fwd is None:
@@ -175,7 +175,7 @@ def _converted(value: Any, dtype: DType) -> Any:
     return {k: _converted(v, dtype) for k, v in value.items()} if type(value) is dict else value
 
 
-def custom_bwd(bwd: Any = None, *, device_type: str = "cuda") -> Any:
+def custom_bwd(bwd: Any = None, *, device_type: str) -> Any:
     """A decorator for the backward of an autograd.Function whose forward has custom_fwd."""
     if bwd is None:
         return functools.partial(custom_bwd, device_type=device_type)

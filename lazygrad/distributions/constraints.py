@@ -69,12 +69,12 @@ class Constraint:
 class _Dependent(Constraint):
     """A region that depends on other parameters. Raises MissingError where a fact was not told."""
 
-    def __init__(self, *, is_discrete: bool | None = None, event_dim: int | None = None) -> None:
+    def __init__(self, *, is_discrete: Any = NotImplemented, event_dim: Any = NotImplemented) -> None:
         self._told: dict[str, Any] = {"is_discrete": is_discrete, "event_dim": event_dim}
         super().__init__()
 
     def _fact(self, name: str) -> Any:
-        if self._told[name] is None:
+        if self._told[name] is NotImplemented:
             raise MissingError(f"[distributions] .{name} cannot be determined statically: ask an instance")
         return self._told[name]
 
@@ -88,10 +88,13 @@ class _Dependent(Constraint):
         """How many dimensions on the right make one value."""
         return self._fact("event_dim")
 
-    def __call__(self, *, is_discrete: bool | None = None, event_dim: int | None = None) -> _Dependent:
+    def __call__(self, *, is_discrete: Any = NotImplemented, event_dim: Any = NotImplemented
+                 ) -> _Dependent:
         """The same with other facts."""
         told: dict[str, Any] = {"is_discrete": is_discrete, "event_dim": event_dim}
-        return _Dependent(**{key: old if told[key] is None else told[key] for key, old in self._told.items()})
+        return _Dependent(**{
+            key: old if told[key] is NotImplemented else told[key] for key, old in self._told.items()
+        })
 
     def check(self, value: Tensor) -> Tensor:
         raise ArgumentError("[distributions] Cannot determine validity of dependent constraint")
@@ -100,8 +103,8 @@ class _Dependent(Constraint):
 class _DependentProperty(property, _Dependent):
     """A property of distributions that is a constraint; asked of the class, one that depends."""
 
-    def __init__(self, fn: Callable[..., Any] | None = None, *, is_discrete: bool | None = None,
-                 event_dim: int | None = None) -> None:
+    def __init__(self, fn: Callable[..., Any] | None = None, *, is_discrete: Any = NotImplemented,
+                 event_dim: Any = NotImplemented) -> None:
         super().__init__(fn)
         self._told: dict[str, Any] = {"is_discrete": is_discrete, "event_dim": event_dim}
 
@@ -187,56 +190,63 @@ class _Real(Constraint):
         return value == value
 
 
-class _Bounded(Constraint):
-    """Numbers beside bounds, which may be tensors."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        self.__dict__.update(zip(self.shown, args, strict=False), **kwargs)
-
-    lower_bound: Any
-    upper_bound: Any
-
-
-class _GreaterThan(_Bounded):
-    """Above a bound."""
+class _Above(Constraint):
+    """Numbers on the upper side of a bound, which may be a tensor."""
 
     shown = ("lower_bound",)
+
+    def __init__(self, lower_bound: Any) -> None:
+        self.lower_bound = lower_bound
+
+
+class _Below(Constraint):
+    """Numbers on the lower side of a bound, which may be a tensor."""
+
+    shown = ("upper_bound",)
+
+    def __init__(self, upper_bound: Any) -> None:
+        self.upper_bound = upper_bound
+
+
+class _Between(Constraint):
+    """Numbers between bounds, which may be tensors."""
+
+    shown = ("lower_bound", "upper_bound")
+
+    def __init__(self, lower_bound: Any, upper_bound: Any) -> None:
+        self.lower_bound, self.upper_bound = lower_bound, upper_bound
+
+
+class _GreaterThan(_Above):
+    """Above a bound."""
 
     def check(self, value: Tensor) -> Tensor:
         return value > self.lower_bound
 
 
-class _GreaterThanEq(_Bounded):
+class _GreaterThanEq(_Above):
     """At a bound or above it."""
-
-    shown = ("lower_bound",)
 
     def check(self, value: Tensor) -> Tensor:
         return value >= self.lower_bound
 
 
-class _LessThan(_Bounded):
+class _LessThan(_Below):
     """Below a bound."""
-
-    shown = ("upper_bound",)
 
     def check(self, value: Tensor) -> Tensor:
         return value < self.upper_bound
 
 
-class _Interval(_Bounded):
+class _Interval(_Between):
     """From a bound to another, both included."""
-
-    shown = ("lower_bound", "upper_bound")
 
     def check(self, value: Tensor) -> Tensor:
         return (value >= self.lower_bound) & (value <= self.upper_bound)
 
 
-class _HalfOpenInterval(_Bounded):
+class _HalfOpenInterval(_Between):
     """From a bound, included, to another, left out."""
-
-    shown = ("lower_bound", "upper_bound")
 
     def check(self, value: Tensor) -> Tensor:
         return (value >= self.lower_bound) & (value < self.upper_bound)
@@ -251,11 +261,10 @@ class _IntegerInterval(_Interval):
         return (value % 1 == 0) & super().check(value)
 
 
-class _IntegerLessThan(_Bounded):
+class _IntegerLessThan(_Below):
     """Whole numbers up to a bound."""
 
     is_discrete = True
-    shown = ("upper_bound",)
 
     def check(self, value: Tensor) -> Tensor:
         return (value % 1 == 0) & (value <= self.upper_bound)
@@ -288,8 +297,8 @@ class _Multinomial(Constraint):
     def __init__(self, upper_bound: Any) -> None:
         self.upper_bound = upper_bound
 
-    def check(self, value: Tensor) -> Tensor:
-        return (value >= 0).all(-1) & (value.sum(-1) <= self.upper_bound)
+    def check(self, x: Tensor) -> Tensor:
+        return (x >= 0).all(-1) & (x.sum(-1) <= self.upper_bound)
 
 
 class _Matrix(Constraint):

@@ -77,13 +77,13 @@ class MixtureSameFamily(Distribution):
     def _spread(self, value: Tensor) -> Tensor:
         return value.unsqueeze(-1 - len(self._event_shape))
 
-    def log_prob(self, value: Tensor) -> Tensor:
-        self._validate_sample(value)
-        each = self.component_distribution.log_prob(self._spread(value))
+    def log_prob(self, x: Tensor) -> Tensor:
+        self._validate_sample(x)
+        each = self.component_distribution.log_prob(self._spread(x))
         return (each + self.mixture_distribution.logits.log_softmax(-1)).logsumexp(-1)
 
-    def cdf(self, value: Tensor) -> Tensor:
-        each = self.component_distribution.cdf(self._spread(value))
+    def cdf(self, x: Tensor) -> Tensor:
+        each = self.component_distribution.cdf(self._spread(x))
         return (each * self.mixture_distribution.probs).sum(-1)
 
     def sample(self, sample_shape: Any = ()) -> Tensor:

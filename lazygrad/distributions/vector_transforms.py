@@ -220,7 +220,7 @@ class CorrCholeskyTransform(_OfVectors):
         left = F.pad((1 - (y * y).cumsum(-1))[..., :-1], [1, 0], value=1)
         return (_below(y, -1) / _below(left, -1).sqrt()).atanh()
 
-    def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:
+    def log_abs_det_jacobian(self, x: Tensor, y: Tensor, intermediates: Any = None) -> Tensor:
         left = _below(1 - (y * y).cumsum(-1), -2)
         return 0.5 * left.log().sum(-1) - 2 * (x + F.softplus(-2 * x) - math.log(2)).sum(-1)
 

@@ -70,10 +70,10 @@ class _Numbered(Module):
         self._renumber(modules)
         return self
 
-    def pop(self, index: Any = -1) -> Module:
+    def pop(self, key: Any) -> Module:
         """Remove a module and return it."""
-        module = self[index]  # type: ignore[index]
-        del self[index]
+        module = self[key]  # type: ignore[index]
+        del self[key]
         return module
 
 
@@ -145,9 +145,9 @@ class Sequential(_Numbered):
         if times <= 0:
             raise ArgumentError(f"[Sequential] Non-positive multiplication factor {times} for {type(self)}")
 
-    def extend(self, modules: Iterable[Module]) -> Sequential:
+    def extend(self, sequential: Iterable[Module]) -> Sequential:
         """Add modules at the end; returns self."""
-        for module in list(modules):
+        for module in list(sequential):
             self.append(module)
         return self
 
@@ -434,8 +434,7 @@ class ParameterDict(Module):
             return default
         return self[key]
 
-    @staticmethod
-    def fromkeys(keys: Iterable[str], default: Any = None) -> ParameterDict:
+    def fromkeys(self, keys: Iterable[str], default: Any = None) -> ParameterDict:
         """A dictionary with one value for all keys."""
         return ParameterDict([(key, default) for key in keys])
 

@@ -178,17 +178,15 @@ class _LazyNorm(LazyModuleMixin):
 
 
 def _lazy(base: Any, kind: Any) -> Any:
-    parameters = list(inspect.signature(base).parameters.values())
-    return type(
-        f"Lazy{base.__name__}",
-        (kind, base),
-        {
-            "__doc__": f"{base.__name__} with the number of channels from the first input.",
-            "__module__": __name__,
-            "cls_to_become": base,
-            "__signature__": inspect.Signature(parameters[1:]),
-        },
-    )
+    own = {
+        "__doc__": f"{base.__name__} with the number of channels from the first input.",
+        "__module__": __name__,
+        "cls_to_become": base,
+    }
+    if kind is _LazyConv:  # the base's arguments, but for the channels that come in
+        shown = list(inspect.signature(base).parameters.values())
+        own["__signature__"] = inspect.Signature(shown[1:])
+    return type(f"Lazy{base.__name__}", (kind, base), own)
 
 
 LazyConv1d, LazyConv2d, LazyConv3d = (_lazy(c, _LazyConv) for c in (conv.Conv1d, conv.Conv2d, conv.Conv3d))

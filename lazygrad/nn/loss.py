@@ -36,11 +36,29 @@ class _WeightedLoss(_Loss):
     _buffer_names = ("weight",)
 
 
-def _row(name: str, function: Any, doc: str, *, buffers: tuple[str, ...] = (), **settings: Any) -> Any:
+def _row(
+    name: str,
+    function: Any,
+    doc: str,
+    *,
+    buffers: tuple[str, ...] = (),
+    inputs: tuple[str, ...] = (),
+    by_place: bool = True,
+    **settings: Any,
+) -> Any:
     passed = [key for key in settings if key not in ("size_average", "reduce")]
     base = _WeightedLoss if "weight" in buffers else _Loss
     return _define(
-        name, function, doc, base=base, module=__name__, buffers=buffers, passed=passed, **settings
+        name,
+        function,
+        doc,
+        base=base,
+        module=__name__,
+        buffers=buffers,
+        passed=passed,
+        inputs=inputs,
+        by_place=by_place,
+        **settings,
     )
 
 
@@ -95,6 +113,7 @@ PoissonNLLLoss = _row(
     "PoissonNLLLoss",
     F.poisson_nll_loss,
     "Minus the log likelihood of counts.",
+    inputs=("log_input", "target"),
     log_input=True,
     full=False,
     size_average=None,
@@ -106,6 +125,7 @@ GaussianNLLLoss = _row(
     "GaussianNLLLoss",
     F.gaussian_nll_loss,
     "Minus the log likelihood of normal values.",
+    by_place=False,
     full=False,
     eps=1e-6,
     reduction="mean",
@@ -192,6 +212,7 @@ TripletMarginWithDistanceLoss = _triplet(
     F.triplet_margin_with_distance_loss,
     "TripletMarginLoss with any distance.",
     base=_DistanceLoss,
+    by_place=False,
     distance_function=None,
     margin=1.0,
     swap=False,

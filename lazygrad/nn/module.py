@@ -67,7 +67,7 @@ class Module(TreeMethods, StateMethods, HookMethods):
         if self.call_super_init:
             super().__init__(*args, **kwargs)
 
-    def forward(self, *args: Any, **kwargs: Any) -> Any:
+    def forward(self, *input: Any) -> Any:
         """Computes the module's output; every subclass defines it."""
         raise ForwardMissingError(
             f'Module [{type(self).__name__}] is missing the required "forward" function'

@@ -86,9 +86,9 @@ class TreeMethods:
             ]
             stack.extend(reversed(below))
 
-    def modules(self) -> Iterator[Any]:
-        """This module and all below; a shared one comes once."""
-        for _, module in self.named_modules():
+    def modules(self, remove_duplicate: bool = True) -> Iterator[Any]:
+        """This module and all below; a shared one comes once, unless `remove_duplicate` is False."""
+        for _, module in self.named_modules(remove_duplicate=remove_duplicate):
             yield module
 
     # Dotted paths

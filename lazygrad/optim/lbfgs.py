@@ -165,12 +165,9 @@ class LBFGS(Optimizer):
             r = (r + s * (shares[i] - y.dot(r) * ro)).realize()
         return r
 
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """Up to max_iter iterations; returns the loss before the first."""
-        if closure is None:
-            raise ArgumentError(
-                "[optimizer] LBFGS.step needs a closure that evaluates the model and returns the loss"
-            )
+    def step(self, closure: Callable[[], Any]) -> Any:  # type: ignore[override]
+        """Up to max_iter iterations; returns the loss before the first. `closure` evaluates the model and
+        returns the loss."""
         with lazygrad.no_grad():
             return self._iterate(closure)
 

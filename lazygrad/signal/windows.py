@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -11,8 +12,11 @@ import numpy as np
 
 from lazygrad import dtypes
 from lazygrad.errors import ArgumentError, ArgumentTypeError
+from lazygrad.missing import LAYOUTS
 from lazygrad.tensors import FUNCTIONS, Tensor
 from lazygrad.tensors.signatures import check_all
+
+strided = LAYOUTS["strided"]
 
 
 def _made(name: str, M: int, sym: bool, values: Callable[[np.ndarray, int], np.ndarray], dtype: Any,
@@ -37,13 +41,13 @@ def _check(name: str, condition: bool, what: str) -> None:
         raise ArgumentError(f"[{name}] {what}")
 
 
-def bartlett(M: int, *, sym: bool = True, dtype: Any = None, layout: Any = None, device: Any = None,
+def bartlett(M: int, *, sym: bool = True, dtype: Any = None, layout: Any = strided, device: Any = None,
              requires_grad: bool = False) -> Tensor:
     """A triangle from 0 to 1 and back."""
     return _made("bartlett", M, sym, lambda k, n: 1 - np.abs(2 * k / n - 1), dtype, device, requires_grad)
 
 
-def cosine(M: int, *, sym: bool = True, dtype: Any = None, layout: Any = None, device: Any = None,
+def cosine(M: int, *, sym: bool = True, dtype: Any = None, layout: Any = strided, device: Any = None,
            requires_grad: bool = False) -> Tensor:
     """Half a period of a sine."""
     def values(k: np.ndarray, n: int) -> np.ndarray:
@@ -53,7 +57,7 @@ def cosine(M: int, *, sym: bool = True, dtype: Any = None, layout: Any = None, d
 
 
 def exponential(M: int, *, center: float | None = None, tau: float = 1.0, sym: bool = True, dtype: Any = None,
-                layout: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+                layout: Any = strided, device: Any = None, requires_grad: bool = False) -> Tensor:
     """exp(-|k - center| / tau)."""
     _check("exponential", tau > 0, f"Tau must be positive, got: {tau} instead.")
     _check("exponential", not sym or center is None, "Center must be None for symmetric windows")
@@ -64,7 +68,7 @@ def exponential(M: int, *, center: float | None = None, tau: float = 1.0, sym: b
     return _made("exponential", M, sym, values, dtype, device, requires_grad)
 
 
-def gaussian(M: int, *, std: float = 1.0, sym: bool = True, dtype: Any = None, layout: Any = None,
+def gaussian(M: int, *, std: float = 1.0, sym: bool = True, dtype: Any = None, layout: Any = strided,
              device: Any = None, requires_grad: bool = False) -> Tensor:
     """exp(-(k - middle)^2 / (2 std^2))."""
     _check("gaussian", std > 0, f"Standard deviation must be positive, got: {std} instead.")
@@ -75,7 +79,7 @@ def gaussian(M: int, *, std: float = 1.0, sym: bool = True, dtype: Any = None, l
     return _made("gaussian", M, sym, values, dtype, device, requires_grad)
 
 
-def kaiser(M: int, *, beta: float = 12.0, sym: bool = True, dtype: Any = None, layout: Any = None,
+def kaiser(M: int, *, beta: float = 12.0, sym: bool = True, dtype: Any = None, layout: Any = strided,
            device: Any = None, requires_grad: bool = False) -> Tensor:
     """Kaiser's window: i0(beta sqrt(1 - r^2)) / i0(beta), r from -1 to 1."""
     _check("kaiser", beta >= 0, f"beta must be non-negative, got: {beta} instead.")
@@ -86,7 +90,7 @@ def kaiser(M: int, *, beta: float = 12.0, sym: bool = True, dtype: Any = None, l
     return _made("kaiser", M, sym, values, dtype, device, requires_grad)
 
 
-def general_cosine(M: int, *, a: Sequence[float], sym: bool = True, dtype: Any = None, layout: Any = None,
+def general_cosine(M: int, *, a: Sequence[float], sym: bool = True, dtype: Any = None, layout: Any = strided,
                    device: Any = None, requires_grad: bool = False) -> Tensor:
     """a[0] - a[1] cos t + a[2] cos 2t - ..., t over a period."""
     if not isinstance(a, Sequence):
@@ -95,26 +99,43 @@ def general_cosine(M: int, *, a: Sequence[float], sym: bool = True, dtype: Any =
     return _made("general_cosine", M, sym, functools.partial(_cosines, terms=a), dtype, device, requires_grad)
 
 
+def _with_options(window: Any) -> Any:
+    """A window whose `**options` are those that all windows have, and which says so when it is inspected."""
+    shown = inspect.signature(window)
+    own = [p for p in shown.parameters.values() if p.kind is not p.VAR_KEYWORD]
+    options = [inspect.signature(general_cosine).parameters[n] for n in _OPTIONS]
+    window.__signature__ = shown.replace(parameters=own + options)
+    return window
+
+
+_OPTIONS = "sym dtype layout device requires_grad".split()
+
+
+@_with_options
 def general_hamming(M: int, *, alpha: float = 0.54, **options: Any) -> Tensor:
     """alpha - (1 - alpha) cos t."""
     return general_cosine(M, a=[alpha, 1 - alpha], **options)
 
 
+@_with_options
 def hamming(M: int, **options: Any) -> Tensor:
     """Hamming's window."""
     return general_hamming(M, **options)
 
 
+@_with_options
 def hann(M: int, **options: Any) -> Tensor:
     """Hann's window."""
     return general_hamming(M, alpha=0.5, **options)
 
 
+@_with_options
 def blackman(M: int, **options: Any) -> Tensor:
     """Blackman's window."""
     return general_cosine(M, a=[0.42, 0.5, 0.08], **options)
 
 
+@_with_options
 def nuttall(M: int, **options: Any) -> Tensor:
     """Nuttall's window of least sidelobes."""
     return general_cosine(M, a=[0.3635819, 0.4891775, 0.1365995, 0.0106411], **options)

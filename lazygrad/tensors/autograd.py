@@ -6,12 +6,13 @@ import contextlib
 import functools
 import itertools
 import threading
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from lazygrad import ops
 from lazygrad.differentiation import Visit, differentiable_inputs, gradient
-from lazygrad.errors import ArgumentTypeError, GradientError, ShapeError
+from lazygrad.errors import ArgumentError, ArgumentTypeError, GradientError, ShapeError
 from lazygrad.graph import Node, topological
 from lazygrad.tensors.cell import Mark, Token
 from lazygrad.tensors.core import FUNCTIONS, Tensor, from_node, method
@@ -181,6 +182,7 @@ def backward(
     grad_tensors: Any = None,
     retain_graph: bool | None = None,
     create_graph: bool = False,
+    grad_variables: Any = None,
     inputs: Any = None,
 ) -> None:
     """Add the gradient of tensors to `.grad` of every leaf they were computed from (or of `inputs` alone).
@@ -188,6 +190,14 @@ def backward(
     Raises GradientError for tensors that require no gradient, for others than scalars without a given
     gradient, and where an earlier backward pass has freed the graph.
     """
+    if grad_variables is not None:
+        warnings.warn(
+            "`grad_variables` is deprecated. Use `grad_tensors` instead.", FutureWarning, stacklevel=2
+        )
+        if grad_tensors is not None:
+            raise ArgumentError("[backward] `grad_tensors` and `grad_variables` (deprecated) arguments both "
+                                "passed to `backward()`. Please only use `grad_tensors`.")
+        grad_tensors = grad_variables
     outputs = _listed(tensors)
     cotangents = [None] * len(outputs) if grad_tensors is None else _listed(grad_tensors)
     seeds = _seeds("backward", outputs, cotangents, create_graph)
@@ -317,7 +327,7 @@ def _backward(
     inputs: Any = None,
 ) -> None:
     """Add the gradient of this tensor to `.grad` of every leaf it was computed from."""
-    backward(x, None if gradient is None else [gradient], retain_graph, create_graph, inputs)
+    backward(x, None if gradient is None else [gradient], retain_graph, create_graph, inputs=inputs)
 
 
 def _get_grad(x: Tensor) -> Tensor | None:

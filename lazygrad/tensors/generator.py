@@ -161,7 +161,13 @@ def set_rng_state(new_state: Tensor) -> None:
 
 @creator("fork_rng")
 @contextmanager
-def fork_rng(devices: Any = None, enabled: bool = True) -> Iterator[None]:
+def fork_rng(
+    devices: Any = None,
+    enabled: bool = True,
+    _caller: str = "fork_rng",
+    _devices_kw: str = "devices",
+    device_type: str | None = None,
+) -> Iterator[None]:
     """A block of code after which the default generator continues as if nothing had been drawn."""
     generator, before = default_generator, list[Any]()
     at_each_run(lambda: before.append(generator.mark()))

@@ -27,10 +27,9 @@ def is_grad_enabled() -> bool:
 class set_grad_enabled:
     """Switch recording on or off, at once or for a `with` block or a decorated function."""
 
-    def __init__(self, mode_on: bool):
-        self.before = mode.enabled
-        self.wanted = bool(mode_on)
-        mode.enabled = self.wanted
+    def __init__(self, mode: bool):
+        self.before, self.wanted = is_grad_enabled(), bool(mode)
+        self.__enter__()
 
     def __enter__(self) -> None:
         mode.enabled = self.wanted
@@ -38,9 +37,9 @@ class set_grad_enabled:
     def __exit__(self, *_: object) -> None:
         mode.enabled = self.before
 
-    def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
+    def __call__(self, orig_func: Callable[..., Any]) -> Callable[..., Any]:
         mode.enabled = self.before
-        return _decorated(lambda: _Block(self.wanted), function)
+        return _decorated(lambda: _Block(self.wanted), orig_func)
 
 
 class _Block:

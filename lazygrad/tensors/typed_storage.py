@@ -133,18 +133,18 @@ class TypedStorage:
         self._untyped_storage.resize_(size * self.dtype.itemsize)
         return self
 
-    def to(self, device: Any = None, non_blocking: bool = False) -> TypedStorage:
+    def to(self, *, device: Any, non_blocking: bool = False) -> TypedStorage:
         """The elements on a device; itself where they are there."""
         moved = self._untyped_storage.to(device)
         return self if moved is self._untyped_storage else typed_storage(moved, self.dtype, self.first)
 
     def cpu(self) -> TypedStorage:
         """The elements on the CPU."""
-        return self.to("CPU")
+        return self.to(device="CPU")
 
     def cuda(self, device: Any = None, non_blocking: bool = False) -> TypedStorage:
         """The elements on an accelerator. Raises DeviceError where there is none."""
-        return self.to("cuda" if device is None else device)
+        return self.to(device="cuda" if device is None else device)
 
     def clone(self) -> TypedStorage:
         """A copy."""

@@ -151,10 +151,12 @@ class CheckpointFunction(Function):
     """The form that differentiates the second run by a backward pass of its own, inside the first."""
 
     @staticmethod
-    def forward(ctx: Any, run_function: Callable[..., Any], preserve: bool, *args: Any) -> Any:
+    def forward(
+        ctx: Any, run_function: Callable[..., Any], preserve_rng_state: bool, *args: Any
+    ) -> Any:
         if not any(isinstance(a, Tensor) and a.requires_grad for a in args):
             warnings.warn("None of the inputs have requires_grad=True. Gradients will be None", stacklevel=4)
-        ctx.run_function, ctx.drawn = run_function, Drawn() if preserve else None
+        ctx.run_function, ctx.drawn = run_function, Drawn() if preserve_rng_state else None
         ctx.autocast = state.active
         ctx.args = [None if isinstance(a, Tensor) else a for a in args]
         ctx.places = [i for i, a in enumerate(args) if isinstance(a, Tensor)]

@@ -154,7 +154,7 @@ class SequentialLR(_Composite):
         first._initial_step()
         self._last_lr = first.get_last_lr()
 
-    def step(self, epoch: int | None = None) -> None:
+    def step(self) -> None:
         """Go on to the next epoch."""
         self.last_epoch += 1
         place = bisect_right(self._milestones, self.last_epoch)
@@ -188,7 +188,7 @@ class ChainedScheduler(_Composite):
         self.optimizer, self._schedulers = optimizer, list(schedulers)
         self._last_lr = values_of(optimizer, "lr")
 
-    def step(self, epoch: int | None = None) -> None:
+    def step(self) -> None:
         """Go on to the next epoch."""
         for scheduler in self._schedulers:
             scheduler.step()
