@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise, zip_longest
@@ -35,6 +36,7 @@ class Module:
     header: str = ""  # printed first, as comments: the legend
     function_attributes: str = "nounwind"  # e.g. '"prefer-vector-width"="512"' and its sibling
     abilities: Abilities = Abilities()
+    inlined: Counter[str] = field(default_factory=Counter)  # lines of what is written where it is used
     _functions: list[Builder] = field(default_factory=list)
     _declarations: dict[str, str] = field(default_factory=dict)
     _globals: dict[str, str] = field(default_factory=dict)
