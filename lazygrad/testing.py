@@ -49,16 +49,20 @@ class _Options:
         if (self.rtol is None) != (self.atol is None):
             missing = "rtol" if self.rtol is None else "atol"
             raise ArgumentError(
-                "[assert_close] Both 'rtol' and 'atol' must be either specified or unspecified, but got no "
+                "[assert_close] Both 'rtol' and 'atol' must be either specified or omitted, but got no "
                 f"{missing}."
             )
+        for name, given in (("rtol", self.rtol), ("atol", self.atol)):
+            if given is not None and given < 0:
+                raise ArgumentError(f"[assert_close] {name} must be greater than or equal to zero, but got "
+                                    f"{given}")
         if self.rtol is None or self.atol is None:
             return default_tolerances(*types)
         return self.rtol, self.atol
 
     def fail(self, text: str, place: tuple[Any, ...], structural: bool = False) -> None:
         if place:
-            text += f"\n\nThe failure occurred for item {''.join(f'[{p!r}]' for p in place)}"
+            text += f"\n\nThe failure occurred for item {_item(place)}"
         if structural:
             pass  # which PyTorch says in its own words
         elif callable(self.msg):
@@ -66,6 +70,10 @@ class _Options:
         elif self.msg is not None:
             text = self.msg
         raise AssertionError(text)
+
+
+def _item(place: tuple[Any, ...]) -> str:
+    return "".join(f"[{p!r}]" for p in place)
 
 
 def assert_close(
@@ -90,55 +98,69 @@ def assert_close(
     _compare(actual, expected, _Options(allow_subclasses, rtol, atol, equal_nan, flags, msg), ())
 
 
-def _is_number(x: Any) -> bool:
-    return isinstance(x, bool | int | float | complex | np.number | np.bool_)
+_NUMBERS = int | float | complex | np.number
+_TRUTHS = bool | np.bool_
 
 
 def _compare(a: Any, b: Any, options: _Options, place: tuple[Any, ...]) -> None:
-    if _is_number(a) and _is_number(b):
-        return _numbers(a, b, options, place)
-    if isinstance(a, Mapping) and isinstance(b, Mapping):
-        if a.keys() != b.keys():
-            missing, more = sorted(b.keys() - a.keys(), key=str), sorted(a.keys() - b.keys(), key=str)
-            options.fail(
-                "The keys of the mappings do not match:\nMissing keys in the actual mapping: "
-                f"{missing}\nAdditional keys in the actual mapping: {more}",
-                place,
-                structural=True,
-            )
-        for key in sorted(a, key=str):
-            _compare(a[key], b[key], options, (*place, key))
-        return None
     text = str | bytes
-    if all(isinstance(v, Sequence) and not isinstance(v, text) for v in (a, b)):
-        if len(a) != len(b):
-            options.fail(
-                f"The length of the sequences mismatch: {len(a)} != {len(b)}", place, structural=True
-            )
-        for i, (x, y) in enumerate(zip(a, b, strict=True)):
-            _compare(x, y, options, (*place, i))
-        return None
-    if a is None or b is None:
+    if isinstance(a, Mapping) and isinstance(b, Mapping):
+        _mappings(a, b, options, place)
+    elif all(isinstance(v, Sequence) and not isinstance(v, text) for v in (a, b)):
+        _sequences(a, b, options, place)
+    elif a is None or b is None:
         if a is not b:
             options.fail(f"None mismatch: {a} is not {b}", place)
-        return None
-    x, y = _tensor(a), _tensor(b)
-    if x is None or y is None or (type(a) is not type(b) and not options.allow_subclasses):
-        raise ArgumentTypeError(
-            f"[assert_close] No comparison pair was able to handle inputs of type {type(a)} and {type(b)}."
+    elif isinstance(a, _TRUTHS) and isinstance(b, _TRUTHS):
+        if bool(a) is not bool(b):
+            options.fail(f"Booleans mismatch: {bool(a)} is not {bool(b)}", place)
+    elif isinstance(a, _NUMBERS) and isinstance(b, _NUMBERS):
+        _numbers(a, b, options, place)
+    else:
+        related = isinstance(a, type(b)) or isinstance(b, type(a))
+        x, y = (_tensor(v) if related else None for v in (a, b))
+        if x is None or y is None or (type(a) is not type(b) and not options.allow_subclasses):
+            at = f"\n\nThe failure occurred for item {_item(place)}" if place else ""
+            raise ArgumentTypeError("[assert_close] No comparison pair was able to handle inputs of type "
+                                    f"{type(a)} and {type(b)}.{at}")
+        _tensors(x, y, options, place)
+
+
+def _mappings(a: Any, b: Any, options: _Options, place: tuple[Any, ...]) -> None:
+    if a.keys() != b.keys():
+        missing, more = sorted(b.keys() - a.keys(), key=str), sorted(a.keys() - b.keys(), key=str)
+        options.fail(
+            "The keys of the mappings do not match:\nMissing keys in the actual mapping: "
+            f"{missing}\nAdditional keys in the actual mapping: {more}",
+            place,
+            structural=True,
         )
-    return _tensors(x, y, options, place)
+    for key in sorted(a, key=str):
+        _compare(a[key], b[key], options, (*place, key))
+
+
+def _sequences(a: Any, b: Any, options: _Options, place: tuple[Any, ...]) -> None:
+    if len(a) != len(b):
+        options.fail(f"The length of the sequences mismatch: {len(a)} != {len(b)}", place, structural=True)
+    for i, (x, y) in enumerate(zip(a, b, strict=True)):
+        _compare(x, y, options, (*place, i))
 
 
 def _tensor(value: Any) -> Tensor | None:
+    """What a tensor can be made of, as one; None for anything else."""
     if isinstance(value, Tensor):
         return value
-    return FUNCTIONS["as_tensor"](value) if isinstance(value, np.ndarray | np.generic | int | float) else None
+    try:
+        return FUNCTIONS["as_tensor"](value)
+    except (TypeError, ValueError, RuntimeError):
+        return None
 
 
 def _numbers(a: Any, b: Any, options: _Options, place: tuple[Any, ...]) -> None:
     kinds = {bool: dtypes.bool_, int: dtypes.int64, float: dtypes.float64}
     a, b = (x.item() if isinstance(x, np.generic) else x for x in (a, b))
+    if options.flags["dtype"] and type(a) is not type(b):
+        options.fail(f"The (d)types do not match: {type(a)} != {type(b)}.", place)
     rtol, atol = options.tolerances(kinds.get(type(a), dtypes.float64), kinds.get(type(b), dtypes.float64))
     apart = abs(a - b)
     near = cmath.isfinite(apart) and apart <= atol + rtol * abs(b)
@@ -164,24 +186,30 @@ def _tensors(x: Tensor, y: Tensor, options: _Options, place: tuple[Any, ...]) ->
     if options.flags["stride"]:
         same("stride()", x.stride(), y.stride())
     rtol, atol = options.tolerances(x, y)
-    a, b = (read(t.detach()) for t in (x, y))
+    if x.is_meta or y.is_meta:  # which have no values
+        return
+    x, y = (t.detach().cpu() if x.device != y.device else t.detach() for t in (x, y))
     if x.dtype is not y.dtype:
-        wide = dtypes.promote(x.dtype, y.dtype).numpy
-        a, b = a.astype(wide), b.astype(wide)
-    if a.dtype != np.bool_ and a.dtype.kind == "f" and a.dtype.itemsize < 8:
-        a, b = a.astype(np.float64), b.astype(np.float64)
+        wide = dtypes.promote(x.dtype, y.dtype)
+        x, y = x.to(wide), y.to(wide)
+    if x.dtype.kind != "float":
+        x, y = x.to(dtypes.int64), y.to(dtypes.int64)
+    difference = (x - y).abs()
+    a, b, apart = (_wide(t) for t in (x, y, difference))
     with np.errstate(all="ignore"):
-        wide_a, wide_b = (
-            v.astype(np.int64) if v.dtype.kind in "bu" and v.dtype.itemsize < 8 else v for v in (a, b)
-        )
-        apart = np.abs(wide_a - wide_b)
-        near = (a == b) | (np.isfinite(apart) & (apart <= atol + rtol * np.abs(wide_b)))
+        near = (a == b) | (np.isfinite(apart) & (apart <= atol + rtol * np.abs(b)))
         if options.equal_nan and a.dtype.kind == "f":
             near |= np.isnan(a) & np.isnan(b)
-        if near.all():
-            return
-        relative = apart / np.abs(wide_b)
-    _fail_with_numbers((a, b), near, apart, relative, rtol, atol, options, place)
+    if not near.all():
+        with np.errstate(all="ignore"):  # of more than a single number in the type that was compared, as there
+            relative = _wide(difference / y.abs()) if near.ndim else apart / np.abs(b)
+        _fail_with_numbers((a, b), near, apart, relative, rtol, atol, options, place)
+
+
+def _wide(x: Tensor) -> np.ndarray:
+    """The values, floats as float64."""
+    found = read(x)
+    return found.astype(np.float64) if found.dtype.kind != "i" else found
 
 
 def _fail_with_numbers(
