@@ -80,6 +80,11 @@ def test_cases(name: str) -> None:
     lambda t, x: t._foreach_add(x, x[:1]),
     lambda t, x: t._foreach_sqrt(x[0]),
     lambda t, x: t._foreach_neg([1]),
+    lambda t, x: t._foreach_norm([x[0].long()], dtype=t.float64),
+    lambda t, x: t._foreach_norm([x[0].double()], dtype=t.float32),
+    lambda t, x: t._foreach_norm(x[:1], dtype=t.int64),
+    lambda t, x: t._foreach_norm(x, -1),
+    lambda t, x: t._foreach_norm(x, float("inf")),
 ])
 def test_mistakes_are_pytorchs_errors(call: Callable[..., Any]) -> None:
     ours, theirs = (outcome(lambda m=m: call(m, lists(m, 1)[0])) for m in (lazygrad, pytorch()))

@@ -64,12 +64,19 @@ def in_float64(value: Any) -> Any:
     return value
 
 
+def not_leaves(value: Any) -> Any:
+    """Copies to write into: a leaf that wants a gradient is not written into."""
+    if isinstance(value, list):
+        return [not_leaves(v) for v in value]
+    return value.clone() if hasattr(value, "clone") else value
+
+
 def call_torch(form: Any, inputs: Any, in_place: bool) -> tuple[Any, Exception | None]:
     """PyTorch's results of a call, from seeded generators."""
     torch.manual_seed(1)
     start = inputs[0]
-    if in_place:  # a leaf that wants a gradient is not written into
-        start = start.clone() if hasattr(start, "clone") else start
+    if in_place:
+        start = not_leaves(start)
     return attempt(form, start, *inputs[1], **inputs[2])
 
 
@@ -109,7 +116,7 @@ class Calls:
         one = Counterparts(self.device)
         x, args, kwargs = one.of(inputs)
         in_place = "in place" in name
-        start = x.clone() if in_place and hasattr(x, "clone") else x
+        start = not_leaves(x) if in_place else x
         want, refused = call_torch(form, inputs, in_place)
         if refused is not None:
             return

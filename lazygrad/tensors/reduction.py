@@ -352,27 +352,47 @@ std_mean = _moment("std_mean", lambda variance, average: (variance.sqrt(), avera
 # Norms
 
 
+def as_measured(name: str, x: Tensor, dtype: DType | None) -> Tensor:
+    """What a norm is taken of: numbers with a fraction, in a dtype that holds all of the input's."""
+    if x._dtype.kind != "float":
+        raise DTypeError(
+            f"[{name}] {name}: Expected a floating point or complex tensor as input. "
+            f"Got {pytorch_name(x._dtype)}"
+        )
+    if dtype is None:
+        return x
+    if dtype.kind != "float":
+        raise DTypeError(
+            f"[{name}] {name}: dtype should be floating point or complex, but got {pytorch_name(dtype)}"
+        )
+    if promotion.promote_types(x._dtype, dtype) is not dtype:
+        raise DTypeError(
+            f"[{name}] {name}: the dtype of the input ({pytorch_name(x._dtype)}) should be convertible "
+            f"without narrowing to the specified dtype ({pytorch_name(dtype)})"
+        )
+    return x.to(dtype)
+
+
 @function("norm")
 @one_operation("norm")
 def norm(
     input: Tensor, p: Any = "fro", dim: Any = None, keepdim: bool = False, dtype: DType | None = None
 ) -> Tensor:
     """The p-norm over dimensions, all by default, or the nuclear norm of matrices ("nuc"). Raises DTypeError
-    for integers."""
-    x = input if dtype is None else input.to(dtype)
+    for integers, and for a dtype that cannot hold the input's numbers."""
+    x = as_measured(f"linalg.{'matrix' if p == 'nuc' else 'vector'}_norm", input, dtype)
     if p == "nuc":
         return FUNCTIONS["nuclear_norm"](x, tuple(range(x.ndim)) if dim is None else dim, keepdim)
     wide = x._dtype.accumulator
     if x._dtype is not wide:
         return norm(x.to(wide), p, dim, keepdim).to(x._dtype)
-    if x._dtype.kind != "float":
-        raise DTypeError(
-            "[norm] linalg.vector_norm: Expected a floating point or complex tensor as input. "
-            "Got "
-            f"{pytorch_name(x._dtype)}"
-        )
     axes = axes_of("norm", dim, x.ndim)
     order = 2.0 if p in ("fro", None) else float(p)
+    if 0 in [x._shape[d] for d in axes] and (order < 0 or order == math.inf):
+        raise ShapeError(
+            f"[norm] linalg.vector_norm cannot compute the {order} norm on an empty tensor because the "
+            "operation does not have an identity"
+        )
     if order == math.inf or order == -math.inf:
         return (amax if order > 0 else amin)(x.abs(), axes, keepdim)
     if order == 0:  # it has a derivative, which is 0 wherever it is anything
