@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 from math import e, inf, nan, pi
+from types import FunctionType
 from typing import Any
 
 from lazygrad.dtypes import (
@@ -25,6 +26,7 @@ from lazygrad.dtypes import (
 )
 from lazygrad.einops_backend import watch as _watch_for_einops
 from lazygrad.errors import LazygradError
+from lazygrad.helpers import named_in
 from lazygrad.inert import InertFinder, OwnFinder, names_of
 from lazygrad.later import MODULE_OF, MODULES
 from lazygrad.tensors import (
@@ -48,10 +50,10 @@ bool = bool_
 dtype = DType
 newaxis = None
 globals().update(FUNCTIONS)
-for _name, _published in FUNCTIONS.items():  # so that pickles find them, aliases too
-    if getattr(_published, "__wrapped__", None) is not None and _published.__module__ != __name__:
-        _published.__module__, _published.__qualname__ = __name__, _name
-del _name, _published
+# so that pickles find them, aliases too; methods first: most are the functions of these names
+for _owner, _found in (("Tensor", vars(Tensor)), ("", FUNCTIONS)):
+    named_in(__name__, {name: f for name, f in _found.items() if isinstance(f, FunctionType)}, _owner)
+del _owner, _found
 _watch_for_einops()
 sys.meta_path.insert(0, OwnFinder())
 sys.meta_path.append(InertFinder())

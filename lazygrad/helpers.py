@@ -5,10 +5,16 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import ModuleType
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 from weakref import ref
 
 Member = TypeVar("Member")
+
+
+def named_in(module: str, functions: Mapping[str, Any], owner: str = "") -> None:
+    """Let pickles find functions under their names in a module, or in a class there."""
+    for name, function in functions.items():
+        function.__module__, function.__qualname__ = module, f"{owner}.{name}" if owner else name
 
 
 def product(sizes: Iterable[int]) -> int:

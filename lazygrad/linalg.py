@@ -3,9 +3,11 @@
 from typing import Any
 
 from lazygrad.errors import LinAlgError
+from lazygrad.helpers import named_in
 from lazygrad.tensors.matrices import LINALG
 
 globals().update(LINALG)
+named_in(__name__, LINALG)
 __all__ = ["LinAlgError", *LINALG]  # noqa: PLE0604
 
 

@@ -3,6 +3,7 @@
 from math import inf
 from typing import Any
 
+from lazygrad.helpers import named_in
 from lazygrad.tensors import FUNCTIONS
 from lazygrad.tensors.outputs import with_out
 from lazygrad.tensors.polynomials import POLYNOMIALS
@@ -32,5 +33,7 @@ def xlog1py(input: Any, other: Any) -> Any:
 
 
 _FUNCTIONS["xlog1py"] = checked("xlog1py", xlog1py)
-globals().update({name: with_out(f"special.{name}", function) for name, function in _FUNCTIONS.items()})
+_FUNCTIONS = {name: with_out(f"special.{name}", function) for name, function in _FUNCTIONS.items()}
+globals().update(_FUNCTIONS)
+named_in(__name__, _FUNCTIONS)
 __all__ = [*_FUNCTIONS]  # noqa: PLE0604

@@ -210,7 +210,7 @@ def _deprecated(name: str, replacement: Callable) -> Callable:
         )
         return replacement(*args, **kwargs)
 
-    old.__name__ = name
+    old.__name__ = old.__qualname__ = name
     old.__doc__ = f"The same as {name}_."
     return old
 

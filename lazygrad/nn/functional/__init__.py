@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+from lazygrad.helpers import named_in
 from lazygrad.nn.functional.activation import (
     celu,
     celu_,
@@ -258,4 +259,6 @@ _TAKING_OUT = (
     "avg_pool2d", "avg_pool3d", "gelu", "hardshrink", "linear", "logsigmoid", "normalize", "softplus",
     "softshrink",
 )
-globals().update({name: with_out(name, globals()[name], name != "normalize") for name in _TAKING_OUT})
+_with_out = {name: with_out(name, globals()[name], name != "normalize") for name in _TAKING_OUT}
+globals().update(_with_out)
+named_in(__name__, _with_out)
