@@ -128,3 +128,19 @@ def test_families_of_users_and_what_is_made_of_others():
         assert isinstance(outcome(lambda D=D, t=t: D.kl_divergence(D.Normal(t(0.0), t(1.0)),
                                                                    D.StudentT(t(3.0)))), RuntimeError)
     check(*results, 1e-9)
+
+
+def test_transforms_with_other_settings_are_not_compared():
+    for m in (lazygrad, pytorch()):
+        D = m.distributions
+        moved = [D.TransformedDistribution(D.Normal(0.0, 1.0), [D.AffineTransform(loc, 2.0)])
+                 for loc in (0.0, 0.0, 5.0)]
+        assert float(D.kl_divergence(moved[0], moved[1])) == 0
+        assert isinstance(outcome(lambda D=D, moved=moved: D.kl_divergence(moved[0], moved[2])), RuntimeError)
+
+
+def test_a_continuous_bernoulli_checks_its_chance_before_it_is_limited():
+    for m in (lazygrad, pytorch()):
+        made = m.distributions.ContinuousBernoulli
+        assert float(made(1.5).probs) <= 1
+        assert isinstance(outcome(lambda made=made: made(1.5, validate_args=True)), ValueError)

@@ -10,7 +10,14 @@ import lazygrad.nn.functional as F
 from lazygrad.distributions import constraints
 from lazygrad.distributions.discrete import one_of
 from lazygrad.distributions.distribution import Distribution
-from lazygrad.distributions.utils import as_tensors, probs_to_logits
+from lazygrad.distributions.utils import (
+    as_tensors,
+    clamp_probs,
+    lazy_property,
+    logits_to_probs,
+    probs_to_logits,
+)
+from lazygrad.errors import ArgumentError
 from lazygrad.tensors import Size, Tensor
 
 
@@ -29,18 +36,21 @@ class ContinuousBernoulli(Distribution):
         if probs is None:
             self.logits = given
         else:
-            eps = lazygrad.finfo(given.dtype).eps
-            self.probs = given.clamp(eps, 1 - eps)
+            if validate_args and not bool(constraints.unit_interval.check(given).all()):
+                raise ArgumentError("[distributions] ContinuousBernoulli: the parameter probs has invalid "
+                                    f"values: {given}")
+            self.probs = clamp_probs(given)
         super().__init__(given.shape, (), validate_args)
 
-    def __getattr__(self, name: str) -> Any:
-        # the other form of the parameter, when it is first asked for
-        if name == "probs" and "logits" in self.__dict__:
-            eps = lazygrad.finfo(self.logits.dtype).eps
-            return self.__dict__.setdefault("probs", self.logits.sigmoid().clamp(eps, 1 - eps))
-        if name == "logits" and "probs" in self.__dict__:
-            return self.__dict__.setdefault("logits", probs_to_logits(self.probs, True))
-        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
+    @lazy_property
+    def probs(self) -> Tensor:
+        """The parameter p, of which 1 - p is no 0 either."""
+        return clamp_probs(logits_to_probs(self.logits, True))
+
+    @lazy_property
+    def logits(self) -> Tensor:
+        """log(p / (1 - p))."""
+        return probs_to_logits(self.probs, True)
 
     @property
     def param_shape(self) -> Size:

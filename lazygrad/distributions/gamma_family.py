@@ -14,10 +14,6 @@ from lazygrad.tensors import Size, Tensor
 from lazygrad.tensors.random import sample_dirichlet, standard_gamma
 
 
-def _xlogy(x: Tensor, y: Tensor) -> Tensor:
-    return lazygrad.xlogy(x, y)
-
-
 def _positive(x: Tensor) -> Tensor:
     """x, not below the smallest normal number."""
     return x + (x.detach().clamp(min=lazygrad.finfo(x.dtype).tiny) - x.detach())
@@ -56,7 +52,7 @@ class Gamma(Distribution):
     def log_prob(self, value: Tensor) -> Tensor:
         self._validate_sample(value)
         c = self.concentration
-        return _xlogy(c, self.rate) + _xlogy(c - 1, value) - self.rate * value - c.lgamma()
+        return lazygrad.xlogy(c, self.rate) + lazygrad.xlogy(c - 1, value) - self.rate * value - c.lgamma()
 
     def cdf(self, value: Tensor) -> Tensor:
         self._validate_sample(value)
@@ -163,7 +159,7 @@ class Dirichlet(Distribution):
     def log_prob(self, value: Tensor) -> Tensor:
         self._validate_sample(value)
         c = self.concentration
-        return _xlogy(c - 1, value).sum(-1) + c.sum(-1).lgamma() - c.lgamma().sum(-1)
+        return lazygrad.xlogy(c - 1, value).sum(-1) + c.sum(-1).lgamma() - c.lgamma().sum(-1)
 
     def entropy(self) -> Tensor:
         c, k = self.concentration, self.concentration.shape[-1]

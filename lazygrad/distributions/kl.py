@@ -190,6 +190,6 @@ def _multivariate_normal(p: Any, q: Any) -> Tensor:
 
 @register_kl(TransformedDistribution, TransformedDistribution)
 def _transformed(p: TransformedDistribution, q: TransformedDistribution) -> Tensor:
-    if [repr(t) for t in p.transforms] != [repr(t) for t in q.transforms] or p.event_shape != q.event_shape:
+    if p.transforms != q.transforms or p.event_shape != q.event_shape:
         raise MissingError("[kl_divergence] the two transformed distributions have different transforms")
     return kl_divergence(p.base_dist, q.base_dist)
