@@ -13,7 +13,7 @@ from lazygrad import dtypes
 from lazygrad.errors import ArgumentError, ArgumentTypeError, ShapeError
 from lazygrad.helpers import product
 from lazygrad.tensors.arithmetic import in_place
-from lazygrad.tensors.axes import sizes_of
+from lazygrad.tensors.axes import axis_of, sizes_of
 from lazygrad.tensors.core import Tensor, creator, function, method
 from lazygrad.tensors.creation import full, tensor
 from lazygrad.tensors.indexing import nonzero
@@ -55,7 +55,7 @@ def slice_copy(
     input: Tensor, dim: int = 0, start: int | None = None, end: int | None = None, step: int = 1
 ) -> Tensor:
     """input[start:end:step] along a dimension, as a copy."""
-    index = [slice(None)] * (dim % max(input.ndim, 1)) + [slice(start, end, step)]
+    index = [slice(None)] * axis_of("slice_copy", dim, input.ndim) + [slice(start, end, step)]
     return input[tuple(index)].clone()
 
 

@@ -254,16 +254,12 @@ def full(
     requires_grad: bool = False,
 ) -> Tensor:
     """A tensor of a shape filled with one value, whose kind decides the type where none is given."""
-    value = check_operand("full", fill_value)
-    if isinstance(value, Tensor):
-        made = (
-            value.to(device or value.device, dtype or value._dtype).expand(sizes_of("full", (size,))).clone()
-        )
-    else:
-        made = filled(
-            "full", sizes_of("full", (size,)), value, dtype or number_dtype(value), device, requires_grad
-        )
-    return made
+    value, shape = check_operand("full", fill_value), sizes_of("full", (size,))
+    if not isinstance(value, Tensor):
+        return filled("full", shape, value, dtype or number_dtype(value), device, requires_grad)
+    where = value.device if device is None else device
+    made = value.to(where, dtype or value._dtype).expand(shape).clone()
+    return made.requires_grad_() if requires_grad else made
 
 
 @creator("full_like")

@@ -112,9 +112,8 @@ _float_creator("randn", lambda draw, place, dtype: draw.normal(place, dtype),
 
 
 def integers(op: str, generator: Generator | None, place: Place, low: int, high: int, dtype: DType) -> Node:
-    """Integers of [low, high). Raises ArgumentError for an empty range, ArgumentError for one that
-    dtype
-    does not hold."""
+    """Integers of [low, high). Raises ArgumentError for an empty range and for one that dtype does not
+    hold."""
     if low >= high:
         raise ArgumentError(f"[{op}] random_ expects 'from' to be less than 'to', but got from={low} "
                                    f">= to={high}")
@@ -184,7 +183,7 @@ def randperm(
         raise ShapeError(f"[randperm] n must be non-negative, got {n}")
     where = usable_device(device)
     made = from_node(draws(generator).permutation(n, dtype, where), where)
-    return made
+    return made.requires_grad_() if requires_grad else made
 
 
 @creator("normal")
@@ -311,8 +310,7 @@ def multinomial(input: Tensor, num_samples: int, replacement: bool = False, *,
     values = read(input) if now.recorder is None else None
     if values is not None:
         _check_weights(op, values, 1 if replacement else num_samples)
-    made = draws(generator).columns(input.detach(), num_samples, replacement, values)
-    return made
+    return draws(generator).columns(input.detach(), num_samples, replacement, values)
 
 
 @method("multinomial")

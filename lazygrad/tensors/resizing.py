@@ -69,7 +69,8 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: Any = 
                              f"negative output size; input {tuple(input._shape)}, padding {amounts}")
     if mode == "constant":
         fill = number_node("pad", 0 if value is None else value, input._dtype)
-        number = fill.arg.value if fill.op.name == "const" else int(value)
+        kind = bool if input._dtype.kind == "bool" else int
+        number = fill.arg.value if fill.op.name == "const" else kind(value)
         return apply("pad", lambda x: windows.pad_spatial(x, pairs, number) if pairs else x, input)
     if mode not in _PAD_MODES:
         raise ArgumentError(f"[pad] Unrecognised padding mode {mode!r}: there are constant, reflect, "

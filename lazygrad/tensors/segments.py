@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from lazygrad import dtypes
 from lazygrad.errors import ArgumentError, DTypeError, MissingError, ShapeError
+from lazygrad.tensors.axes import axis_of
 from lazygrad.tensors.core import Tensor, creator
 from lazygrad.tensors.creation import arange, full
 from lazygrad.tensors.elementwise import where
@@ -48,14 +49,15 @@ def segment_reduce(
         raise DTypeError(f"[segment_reduce] not implemented for {data.dtype}: convert it with .float()")
     given = lengths if lengths is not None else offsets
     assert given is not None
-    axis = axis % data.ndim
+    axis = axis_of("segment_reduce", axis, data.ndim)
     if given.ndim != axis + 1 or given.shape[:-1] != data.shape[:axis]:
         raise ShapeError("[segment_reduce] Expected axis to be the last dimension of lengths but got "
                          f"{axis}: lengths or offsets {tuple(given.shape)}, data {tuple(data.shape)}")
     if lengths is not None:
         sizes, ends = lengths, lengths.cumsum(-1)
         start = sizes.new_zeros((*sizes.shape[:-1], 1))
-        _check_lengths(lengths, data.shape[axis], unsafe)
+        if not unsafe:
+            _check_lengths(lengths, data.shape[axis])
     else:
         sizes, ends, start = given[..., 1:] - given[..., :-1], given[..., 1:], given[..., :1]
     place = arange(data.shape[axis], device=data.device)
@@ -65,9 +67,7 @@ def segment_reduce(
     return _folded(data, segment, sizes, axis, reduce, initial)
 
 
-def _check_lengths(lengths: Tensor, size: int, unsafe: bool) -> None:
-    if unsafe:
-        return
+def _check_lengths(lengths: Tensor, size: int) -> None:
     found = read(lengths)
     if (found < 0).any():
         raise ShapeError("[segment_reduce] lengths contains negative value!")

@@ -13,7 +13,7 @@ from lazygrad.graph import Node
 from lazygrad.tensors.axes import axis_of, integer
 from lazygrad.tensors.core import Tensor, apply, creator, from_node, function, method
 from lazygrad.tensors.grad_fn import as_operation
-from lazygrad.tensors.promotion import check_operand, result_type
+from lazygrad.tensors.promotion import check_operand, check_operands, result_type
 from lazygrad.tensors.return_types import pair_type
 from lazygrad.tensors.values import read
 
@@ -254,6 +254,11 @@ def nanquantile(input: Tensor, q: Any, dim: int | None = None, keepdim: bool = F
 # Searching
 
 
+def _beside(x: Tensor, number: bool | int | float) -> Tensor:
+    """A number as a tensor without dimensions, in the type that it has together with x."""
+    return from_node(ops.const(number, result_type(x, number)), x.cell.device)
+
+
 @creator("searchsorted")
 def searchsorted(
     sorted_sequence: Tensor,
@@ -274,8 +279,7 @@ def searchsorted(
                             "was True")
     right = right or side == "right"
     given = check_operand(op, input)
-    values = given if isinstance(given, Tensor) else from_node(
-        ops.const(given, sorted_sequence._dtype), sorted_sequence.cell.device)
+    values = given if isinstance(given, Tensor) else _beside(sorted_sequence, given)
     if values._dtype is not sorted_sequence._dtype:
         wide = dtypes.promote(values._dtype, sorted_sequence._dtype)
         values, sorted_sequence = values.to(wide), sorted_sequence.to(wide)
@@ -381,12 +385,9 @@ def histc(input: Tensor, bins: int = 100, min: Any = 0, max: Any = 0) -> Tensor:
 @creator("isin")
 def isin(elements: Any, test_elements: Any, *, assume_unique: bool = False, invert: bool = False) -> Tensor:
     """Which elements are among test_elements."""
-    given = [check_operand("isin", v) for v in (elements, test_elements)]
-    tensors = [v for v in given if isinstance(v, Tensor)]
-    x, among = (
-        v if isinstance(v, Tensor) else from_node(ops.const(v, tensors[0]._dtype), tensors[0].cell.device)
-        for v in given
-    )
+    given = check_operands("isin", elements, test_elements)
+    beside = next(v for v in given if isinstance(v, Tensor))
+    x, among = (v if isinstance(v, Tensor) else _beside(beside, v) for v in given)
     if any(isinstance(v, bool) or (isinstance(v, Tensor) and v._dtype is dtypes.bool_) for v in given):
         raise DTypeError("[isin] Unsupported input type encountered for isin(): Bool; convert it with .int()")
     dtype = result_type(x, among)

@@ -1,0 +1,43 @@
+"""Calls that are seldom made, beside PyTorch's: numbers in the place of tensors, dimensions that are not
+there, flags that most leave alone. Both give the same, or both refuse."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from torch_support import check, outcome, pytorch
+
+import lazygrad
+
+CALLS: dict[str, Callable[[Any], Any]] = {
+    "full of a tensor, a leaf": lambda m: m.full((2,), m.tensor(1.5), requires_grad=True),
+    "full_like of a tensor, a leaf": lambda m: m.full_like(m.ones(2), m.tensor(1.5), requires_grad=True),
+    "randperm, a leaf": lambda m: m.randperm(3, dtype=m.float32, requires_grad=True).requires_grad,
+    "slice_copy beyond": lambda m: m.slice_copy(m.ones(2, 3), 5, 0, 1),
+    "slice_copy from the end": lambda m: m.slice_copy(m.ones(2, 3), -1, 0, 1),
+    "segment_reduce beyond": lambda m: m.segment_reduce(m.ones(4), "sum", lengths=m.tensor([2, 2]), axis=1),
+    "integers among a float": lambda m: m.isin(m.tensor([0, 1]), 0.5),
+    "a float among integers": lambda m: m.isin(0.5, m.tensor([0, 1])),
+    "a float among doubles": lambda m: m.isin(m.tensor([0.1], dtype=m.float64), 0.1),
+    "a float between integers": lambda m: m.searchsorted(m.tensor([1, 2, 3]), 2.5),
+    "a float in buckets of integers": lambda m: m.bucketize(2.5, m.tensor([1, 2, 3])),
+    "bools padded with a float": lambda m: m.nn.functional.pad(m.tensor([True]), (1, 1), value=0.5),
+    "integers padded with a float": lambda m: m.nn.functional.pad(m.tensor([3]), (1, 1), value=1.7),
+    "weights of bytes": lambda m: m.cov(m.tensor([[1.0, 2.0]]), fweights=m.tensor([1, 2], dtype=m.uint8)),
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_the_same_as_pytorch(name: str) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        ours, theirs = (outcome(lambda m=m: CALLS[name](m)) for m in (lazygrad, pytorch()))
+    if isinstance(theirs, Exception):
+        assert isinstance(ours, Exception), ours
+        return
+    assert not isinstance(ours, Exception), ours
+    check(ours, theirs)
+    assert getattr(ours, "requires_grad", None) == getattr(theirs, "requires_grad", None)
