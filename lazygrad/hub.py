@@ -127,4 +127,4 @@ def load_state_dict_from_url(
                 if not inner.exists():
                     inner.write_bytes(archive.read(names[0]))
                 path = inner
-    return lazygrad.load(path, map_location=map_location)
+    return lazygrad.load(path, map_location=map_location, weights_only=weights_only)

@@ -10,13 +10,16 @@ from lazygrad import __version__
 from lazygrad.inert.kinds import each, each_named, ignored, kind, nothing, refused, same
 
 _NO_SYMBOLS = "sizes are plain Python integers here"
-_NO_DISPATCH = "operations are not dispatched here: there is no place to step between"
+NO_DISPATCH = "operations are not dispatched here: there is no place to step between"
 _NO_GRAPHS = "steps are replayed by lazygrad.jit(function), which needs no capturing by hand"
-_NO_TOOL = (
+NO_TOOL = (
     "time calls with time.perf_counter() around .realize(); DEBUG=2 prints what each kernel takes, its "
     "GFLOPS and GB/s"
 )
-_NO_SCRIPT = "there are no scripted modules here: keep the model's code in Python, and use lazygrad.jit"
+NO_SCRIPT = (
+    "there are no scripted modules here: keep the model's code in Python, save its state_dict(), and speed up "
+    "a step with lazygrad.jit"
+)
 _NO_ARCHIVE = "lazygrad.load(path, mmap=True) reads of a file what is used, and lazygrad.save writes one"
 _NO_FUTURES = "tensors are computed when they are used, in one process: concurrent.futures has Python's own"
 _ENVIRONMENT = f"lazygrad {__version__}: python -m lazygrad prints devices and settings"
@@ -40,7 +43,7 @@ class _FlopCounter:
     def __init__(self, *args: Any, **options: Any):
         self.flop_counts: dict[str, Any] = {}
 
-    __enter__ = refused("utils.flop_counter.FlopCounterMode", _NO_TOOL)
+    __enter__ = refused("utils.flop_counter.FlopCounterMode", NO_TOOL)
 
     def __exit__(self, *_: object) -> None:
         return None
@@ -71,7 +74,7 @@ MORE_NAMES: dict[str, dict[str, Any]] = {
         "sym_sqrt": lambda a: math.sqrt(a),
         "sym_ite": lambda b, t, f: t if b else f,
         **each_named("torch", _VENDOR, refused, _NO_VENDOR),
-        **each_named("torch", "ScriptModule ScriptFunction CompilationUnit", kind, _NO_SCRIPT),
+        **each_named("torch", "ScriptModule ScriptFunction CompilationUnit", kind, NO_SCRIPT),
         **each_named("torch", "PyTorchFileReader PyTorchFileWriter", kind, _NO_ARCHIVE),
         **each("has_mkl has_lapack has_openmp has_spectral", lambda: False),
         **each("is_vulkan_available is_anomaly_check_nan_enabled cudnn_is_acceptable", ignored, False),
@@ -84,11 +87,11 @@ MORE_NAMES: dict[str, dict[str, Any]] = {
     "lazygrad.futures": _FUTURES,
     "lazygrad.torch_version": {"TorchVersion": str, "internal_version": __version__},
     "lazygrad.utils._python_dispatch": {
-        **each_named("utils._python_dispatch", "TorchDispatchMode", kind, _NO_DISPATCH),
+        **each_named("utils._python_dispatch", "TorchDispatchMode", kind, NO_DISPATCH),
         **each("is_traceable_wrapper_subclass is_in_torch_dispatch_mode", ignored, False),
     },
     "lazygrad.utils.benchmark": each_named(
-        "utils.benchmark", "Timer Measurement Compare Fuzzer CallgrindStats", kind, _NO_TOOL
+        "utils.benchmark", "Timer Measurement Compare Fuzzer CallgrindStats", kind, NO_TOOL
     ),
     "lazygrad.utils.flop_counter": {"FlopCounterMode": _FlopCounter},
     "lazygrad.utils.bottleneck": {},
@@ -98,23 +101,23 @@ MORE_NAMES: dict[str, dict[str, Any]] = {
     },
     "lazygrad.utils.deterministic": {"fill_uninitialized_memory": True},
     "lazygrad.utils.mobile_optimizer": each_named(
-        "utils.mobile_optimizer", "optimize_for_mobile generate_mobile_module_lints", refused, _NO_SCRIPT
+        "utils.mobile_optimizer", "optimize_for_mobile generate_mobile_module_lints", refused, NO_SCRIPT
     ),
     "lazygrad.utils": {
         **each("rename_privateuse1_backend generate_methods_for_privateuse1_backend", ignored),
         "set_module": same,
-        "ThroughputBenchmark": kind("utils.ThroughputBenchmark", _NO_TOOL),
+        "ThroughputBenchmark": kind("utils.ThroughputBenchmark", NO_TOOL),
     },
     "lazygrad.package": each_named(
         "package", "PackageExporter PackageImporter", kind,
         "save the weights (lazygrad.save) and keep the code in files of Python",
     ),
     "lazygrad.jit": {
-        **each_named("jit", "ScriptFunction ScriptModule CompilationUnit TracedModule", kind, _NO_SCRIPT),
+        **each_named("jit", "ScriptFunction ScriptModule CompilationUnit TracedModule", kind, NO_SCRIPT),
         "TracerWarning": type("TracerWarning", (UserWarning,), {"__doc__": "Nothing gives it."}),
         "strict_fusion": nothing("strict_fusion"),
         "optimized_execution": nothing("optimized_execution"),
-        **each_named("jit", "last_executed_optimized_graph _get_trace_graph", refused, _NO_SCRIPT),
+        **each_named("jit", "last_executed_optimized_graph _get_trace_graph", refused, NO_SCRIPT),
         "fork": lambda function, *args, **options: function(*args, **options),
         "wait": lambda value: value,
     },

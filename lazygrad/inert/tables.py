@@ -11,7 +11,7 @@ from lazygrad.errors import LibraryError, UnsupportedError
 from lazygrad.inert.absent import ABSENT
 from lazygrad.inert.accepted import ACCEPTED
 from lazygrad.inert.kinds import Nothing, each, each_named, ignored, kind, nothing, refused, same
-from lazygrad.inert.more_names import MORE_NAMES
+from lazygrad.inert.more_names import MORE_NAMES, NO_DISPATCH, NO_SCRIPT, NO_TOOL
 from lazygrad.inert.operators import Operators
 from lazygrad.inert.refused import refusals
 from lazygrad.inert.settings import SETTINGS
@@ -27,10 +27,6 @@ _NO_GRAPH = (
     "lazygrad has no graphs of Python's operators to rewrite: a tensor's own lazy graph is what "
     "runs. lazygrad.explain(y) shows it, and lazygrad.jit(function) records a function of tensors "
     "once"
-)
-_NO_SCRIPT = (
-    "there are no scripted modules here: keep the model's code in Python, save its state_dict(), "
-    "and speed up a step with lazygrad.jit"
 )
 _NO_ONNX = (
     "lazygrad writes no ONNX files: save the weights (lazygrad.save, or safetensors), load them into "
@@ -100,7 +96,7 @@ _OWN: dict[str, dict[str, Any]] = {
         "OptimizedModule": _OPTIMIZED,
         **each(
             "allow_in_graph disable mark_static disallow_in_graph assume_constant_result optimize "
-            "graph_break forbid_in_graph run skip",
+            "forbid_in_graph run skip",
             lambda: same,
         ),
         **each("reset mark_dynamic maybe_mark_dynamic mark_static_address", ignored),
@@ -159,7 +155,7 @@ _OWN: dict[str, dict[str, Any]] = {
     "lazygrad._C": {
         "_get_tracing_state": ignored(None),
         "_log_api_usage_once": ignored(None),
-        **each_named("_C", "Graph Node Value", kind, _NO_SCRIPT),
+        **each_named("_C", "Graph Node Value", kind, NO_SCRIPT),
         "DisableTorchFunction": nothing("DisableTorchFunction"),
         "DisableTorchFunctionSubclass": nothing("DisableTorchFunctionSubclass"),
         **each("_is_tracing _is_torch_function_mode_enabled", ignored, False),
@@ -275,17 +271,17 @@ def _united(*tables: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
 
 _REASONS = {
     "graph": _NO_GRAPH,
-    "script": _NO_SCRIPT,
+    "script": NO_SCRIPT,
     "onnx": _NO_ONNX,
     "kernels": _NO_KERNELS,
     "quantized": NO_QUANTIZED,
     "sparse": NO_SPARSE,
     "archive": "lazygrad.save and lazygrad.load write and read tensors, modules and state_dicts",
     "device": "there is nothing to ask or to set of this device: OpenCL devices are used by the name 'cl'",
-    "dispatch": "operations are not dispatched here: there is no place to step between",
+    "dispatch": NO_DISPATCH,
     "functional_optim": "optimizers have no step functions of their own: make the optimizer and call step()",
     "processes": "lazygrad runs in one process and on one device at a time: call the function itself",
     "sobol": "there are no quasi-random numbers here: draw rand(n, dimension), or pass others' numbers",
-    "tool": "time calls with time.perf_counter() around .realize(); DEBUG=2 prints what each kernel takes",
+    "tool": NO_TOOL,
 }
 TABLES = _united(refusals(_REASONS), ACCEPTED, SETTINGS, ABSENT, MORE_NAMES, _OWN)
