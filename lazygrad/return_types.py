@@ -5,8 +5,6 @@ from lazygrad.tensors.return_types import TYPES, return_type
 
 # which no function gives here
 return_type("linalg_eig", "eigenvalues", "eigenvectors")
-return_type("linalg_ldl_factor", "LD", "pivots")
-return_type("linalg_ldl_factor_ex", "LD", "pivots", "info")
 
 # what functions give with and without `out=` is of one type
 globals().update({f"{name}_out": kind for name, kind in TYPES.items()} | TYPES)

@@ -28,6 +28,8 @@ SORTS = [
     Case("argsort", ((2, 4),), lambda x: ops.argsort(x, arg=(1, True))),
     Case("cholesky", ((3, 3),), lambda x: ops.cholesky(ops.add(x, _nine(x)))),
     Case("lu", ((3, 3),), ops.lu),
+    Case("ldl", ((3, 3),), ops.ldl),
+    Case("ldl_solve", ((3, 4), (3, 2)), ops.ldl_solve),
     Case("reflected", ((3, 2),), ops.reflected),
     Case("reflection_product", ((4, 2),), ops.reflection_product),
     Case("eigh", ((3, 3),), lambda x: ops.eigh(x, arg=False)),

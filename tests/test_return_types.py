@@ -43,6 +43,8 @@ CALLS = {
     "linalg_lu": lambda m, x: m.linalg.lu(x),
     "linalg_lu_factor": lambda m, x: m.linalg.lu_factor(x),
     "linalg_lu_factor_ex": lambda m, x: m.linalg.lu_factor_ex(x),
+    "linalg_ldl_factor": lambda m, x: m.linalg.ldl_factor(x),
+    "linalg_ldl_factor_ex": lambda m, x: m.linalg.ldl_factor_ex(x),
     "lu_unpack": lambda m, x: m.lu_unpack(*m.linalg.lu_factor(x)),
     "linalg_lstsq": lambda m, x: m.linalg.lstsq(x, x),
     "triangular_solve": lambda m, x: m.triangular_solve(x, x),

@@ -65,8 +65,6 @@ INTERNAL = ("torch.ops.", "_", "jiterator", "ops.", "sparse.")
 # kinds of tensors that lazygrad refuses, with one error that says so
 COMPLEX = ("fft.", "complex", "polar", "view_as_complex", "cfloat", "cdouble", "chalf", "linalg.eig")
 SPARSE = ("to_sparse",)
-# a factorization that there is not
-BUNCH_KAUFMAN = ("linalg.ldl_",)
 
 
 def title(op: Any) -> str:
@@ -84,7 +82,7 @@ REAL = ("linalg.eigh", "linalg.eigvalsh", "fft.fftshift", "fft.ifftshift")
 REFUSED = [
     op
     for op in KNOWN
-    if op.name.startswith(SPARSE + BUNCH_KAUFMAN) or op.name.startswith(COMPLEX) and op.name not in REAL
+    if op.name.startswith(SPARSE) or op.name.startswith(COMPLEX) and op.name not in REAL
 ]
 OPS = [op for op in KNOWN if op not in REFUSED]
 

@@ -12,6 +12,7 @@ from lazygrad.codegen.nest_writer import Matrices, NestWriter
 from lazygrad.codegen.write_eigen import write_eigh
 from lazygrad.codegen.write_elimination import write_lu
 from lazygrad.codegen.write_exponential import write_exponential
+from lazygrad.codegen.write_ldl import write_ldl, write_ldl_solve
 from lazygrad.codegen.write_reflections import write_product, write_reflected
 from lazygrad.codegen.write_svd import write_svd
 from lazygrad.codegen.write_triangular import write_cholesky, write_solve
@@ -24,6 +25,8 @@ ALIGN, ALIGN_LONG = 16, 64
 _WRITE: dict[str, Callable[[NestWriter, Node, Sequence[Matrices], Matrices], None]] = {
     "cholesky": write_cholesky,
     "eigh": write_eigh,
+    "ldl": write_ldl,
+    "ldl_solve": write_ldl_solve,
     "lu": write_lu,
     "matrix_exp": write_exponential,
     "reflected": write_reflected,

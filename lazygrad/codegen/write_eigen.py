@@ -66,6 +66,19 @@ def ranks(w: NestWriter, values: Grid, j: Expr, n: int, descending: bool = False
     return w.whole(w.held(before), 0, n - 1)
 
 
+def mirrored(w: NestWriter, a: Grid, n: int, rows: int, kind: DType) -> Grid:
+    """The symmetric matrix whose lower half a has, with zeros behind and below."""
+    length = w.padded(n)
+    full = w.grid("full", kind, rows, length)
+    for i in w.serial(rows):
+        for j in w.free(length):
+            inside = (Guard(i, 0, n), Guard(j, 0, n))
+            lower = a.where((Guard(i - j, 0, n), *inside), i, j).cast(kind)
+            upper = a.where((Guard(j - i, 1, n), *inside), j, i).cast(kind)
+            w.set(full, (i, j), guarded((Guard(i - j, 0, n),), lower, upper))
+    return full
+
+
 def write_eigh(w: NestWriter, node: Node, inputs: Sequence[Matrices], out: Matrices) -> None:
     """Of a symmetric matrix, whose lower half is read."""
     n, kind = node.shape[-1], node.dtype.accumulator
@@ -73,13 +86,7 @@ def write_eigh(w: NestWriter, node: Node, inputs: Sequence[Matrices], out: Matri
     vectors = node.arg
     for b in w.examples(out.count):
         a, result = inputs[0].at(b), out.at(b)
-        full = w.grid("full", kind, n, length)
-        for i in w.serial(n):
-            for j in w.free(length):
-                inside = (Guard(j, 0, n),)
-                lower = a.where((Guard(i - j, 0, n), *inside), i, j).cast(kind)
-                upper = a.where((Guard(j - i, 1, n), *inside), j, i).cast(kind)
-                w.set(full, (i, j), guarded((Guard(i - j, 0, n),), lower, upper))
+        full = mirrored(w, a, n, n, kind)
         diagonal, beside = w.grid("diagonal", kind, length), w.grid("beside", kind, length)
         reflections, taus = w.grid("reflections", kind, n, length), w.grid("taus", kind, length)
         finite = is_finite(w, full, n, length, kind)

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lazygrad.codegen.nest_writer import Grid, Matrices, NestWriter, counted, guarded, number, where
+from lazygrad.codegen.nest_writer import (
+    Grid,
+    Matrices,
+    NestWriter,
+    Number,
+    counted,
+    guarded,
+    number,
+    where,
+)
 from lazygrad.dtypes import int32, int64
 from lazygrad.expr import Expr, Guard
 from lazygrad.graph import Node
@@ -31,9 +40,9 @@ def write_lu(w: NestWriter, node: Node, inputs: Sequence[Matrices], out: Matrice
         for k in w.serial(min(m, n)):
             place = _place_of_pivot(w, work, sizes, k, m)
             w.set(result, (k, n), counted(place))
-            _exchange(w, order, (k,), (place,))
+            exchange(w, order, (k,), (place,))
             for j in w.free(width):
-                _exchange(w, work, (k, j), (place, j))
+                exchange(w, work, (k, j), (place, j))
             pivot = w.let(work[k, k])
             for j in w.free(width, begin=k):
                 w.set(pivot_row, j, guarded((Guard(j - k, 1, n + width),), work[k, j], number(0.0, kind)))
@@ -56,20 +65,26 @@ def write_lu(w: NestWriter, node: Node, inputs: Sequence[Matrices], out: Matrice
 
 def _place_of_pivot(w: NestWriter, work: Grid, sizes: Grid, k: Expr, m: int) -> Expr:
     """The first row from k on whose element in column k is the greatest in size."""
-    kind = sizes.array.dtype
-    greatest, first = w.total(kind), w.register(number(m, int32))
     for i in w.free(m, begin=k):
-        w.set(sizes, i, guarded((Guard(i - k, 0, m),), abs(work[i, k]), number(-1.0, kind)))
-    for i in w.folding(m, begin=k):
+        w.set(sizes, i, guarded((Guard(i - k, 0, m),), abs(work[i, k]), number(-1.0, sizes.array.dtype)))
+    _, place = first_greatest(w, sizes, m, k, k)
+    return place
+
+
+def first_greatest(w: NestWriter, sizes: Grid, n: int, begin: Expr, default: Expr) -> tuple[Number, Expr]:
+    """The greatest of sizes[begin:n], or 0, and where it is first; `default` where NaN or nothing is there.
+    The sizes between the last multiple of the writer's `align` and begin are negative."""
+    greatest, first = w.total(sizes.array.dtype), w.register(number(n, int32))
+    for i in w.folding(n, begin=begin):
         w.increase(greatest, (), sizes[i], "maximum")
     size = w.held(greatest)
-    for i in w.folding(m, begin=k):
-        w.increase(first, (), where(sizes[i].equals(size), counted(i, int32), m), "minimum")
+    for i in w.folding(n, begin=begin):
+        w.increase(first, (), where(sizes[i].equals(size), counted(i, int32), n), "minimum")
     found = w.held(first)
-    return w.whole(where(found < number(m, int32), found, counted(k, int32)), 0, m - 1)
+    return size, w.whole(where(found < number(n, int32), found, counted(default, int32)), 0, n - 1)
 
 
-def _exchange(w: NestWriter, grid: Grid, one: tuple[Expr, ...], other: tuple[Expr, ...]) -> None:
+def exchange(w: NestWriter, grid: Grid, one: tuple[Expr, ...], other: tuple[Expr, ...]) -> None:
     x, y = w.let(grid[one]), w.let(grid[other])
     w.set(grid, one, y)
     w.set(grid, other, x)

@@ -67,6 +67,8 @@ from lazygrad.ops.indexing import argsort, argtop, gather, scatter
 from lazygrad.ops.linear_algebra import (
     cholesky,
     eigh,
+    ldl,
+    ldl_solve,
     lu,
     matrix_exp,
     reflected,
@@ -159,6 +161,8 @@ __all__ = [
     "fmod",
     "gather",
     "iota",
+    "ldl",
+    "ldl_solve",
     "le",
     "leaf",
     "like",

@@ -105,6 +105,114 @@ def _lu(node: Node, x: np.ndarray) -> np.ndarray:
 lu: Op = _matrix("lu", 1, _lu_shape, _lu)
 
 
+def _ldl_shape(inputs: tuple[Node, ...], arg: Any) -> Shape:
+    *batch, n, _ = _square(inputs, None)
+    return (*batch, n, n + 1)
+
+
+LEAST_SHARE = (1 + 17**0.5) / 8  # of what stands beside it that a pivot has: elements grow least so
+
+
+def _greatest(sizes: np.ndarray) -> tuple[Any, int]:
+    """The greatest of numbers that are not negative, and where it is first; 0 where there are none."""
+    if not len(sizes):
+        return 0, 0
+    return sizes.max(), int(np.argmax(sizes == sizes.max()))
+
+
+def _symmetric_pivot(rest: np.ndarray) -> tuple[int, int, bool]:
+    """(rows to take together, the row to swap with the last of them, whether there is anything but 0)."""
+    size, (most, place) = abs(rest[0, 0]), _greatest(np.abs(rest[0, 1:]))
+    if most == 0 and not size > 0:
+        return 1, 0, False
+    far = place + 1
+    if size >= LEAST_SHARE * most:
+        return 1, 0, True
+    beside, _ = _greatest(np.abs(np.delete(rest[far], far)))
+    if size >= LEAST_SHARE * most * (most / beside):
+        return 1, 0, True
+    return (1 if abs(rest[far, far]) >= LEAST_SHARE * beside else 2), far, True
+
+
+def _ldl(node: Node, x: np.ndarray) -> np.ndarray:
+    out = np.zeros(node.shape, x.dtype)
+    for place in np.ndindex(x.shape[:-2]):
+        _factor_symmetric(np.tril(x[place]) + np.tril(x[place], -1).T, out[place])
+    return out
+
+
+def _factor_symmetric(a: np.ndarray, out: np.ndarray) -> None:
+    n, k = len(a), 0
+    while k < n:
+        rest = a[k:, k:]
+        together, swapped, regular = _symmetric_pivot(rest)
+        rows, last = slice(k, k + together), together - 1
+        rest[[last, swapped]] = rest[[swapped, last]]
+        rest[:, [last, swapped]] = rest[:, [swapped, last]]
+        behind = rest[together:, :together]
+        if together == 2:
+            beside = rest[1, 0]
+            first, second = rest[1, 1] / beside, rest[0, 0] / beside
+            scale = (1 / (first * second - 1)) / beside
+            factors = scale * (behind * [first, second] - behind[:, ::-1])
+        else:
+            factors = behind / rest[0, 0] if regular else behind
+        out[rows, rows] = np.tril(rest[:together, :together])
+        out[k + together :, rows] = factors
+        out[rows, n] = (1 if together == 1 else -1) * (k + swapped + 1)
+        rest[together:, together:] -= factors @ behind.T
+        k += together
+
+
+# Symmetric x, of which the lower half is read, with rows and columns in another order, is L D L^T (Bunch and
+# Kaufman's diagonal pivoting): L without its ones below the diagonal blocks of D, of which each has one row
+# or two, in the first n columns; then a column of the row, from 1, that each block's last row was swapped
+# with, negative where the block has two rows. L's earlier columns are not swapped with the later ones.
+ldl: Op = _matrix("ldl", 1, _ldl_shape, _ldl)
+
+
+def _ldl_solved_shape(inputs: tuple[Node, ...], arg: Any) -> Shape:
+    packed, b = inputs
+    n = b.shape[-2]
+    assert packed.shape == (*b.shape[:-2], n, n + 1), (packed, b)
+    return b.shape
+
+
+def _ldl_solve(node: Node, packed: np.ndarray, b: np.ndarray) -> np.ndarray:
+    for place in np.ndindex(b.shape[:-2]):
+        _solve_symmetric(packed[place], b[place])
+    return b
+
+
+def _solve_symmetric(a: np.ndarray, x: np.ndarray) -> None:
+    n, k = len(a), 0
+    places = np.clip(np.abs(a[:, n]) - 1, 0, n - 1).astype(np.int64)
+    blocks = []
+    while k < n:
+        end = k + 2 if a[k, n] < 0 and k + 1 < n else k + 1
+        swap = [end - 1, places[k]]
+        x[swap] = x[swap[::-1]]
+        x[end:] -= a[end:, k:end] @ x[k:end]
+        if end == k + 2:
+            beside = a[k + 1, k]
+            first, second = a[k, k] / beside, a[k + 1, k + 1] / beside
+            one, other = x[k] / beside, x[k + 1] / beside
+            determinant = first * second - 1
+            x[k] = (second * one - other) / determinant
+            x[k + 1] = (first * other - one) / determinant
+        else:
+            x[k] /= a[k, k]
+        blocks.append((k, end, swap))
+        k = end
+    for k, end, swap in reversed(blocks):
+        x[k:end] -= a[end:, k:end].T @ x[end:]
+        x[swap] = x[swap[::-1]]
+
+
+# The x with a x = b, given what `ldl` made of a.
+ldl_solve: Op = _matrix("ldl_solve", 2, _ldl_solved_shape, _ldl_solve)
+
+
 def _reflected_shape(inputs: tuple[Node, ...], arg: Any) -> Shape:
     *batch, m, n = inputs[0].shape
     return (*batch, m + 1, n)

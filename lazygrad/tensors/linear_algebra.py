@@ -6,7 +6,8 @@ from lazygrad.tensors import (
     matrix_norms,
     orthogonal,
     solving,
+    symmetric,
     triangular,
 )
 
-__all__ = ["matrices", "matrix_functions", "matrix_norms", "orthogonal", "solving", "triangular"]
+__all__ = ["matrices", "matrix_functions", "matrix_norms", "orthogonal", "solving", "symmetric", "triangular"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from lazygrad import ops
+from lazygrad import dtypes, ops
 from lazygrad.compositions import axes
 from lazygrad.compositions import factorizations as factor
 from lazygrad.compositions import matrices as m
@@ -146,7 +146,13 @@ def linalg_lu_solve(LU: Tensor, pivots: Tensor, B: Tensor, *, left: bool = True,
     name = "linalg.lu_solve"
     check_square(name, LU, what="LU")
     check_matrices(name, LU, B, what="B")
+    if pivots.dtype is not dtypes.int32:
+        raise DTypeError(f"[{name}] {name}: pivots should be a Tensor of scalar type int32, got "
+                         f"{pivots.dtype!r}")
     _check_fit(name, LU, B, left)
+    if pivots.shape != LU.shape[:-1]:
+        raise ShapeError(f"[{name}] {name}: Expected LU.shape[:-1] and pivots.shape to be the same, but got "
+                         f"{tuple(LU.shape)} and {tuple(pivots.shape)}")
     order = _order_of(pivots, LU.shape[-1])
 
     def build(packed: Node, places: Node, b: Node) -> Node:
@@ -334,9 +340,6 @@ def _without(name: str, reason: str) -> None:
 _RESULTS = "has complex numbers as its results, which lazygrad lacks: for symmetric matrices use linalg."
 _without("eig", _RESULTS + "eigh")
 _without("eigvals", _RESULTS + "eigvalsh")
-for _name in ("ldl_factor", "ldl_factor_ex", "ldl_solve"):
-    _without(_name, "symmetric matrices are not factored by Bunch and Kaufman's method here: use "
-                    "linalg.solve, or linalg.cholesky of a positive definite matrix")
 
 
 def _removed(name: str, instead: str) -> None:
