@@ -48,8 +48,8 @@ _NAMES = {
     ),
     "serialization": "load save",
     "switches": (
-        "_assert _assert_async _check _check_index _check_is_size _check_type _check_value _check_with "
-        "_shape_as_tensor "
+        "_assert _assert_async _check _check_index _check_is_size _check_not_implemented _check_tensor_all "
+        "_check_type _check_value _check_with _shape_as_tensor "
         "are_deterministic_algorithms_enabled compile compiled_with_cxx11_abi get_default_device "
         "get_deterministic_debug_mode get_device_module get_float32_matmul_precision get_num_interop_threads "
         "get_num_threads is_anomaly_enabled is_deterministic_algorithms_warn_only_enabled is_storage "

@@ -3,6 +3,7 @@ precision, the default device; checks; and `compile`."""
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import warnings
 from collections.abc import Callable
@@ -10,7 +11,7 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from lazygrad import config, dtypes
-from lazygrad.errors import ArgumentError, ArgumentTypeError
+from lazygrad.errors import ArgumentError, ArgumentTypeError, MissingError, OutOfBoundsError
 from lazygrad.layouts import tensortype
 from lazygrad.runtime.registry import open_device
 from lazygrad.tensors import FUNCTIONS
@@ -165,15 +166,32 @@ def _assert_async(input: Any, assert_msg: str = "Expected Tensor with single non
         raise ArgumentError(f"[_assert_async] {assert_msg}")
 
 
-def _check(condition: Any, message: Callable[[], str] | None = None) -> None:
-    """Raises ArgumentError with the message, a function that returns it, unless the condition
-    holds."""
-    if not condition:
-        text = "Expected cond to be True, but got False. (Could this error message be improved?)"
-        raise ArgumentError(f"[_check] {message() if message else text}")
+def _checking(name: str, error: type[Exception]) -> Callable[..., None]:
+    def check(cond: Any, message: Callable[[], str] | None = None) -> None:
+        if not cond:
+            text = "Expected cond to be True, but got False. (Could this error message be improved?)"
+            raise error(f"[{name}] {message() if message else text}")
+
+    check.__name__ = name
+    check.__doc__ = f"Raises {error.__name__} with what `message` returns, unless cond holds."
+    return check
 
 
-_check_value = _check_type = _check_index = _check_with = _check
+_check, _check_value = _checking("_check", ArgumentError), _checking("_check_value", ArgumentError)
+_check_index = _checking("_check_index", OutOfBoundsError)
+_check_type = _checking("_check_type", ArgumentTypeError)
+_check_not_implemented = _checking("_check_not_implemented", MissingError)
+
+
+def _check_tensor_all(cond: Any, message: Callable[[], str] | None = None) -> None:
+    """_check that all elements of a bool tensor are True. Realizes."""
+    _check(bool(cond.all()), message)
+
+
+def _check_with(error_type: type[Exception], cond: Any, message: Callable[[], str]) -> None:
+    """Raises an error of the user's choice, with what `message` returns, unless cond holds."""
+    if not cond:
+        raise error_type(message())
 
 
 def _check_is_size(i: int, message: Callable[[], str] | None = None, *, max: int | None = None) -> None:
@@ -213,8 +231,6 @@ def compiled_with_cxx11_abi() -> bool:
 
 def get_device_module(device: Any = None) -> Any:
     """The module of a kind of device: `lazygrad.cpu`, or `lazygrad.cuda` for OpenCL."""
-    import importlib
-
     kind = get_default_device() if device is None else device
     on_host = str(kind).partition(":")[0] in ("cpu", "numpy")
     return importlib.import_module("lazygrad.cpu" if on_host else "lazygrad.cuda")

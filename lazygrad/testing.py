@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import cmath
+import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -12,8 +13,10 @@ import numpy as np
 from lazygrad import dtypes
 from lazygrad.dtypes import DType
 from lazygrad.errors import ArgumentError, ArgumentTypeError
+from lazygrad.helpers import product
 from lazygrad.tensors import FUNCTIONS
 from lazygrad.tensors.core import Tensor
+from lazygrad.tensors.limits import finfo
 from lazygrad.tensors.values import read
 
 _TOLERANCES: dict[DType, tuple[float, float]] = {
@@ -201,7 +204,7 @@ def _tensors(x: Tensor, y: Tensor, options: _Options, place: tuple[Any, ...]) ->
         if options.equal_nan and a.dtype.kind == "f":
             near |= np.isnan(a) & np.isnan(b)
     if not near.all():
-        with np.errstate(all="ignore"):  # of more than a single number in the type that was compared, as there
+        with np.errstate(all="ignore"):  # of more than one number in the type that was compared, as there
             relative = _wide(difference / y.abs()) if near.ndim else apart / np.abs(b)
         _fail_with_numbers((a, b), near, apart, relative, rtol, atol, options, place)
 
@@ -287,16 +290,33 @@ def make_tensor(
     exclude_zero: bool = False,
     memory_format: Any = None,
 ) -> Tensor:
-    """Random values of [low, high), [-9, 9) unless given, in a shape."""
+    """Random values of [low, high) in a shape: floats of [-9, 9) and integers of [-9, 10), as far as their
+    type has them, unless told. `noncontiguous`: every second element of a row twice as long; `exclude_zero`:
+    zeros become 1, of floats the least normal number. Raises ArgumentError for an empty range, for integers
+    that require a gradient and for a memory format beside `noncontiguous`."""
+    is_float = dtype.kind == "float"
     sizes = tuple(shape[0]) if len(shape) == 1 and isinstance(shape[0], Sequence) else shape
+    if noncontiguous and memory_format is not None:
+        raise ArgumentError("[make_tensor] `noncontiguous` and `memory_format` are mutually exclusive")
+    if requires_grad and not is_float:
+        raise ArgumentError(f"[make_tensor] `requires_grad=True` is not supported for {dtype!r}")
     if dtype.kind == "bool":
-        return FUNCTIONS["randint"](0, 2, sizes, device=device).to(dtype)
-    low = (0 if dtype.kind == "uint" else -9) if low is None else low
-    high = 10 if high is None else high
-    if dtype.kind != "float":
-        made = FUNCTIONS["randint"](int(low), int(high), sizes, dtype=dtype, device=device)
+        least, greatest = 0, 2
     else:
-        made = (FUNCTIONS["rand"](*sizes, device=device) * (high - low) + low).to(dtype)
+        least, greatest = 0 if dtype.kind == "uint" else -9, 9 if is_float else 10
+    low, high = least if low is None else low, greatest if high is None else high
+    if not low < high:
+        raise ArgumentError(f"[make_tensor] `low` must be less than `high`, but got {low} >= {high}")
+    noncontiguous = noncontiguous and product(sizes) > 1
+    if noncontiguous:
+        sizes = (*sizes[:-1], 2 * sizes[-1])
+    if is_float:
+        made = (FUNCTIONS["rand"](sizes, device=device) * (high - low) + low).to(dtype)
+    else:
+        low, high = math.ceil(low), math.ceil(high)
+        made = FUNCTIONS["randint"](low, high, sizes, dtype=dtypes.int64, device=device).to(dtype)
     if exclude_zero:
-        made = FUNCTIONS["where"](made == 0, FUNCTIONS["ones_like"](made), made)
+        made = made.masked_fill(made == 0, finfo(dtype).tiny if is_float else 1)
+    if noncontiguous:
+        made = made[..., ::2]
     return made.requires_grad_() if requires_grad else made

@@ -115,3 +115,17 @@ def test_what_pytorch_stumbles_over() -> None:
         lazygrad.testing.assert_close(True, 1)
     with pytest.raises(RuntimeError, match="rtol must be greater than or equal to zero, but got -1"):
         lazygrad.testing.assert_close(1.0, 1.0, rtol=-1.0, atol=0.0)
+
+
+@pytest.mark.parametrize("name", ["bool", "uint8", "int64", "bfloat16", "float32"])
+def test_made_tensors(name: str) -> None:
+    for m in (lazygrad, pytorch()):
+        dtype, make = getattr(m, name), m.testing.make_tensor
+        found = make(30, 40, dtype=dtype, device="cpu", exclude_zero=True)
+        assert found.dtype == dtype and found.double().abs().max() <= 9 and bool((found != 0).all())
+        spread = make((3, 4), dtype=dtype, device="cpu", noncontiguous=True)
+        assert spread.shape == (3, 4) and spread.stride() == (8, 2)
+        assert make((), dtype=dtype, device="cpu", noncontiguous=True).shape == ()
+        for wrong in ({"low": 1, "high": 0}, {"noncontiguous": True, "memory_format": m.preserve_format}):
+            with pytest.raises(ValueError, match="low|exclusive"):
+                make(2, dtype=dtype, device="cpu", **wrong)

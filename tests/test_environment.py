@@ -13,7 +13,7 @@ import pytest
 from torch_support import outcome, pytorch
 
 import lazygrad
-from lazygrad.errors import UnsupportedError
+from lazygrad.errors import MissingError, UnsupportedError
 from lazygrad.inert import tables
 from lazygrad.inert.kinds import Nothing
 
@@ -117,6 +117,16 @@ def test_switches() -> None:
             m._assert(False, "broken")
         with pytest.raises(RuntimeError, match="broken"):
             m._check(False, lambda: "broken")
+        for name, error in (("index", IndexError), ("value", ValueError), ("type", TypeError),
+                            ("not_implemented", MissingError.__bases__[1])):
+            getattr(m, f"_check_{name}")(True)
+            with pytest.raises(error, match="broken"):
+                getattr(m, f"_check_{name}")(False, lambda: "broken")
+        m._check_with(KeyError, True, lambda: "broken")
+        with pytest.raises(KeyError, match="broken"):
+            m._check_with(KeyError, False, lambda: "broken")
+        with pytest.raises(RuntimeError, match="broken"):
+            m._check_tensor_all(m.tensor([True, False]), lambda: "broken")
         assert m._shape_as_tensor(m.ones(2, 3)).tolist() == [2, 3]
         with m.device("cpu"):
             assert m.ones(1).device.type == "cpu"

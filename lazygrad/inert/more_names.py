@@ -17,8 +17,8 @@ NO_TOOL = (
     "GFLOPS and GB/s"
 )
 NO_SCRIPT = (
-    "there are no scripted modules here: keep the model's code in Python, save its state_dict(), and speed up "
-    "a step with lazygrad.jit"
+    "there are no scripted modules here: keep the model's code in Python, save its state_dict(), and speed "
+    "up a step with lazygrad.jit"
 )
 _NO_ARCHIVE = "lazygrad.load(path, mmap=True) reads of a file what is used, and lazygrad.save writes one"
 _NO_FUTURES = "tensors are computed when they are used, in one process: concurrent.futures has Python's own"
