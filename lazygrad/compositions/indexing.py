@@ -9,7 +9,7 @@ from lazygrad import dtypes, ops
 from lazygrad.compositions import axes
 from lazygrad.compositions.bounds import bounds
 from lazygrad.errors import ShapeError
-from lazygrad.graph import Node, Shape
+from lazygrad.graph import Node
 from lazygrad.helpers import inverse_permutation, product
 
 Indices = Sequence[Node | None]
@@ -45,13 +45,6 @@ def take(op: str, x: Node, indices: Indices) -> Node:
     rank = given[0].ndim
     result = ops.gather(x, *given, arg=indexed)
     return axes.permute(result, (*range(rank, rank + front), *range(rank), *range(rank + front, result.ndim)))
-
-
-def taken_shape(op: str, x: Node, indices: Indices) -> Shape:
-    """The shape that `take` gives."""
-    given, indexed, front = _prepared(op, x, indices)
-    rest = [n for i, n in enumerate(x.shape) if i not in indexed]
-    return (*rest[:front], *given[0].shape, *rest[front:])
 
 
 def put(op: str, x: Node, indices: Indices, values: Node, mode: str) -> Node:

@@ -90,7 +90,10 @@ def to_mkldnn(x: Tensor, *args: Any) -> Tensor:
 
 
 Tensor.layout = LAYOUTS["strided"]
-for _name in "is_sparse_csr is_xla is_ipu is_mtia is_maia is_vulkan volatile".split():
+for _name in (
+    "is_sparse is_sparse_csr is_quantized is_nested is_mkldnn is_mps is_xpu is_xla is_ipu is_mtia is_maia "
+    "is_vulkan volatile"
+).split():
     setattr(Tensor, _name, False)
 Tensor.name = None
 

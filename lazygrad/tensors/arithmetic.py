@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from lazygrad import dtypes, ops
-from lazygrad.dtypes import DType
 from lazygrad.errors import ArgumentError, ArgumentTypeError, DTypeError, ShapeError
 from lazygrad.graph import Node
 from lazygrad.tensors import promotion
@@ -75,19 +74,17 @@ def with_in_place(*names: str) -> Callable[[Binary], Binary]:
     return decorate
 
 
-def _no_bool(name: str, sign: str, x: Any, y: Any) -> None:
+def _check_no_bool(x: Any, y: Any) -> None:
     kinds = [o._dtype is dtypes.bool_ if isinstance(o, Tensor) else isinstance(o, bool) for o in (x, y)]
     if all(kinds):
         raise DTypeError(
-            f"[{name}] Subtraction, the `{sign}` operator, with two bool tensors is not "
-            "supported. Use the "
-            f"`^` or `logical_xor()` operator instead."
+            "[sub] Subtraction, the `-` operator, with two bool tensors is not supported. Use the `^` or "
+            "`logical_xor()` operator instead."
         )
     if any(kinds):
         raise DTypeError(
-            f"[{name}] Subtraction, the `{sign}` operator, with a bool tensor is not "
-            "supported. If you are "
-            f"trying to invert a mask, use the `~` or `logical_not()` operator instead."
+            "[sub] Subtraction, the `-` operator, with a bool tensor is not supported. If you are trying to "
+            "invert a mask, use the `~` or `logical_not()` operator instead."
         )
 
 
@@ -123,7 +120,7 @@ def add(input: Any, other: Any, *, alpha: Any = 1) -> Tensor:
 def sub(input: Any, other: Any, *, alpha: Any = 1) -> Tensor:
     """input - alpha * other, elementwise. Raises DTypeError for bool."""
     x, y = check_operand("sub", input), check_operand("sub", other)
-    _no_bool("sub", "-", x, y)
+    _check_no_bool(x, y)
     result = _sum("sub", ops.sub, x, y, alpha)
     return result if isinstance(x, Tensor) else as_operation(result, "RsubBackward1", y)
 
@@ -153,7 +150,8 @@ def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Tensor:
     x, y = check_operand("div", input), check_operand("div", other)
     dtype = result_type(x, y)
     if rounding_mode is None:
-        return by_number("div", ops.div, (x, y), dtype if dtype.kind == "float" else _default_float())
+        target = dtype if dtype.kind == "float" else promotion.get_default_dtype()
+        return by_number("div", ops.div, (x, y), target)
     if rounding_mode not in _ROUNDED:
         raise ArgumentError(
             f"[div] expected rounding_mode to be one of None, 'trunc', or 'floor' but found {rounding_mode!r}"
@@ -165,10 +163,6 @@ def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Tensor:
     else:
         result = _integer_or_float("div", _ROUNDED[rounding_mode], x, y)
     return as_operation(result, "DivBackward2", x, y)
-
-
-def _default_float() -> DType:
-    return promotion.get_default_dtype()
 
 
 def _integer_or_float(name: str, row: Callable[..., Node], x: Any, y: Any) -> Tensor:
@@ -421,15 +415,15 @@ for _name, _definition in {
     _operator(_name, _definition)
 
 
-def _compare(name: str, definition: Binary, other_type: Any) -> None:
+def _compare(name: str, definition: Binary) -> None:
     def forward(x: Tensor, y: Any) -> Any:
-        return definition(x, y) if isinstance(y, _OPERANDS) else other_type
+        return definition(x, y) if isinstance(y, _OPERANDS) else NotImplemented
 
     setattr(Tensor, f"__{name}__", forward)
 
 
 for _name, _definition in {"eq": eq, "ne": ne, "lt": lt, "le": le, "gt": gt, "ge": ge}.items():
-    _compare(_name, _definition, NotImplemented)
+    _compare(_name, _definition)
 
 
 @method("__neg__")

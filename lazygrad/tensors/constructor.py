@@ -9,8 +9,9 @@ import numpy as np
 from lazygrad.dtypes import DType
 from lazygrad.errors import ArgumentError, ArgumentTypeError, DTypeError
 from lazygrad.tensors import promotion
+from lazygrad.tensors.axes import sizes_of
 from lazygrad.tensors.core import Size, Tensor, view_of
-from lazygrad.tensors.creation import filled, sizes_of, tensor
+from lazygrad.tensors.creation import filled, tensor
 from lazygrad.tensors.storage import strided_tensor
 
 

@@ -97,19 +97,8 @@ def _converter(name: str, dtype: DType) -> None:
     method(name)(convert)
 
 
-for _name, _dtype in {
-    "float": dtypes.float32,
-    "double": dtypes.float64,
-    "half": dtypes.float16,
-    "bfloat16": dtypes.bfloat16,
-    "long": dtypes.int64,
-    "int": dtypes.int32,
-    "short": dtypes.int16,
-    "char": dtypes.int8,
-    "byte": dtypes.uint8,
-    "bool": dtypes.bool_,
-}.items():
-    _converter(_name, _dtype)
+for _name, _dtype in dtypes.LEGACY_NAMES.items():
+    _converter(_name.lower(), _dtype)
 
 
 def legacy_name(dtype: DType, kind: str) -> str:
@@ -162,16 +151,16 @@ def element_size(x: Tensor) -> int:
     return x._dtype.itemsize
 
 
-@method("is_floating_point")
-def is_floating_point(x: Tensor) -> bool:
+@function("is_floating_point")
+def is_floating_point(input: Tensor) -> bool:
     """Whether the elements are floats."""
-    return x._dtype.kind == "float"
+    return input._dtype.kind == "float"
 
 
-@method("is_signed")
-def is_signed(x: Tensor) -> bool:
+@function("is_signed")
+def is_signed(input: Tensor) -> bool:
     """Whether the elements can be negative."""
-    return x._dtype.is_signed
+    return input._dtype.is_signed
 
 
 @function("is_complex")
@@ -180,13 +169,13 @@ def is_complex(input: Tensor) -> bool:
     return False
 
 
-@method("get_device")
-def get_device(x: Tensor) -> int:
+@function("get_device")
+def get_device(input: Tensor) -> int:
     """The index of the device; -1 for the CPU."""
-    return -1 if x.cell.device == "CPU" else x.device.index or 0
+    return -1 if input.cell.device == "CPU" else input.device.index or 0
 
 
-@method("data_ptr")
+@method("data_ptr", "const_data_ptr")
 def data_ptr(x: Tensor) -> int:
     """A number that two tensors share exactly if they begin at the same place of one storage: the address
     where others share the memory."""
@@ -195,15 +184,6 @@ def data_ptr(x: Tensor) -> int:
 
 Tensor.itemsize = property(element_size)
 Tensor.nbytes = property(lambda x: numel(x) * element_size(x))
-for _flag in (
-    "is_sparse",
-    "is_quantized",
-    "is_mps",
-    "is_xpu",
-    "is_nested",
-    "is_mkldnn",
-):
-    setattr(Tensor, _flag, False)
 Tensor.is_cuda = property(lambda x: x.cell.device.startswith("CL"))
 Tensor.is_meta = property(lambda x: x.cell.device == "META")  # type: ignore[attr-defined]
 Tensor.is_cpu = property(lambda x: x.cell.device == "CPU")

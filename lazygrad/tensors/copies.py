@@ -152,14 +152,6 @@ def dim_order(x: Tensor, ambiguity_check: Any = False) -> tuple[int, ...]:
     return tuple(sorted(range(x.ndim), key=lambda i: -x.stride(i)))
 
 
-for _name, _publish, _own in (
-    ("const_data_ptr", method, "data_ptr"),
-    ("get_device", creator, "get_device"),
-    ("is_signed", creator, "is_signed"),
-):
-    _publish(_name)(getattr(Tensor, _own))
-
-
 @creator("is_nonzero")
 def is_nonzero(input: Tensor) -> bool:
     """Whether a tensor of one element is not 0. Realizes."""

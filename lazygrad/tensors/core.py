@@ -513,8 +513,3 @@ def method(*names: str) -> Callable[..., Any]:
 def creator(*names: str) -> Callable[..., Any]:
     """Publish a definition as a function of the package only."""
     return _publish(names, False, True)
-
-
-def as_numpy_scalar(value: Any) -> Any:
-    """A NumPy scalar as a Python number; anything else as it is."""
-    return value.item() if isinstance(value, np.generic) else value

@@ -164,12 +164,6 @@ def is_tensor(obj: Any) -> bool:
     return isinstance(obj, Tensor)
 
 
-@creator("is_floating_point")
-def is_floating_point(input: Tensor) -> bool:
-    """Whether the elements are floats."""
-    return input._dtype.kind == "float"
-
-
 # Filled
 
 

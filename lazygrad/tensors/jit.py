@@ -224,19 +224,15 @@ def _kind(value: Any, tensors: Arguments, objects: list[Any]) -> Hashable:
         tensors.append(value)
         return Tensor
     kind = type(value)
-    if kind is tuple or kind is list:
+    if kind is list or isinstance(value, tuple):
         return (kind, *[_kind(v, tensors, objects) for v in value])
     if kind is dict:
         return (kind, *[(k, _kind(v, tensors, objects)) for k, v in value.items()])
-    if is_plain(value):
+    if is_plain(value) or isinstance(value, np.generic):
         return kind, repr(value)
     if isinstance(value, np.ndarray):
         raise ArgumentTypeError("[jit] arguments are tensors and Python values, not NumPy arrays: wrap the "
                                 f"array of shape {value.shape} in lazygrad.tensor()")
-    if isinstance(value, np.generic):
-        return kind, repr(value)
-    if isinstance(value, tuple):
-        return (kind, *[_kind(v, tensors, objects) for v in value])
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return (kind, *[_kind(getattr(value, f.name), tensors, objects) for f in dataclasses.fields(value)])
     objects.append(value)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from lazygrad import dtypes, ops
@@ -18,22 +17,12 @@ from lazygrad.errors import (
     ShapeError,
 )
 from lazygrad.graph import Node
-from lazygrad.tensors.arithmetic import in_place
+from lazygrad.tensors.arithmetic import with_in_place
 from lazygrad.tensors.axes import axis_of
 from lazygrad.tensors.core import Tensor, apply, creator, function
 from lazygrad.tensors.elementwise import where
 from lazygrad.tensors.grad_fn import as_operation
 from lazygrad.tensors.indexing import check_index, number_node
-
-
-def _with_in_place(name: str) -> Callable[[Callable[..., Tensor]], Callable[..., Tensor]]:
-    def decorate(definition: Callable[..., Tensor]) -> Callable[..., Tensor]:
-        function(name)(definition)
-        in_place(name + "_", definition)
-        return definition
-
-    return decorate
-
 
 _WIDE, _EITHER = (dtypes.int64,), (dtypes.int32, dtypes.int64)
 
@@ -129,7 +118,7 @@ def _written(op: str, input: Tensor, dim: int, index: Tensor, src: Any, mode: st
     )
 
 
-@_with_in_place("scatter")
+@with_in_place("scatter")
 def scatter(input: Tensor, dim: int, index: Tensor, src: Any = None, *, value: Any = None,
             reduce: str | None = None) -> Tensor:
     """input with src[..., j, ...] (a tensor or number) written to [..., index[..., j, ...], ...]; reduce
@@ -143,13 +132,13 @@ def scatter(input: Tensor, dim: int, index: Tensor, src: Any = None, *, value: A
     return result if isinstance(src, Tensor) else as_operation(result, "ScatterBackward1", input)
 
 
-@_with_in_place("scatter_add")
+@with_in_place("scatter_add")
 def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
     """input with src[..., j, ...] added at [..., index[..., j, ...], ...]."""
     return _written("scatter_add", input, dim, index, src, "add")
 
 
-@_with_in_place("scatter_reduce")
+@with_in_place("scatter_reduce")
 def scatter_reduce(input: Tensor, dim: int, index: Tensor, src: Tensor, reduce: str, *,
                    include_self: bool = True) -> Tensor:
     """src folded by "sum", "prod", "mean", "amax" or "amin" into the places that index names."""
@@ -206,7 +195,7 @@ def _check_rows(op: str, x: Tensor, axis: int, index: Tensor, source: Tensor) ->
                          f"elements along dim {axis} of {tuple(x._shape)} needs {want}")
 
 
-@_with_in_place("index_add")
+@with_in_place("index_add")
 def index_add(input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: Any = 1) -> Tensor:
     """input with alpha times the slices of source added to those that a 1-d index names."""
     axis, index = _check_row_index("index_add", input, dim, index, negative=False)
@@ -219,7 +208,7 @@ def index_add(input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: 
     return apply("index_add", build, input, index, source)
 
 
-@_with_in_place("index_copy")
+@with_in_place("index_copy")
 def index_copy(input: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor:
     """input with the slices that a 1-d index names replaced by those of source."""
     axis, index = _check_row_index("index_copy", input, dim, index, negative=False)
@@ -233,7 +222,7 @@ def index_copy(input: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor
     )
 
 
-@_with_in_place("index_fill")
+@with_in_place("index_fill")
 def index_fill(input: Tensor, dim: int, index: Tensor, value: Any) -> Tensor:
     """input with the slices that a 1-d index names filled with a number or a 0-d tensor."""
     op = "index_fill"
@@ -256,7 +245,7 @@ def index_fill(input: Tensor, dim: int, index: Tensor, value: Any) -> Tensor:
     return apply(op, build, input, index, *([value] if isinstance(value, Tensor) else []))
 
 
-@_with_in_place("index_reduce")
+@with_in_place("index_reduce")
 def index_reduce(input: Tensor, dim: int, index: Tensor, source: Tensor, reduce: str, *,
                  include_self: bool = True) -> Tensor:
     """The slices of source folded by "prod", "mean", "amax" or "amin" into those that a 1-d index names."""
@@ -288,7 +277,7 @@ def take(input: Tensor, index: Tensor) -> Tensor:
     return apply("take", lambda x, i: places.take("take", axes.reshape(x, (count,)), [i]), input, index)
 
 
-@_with_in_place("put")
+@with_in_place("put")
 def put(input: Tensor, index: Tensor, source: Tensor, accumulate: bool = False) -> Tensor:
     """input with the elements of source written (or added) at flat places."""
     _check_integer("put", index, _WIDE)

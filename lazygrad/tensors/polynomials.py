@@ -42,17 +42,14 @@ def _publish(name: str, shifted: bool) -> None:
             raise ArgumentTypeError(f"[special.{name}] expected a Tensor among (input, n)")
         x = _argument(input, n)
         x = 2 * x - 1 if shifted else x
-        degrees = read(n.to(dtypes.int64)) if isinstance(n, Tensor) else None
-        highest = int(n) if degrees is None else int(degrees.max()) if degrees.size else 0
         wanted = n.to(dtypes.int64) if isinstance(n, Tensor) else None
+        highest = int(n) if wanted is None else int(read(wanted).max(initial=0))
         p, q = FUNCTIONS["ones_like"](x), FUNCTIONS["zeros_like"](x)
         result = q if wanted is None else FUNCTIONS["where"](wanted == 0, p, q)
         for k in range(highest):
             p, q = first(x) if k == 0 else step(x, k, p, q), p
             result = result if wanted is None else FUNCTIONS["where"](wanted == k + 1, p, result)
-        if wanted is None and highest >= 0:
-            result = p
-        return result
+        return p if wanted is None and highest >= 0 else result
 
     evaluate.__name__ = evaluate.__qualname__ = name
     evaluate.__doc__ = (f"`{name}` of degree n, a number or a tensor that broadcasts with input; 0 for "

@@ -9,6 +9,7 @@ from lazygrad import dtypes, ops
 from lazygrad.compositions import axes, windows
 from lazygrad.errors import ArgumentError, ArgumentTypeError, ShapeError
 from lazygrad.graph import Node
+from lazygrad.helpers import product
 from lazygrad.tensors.convolution import batched, spread_sizes, with_batch
 from lazygrad.tensors.core import Tensor, apply, creator
 from lazygrad.tensors.modes import mode
@@ -239,10 +240,7 @@ def _unpool(rank: int) -> None:
                 f"({tuple(input._shape)}), but got {tuple(indices._shape)}"
             )
         lead = tuple(input._shape[:-rank])
-        count = 1
-        for n in plane:
-            count *= n
-        flat = apply(op, lambda x: ops.const(0, x.dtype, (*lead, count)), input)
+        flat = apply(op, lambda x: ops.const(0, x.dtype, (*lead, product(plane))), input)
         return flat.scatter(-1, indices.reshape((*lead, -1)), input.reshape((*lead, -1))).reshape(
             (*lead, *plane)
         )

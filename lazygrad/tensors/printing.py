@@ -138,9 +138,9 @@ def _suffixes(x: Tensor) -> list[str]:
 
 def contents(x: Tensor, indent: int) -> str:
     """The elements alone, which begin in column `indent` of the first line. Realizes."""
-    values = np.empty(0) if x.is_meta else read(x)
     if x.is_meta:
         return "..."
+    values = read(x)
     if values.size == 0:
         return "[]"
     summarise = values.size > Options.threshold

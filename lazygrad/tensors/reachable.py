@@ -16,7 +16,7 @@ import functools
 import sys
 import types
 from collections import OrderedDict, defaultdict
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from operator import is_, itemgetter
 from typing import Any
 
@@ -343,7 +343,7 @@ def _inside(value: Any, name: str) -> Iterator[tuple[Any, Any, str]]:
                     for container, key in value._replay_places())
     elif isinstance(value, _OPAQUE):
         return
-    elif isinstance(value, Mapping) and isinstance(value, dict):
+    elif isinstance(value, dict):
         if len(value) <= MOST:
             yield from ((value, key, f"{name}[{key!r}]" if isinstance(key, str) else name)
                         for key in list(value))

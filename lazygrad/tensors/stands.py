@@ -81,8 +81,8 @@ class Stand:
 
 
 class Storage:
-    """A cell that the function reads or writes; `stand`: the first one whose tensor it belongs to, None for a
-    cell that only the recording knows. `part`: it is a run of elements in the cell."""
+    """A cell that the function reads or writes; `stands`: those whose tensors it belongs to, none for a cell
+    that only the recording knows. `part`: it is a run of elements in the cell."""
 
     __slots__ = ("buffer", "cell", "counts", "limits", "node", "output", "overwritten", "part", "promise",
                  "stands")

@@ -18,11 +18,6 @@ from lazygrad.tensors.promotion import get_default_dtype
 from lazygrad.tensors.storage import UntypedStorage, storage_of_cell, strided_tensor
 
 _FORMS = "no arguments, (int size), (Sequence data), or (*, wrap_storage)"
-_CONVERSIONS = {
-    "double": dtypes.float64, "float": dtypes.float32, "half": dtypes.float16, "bfloat16": dtypes.bfloat16,
-    "long": dtypes.int64, "int": dtypes.int32, "short": dtypes.int16, "char": dtypes.int8,
-    "byte": dtypes.uint8, "bool": dtypes.bool_,
-}  # fmt: skip
 
 
 class TypedStorage:
@@ -232,9 +227,9 @@ def _converting(name: str, dtype: DType) -> Callable[..., TypedStorage]:
     return convert
 
 
-for _name, _dtype in _CONVERSIONS.items():
+for _name, _dtype in dtypes.LEGACY_NAMES.items():
     for _kind in (UntypedStorage, TypedStorage):
-        setattr(_kind, _name, _converting(_name, _dtype))
+        setattr(_kind, _name.lower(), _converting(_name.lower(), _dtype))
 
 
 class _LegacyKind(type):
