@@ -1,6 +1,8 @@
 """The OpenCL devices, with hand-written kernels: memory, launches, limits, the cache of binaries, errors."""
 
 import gc
+import subprocess
+import sys
 import threading
 
 import numpy as np
@@ -338,3 +340,27 @@ def test_threads_share_a_device(device):
         thread.join()
     gc.collect()
     assert not failures and device.stats.in_use == 0
+
+
+AT_EXIT = """
+import atexit
+import lazygrad
+from lazygrad.runtime.cl import cl_device
+
+def report():  # handlers run in reverse: after the device's
+    print("done" if marker.command_execution_status == device.opencl.command_execution_status.COMPLETE
+          else "under way")
+
+atexit.register(report)
+device = cl_device()
+y = lazygrad.rand(300, 300, device="CL").sort().values.realize()
+marker = device.opencl.enqueue_marker(device.queue)
+raise ValueError
+"""
+
+
+def test_a_process_ends_after_its_kernels():
+    # a driver that still compiled one in a thread of its own would fail in it
+    ended = subprocess.run([sys.executable, "-c", AT_EXIT], capture_output=True, text=True)
+    assert ended.returncode == 1 and ended.stderr.endswith("ValueError\n"), ended.stderr
+    assert ended.stdout == "done\n"

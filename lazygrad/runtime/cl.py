@@ -10,6 +10,7 @@ the same in-order queue, after them.
 
 from __future__ import annotations
 
+import atexit
 import os
 import re
 import threading
@@ -276,9 +277,12 @@ class ClDevice(Device):
         self._timing_queue: Any = None
         self._staged: list[Any] = []  # uploads in flight, which keep their bytes alive
         self._staged_bytes = 0
+        # drivers that compile in threads of their own fail where the process ends under them
+        atexit.register(self.synchronize)
 
     def _forked(self) -> None:
         self.lock = _LostInFork(self.name)
+        atexit.unregister(self.synchronize)
 
     @property
     def target(self) -> Target:
