@@ -11,6 +11,7 @@ import pytest
 
 import lazygrad
 from lazygrad import nn
+from lazygrad.errors import MissingError
 
 rng = np.random.default_rng(11)
 
@@ -140,7 +141,12 @@ def test_assignments_before_init_are_refused() -> None:
     (lambda m: m.get_buffer("scale"), AttributeError, "`scale` is not a buffer"),
     (lambda m: m.train("yes"), ValueError, "training mode is expected to be boolean"),
     (lambda m: m.to(lazygrad.int64), TypeError, "only accepts floating point"),
-    (lambda m: nn.Module()(1), RuntimeError, "is missing the required \"forward\" function"),
+    (lambda m: m.get_submodule("first."), AttributeError, "Linear has no attribute ``"),
+    (lambda m: m.to(dtypes=lazygrad.float64), TypeError, "unexpected keyword arguments: dtypes"),
+    (lambda m: nn.Module()(1), MissingError, "is missing the required \"forward\" function"),
+    (lambda m: m.get_extra_state(), MissingError, "override get_extra_state"),
+    (lambda m: m.rest[7], IndexError, r"\[Sequential\] index 7 is out of range"),
+    (lambda m: m.rest + [nn.ReLU()], ValueError, "only objects of Sequential class"),
 ])
 def test_mistakes(act: Any, kind: type, message: str) -> None:
     with pytest.raises(kind, match=message):

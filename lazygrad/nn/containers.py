@@ -10,17 +10,17 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 from typing import Any
 
-from lazygrad.errors import ArgumentError, ArgumentTypeError, OutOfBoundsError, ShapeError
+from lazygrad.errors import ArgumentError, ArgumentTypeError, OutOfBoundsError
 from lazygrad.nn.module import Module, _indented
 from lazygrad.nn.parameter import Parameter
 from lazygrad.tensors import Tensor
 
 
-def _position(index: Any, size: int) -> int:
-    """A Python index, negative or not, as a place in 0 .. size-1."""
-    index = operator.index(index)
+def _position(index: Any, container: Any) -> int:
+    """A Python index, negative or not, as a place in 0 .. len(container) - 1."""
+    index, size = operator.index(index), len(container)
     if not -size <= index < size:
-        raise OutOfBoundsError(f"[position] index {index} is out of range")
+        raise OutOfBoundsError(f"[{type(container).__name__}] index {index} is out of range")
     return index % size
 
 
@@ -33,7 +33,7 @@ class _Numbered(Module):
         self._modules.update((str(i), module) for i, module in enumerate(modules))
 
     def _key(self, index: Any) -> str:
-        return list(self._modules)[_position(index, len(self))]
+        return list(self._modules)[_position(index, self)]
 
     def __len__(self) -> int:
         return len(self._modules)
@@ -60,13 +60,13 @@ class _Numbered(Module):
 
     def insert(self, index: int, module: Module) -> Any:
         """Add a module before place `index`; returns self."""
-        size = len(self)
-        if not -size <= index <= size:
-            raise OutOfBoundsError(f"[Numbered] Index out of range: {index}")
-        modules = list(self)
-        modules.insert(index % size if index < 0 else index, module)
+        size, name = len(self), type(self).__name__
         if not isinstance(module, Module):
-            raise ArgumentTypeError(f"[Numbered] module should be of type: {Module}")
+            raise ArgumentTypeError(f"[{name}] module should be of type: {Module}")
+        if not -size <= index <= size:
+            raise OutOfBoundsError(f"[{name}] Index out of range: {index}")
+        modules = list(self)
+        modules.insert(index, module)
         self._renumber(modules)
         return self
 
@@ -112,18 +112,13 @@ class Sequential(_Numbered):
         return self._modules[self._key(index)]
 
     def __add__(self, other: Sequential) -> Sequential:
-        if not isinstance(other, Sequential):
-            raise ArgumentError(
-                f"[Sequential] add operator supports only objects of Sequential class, but {type(other)} "
-                f"is given."
-            )
-        return Sequential(*self, *other)
+        return Sequential(*self).__iadd__(other)
 
     def __iadd__(self, other: Sequential) -> Sequential:
         if not isinstance(other, Sequential):
             raise ArgumentError(
                 f"[Sequential] add operator supports only objects of Sequential class, but {type(other)} "
-                f"is given."
+                "is given."
             )
         return self.extend(other)
 
@@ -264,20 +259,20 @@ def _pairs(kind: str, source: Any) -> Iterable[tuple[str, Any]]:
         return list(source.items())
     if not isinstance(source, Iterable):
         raise ArgumentTypeError(
-            f"[pairs] {kind}.update should be called with an iterable of key/value "
-            f"pairs, "
-            f"but got {type(source).__name__}"
+            f"[{kind}] {kind}.update should be called with an iterable of key/value pairs, but got "
+            f"{type(source).__name__}"
         )
     pairs = []
     for place, pair in enumerate(source):
         if not isinstance(pair, Iterable):
             raise ArgumentTypeError(
-                f"[pairs] {kind} update sequence element #{place} should be Iterable; is{type(pair).__name__}"
+                f"[{kind}] {kind} update sequence element #{place} should be Iterable; "
+                f"is{type(pair).__name__}"
             )
         entry = tuple(pair)
         if len(entry) != 2:
             raise ArgumentError(
-                f"[pairs] {kind} update sequence element #{place} has length {len(entry)}; 2 is required"
+                f"[{kind}] {kind} update sequence element #{place} has length {len(entry)}; 2 is required"
             )
         pairs.append(entry)
     return pairs
@@ -307,10 +302,10 @@ class ParameterList(Module):
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, slice):
             return type(self)(getattr(self, str(i)) for i in range(*index.indices(len(self))))
-        return getattr(self, str(_position(index, len(self))))
+        return getattr(self, str(_position(index, self)))
 
     def __setitem__(self, index: Any, value: Any) -> None:
-        setattr(self, str(_position(index, len(self))), _as_parameter(value))
+        setattr(self, str(_position(index, self)), _as_parameter(value))
 
     def __len__(self) -> int:
         return self._size
@@ -342,7 +337,7 @@ class ParameterList(Module):
         return "\n".join(_described(i, value) for i, value in enumerate(self))
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        raise ShapeError("[ParameterList] ParameterList should not be called.")
+        raise ArgumentError("[ParameterList] ParameterList should not be called.")
 
 
 class ParameterDict(Module):
@@ -459,4 +454,4 @@ class ParameterDict(Module):
         return "\n".join(_described(key, value) for key, value in self.items())
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        raise ShapeError("[ParameterDict] ParameterDict should not be called.")
+        raise ArgumentError("[ParameterDict] ParameterDict should not be called.")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import lazygrad
-from lazygrad.errors import ArgumentError, ArgumentTypeError, LazygradError, ShapeError
+from lazygrad.errors import ArgumentError, ArgumentTypeError, MissingError
 from lazygrad.missing import check_type
 from lazygrad.nn import module_hooks as hooks
 from lazygrad.nn.module_backward import BackwardHooks
@@ -30,10 +30,6 @@ _TABLES = (
     "_load_state_dict_pre_hooks",
     "_load_state_dict_post_hooks",
 )
-
-
-class ForwardMissingError(LazygradError, RuntimeError):
-    """A module was called that does not define forward."""
 
 
 class Module(TreeMethods, StateMethods, HookMethods):
@@ -69,9 +65,7 @@ class Module(TreeMethods, StateMethods, HookMethods):
 
     def forward(self, *input: Any) -> Any:
         """Computes the module's output; every subclass defines it."""
-        raise ForwardMissingError(
-            f'Module [{type(self).__name__}] is missing the required "forward" function'
-        )
+        raise MissingError(f'Module [{type(self).__name__}] is missing the required "forward" function')
 
     # Registration
 
@@ -382,7 +376,7 @@ class Module(TreeMethods, StateMethods, HookMethods):
                 if result is None:
                     continue
                 if not (isinstance(result, tuple) and len(result) == 2):
-                    raise ShapeError(
+                    raise ArgumentError(
                         "[Module] forward pre-hook must return None or a tuple of (new_args, new_kwargs), "
                         f"but got {result}."
                     )
@@ -445,8 +439,16 @@ def _typename(value: object) -> str:
     return kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
 
 
+_SETTINGS_OF_TO = frozenset(("device", "dtype", "tensor", "non_blocking", "copy", "memory_format"))
+
+
 def parse_to(args: tuple, kwargs: dict[str, Any]) -> tuple[Any, Any]:
-    """(device, dtype) of a call of `to`, each None where it is not given."""
+    """(device, dtype) of a call of `to`, each None where it is not given. Raises ArgumentTypeError for names
+    that it does not take."""
+    if unknown := kwargs.keys() - _SETTINGS_OF_TO:
+        raise ArgumentTypeError(f"[to] to() got unexpected keyword arguments: {', '.join(sorted(unknown))}")
+    if len(args) > 4:
+        raise ArgumentTypeError(f"[to] to() takes at most 4 positional arguments, but got {len(args)}")
     device, dtype = kwargs.get("device"), kwargs.get("dtype")
     values = (*args, kwargs["tensor"]) if "tensor" in kwargs else args
     for value in values:

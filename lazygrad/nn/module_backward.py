@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from lazygrad.errors import ShapeError
+from lazygrad.errors import ArgumentError
 from lazygrad.tensors import Tensor
 
 
@@ -13,8 +13,7 @@ class BackwardHooks:
     """One call of a module whose gradients are watched.
 
     The hooks run when the last gradient arrives; of several inputs (outputs) a hook can replace the gradient
-    of the
-    last one alone.
+    of the last one alone.
     """
 
     def __init__(self, module: Any, hooks: Sequence[Callable], pre_hooks: Sequence[Callable]) -> None:
@@ -26,7 +25,8 @@ class BackwardHooks:
 
     def watch_inputs(self, args: tuple) -> tuple:
         """The positional arguments, watched where they require a gradient."""
-        return self._watch(args, self._inputs_arrived, "has_inputs")
+        self.has_inputs = any(map(_is_watched, args))
+        return self._watch(args, self._inputs_arrived)
 
     def watch_outputs(self, result: Any) -> Any:
         """The output, a tensor or a tuple of them, watched where it requires a gradient."""
@@ -34,10 +34,8 @@ class BackwardHooks:
             return self._watch((result,), self._outputs_arrived)[0]
         return self._watch(result, self._outputs_arrived) if isinstance(result, tuple) else result
 
-    def _watch(self, values: tuple, arrived: Callable, flag: str | None = None) -> tuple:
-        waiting = {i for i, v in enumerate(values) if isinstance(v, Tensor) and v.requires_grad}
-        if flag is not None:
-            setattr(self, flag, bool(waiting))
+    def _watch(self, values: tuple, arrived: Callable) -> tuple:
+        waiting = {i for i, v in enumerate(values) if _is_watched(v)}
         grads: list[Tensor | None] = [None] * len(values)
         expected = frozenset(waiting)
 
@@ -80,13 +78,17 @@ class BackwardHooks:
         return grads
 
 
+def _is_watched(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.requires_grad
+
+
 def _replaced(result: Any, grads: tuple, name: str) -> tuple:
     """What a hook returned as a tuple of gradients; the old ones where it returned None."""
     if result is None:
         return grads
     result = result if isinstance(result, tuple) else (result,)
     if len(result) != len(grads):
-        raise ShapeError(
+        raise ArgumentError(
             f"[backward hook] Backward hook returned an invalid number of {name}, got {len(result)}, "
             f"but expected {len(grads)}"
         )

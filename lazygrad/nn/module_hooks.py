@@ -133,8 +133,7 @@ class HookMethods:
         """Run `hook(module, args, output)` after forward; what it returns replaces the output.
 
         With `with_kwargs`, it is called as `hook(module, args, kwargs, output)`; with `always_call`, also
-        when
-        forward raises.
+        when forward raises.
         """
         return self._forward_hooks.register(hook, prepend, ((self._forward_hooks_with_kwargs, with_kwargs),
                                                             (self._forward_hooks_always_called, always_call)))

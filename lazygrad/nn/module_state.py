@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import lazygrad
-from lazygrad.errors import ArgumentTypeError, ShapeError
+from lazygrad.errors import ArgumentError, ArgumentTypeError, MissingError
 from lazygrad.nn.module_hooks import HookTable
 from lazygrad.nn.parameter import Parameter
 from lazygrad.tensors import Tensor
@@ -48,15 +48,11 @@ class StateMethods:
 
     def get_extra_state(self) -> Any:
         """What state_dict stores beside tensors; overridden together with set_extra_state."""
-        raise ArgumentTypeError(
-            f"[state_dict] {type(self).__name__} has no extra state: override get_extra_state"
-        )
+        raise MissingError(f"[state_dict] {type(self).__name__} has no extra state: override get_extra_state")
 
     def set_extra_state(self, state: Any) -> None:
         """Take back what get_extra_state returned; overridden together with it."""
-        raise ArgumentTypeError(
-            f"[state_dict] {type(self).__name__} has no extra state: override set_extra_state"
-        )
+        raise MissingError(f"[state_dict] {type(self).__name__} has no extra state: override set_extra_state")
 
     def _has_own(self, method: str) -> bool:
         return getattr(type(self), method) is not getattr(StateMethods, method)
@@ -95,7 +91,7 @@ class StateMethods:
             result = hook(self, destination, prefix, local_metadata)
             if getattr(hook, "_from_public_api", False):
                 if result is not None:
-                    raise ShapeError("[load_state_dict] state_dict post-hook must return None")
+                    raise ArgumentError("[state_dict] state_dict post-hook must return None")
             elif result is not None:
                 destination = result
         return destination
@@ -183,8 +179,7 @@ class StateMethods:
         """Copy a state dict into the parameters and buffers (`assign`: take its tensors instead of copying).
 
         Returns (missing_keys, unexpected_keys). With `strict`, either kind raises a RuntimeError that names
-        them, and a
-        tensor of another shape always does.
+        them, and a tensor of another shape always does.
         """
         if not isinstance(state_dict, Mapping):
             raise ArgumentTypeError(f"[load_state_dict] Expected state_dict to be dict-like, got "
@@ -203,7 +198,7 @@ class StateMethods:
         if strict and missing:
             errors.insert(0, f"Missing key(s) in state_dict: {_quoted(missing)}. ")
         if errors:
-            raise ShapeError("Error(s) in loading state_dict for {}:\n\t{}".format(type(self).__name__,
+            raise ArgumentError("Error(s) in loading state_dict for {}:\n\t{}".format(type(self).__name__,
                                                                                   "\n\t".join(errors)))
         return _IncompatibleKeys(missing, unexpected)
 

@@ -96,7 +96,7 @@ class TreeMethods:
     def get_submodule(self, target: str) -> Any:
         """The submodule at a dotted path; "" is the module itself."""
         module: Any = self
-        for item in filter(None, target.split(".")):
+        for item in target.split(".") if target else ():
             if not hasattr(module, item):
                 raise AttributeError(f"{type(module).__name__} has no attribute `{item}`")
             module = getattr(module, item)
