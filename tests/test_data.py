@@ -10,6 +10,7 @@ import pytest
 from torch_support import outcome, pytorch
 
 import lazygrad
+from lazygrad.errors import MissingError
 from lazygrad.utils import data
 
 Pair = namedtuple("Pair", "x y")
@@ -293,3 +294,12 @@ def test_batches_of_tensors_are_looked_up_at_once() -> None:
             return self.tensors[0][i] * 2
 
     assert plain(list(data.DataLoader(Doubled(x), batch_size=6)))[1] == [plain(x * 2)]
+
+
+def test_what_a_class_lacks_and_what_cannot_be_converted() -> None:
+    lacking = (lambda: data.Dataset()[0], lambda: iter(data.IterableDataset()), lambda: iter(data.Sampler()))
+    for asked in lacking:
+        with pytest.raises(MissingError, match="Subclasses of .* should implement"):
+            asked()
+    with pytest.raises(TypeError, match="can't convert"):
+        data.default_convert([np.array(["2020-01-01"], "datetime64[D]")])

@@ -24,26 +24,17 @@ def _is_named(value: Any) -> bool:
     return isinstance(value, tuple) and hasattr(value, "_fields")
 
 
-def _remade(value: Any, change: Callable[[Any], Any]) -> Any:
-    """A mapping or sequence with changed values, of its own type where that can be made."""
-    kind = type(value)
+def _remade(value: Any, new: dict[Any, Any] | list[Any]) -> Any:
+    """A mapping or sequence with new values, of its own type where that can be made."""
     try:
-        if isinstance(value, Mapping):
-            new = {key: change(value[key]) for key in value}
-            if isinstance(value, MutableMapping):
-                clone: Any = copy.copy(value)
-                clone.update(new)
-                return clone
-            return kind(new)
-        values = [change(v) for v in value]
-        if isinstance(value, MutableSequence):
-            clone = copy.copy(value)
-            for i, v in enumerate(values):
-                clone[i] = v
-            return clone
-        return kind(values)
+        if not isinstance(value, MutableMapping | MutableSequence):
+            return type(value)(new)
+        clone: Any = copy.copy(value)
+        for place, changed in new.items() if isinstance(new, dict) else enumerate(new):
+            clone[place] = changed
+        return clone
     except TypeError:  # no constructor of that kind
-        return new if isinstance(value, Mapping) else values
+        return new
 
 
 def default_convert(data: Any) -> Any:
@@ -54,13 +45,13 @@ def default_convert(data: Any) -> Any:
         is_text = np_str_obj_array_pattern.search(data.dtype.str)
         return data if is_text else FUNCTIONS["as_tensor"](np.asarray(data))
     if isinstance(data, Mapping):
-        return _remade(data, default_convert)
+        return _remade(data, {key: default_convert(data[key]) for key in data})
     if _is_named(data):
         return type(data)(*(default_convert(d) for d in data))
     if isinstance(data, tuple):
         return [default_convert(d) for d in data]
     if isinstance(data, Sequence) and not isinstance(data, str | bytes):
-        return _remade(data, default_convert)
+        return _remade(data, [default_convert(d) for d in data])
     return data
 
 
@@ -128,32 +119,15 @@ def collate(batch: Sequence[Any], *, collate_fn_map: dict[Any, Callable[..., Any
         return collate(values, collate_fn_map=table)
 
     if isinstance(first, Mapping):
-        columns = {key: again([sample[key] for sample in batch]) for key in first}
-        return _rebuilt(first, columns)
+        return _remade(first, {key: again([sample[key] for sample in batch]) for key in first})
     if _is_named(first):
         return kind(*(again(values) for values in zip(*batch, strict=False)))
     if isinstance(first, Sequence):
         if any(len(sample) != len(first) for sample in batch):
             raise ShapeError("[default_collate] each element in list of batch should be of equal size")
         values = [again(column) for column in zip(*batch, strict=True)]
-        return values if isinstance(first, tuple) else _remade(first, _next_of(values))
+        return values if isinstance(first, tuple) else _remade(first, values)
     raise ArgumentTypeError(f"[default_collate] {default_collate_err_msg_format.format(kind)}")
-
-
-def _next_of(values: list[Any]) -> Callable[[Any], Any]:
-    taken = iter(values)
-    return lambda _: next(taken)
-
-
-def _rebuilt(first: Mapping[Any, Any], columns: dict[Any, Any]) -> Any:
-    if isinstance(first, MutableMapping):
-        clone: Any = copy.copy(first)
-        clone.update(columns)
-        return clone
-    try:
-        return type(first)(columns)  # type: ignore[call-arg]
-    except TypeError:
-        return columns
 
 
 def default_collate(batch: Sequence[Any]) -> Any:

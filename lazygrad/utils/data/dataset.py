@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Generic, TypeVar
 
-from lazygrad.errors import ArgumentError
+from lazygrad.errors import ArgumentError, MissingError
 from lazygrad.tensors import FUNCTIONS
 from lazygrad.tensors.core import Tensor
 from lazygrad.tensors.generator import Generator, default_generator
@@ -22,7 +22,7 @@ class Dataset(Generic[T_co]):
     they can fetch a batch at once."""
 
     def __getitem__(self, index: Any) -> T_co:
-        raise ArgumentError("[Dataset] Subclasses of Dataset should implement __getitem__.")
+        raise MissingError("[Dataset] Subclasses of Dataset should implement __getitem__.")
 
     def __add__(self, other: Dataset[Any]) -> ConcatDataset:
         return ConcatDataset([self, other])
@@ -35,7 +35,7 @@ class IterableDataset(Dataset[T_co]):
         return ChainDataset([self, other])
 
     def __iter__(self) -> Iterator[T_co]:
-        raise ArgumentError("[IterableDataset] Subclasses of IterableDataset should implement __iter__.")
+        raise MissingError("[IterableDataset] Subclasses of IterableDataset should implement __iter__.")
 
 
 class TensorDataset(Dataset[tuple[Tensor, ...]]):

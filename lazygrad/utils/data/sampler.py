@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Generic, TypeVar
 
 from lazygrad import dtypes
-from lazygrad.errors import ArgumentError, ArgumentTypeError
+from lazygrad.errors import ArgumentError, ArgumentTypeError, MissingError
 from lazygrad.tensors import FUNCTIONS
 from lazygrad.tensors.generator import Generator
 
@@ -26,7 +26,7 @@ class Sampler(Generic[T_co]):
         pass
 
     def __iter__(self) -> Iterator[T_co]:
-        raise ArgumentError("[Sampler] Subclasses of Sampler should implement __iter__.")
+        raise MissingError("[Sampler] Subclasses of Sampler should implement __iter__.")
 
 
 class SequentialSampler(Sampler[int]):
