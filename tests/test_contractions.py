@@ -207,6 +207,18 @@ def test_parts_of_k_are_summed_by_several_workers(m: int, k: int, n: int) -> Non
         np.testing.assert_allclose((a @ b + 1).numpy(), a.numpy() @ b.numpy() + 1, rtol=1e-4)
 
 
+@pytest.mark.parametrize("m, k, n", [(33, 17, 65), (7, 4100, 9), (20, 20003, 10)])
+def test_long_epilogues(m: int, k: int, n: int) -> None:
+    check(lambda a, b: F.gelu(a @ b), (m, k), (k, n))
+    check(lambda x, w: F.silu(F.conv1d(x, w, stride=2, padding=1)), (2, 8, n), (m, 8, 3))
+
+
+def test_a_short_epilogue_is_written_out() -> None:
+    a, b = lazygrad.rand(66, 50).realize(), lazygrad.rand(50, 70).realize()
+    for epilogue, is_long in ((F.relu, False), (lambda x: x * 2, False), (F.gelu, True), (F.mish, True)):
+        assert ("%ei = phi" in str(explain(epilogue(a @ b)))) == is_long
+
+
 def test_groups_of_channels_are_contractions() -> None:
     x, w = lazygrad.rand(2, 32, 20, 20).realize(), lazygrad.rand(64, 8, 3, 3).realize()
     assert "contract(m=i1_i" in str(explain(F.conv2d(x, w, groups=4)))

@@ -27,6 +27,7 @@ from lazygrad.codegen.contraction_pack import Panel, guarded, nested
 from lazygrad.codegen.contraction_skip import Skip, with_skip
 from lazygrad.codegen.contraction_stage import stage
 from lazygrad.codegen.contraction_tiles import Tiles, choose_tiles, index, unless
+from lazygrad.codegen.loop_cost import vector_cost
 from lazygrad.codegen.loopnest import (
     Accumulate,
     Array,
@@ -40,6 +41,7 @@ from lazygrad.codegen.loopnest import (
     Statement,
     Store,
     substitute,
+    walk,
 )
 from lazygrad.codegen.transform import split_divisions
 from lazygrad.codegen.transform_guards import split_residues
@@ -50,6 +52,7 @@ from lazygrad.source import Target
 
 ROOM_PERCENT = 60  # of the second cache, for what a block of k reads where b is laid out
 DEEP = 512  # turns of k in a block, where sums wait in memory while all columns have their turn
+MOST_WRITTEN_OUT = 200  # cycles of an epilogue on a whole tile
 MIN_WORK = 1 << 14  # multiply-adds below which packing costs more than it saves
 
 
@@ -189,7 +192,7 @@ class _Builder:
             return (Loop(var, self.sum_blocks(task), "parallel"),)
         body = (*self.pack_b(task, expr.ZERO),
                 self.tiles_loop(task, lambda rt, ct: (
-                    *self.clear(), self.multiply(task, rt, ct, expr.ZERO), self.finish(task, rt, ct, None))))
+                    *self.clear(), self.multiply(task, rt, ct, expr.ZERO), *self.finish(task, rt, ct))))
         return (Loop(var, body, "parallel"),)
 
     def tasks(self, name: str, parts: int) -> tuple[Var, _Task]:
@@ -206,7 +209,7 @@ class _Builder:
         """Blocks of k one after another, the sums waiting in `partial` between."""
         block, first = Var("kb", self.k_blocks), task.part * self.part_tiles
         finish = self.tiles_loop(task, lambda rt, ct: (
-            self.finish(task, rt, ct, self.partial_index(rt - first, ct)),))
+            self.epilogue(task, rt, ct, self.partial, self.partial_index(rt - first, ct)),))
         step = self.add_block(task, index(block), lambda rt, ct: self.partial_index(rt - first, ct))
         return self.clear_partial(expr.ZERO), Loop(block, step), finish
 
@@ -232,7 +235,7 @@ class _Builder:
         added = [Accumulate(self.acc, self.slot(i, j), "add", other) for other in others]
         body = (self.over_tile(i, j, (Store(self.acc, self.slot(i, j), first),)),
                 *(self.over_tile(i, j, (s,)) for s in added),
-                self.finish(task, task.part, index(column), None))
+                *self.finish(task, task.part, index(column)))
         guards = unless((task.first_tile + index(column)) * self.tiles.columns, self.n)
         return Loop(var, (Loop(column, (If(guards, body),) if guards else body),), "parallel")
 
@@ -240,8 +243,8 @@ class _Builder:
                   place: Callable[[Expr, Expr], Expr]) -> tuple[Statement, ...]:
         """One block of k added to the sums that wait at `place`."""
         return *self.pack_b(task, block), self.tiles_loop(task, lambda rt, ct: (
-            self.tile_copy(place(rt, ct), True), self.multiply(task, rt, ct, block),
-            self.tile_copy(place(rt, ct), False)))
+            self.tile_copy(self.partial, place(rt, ct), True), self.multiply(task, rt, ct, block),
+            self.tile_copy(self.partial, place(rt, ct), False)))
 
     def clear_partial(self, place: Expr) -> Statement:
         zero = Var("z", self.part_size)
@@ -312,30 +315,41 @@ class _Builder:
         t = self.tiles
         return (row_tile * t.column_tiles + column_tile) * (t.rows * t.columns)
 
-    def tile_copy(self, place: Expr, load: bool) -> Statement:
-        """A tile from `partial` to registers, or back."""
+    def tile_copy(self, memory: Array, place: Expr, load: bool) -> Statement:
+        """A tile from memory to registers, or back."""
         prefix = "l" if load else "s"
         i, j = Var(f"{prefix}i", self.tiles.rows), self.over_columns(f"{prefix}j")
         slot, place = self.slot(i, j), place + self.slot(i, j)
-        to, source = (self.acc, Load(self.partial, place)) if load else (self.partial, Load(self.acc, slot))
+        to, source = (self.acc, Load(memory, place)) if load else (memory, Load(self.acc, slot))
         return self.over_tile(i, j, (Store(to, slot if load else place, source),))
 
-    def finish(self, task: _Task, row_tile: Expr, column_tile: Expr, partial: Expr | None) -> Statement:
-        """The epilogue on one tile, from registers or from `partial`."""
+    def finish(self, task: _Task, row_tile: Expr, column_tile: Expr) -> tuple[Statement, ...]:
+        """The epilogue on a tile in registers. A long one would fill the caches of instructions if it were
+        written out for every row, and take long to compile: it reads the tile from memory, in a loop."""
+        short = self.epilogue(task, row_tile, column_tile, self.acc, expr.ZERO)
+        (row,) = (s for s in walk((short,)) if isinstance(s, Loop) and s.kind == "vector")
+        if self.tiles.rows * vector_cost(row, self.tiles.lanes) <= MOST_WRITTEN_OUT:
+            return (short,)
+        sums = Array("sums", self.kind, self.tiles.rows * self.tiles.columns, "scratch")
+        return (self.tile_copy(sums, expr.ZERO, False),
+                self.epilogue(task, row_tile, column_tile, sums, expr.ZERO))
+
+    def epilogue(self, task: _Task, row_tile: Expr, column_tile: Expr, sums: Array, place: Expr) -> Statement:
+        """What becomes of one tile, whose sums stand at a place of an array."""
         t = self.tiles
         i, j = Var("ei", t.rows), self.over_columns("ej")
         row = row_tile * t.rows + index(i)
         column = (task.first_tile + column_tile) * t.columns + index(j)
         values = {**task.values, **unflattened(row, self.found.m), **unflattened(column, self.found.n)}
-        source = (Load(self.acc, self.slot(i, j)) if partial is None
-                  else Load(self.partial, partial + self.slot(i, j)))
         known = frozenset((self.found.result,))
         lets = self.found.needed([s.value for s in self.found.stores], known)
-        statements = (Let(self.found.result, source), *substitute((*lets, *self.found.stores), values))
+        statements = (Let(self.found.result, Load(sums, place + self.slot(i, j))),
+                      *substitute((*lets, *self.found.stores), values))
         body = guarded(statements, unless(column, self.n))
         below: tuple[Statement, ...] = (Loop(j, body, "vector", lanes=t.lanes, unroll=t.columns // t.lanes),)
         rows = unless(row, self.m)
-        return Loop(i, (If(rows, below),) if rows else below, "unroll")
+        kind = "unroll" if sums.space == "register" else "serial"
+        return Loop(i, (If(rows, below),) if rows else below, kind)
 
 
 def _divmod(e: Expr, divisor: int) -> tuple[Expr, Expr]:
