@@ -16,7 +16,7 @@ from lazygrad.graph import Node
 
 def _series(x: Node, low: float, high: float, coefficients: Sequence[float]) -> Node:
     """A Chebyshev series over [low, high], by Clenshaw's recurrence; x is kept inside."""
-    x = ops.minimum(ops.maximum(x, ops.like(low, x)), ops.like(high, x))
+    x = _within(x, low, high)
     turned = times(4 / (high - low), plus(-(low + high) / 2, x))  # twice the place in [-1, 1]
     first, second = ops.like(0, x), ops.like(0, x)
     for c in reversed(coefficients[1:]):

@@ -14,6 +14,7 @@ import numpy as np
 
 from lazygrad.dtypes import DType
 from lazygrad.graph import Node, topological
+from lazygrad.helpers import product
 
 Interval = tuple[int, int]
 _EMPTY = (1, 0)  # of floats: a row that sees it gives up
@@ -119,9 +120,7 @@ def _bitand(node: Node, x: Interval, y: Interval) -> Interval:
 
 
 def _sum(node: Node, x: Interval) -> Interval:
-    count = 1
-    for axis in node.arg:
-        count *= node.inputs[0].shape[axis]
+    count = product(node.inputs[0].shape[axis] for axis in node.arg)
     return x[0] * count, x[1] * count
 
 

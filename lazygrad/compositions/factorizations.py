@@ -219,7 +219,7 @@ def _log_gradient(g: Node, value: Node, x: Node) -> tuple[Node]:
 def sign_and_log(x: Node) -> tuple[Node, Node]:
     """The signs and the logarithms of the sizes of determinants."""
     if not x.size:
-        return tuple(ops.const(v, x.dtype, x.shape[:-2]) for v in (1, 0))  # type: ignore[return-value]
+        return ops.const(1, x.dtype, x.shape[:-2]), ops.const(0, x.dtype, x.shape[:-2])
     constant = ops.detach(x)
     pivot = m.diagonal(lu(constant))
     sign = ops.mul(product(ops.sign(pivot)), sign_of_order(constant))

@@ -14,7 +14,6 @@ from lazygrad.compositions.special import (
     digamma,
     less,
     lgamma,
-    opposite,
     plus,
     polynomial,
     stirling,
@@ -89,7 +88,7 @@ def _regions(a: Node, x: Node) -> tuple[Node, Node]:
     """Where Temme's expansion holds, and where of the rest the series does."""
     ratio = ops.div(x, a)
     middle = ops.bitand(less(ops.neg(a), -_LARGE), ops.bitand(less(ratio, 2.3), less(ops.neg(ratio), -0.31)))
-    return middle, ops.bitand(opposite(middle), ops.bitor(ops.le(x, plus(1, a)), less(x, _SMALL)))
+    return middle, ops.bitand(ops.bitnot(middle), ops.bitor(ops.le(x, plus(1, a)), less(x, _SMALL)))
 
 
 def _both(a: Node, x: Node) -> tuple[Node, Node]:

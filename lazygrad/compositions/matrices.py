@@ -89,17 +89,17 @@ def symmetric(x: Node) -> Node:
     return ops.mul(ops.add(x, transposed(x)), axes.full(0.5, x))
 
 
-def first_nan(x: Node, dtype: DType = dtypes.int32) -> Node:
-    """The number, from 1, of the first NaN of vectors (..., n); 0 where there is none."""
+def first_nan(x: Node) -> Node:
+    """The number, from 1, of the first NaN of vectors (..., n); 0 where there is none; int32."""
     n = x.shape[-1]
     if not x.size:
-        return ops.const(0, dtype, x.shape[:-1])
+        return ops.const(0, dtypes.int32, x.shape[:-1])
     number = ops.add(axes.places(x.shape, x.ndim - 1, dtypes.int64), ops.const(1, dtypes.int64, x.shape))
     beyond = axes.full(n + 1, number)
     last = (x.ndim - 1,)
     least = axes.drop_axes(ops.min_(ops.where(ops.ne(x, x), number, beyond), arg=last), last)
     none = ops.eq(least, axes.full(n + 1, least))
-    return axes.cast(ops.where(none, axes.full(0, least), least), dtype)
+    return axes.cast(ops.where(none, axes.full(0, least), least), dtypes.int32)
 
 
 def empty(x: Node, shape: tuple[int, ...] | None = None, dtype: DType | None = None) -> Node:

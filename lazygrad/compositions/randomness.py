@@ -10,6 +10,7 @@ import math
 
 from lazygrad import dtypes, ops
 from lazygrad.compositions import axes
+from lazygrad.compositions.special import polynomial
 from lazygrad.dtypes import DType
 from lazygrad.graph import Node, Shape
 from lazygrad.helpers import product
@@ -41,8 +42,7 @@ def uniform(x: Node, dtype: DType) -> Node:
     """Bits to numbers of [0, 1): 53 bits for float64, 24 for the others, computed in float32 where
     smaller."""
     count = _DIGITS[dtype]  # all exact, so that none rounds up to 1
-    work = dtypes.float64 if dtype is dtypes.float64 else dtypes.float32
-    value = _high_bits(x, count, work)
+    value = _high_bits(x, count, dtype.accumulator)
     return axes.cast(ops.mul(value, axes.full(2.0**-count, value)), dtype)
 
 
@@ -55,7 +55,7 @@ def open_uniform(x: Node, work: DType) -> Node:
 
 def normal(seed: Node, offset: Node, shape: Shape, dtype: DType) -> Node:
     """Standard normal numbers by Box and Muller's method, with two words of bits for each."""
-    work = dtypes.float64 if dtype is dtypes.float64 else dtypes.float32
+    work = dtype.accumulator
     words = bits(seed, offset, (2, *shape))
     first = axes.drop_axes(axes.shrink_axis(words, 0, 0, 1), (0,))
     second = axes.drop_axes(axes.shrink_axis(words, 0, 1, 2), (0,))
@@ -67,8 +67,7 @@ def normal(seed: Node, offset: Node, shape: Shape, dtype: DType) -> Node:
 
 def exponential(x: Node, dtype: DType) -> Node:
     """Bits to exponentially distributed numbers with mean 1."""
-    work = dtypes.float64 if dtype is dtypes.float64 else dtypes.float32
-    return axes.cast(ops.neg(ops.log(open_uniform(x, work))), dtype)
+    return axes.cast(ops.neg(ops.log(open_uniform(x, dtype.accumulator))), dtype)
 
 
 def integers(x: Node, low: int, high: int, dtype: DType) -> Node:
@@ -104,9 +103,9 @@ def erfinv(x: Node) -> Node:
     safe = ops.where(inside, x, axes.full(0, x))
     # log1p of the negative square loses nothing near 1, as (1-x)(1+x) would not near 0
     w = ops.neg(ops.log(ops.mul(ops.sub(one, safe), ops.add(one, safe))))
-    central = _polynomial(ops.sub(w, axes.full(2.5, w)), _CENTRAL)
+    central = polynomial(ops.sub(w, axes.full(2.5, w)), _CENTRAL)
     deep = ops.sqrt(ops.maximum(w, axes.full(5, w)))
-    tail = _polynomial(ops.sub(deep, axes.full(3, w)), _TAIL)
+    tail = polynomial(ops.sub(deep, axes.full(3, w)), _TAIL)
     y = ops.mul(ops.where(ops.lt(w, axes.full(5, w)), central, tail), safe)
     for _ in range(3 if x.dtype is dtypes.float64 else 1):
         y = _newton(y, safe)
@@ -116,8 +115,8 @@ def erfinv(x: Node) -> Node:
 
 
 def _newton(y: Node, x: Node) -> Node:
-    # the error is taken from erfc in the tails, where erf has no digits left: |x| - erf|y| = erfc|y| - (1 -
-    # |x|)
+    # the error is taken from erfc in the tails, where erf has no digits left:
+    # |x| - erf|y| = erfc|y| - (1 - |x|)
     goal, one = ops.abs_(x), axes.full(1, x)
     beyond = ops.sub(ops.sub(one, goal), ops.erfc(ops.abs_(y)))
     signed = ops.where(ops.lt(x, axes.full(0, x)), ops.neg(beyond), beyond)
@@ -126,10 +125,3 @@ def _newton(y: Node, x: Node) -> Node:
     step = ops.div(error, slope)
     # Halley's correction, as erf'' / erf' is -2y
     return ops.sub(y, ops.div(step, ops.add(one, ops.mul(y, step))))
-
-
-def _polynomial(x: Node, terms: tuple[float, ...]) -> Node:
-    value = axes.full(terms[0], x)
-    for term in terms[1:]:  # Horner's rule
-        value = ops.add(ops.mul(value, x), axes.full(term, x))
-    return value

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from lazygrad import dtypes, ops
 from lazygrad.compositions import axes
+from lazygrad.compositions.special import polynomial
 from lazygrad.dtypes import DType
 from lazygrad.graph import Node
 
@@ -22,13 +23,17 @@ def nearest(x: Node, axis: int, size: int, scale: float | None, exact: bool) -> 
     if not exact and scale is None and size % length == 0:
         return _repeated(x, axis, size // length)
     at = axes.counter(size, dtypes.float32) if not exact else _centres(size, dtypes.float32)
-    step = axes.full(1 / scale if scale else _ratio(length, size), at)
+    step = axes.full(step_of(length, size, scale), at)
     places = axes.cast(ops.floor(ops.mul(at, step)), dtypes.int64)
     return take_axis(x, axis, ops.minimum(places, axes.full(length - 1, places)))
 
 
-def _ratio(length: int, size: int) -> float:
-    return length / size
+def step_of(length: int, size: int, scale: float | None, align: bool = False) -> float:
+    """How many elements of the input lie between neighbours in the output; `align`: where the first and the
+    last ones of both coincide."""
+    if align:
+        return (length - 1) / (size - 1) if size > 1 else 0.0
+    return 1 / scale if scale else length / size
 
 
 def _repeated(x: Node, axis: int, times: int) -> Node:
@@ -44,22 +49,15 @@ def _centres(size: int, dtype: DType) -> Node:
 
 def _coordinates(length: int, size: int, scale: float | None, align: bool, dtype: DType) -> Node:
     """Where each output element lies among the input's, as a real number."""
-    if align:
-        row = axes.counter(size, dtype)
-        return ops.mul(row, axes.full((length - 1) / (size - 1) if size > 1 else 0.0, row))
-    row = _centres(size, dtype)
-    scaled = ops.mul(row, axes.full(1 / scale if scale else _ratio(length, size), row))
-    return ops.sub(scaled, axes.full(0.5, row))
+    row = axes.counter(size, dtype) if align else _centres(size, dtype)
+    scaled = ops.mul(row, axes.full(step_of(length, size, scale, align), row))
+    return scaled if align else ops.sub(scaled, axes.full(0.5, row))
 
 
 def _weighted(x: Node, axis: int, places: Node, weight: Node) -> Node:
     row = axes.reshape(weight, tuple(weight.size if i == axis else 1 for i in range(x.ndim)))
     taken = take_axis(x, axis, places)
     return ops.mul(taken, axes.expand(row, taken.shape))
-
-
-def _work_dtype(x: Node) -> DType:
-    return dtypes.float64 if x.dtype is dtypes.float64 else dtypes.float32
 
 
 def linear(x: Node, axis: int, size: int, scale: float | None, align: bool) -> Node:
@@ -99,16 +97,13 @@ def cubic(x: Node, axis: int, size: int, scale: float | None, align: bool) -> No
 def cubic_weight(d: Node, outer: bool) -> Node:
     """The weight (a = -0.75) of a tap at distance d: below 1, or from 1 to 2 for the outer taps."""
     a = -0.75
-    return _polynomial(d, (a, -5 * a, 8 * a, -4 * a) if outer else (a + 2, -(a + 3), 0.0, 1.0))
+    return polynomial(d, (a, -5 * a, 8 * a, -4 * a) if outer else (a + 2, -(a + 3), 0.0, 1.0))
 
 
 def antialiased(x: Node, axis: int, size: int, scale: float | None, align: bool, cubic_filter: bool) -> Node:
     """A triangle or cubic (a = -0.5) filter as wide as an output element, along one axis, as PIL resizes."""
     length = x.shape[axis]
-    if align:
-        step = (length - 1) / (size - 1) if size > 1 else 0.0
-    else:
-        step = 1 / scale if scale else _ratio(length, size)
+    step = step_of(length, size, scale, align)
     widen = max(step, 1.0)
     reach = (2.0 if cubic_filter else 1.0) * widen
     shape = (size, length)
@@ -134,16 +129,9 @@ def _filter(d: Node, cubic_filter: bool) -> Node:
     if not cubic_filter:
         return ops.maximum(ops.sub(one, d), zero)
     a = -0.5
-    near = _polynomial(d, (a + 2, -(a + 3), 0.0, 1.0))
-    far = _polynomial(d, (a, -5 * a, 8 * a, -4 * a))
+    near = polynomial(d, (a + 2, -(a + 3), 0.0, 1.0))
+    far = polynomial(d, (a, -5 * a, 8 * a, -4 * a))
     return ops.where(ops.lt(d, one), near, ops.where(ops.lt(d, axes.full(2, d)), far, zero))
-
-
-def _polynomial(d: Node, terms: tuple[float, ...]) -> Node:
-    value = axes.full(terms[0], d)
-    for term in terms[1:]:
-        value = ops.add(ops.mul(value, d), axes.full(term, d))
-    return value
 
 
 METHODS = {"linear": linear, "bilinear": linear, "trilinear": linear, "bicubic": cubic}
@@ -158,7 +146,7 @@ def resample(x: Node, mode: str, size: tuple[int, ...], scales: tuple[float | No
             x = nearest(x, lead + i, n, scale, mode == "nearest-exact")
         return x
     dtype = x.dtype
-    x = axes.cast(x, _work_dtype(x))
+    x = axes.cast(x, dtype.accumulator)
     for i, (n, scale) in enumerate(zip(size, scales, strict=True)):
         if antialias:
             x = antialiased(x, lead + i, n, scale, align, mode == "bicubic")

@@ -43,11 +43,6 @@ def wide_pair(function: Callable[[Node, Node], Node]) -> Callable[[Node, Node], 
     return computed
 
 
-def opposite(x: Node) -> Node:
-    """Not x, for bools."""
-    return ops.eq(x, ops.like(False, x))
-
-
 def polynomial(x: Node, coefficients: Sequence[float]) -> Node:
     """A polynomial by Horner's scheme, the highest power first."""
     value = ops.like(coefficients[0], x)
@@ -87,15 +82,19 @@ def less(x: Node, bound: float) -> Node:
 # the inverses of erf and of the normal distribution
 
 
+def _winitzki(log: Node) -> Node:
+    """Winitzki's approximation of erf's inverse at x >= 0, relative error 2e-3; `log` is log(1 - x**2)."""
+    a = plus(2 / (math.pi * 0.147), times(0.5, log))
+    return ops.sqrt(ops.sub(ops.sqrt(ops.sub(ops.mul(a, a), times(1 / 0.147, log))), a))
+
+
 def _erfinv(x: Node) -> Node:
-    # Winitzki's approximation, relative error 2e-3, then Newton's method, each step with Halley's correction
+    # an approximation, then Newton's method, each step with Halley's correction
     one = ops.like(1, x)
     size = ops.abs_(x)
     rest = ops.sub(one, size)  # exact for |x| >= 1/2
     inside = ops.lt(size, one)
-    log = ops.log(ops.where(inside, ops.mul(rest, ops.add(one, size)), one))
-    a = plus(2 / (math.pi * 0.147), times(0.5, log))
-    y = ops.sqrt(ops.sub(ops.sqrt(ops.sub(ops.mul(a, a), times(1 / 0.147, log))), a))
+    y = _winitzki(ops.log(ops.where(inside, ops.mul(rest, ops.add(one, size)), one)))
     for _ in range(3):
         # erfc where erf is close to 1, so that no digit is lost
         high = less(ops.neg(size), -0.5)
@@ -122,9 +121,7 @@ def _erfcinv_half(p: Node) -> Node:
     one = ops.like(1, p)
     inside = ops.bitand(ops.lt(ops.like(0, p), p), ops.le(p, ops.like(0.5, p)))
     safe = ops.where(inside, p, ops.like(0.25, p))
-    log = ops.log(ops.mul(times(4, safe), ops.sub(one, safe)))
-    a = plus(2 / (math.pi * 0.147), times(0.5, log))
-    y = ops.sqrt(ops.sub(ops.sqrt(ops.sub(ops.mul(a, a), times(1 / 0.147, log))), a))
+    y = _winitzki(ops.log(ops.mul(times(4, safe), ops.sub(one, safe))))
     for _ in range(4):
         # Newton's method on the logarithm, which is nearly a parabola
         tail = ops.erfc(y)
@@ -252,7 +249,7 @@ def _zeta(s: Node, q: Node, power: int | None = None) -> Node:
     over_all = ops.add(summed(part), ops.mul(sign, summed(ops.sub(one, part))))
     value = summed(ops.where(right, q, ops.sub(one, q)))
     value = ops.where(right, value, ops.sub(over_all, ops.mul(sign, value)))
-    pole = ops.bitand(opposite(right), ops.eq(q, ops.floor(q)))
+    pole = ops.bitand(ops.bitnot(right), ops.eq(q, ops.floor(q)))
     nan, infinite = ops.like(math.nan, q), ops.like(math.inf, q)
     value = ops.where(pole, infinite, ops.where(ops.bitor(right, whole), value, nan))
     value = ops.where(ops.eq(s, one), infinite, value)

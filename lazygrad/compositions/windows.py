@@ -68,6 +68,7 @@ def convolution(op: str, x: Node, weight: Node, bias: Node | None, stride: Sizes
 
 
 def check_kernel(op: str, padded: Node, kernel: Sizes, dilation: Sizes) -> None:
+    """Raises ShapeError unless a window fits into the last axes."""
     sizes = padded.shape[padded.ndim - len(kernel):]
     spans = tuple(d * (k - 1) + 1 for k, d in zip(kernel, dilation, strict=True))
     if any(k < 1 for k in kernel) or any(span > size for span, size in zip(spans, sizes, strict=True)):
@@ -78,8 +79,7 @@ def check_kernel(op: str, padded: Node, kernel: Sizes, dilation: Sizes) -> None:
 def _with_bias(x: Node, bias: Node | None) -> Node:
     if bias is None:
         return x
-    return ops.add(x, axes.expand(axes.reshape(bias, (1, -1 if not bias.size else bias.size,
-                                                      *(1,) * (x.ndim - 2))), x.shape))
+    return ops.add(x, axes.expand(axes.reshape(bias, (1, bias.size, *(1,) * (x.ndim - 2))), x.shape))
 
 
 def transposed_convolution(op: str, x: Node, weight: Node, bias: Node | None, stride: Sizes, padding: Sizes,

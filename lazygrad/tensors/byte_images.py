@@ -8,6 +8,7 @@ import functools
 import numpy as np
 
 from lazygrad import dtypes
+from lazygrad.compositions.resampling import step_of
 from lazygrad.tensors.core import Tensor
 from lazygrad.tensors.creation import tensor
 
@@ -59,10 +60,7 @@ def _between(length: int, size: int, step: float, align: bool, cubic: bool) -> t
 def _whole_weights(length: int, size: int, scale: float | None, align: bool, cubic: bool, antialias: bool
                    ) -> tuple[np.ndarray, np.ndarray, int]:
     """Places, weights as whole numbers, and the bits by which sums of them are too large."""
-    if align:
-        step = (length - 1) / (size - 1) if size > 1 else 0.0
-    else:
-        step = 1 / scale if scale else length / size
+    step = step_of(length, size, scale, align)
     places, weights = (
         _filtered(length, size, step, cubic) if antialias else _between(length, size, step, align, cubic)
     )

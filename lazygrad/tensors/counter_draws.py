@@ -21,10 +21,6 @@ from lazygrad.tensors.generator import Generator
 from lazygrad.tensors.placing import Place
 
 
-def _work(dtype: DType) -> DType:
-    return dtypes.float64 if dtype is dtypes.float64 else dtypes.float32
-
-
 def _scaled(x: Node, scale: float, shift: float) -> Node:
     x = x if scale == 1 else ops.mul(x, axes.full(scale, x))
     return x if shift == 0 else ops.add(x, axes.full(shift, x))
@@ -47,7 +43,7 @@ class CounterDraws:
 
     def _inside(self, place: Place, dtype: DType) -> Node:
         """Uniform numbers of the open (0, 1) in the type to compute in."""
-        number = draw.uniform(self._bits(place.shape), _work(dtype))
+        number = draw.uniform(self._bits(place.shape), dtype.accumulator)
         return ops.add(number, axes.full(2.0**-54 if number.dtype is dtypes.float64 else 2.0**-25, number))
 
     def uniform(self, place: Place, dtype: DType, low: float = 0.0, high: float = 1.0) -> Node:
@@ -83,7 +79,8 @@ class CounterDraws:
 
     def geometric(self, place: Place, dtype: DType, p: float) -> Node:
         """How many tries of chance p it takes."""
-        wait = draw.exponential(self._bits(place.shape), _work(dtype))
+        work = dtype.accumulator if dtype.kind == "float" else dtypes.float32
+        wait = draw.exponential(self._bits(place.shape), work)
         tries = ops.ceil(ops.mul(wait, axes.full(-1 / math.log1p(-p), wait)))
         return axes.cast(ops.maximum(tries, axes.full(1, tries)), dtype)
 
@@ -112,7 +109,7 @@ class CounterDraws:
     def gamma(self, shape: Tensor) -> Tensor:
         """Gamma distributed numbers of rate 1 by Marsaglia and Tsang's rejection method (2000): of eight
         tries the first that is accepted; all eight fail for fewer than one in 10**10."""
-        work, place = _work(shape._dtype), Place((_TRIES, *shape._shape), shape.cell.device)
+        work, place = shape._dtype.accumulator, Place((_TRIES, *shape._shape), shape.cell.device)
         normal, logs = self._standard_normal(place, work), ops.log(
             draw.open_uniform(self._bits((_TRIES + 1, *shape._shape)), work))
 
@@ -140,9 +137,8 @@ class CounterDraws:
 
     def columns(self, weights: Tensor, count: int, replacement: bool, values: np.ndarray | None) -> Tensor:
         """int64 (..., count): columns drawn with the weights of each row; `values`: the weights, where they
-        can be
-        read."""
-        work = _work(weights._dtype)
+        can be read."""
+        work = weights._dtype.accumulator
         if not replacement:
             noise = draw.exponential(self._bits(tuple(weights._shape)), work)
             return apply("multinomial", lambda x: race(axes.cast(x, work), noise, count), weights)
@@ -178,8 +174,7 @@ def _row(x: Node, i: int) -> Node:
 
 def race(x: Node, noise: Node, count: int) -> Node:
     """The columns of the `count` greatest x / noise: the order of weights over exponential numbers is that
-    of drawing
-    one after the other."""
+    of drawing one after the other."""
     axis = x.ndim - 1
     return axes.shrink_axis(ops.argsort(ops.div(x, noise), arg=(axis, True)), axis, 0, count)
 
