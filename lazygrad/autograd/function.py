@@ -16,7 +16,7 @@ from lazygrad import ops
 from lazygrad.autograd.saved import Kept, saving
 from lazygrad.errors import ArgumentTypeError, GradientError
 from lazygrad.graph import Node
-from lazygrad.tensors.cell import Cell, History
+from lazygrad.tensors.cell import History
 from lazygrad.tensors.core import Tensor, assemble, from_node
 from lazygrad.tensors.grad_fn import GradFn, made_by
 from lazygrad.tensors.modes import mode, no_grad, set_grad_enabled
@@ -329,7 +329,7 @@ def _result(context: Backward, call: Node, number: int, result: Tensor, args: tu
     if is_dirty and is_input:
         part = ops.part(call, number, result._dtype, tuple(result._shape))
         value = ops.surrogate(result.plain_node(), part)
-        result.write(_tracked(value, result.cell.device), context._function.__name__)
+        result.write(from_node(value, result.cell.device, tracked=True), context._function.__name__)
         result._made_by = context
         return result
     if is_input or result._made_by is context:  # an argument as it is, or the same result again
@@ -338,11 +338,6 @@ def _result(context: Backward, call: Node, number: int, result: Tensor, args: tu
                           result._dtype, result._strides, result._offset)
     attach(result, call, number, context)
     return result
-
-
-def _tracked(node: Node, device: str) -> Tensor:
-    cell = Cell(node, device, True)
-    return assemble(Tensor, History(cell, node), (), node.shape, node.dtype, None, 0)
 
 
 def once_differentiable(backward: Callable[..., Any]) -> Callable[..., Any]:

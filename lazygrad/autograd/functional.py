@@ -213,48 +213,37 @@ def hessian(func: Callable[..., Any], inputs: Any, create_graph: bool = False, s
     single = _single("hessian", func)
 
     def first(*views: Tensor) -> Any:
-        if outer_jacobian_strategy == "forward-mode":
-            views = tuple(x.requires_grad_() if not x.requires_grad else x for x in views)
         found = jacobian(single, views, create_graph=True, strict=strict)
         return _plural(found, inputs_tuple)
 
     return jacobian(first, inputs, create_graph=create_graph, strict=strict)
 
 
-def _first_derivative(name: str, func: Callable[..., Any], inputs: Any, v: Any, strict: bool,
-                      create_graph: bool) -> tuple[bool, Tensors, Tensor, Tensors, Tensors]:
+def _times_hessian(name: str, func: Callable[..., Any], inputs: Any, v: Any, create_graph: bool,
+                   strict: bool) -> tuple[Any, Any]:
     inputs_tuple, given = _tuple(inputs, "inputs", name)
-    views = _views(given, create_graph)
-    if v is None and (len(given) != 1 or given[0]._shape.numel() != 1):
-        raise GradientError(f"[{name}] The vector v can only be None if the input to the user-provided "
-                            "function is a single Tensor with a single element.")
-    vectors = _check_vector(name, v, views, inputs_tuple)
-    y = _single(name, func)(*views)
-    _check_dependent(name, (y,), strict)
-    grads = _gradients((y,), views, (_one(y),), True)
-    return inputs_tuple, views, y, vectors, _filled(name, grads, views, strict, create_graph, _INDEPENDENT)
+    with enable_grad():
+        views = _views(given, create_graph)
+        if v is None and (len(given) != 1 or given[0]._shape.numel() != 1):
+            raise GradientError(f"[{name}] The vector v can only be None if the input to the user-provided "
+                                "function is a single Tensor with a single element.")
+        vectors = _check_vector(name, v, views, inputs_tuple)
+        y = _single(name, func)(*views)
+        _check_dependent(name, (y,), strict)
+        grads = _gradients((y,), views, (_one(y),), True)
+        first = _filled(name, grads, views, strict, create_graph, _INDEPENDENT)
+        grads = _gradients(first, views, vectors, create_graph)
+        products = _filled(name, grads, views, strict, create_graph, _INDEPENDENT)
+    return _cut(y, create_graph), _plural(_cut(products, create_graph), inputs_tuple)
 
 
 def vhp(func: Callable[..., Any], inputs: Any, v: Any = None, create_graph: bool = False,
         strict: bool = False) -> tuple[Any, Any]:
     """(func(*inputs), v^T H) of a function with one number as its result."""
-    with enable_grad():
-        inputs_tuple, views, y, vectors, first = _first_derivative("vhp", func, inputs, v, strict,
-                                                                   create_graph)
-        grads = _gradients(first, views, vectors, create_graph)
-        products = _filled("vhp", grads, views, strict, create_graph, _INDEPENDENT)
-    return _cut(y, create_graph), _plural(_cut(products, create_graph), inputs_tuple)
+    return _times_hessian("vhp", func, inputs, v, create_graph, strict)
 
 
 def hvp(func: Callable[..., Any], inputs: Any, v: Any = None, create_graph: bool = False,
         strict: bool = False) -> tuple[Any, Any]:
-    """(func(*inputs), H v) of a function with one number as its result; H is symmetric, so this is `vhp`."""
-    with enable_grad():
-        inputs_tuple, views, y, vectors, first = _first_derivative("hvp", func, inputs, v, strict,
-                                                                   create_graph)
-        dummies = tuple(_zeros_like(x).requires_grad_() for x in views)
-        both = _gradients(first, views, dummies, True)
-        second = _filled("hvp", both, views, strict, create_graph, _INDEPENDENT)
-        last = _gradients(second, dummies, vectors, create_graph)
-        products = _filled("hvp", last, views, strict, create_graph, _INDEPENDENT)
-    return _cut(y, create_graph), _plural(_cut(products, create_graph), inputs_tuple)
+    """(func(*inputs), H v) of a function with one number as its result; H is symmetric, so it is `vhp`."""
+    return _times_hessian("hvp", func, inputs, v, create_graph, strict)

@@ -66,6 +66,19 @@ def check_square(name: str, x: Any, what: str = "A") -> None:
                          f"{rows} by {columns} matrices")
 
 
+def check_fit(name: str, a: Tensor, b: Tensor, left: bool) -> None:
+    """Raises ShapeError unless a system a x = b, or x a = b, has as many equations as b says."""
+    if b.shape[-2 if left else -1] != a.shape[-1]:
+        raise ShapeError(f"[{name}] {name}: Incompatible shapes of A and B for the equation "
+                         f"{'AX = B' if left else 'XA = B'} ({a.shape[-2]}x{a.shape[-1]} and "
+                         f"{b.shape[-2]}x{b.shape[-1]})")
+
+
+def are_vectors(a: Tensor, b: Tensor) -> bool:
+    """Whether b is a batch of vectors for a batch of matrices."""
+    return b.ndim == 1 or (a.ndim - 1 == b.ndim and b.shape == a.shape[:-1])
+
+
 def one_batch(name: str, x: Node, y: Node) -> tuple[Node, Node]:
     """Both with the batch that theirs broadcast to; the last two axes stay."""
     batch = axes.broadcast_shape(name, x.shape[:-2], y.shape[:-2])

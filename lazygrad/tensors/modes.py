@@ -12,7 +12,7 @@ from typing import Any
 
 class _Mode(threading.local):
     enabled = True
-    inference = 0  # blocks of inference_mode around
+    inference = False  # whether the innermost block of inference_mode is one
 
 
 mode = _Mode()
@@ -112,7 +112,7 @@ class enable_grad(no_grad):
 
 
 class inference_mode(_Block):
-    """Like `no_grad`; `inference_mode(False)` changes nothing about a recording mode that is on."""
+    """Like `no_grad`, and `is_inference_mode_enabled` tells of it; `inference_mode(False)` records."""
 
     def __new__(cls, mode: Any = True) -> Any:
         made = super().__new__(cls)
@@ -123,20 +123,21 @@ class inference_mode(_Block):
 
     def __init__(self, mode: Any = True):
         super().__init__(not mode if mode in (True, False) else False)
-        self.counts = self.wanted is False
+        self.around: list[bool] = []
 
     def __enter__(self) -> None:
         super().__enter__()
-        _current.inference += self.counts
+        self.around.append(_current.inference)
+        _current.inference = not self.wanted
 
     def __exit__(self, *_: object) -> None:
         super().__exit__()
-        _current.inference -= self.counts
+        _current.inference = self.around.pop()
 
     def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        return _decorated(lambda: inference_mode(self.counts), function)
+        return _decorated(lambda: inference_mode(not self.wanted), function)
 
 
 def is_inference_mode_enabled() -> bool:
     """True inside of `inference_mode`."""
-    return mode.inference > 0
+    return mode.inference

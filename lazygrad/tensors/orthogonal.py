@@ -141,10 +141,9 @@ def _not_finite(_: int) -> str:
 def _completed(n: Node) -> tuple[Node, Node, Node]:
     """U (..., m, m), S and V (..., n, n)."""
     rows, columns = n.shape[-2:]
-    if not n.size:
-        u, s, v = orthogonal.svd(n)
-        return m.eye(n, rows), s, m.eye(n, columns)
     u, s, v = orthogonal.svd(n)
+    if not n.size:
+        return m.eye(n, rows), s, m.eye(n, columns)
     if rows > columns:
         u = ops.cat(u, orthogonal.complement(n), arg=n.ndim - 1)
     if columns > rows:
@@ -180,9 +179,9 @@ def svd(input: Tensor, some: bool = True, compute_uv: bool = True) -> Any:
     """(U, S, V) with input = U diag(S) V^T, reduced if `some`; without `compute_uv` U and V are zero."""
     if compute_uv:
         return _svd("svd", _OldSVD, input, not some, False)
-    rows, columns = input.shape[-2:]
-    zeros = [input.new_zeros(*input.shape[:-2], n, n) for n in (rows, columns)]
-    return _OldSVD(zeros[0], svdvals(input), zeros[1])
+    values = svdvals(input)
+    u, v = (input.new_zeros(*input.shape[:-2], n, n) for n in input.shape[-2:])
+    return _OldSVD(u, values, v)
 
 
 @linalg("svdvals")
@@ -227,6 +226,7 @@ def svd_lowrank(A: Tensor, q: int | None = 6, niter: int | None = 2, M: Tensor |
 @function("pca_lowrank")
 def pca_lowrank(A: Tensor, q: int | None = None, center: bool = True, niter: int = 2) -> Any:
     """(U, S, V) of A, with its columns' means taken away if `center`, as `svd_lowrank`; q is 6 or less."""
+    check_matrices("pca_lowrank", A)
     rows, columns = A.shape[-2:]
     q = min(6, rows, columns) if q is None else q
     if not 0 <= q <= min(rows, columns):

@@ -13,6 +13,8 @@ from lazygrad.graph import Node
 from lazygrad.helpers import product
 from lazygrad.tensors.core import FUNCTIONS, Tensor, function
 from lazygrad.tensors.matrices import (
+    are_vectors,
+    check_fit,
     check_float,
     check_matrices,
     check_square,
@@ -149,7 +151,7 @@ def linalg_lu_solve(LU: Tensor, pivots: Tensor, B: Tensor, *, left: bool = True,
     if pivots.dtype is not dtypes.int32:
         raise DTypeError(f"[{name}] {name}: pivots should be a Tensor of scalar type int32, got "
                          f"{pivots.dtype!r}")
-    _check_fit(name, LU, B, left)
+    check_fit(name, LU, B, left)
     if pivots.shape != LU.shape[:-1]:
         raise ShapeError(f"[{name}] {name}: Expected LU.shape[:-1] and pivots.shape to be the same, but got "
                          f"{tuple(LU.shape)} and {tuple(pivots.shape)}")
@@ -173,30 +175,18 @@ def lu_solve(input: Tensor, LU_data: Tensor, LU_pivots: Tensor) -> Tensor:
 # Systems
 
 
-def _check_fit(name: str, a: Tensor, b: Tensor, left: bool) -> None:
-    if b.shape[-2 if left else -1] != a.shape[-1]:
-        raise ShapeError(f"[{name}] {name}: Incompatible shapes of A and B for the equation "
-                         f"{'AX = B' if left else 'XA = B'} ({a.shape[-2]}x{a.shape[-1]} and "
-                         f"{b.shape[-2]}x{b.shape[-1]})")
-
-
-def _are_vectors(a: Tensor, b: Tensor) -> bool:
-    """Whether b is a batch of vectors for a batch of matrices."""
-    return b.ndim == 1 or (a.ndim - 1 == b.ndim and b.shape == a.shape[:-1])
-
-
 def _solve(name: str, a: Tensor, b: Tensor, left: bool) -> Tensor:
     check_square(name, a)
     check_float(name, b)
     if a.dtype is not b.dtype:
         raise DTypeError(f"[{name}] {name}: Expected A and B to have the same dtype, but found A of type "
                          f"{pytorch_name(a.dtype)} and B of type {pytorch_name(b.dtype)} instead")
-    vectors = _are_vectors(a, b)
+    vectors = are_vectors(a, b)
     columns = b.unsqueeze(-1) if vectors else b
     if vectors and not left:
         raise ShapeError(f"[{name}] {name}: Vector broadcasting of the left hand side is not supported for "
                          "left=False. In this case linalg.solve is equivalent to B / A.squeeze(-1)")
-    _check_fit(name, a, columns, left)
+    check_fit(name, a, columns, left)
 
     def build(x: Node, y: Node) -> Node:
         x, y = one_batch(name, x, y)

@@ -25,8 +25,7 @@ def _special(name: str, build: Any) -> Any:
         if not isinstance(input, Tensor):
             raise ArgumentTypeError(f"[special.{name}] expected a Tensor, got {type(input).__name__}")
         target = input.dtype if input.is_floating_point() else get_default_dtype()
-        result = apply(f"special_{name}", lambda n: build(converted(n, target)), input)
-        return result
+        return apply(f"special_{name}", lambda n: build(converted(n, target)), input)
 
     evaluate.__name__ = evaluate.__qualname__ = name
     evaluate.__doc__ = f"Elementwise `{name}`."
@@ -118,27 +117,27 @@ for _name, _build in {
     _special(_name, _build)
 
 
-def _of_two(name: str, build: Any) -> Any:
-    """A function of two tensors that broadcast; of zeta's, one may be a number."""
+def _of_two(name: str, build: Any, what: str, takes_numbers: bool = False) -> Any:
+    """A function of two tensors that broadcast; of those that take numbers, one may be a number."""
 
     def evaluate(input: Any, other: Any) -> Tensor:
         x, y = check_operands(name, input, other)
-        if name != "zeta":
+        if not takes_numbers:
             x, y = check_tensor(name, x, "input", 1), check_tensor(name, y, "other", 2)
         dtype = result_type(x, y)
-        result = elementwise(name, build, (x, y), dtype if dtype.kind == "float" else get_default_dtype())
-        return result
+        return elementwise(name, build, (x, y), dtype if dtype.kind == "float" else get_default_dtype())
 
     evaluate.__name__ = evaluate.__qualname__ = name
+    evaluate.__doc__ = what
     return evaluate
 
 
-igamma = _of_two("igamma", incomplete_gamma.gammainc)
-igamma.__doc__ = "The part of the gamma function's integral that lies below other, for the exponent input."
-igammac = _of_two("igammac", incomplete_gamma.gammaincc)
-igammac.__doc__ = "The part of the gamma function's integral that lies above other, for the exponent input."
-zeta = _of_two("zeta", special.zeta)
-zeta.__doc__ = "Hurwitz's zeta function: the sum over k >= 0 of (other + k) ** -input."
+igamma = _of_two("igamma", incomplete_gamma.gammainc,
+                 "The part of the gamma function's integral that lies below other, for the exponent input.")
+igammac = _of_two("igammac", incomplete_gamma.gammaincc,
+                  "The part of the gamma function's integral that lies above other, for the exponent input.")
+zeta = _of_two("zeta", special.zeta,
+               "Hurwitz's zeta function: the sum over k >= 0 of (other + k) ** -input.", takes_numbers=True)
 with_in_place("igamma")(igamma)
 with_in_place("igammac")(igammac)
 SPECIAL.update(gammainc=igamma, gammaincc=igammac, zeta=zeta)

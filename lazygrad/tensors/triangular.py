@@ -9,10 +9,10 @@ from typing import Any
 from lazygrad import ops
 from lazygrad.compositions import factorizations as factor
 from lazygrad.compositions import matrices as m
-from lazygrad.errors import ShapeError
 from lazygrad.graph import Node
 from lazygrad.tensors.core import Tensor, function
 from lazygrad.tensors.matrices import (
+    check_fit,
     check_matrices,
     check_square,
     linalg,
@@ -76,10 +76,7 @@ def cholesky(input: Tensor, upper: bool = False) -> Tensor:
 def _check_sides(name: str, a: Tensor, b: Tensor, left: bool) -> None:
     check_square(name, a)
     check_matrices(name, a, b, what="B")
-    if a.shape[-1] != b.shape[-2 if left else -1]:
-        raise ShapeError(f"[{name}] {name}: Incompatible shapes of A and B for the equation "
-                         f"{'AX = B' if left else 'XA = B'} ({a.shape[-2]}x{a.shape[-1]} and "
-                         f"{b.shape[-2]}x{b.shape[-1]})")
+    check_fit(name, a, b, left)
 
 
 @linalg("solve_triangular")
