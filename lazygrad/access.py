@@ -7,6 +7,7 @@ lowering follows it to build loops.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from typing import NamedTuple
 
 from lazygrad import expr
@@ -73,6 +74,7 @@ def gather_uses(use: Use, place: Callable[[Use, int], Expr]) -> list[Use]:
     return [*wanted, Use(x, places, guards)]
 
 
+@lru_cache(maxsize=1024)
 def loop_variables(shape: tuple[int, ...], prefix: str = "i") -> tuple[Expr, ...]:
     """One loop variable per axis, the constant 0 where the axis has size 1.
 
