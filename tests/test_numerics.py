@@ -18,6 +18,8 @@ UNIT = np.concatenate([RNG.uniform(0, 1, 300), 10.0 ** -RNG.uniform(0, 30, 100),
 ONES = np.concatenate([RNG.uniform(-1, 1, 300), [0, -0.0, 1, -1, 2, -3, np.nan, 1 - 1e-9, 1e-12]])
 M, N = RNG.standard_normal((4, 5)), RNG.standard_normal((4, 5))
 COUNTS, OTHERS = RNG.integers(-40, 40, (6, 7)), RNG.integers(-40, 40, (6, 7))
+# every pair of ends: ties, signed zeros, infinities, NaN
+ENDS = tuple(v.ravel() for v in np.meshgrid(*[[0, -0.0, 1, -1, 2.5, np.inf, -np.inf, np.nan]] * 2))
 
 # name -> (call of (module, *tensors), arrays): values, types and gradients are compared
 FLOATS: dict[str, tuple[Any, tuple[np.ndarray, ...]]] = {
@@ -64,6 +66,14 @@ FLOATS: dict[str, tuple[Any, tuple[np.ndarray, ...]]] = {
     "diagonal_scatter": (lambda T, x, y: T.diagonal_scatter(x, y[0, :4], 1), (M, N)),
     "as_strided_scatter": (lambda T, x, y: T.as_strided_scatter(
         x.detach(), y[:2, :2].detach(), (2, 2), (3, 2), 1), (M, N)),
+    "fmax": (lambda T, x, y: T.fmax(x, y), ENDS),
+    "fmin": (lambda T, x, y: T.fmin(x, y), ENDS),
+    "clamp by tensors": (lambda T, x, y: T.clamp(x, min=y, max=y + 1), ENDS),
+    "clamp_min by a tensor": (lambda T, x, y: x.clamp_min(y), ENDS),
+    "clamp_max by a tensor": (lambda T, x, y: T.clamp(x, max=y), ENDS),
+    "atan2": (lambda T, x, y: T.atan2(x, y), ENDS),
+    "copysign": (lambda T, x, y: T.copysign(x, y), ENDS),
+    "frexp of ends": (lambda T, x, y: tuple(T.frexp(x)), ENDS),
     "sum_to_size": (lambda T, x: x.sum_to_size(4, 1), (M,)),
 }
 

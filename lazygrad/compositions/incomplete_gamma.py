@@ -105,12 +105,13 @@ def _both(a: Node, x: Node) -> tuple[Node, Node]:
     below, above = _uniform(*(ops.where(middle, v, ops.like(_LARGE, v)) for v in (b, y)))
     p = ops.where(middle, below, ops.where(low, by_series, ops.sub(one, by_fraction)))
     q = ops.where(middle, above, ops.where(low, ops.sub(one, by_series), by_fraction))
-    # at the ends: all weight lies above 0, none beyond infinity; a = 0 has it all at 0
+    # at the ends, where the other number may be NaN: all weight lies above 0, none beyond infinity; a = 0 has
+    # it all at 0
     infinite = ops.like(math.inf, x)
-    full = ops.bitor(ops.bitand(ops.eq(a, zero), ops.lt(zero, x)), ops.eq(x, infinite))
-    full = ops.bitand(full, ops.bitand(ops.le(zero, a), ops.lt(a, infinite)))
-    beyond = ops.bitand(ops.eq(a, infinite), ops.bitand(ops.le(zero, x), ops.lt(x, infinite)))
-    empty = ops.bitor(ops.bitand(ops.eq(x, zero), ops.lt(zero, a)), beyond)
+    beyond = ops.bitand(ops.eq(x, infinite), ops.bitnot(ops.bitor(ops.lt(a, zero), ops.eq(a, infinite))))
+    full = ops.bitor(ops.bitand(ops.eq(a, zero), ops.lt(zero, x)), beyond)
+    before = ops.bitand(ops.eq(a, infinite), ops.bitnot(ops.bitor(ops.lt(x, zero), ops.eq(x, infinite))))
+    empty = ops.bitor(ops.bitand(ops.eq(x, zero), ops.bitnot(ops.le(a, zero))), before)
     nan = ops.like(math.nan, x)
     outer = ops.where(full, one, ops.where(empty, zero, nan))
     return ops.where(inside, p, outer), ops.where(inside, q, ops.sub(one, outer))

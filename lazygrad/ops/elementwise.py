@@ -226,14 +226,19 @@ pow_: Op = _row(
     dtypes=NUMBER,
     domain=(0.5, 2.0),
 )
+
+
+def _atan2_gradient(g: Node, n: Node, y: Node, x: Node) -> tuple[Node, Node]:
+    square = add(mul(x, x), mul(y, y))
+    square = where(eq(square, like(0, x)), like(math.inf, x), square)  # no gradient at the origin
+    return mul(g, div(x, square)), neg(mul(g, div(y, square)))
+
+
 atan2: Op = _row(
     "atan2",
     2,
     np.arctan2,
-    lambda g, n, y, x: (
-        mul(g, div(x, add(mul(x, x), mul(y, y)))),
-        neg(mul(g, div(y, add(mul(x, x), mul(y, y))))),
-    ),
+    _atan2_gradient,
     "atan2({0}, {1})",
     dtypes=FLOAT,
     domain=(0.5, 3.0),

@@ -253,8 +253,16 @@ def _xlogy(x: Node, y: Node) -> Node:
 
 
 def _copysign(x: Node, y: Node) -> Node:
-    size = ops.abs_(x)
-    return ops.where(_sign_bit(y), ops.neg(size), size)
+    size = ops.abs_(ops.detach(x))
+    value = ops.where(_sign_bit(ops.detach(y)), ops.neg(size), size)
+    return ops.surrogate(value, x, y, arg=_copysign_gradient)
+
+
+def _copysign_gradient(g: Node, value: Node, x: Node, y: Node) -> tuple[Node, Node]:
+    # PyTorch's quotient: NaN at infinities too
+    at_zero = ops.eq(x, ops.like(0, x))
+    turned = ops.detach(ops.div(value, ops.where(at_zero, ops.like(1, x), x)))
+    return ops.where(at_zero, ops.like(0, g), ops.mul(g, turned)), ops.like(0, g)
 
 
 def _heaviside(x: Node, y: Node) -> Node:
@@ -275,14 +283,18 @@ def _hypot(x: Node, y: Node) -> Node:
     return ops.surrogate(value, ops.sqrt(ops.add(ops.mul(x, x), ops.mul(y, y))))
 
 
-def _skip_nan(choose: Callable[[Node, Node], Node]) -> Callable[[Node, Node], Node]:
-    return lambda x, y: ops.where(ops.ne(x, x), y, ops.where(ops.ne(y, y), x, choose(x, y)))
+def _fmax(x: Node, y: Node) -> Node:
+    return ops.where(ops.bitor(ops.le(y, x), ops.ne(y, y)), x, y)  # of equals x, which takes the gradient
+
+
+def _fmin(x: Node, y: Node) -> Node:
+    return ops.where(ops.bitor(ops.le(x, y), ops.ne(y, y)), x, y)
 
 
 maximum = _binary("maximum", ops.maximum, False)
 minimum = _binary("minimum", ops.minimum, False)
-_binary("fmax", _skip_nan(ops.maximum), False)
-_binary("fmin", _skip_nan(ops.minimum), False)
+_binary("fmax", _fmax, False)
+_binary("fmin", _fmin, False)
 _binary("atan2", ops.atan2, True, "arctan2")
 _binary("hypot", _hypot, True)
 _binary("logaddexp", _log_add(1.0), True)
@@ -375,27 +387,48 @@ def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
     low = check_operand("clamp", min) if min is not None else None
     high = check_operand("clamp", max) if max is not None else None
     result = input.to(dtype)
+    if tensors and low is not None and high is not None:
+        return elementwise("clamp", _between, (result, low, high), dtype)
     if low is not None:
-        result = elementwise("clamp", ops.maximum if tensors else _at_least, (result, low), dtype)
-    return (
-        result
-        if high is None
-        else elementwise("clamp", ops.minimum if tensors else _at_most, (result, high), dtype)
-    )
+        result = elementwise("clamp", _raised if tensors else _at_least, (result, low), dtype)
+    if high is not None:
+        result = elementwise("clamp", _lowered if tensors else _at_most, (result, high), dtype)
+    return result
 
 
 def _at_least(x: Node, low: Node) -> Node:
-    return _bounded(x, low, ops.lt(x, low), ops.le(low, x))
+    below = ops.lt(x, low)
+    return _bounded(ops.where(below, low, x), x, ops.le(low, x), (below, low))
 
 
 def _at_most(x: Node, high: Node) -> Node:
-    return _bounded(x, high, ops.lt(high, x), ops.le(x, high))
+    above = ops.lt(high, x)
+    return _bounded(ops.where(above, high, x), x, ops.le(x, high), (above, high))
 
 
-def _bounded(x: Node, bound: Node, beyond: Node, within: Node) -> Node:
-    # with a number as bound the whole gradient goes to x at the bound; NaN stays and has no gradient
-    value = ops.where(beyond, bound, x)
-    return ops.surrogate(value, ops.where(within, x, bound)) if x.dtype.kind == "float" else value
+def _raised(x: Node, low: Node) -> Node:
+    return _bounded(ops.maximum(x, low), x, ops.le(low, x), (ops.lt(x, low), low))
+
+
+def _lowered(x: Node, high: Node) -> Node:
+    return _bounded(ops.minimum(x, high), x, ops.le(x, high), (ops.lt(high, x), high))
+
+
+def _between(x: Node, low: Node, high: Node) -> Node:
+    inside = ops.bitand(ops.le(low, x), ops.le(x, high))
+    below = ops.bitand(ops.lt(x, low), ops.lt(low, high))
+    above = ops.bitor(ops.lt(high, x), ops.lt(high, low))
+    return _bounded(ops.minimum(ops.maximum(x, low), high), x, inside, (below, low), (above, high))
+
+
+def _bounded(value: Node, x: Node, inside: Node, *bounds: tuple[Node, Node]) -> Node:
+    # the whole gradient goes to x at the bound; NaN stays and has no gradient
+    if x.dtype.kind != "float":
+        return value
+    source = ops.like(0, x)
+    for beyond, bound in bounds:
+        source = ops.where(beyond, bound, source)
+    return ops.surrogate(value, ops.where(inside, x, source))
 
 
 @with_in_place("clamp_min")

@@ -3,6 +3,7 @@ coordinates."""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from lazygrad import dtypes, ops
@@ -118,8 +119,10 @@ def _frexp(x: Node) -> tuple[Node, Node]:
 
 
 def _frexp_gradient(g: Node, value: Node, x: Node) -> tuple[Node]:
-    at_zero = ops.eq(x, ops.like(0, x))
-    scale = ops.where(at_zero, ops.like(1, x), ops.div(value, ops.where(at_zero, ops.like(1, x), x)))
+    # 0, infinities and NaN have the exponent 0
+    zero, infinite = ops.like(0, x), ops.like(math.inf, x)
+    scaled = ops.bitand(ops.lt(zero, ops.abs_(x)), ops.lt(ops.abs_(x), infinite))
+    scale = ops.where(scaled, ops.div(value, ops.where(scaled, x, ops.like(1, x))), ops.like(1, x))
     return (ops.mul(g, ops.detach(scale)),)
 
 
