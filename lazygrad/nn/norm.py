@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import lazygrad
+from lazygrad import ops
 from lazygrad.errors import ArgumentError
 from lazygrad.nn import functional as F
 from lazygrad.nn import init
 from lazygrad.nn.module import Module
 from lazygrad.nn.parameter import parameter_if
 from lazygrad.tensors import Tensor
-from lazygrad.tensors.core import from_node
+from lazygrad.tensors.core import apply, from_node
 from lazygrad.tensors.realization import settle_constant
 from lazygrad.tensors.recording import at_each_run, host_numbers, set_host_value
 
@@ -336,7 +337,32 @@ class LocalResponseNorm(Module):
 
 
 class CrossMapLRN2d(LocalResponseNorm):
-    """LocalResponseNorm under its old name and defaults."""
+    """Division by the mean square of channels up to `size` / 2 away, as Lua Torch had it.
+
+    PyTorch keeps its sums, and so they are kept here: the first channel stays in all of them, and windows
+    of the gradient stand one channel lower than they should.
+    """
 
     def __init__(self, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1) -> None:
         super().__init__(size, alpha, beta, k)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """The normalized input, (N, C, H, W). Raises ArgumentError for other dimensions."""
+        if input.ndim != 4:
+            raise ArgumentError(f"[CrossMapLRN2d] Expected input to be 4D, got {input.ndim}D instead.")
+        squares = input * input
+        reach = (self.size - 1) // 2
+        sums = _windows(squares.detach(), reach, reach)
+        stays = lazygrad.arange(input.shape[1], device=input.device).reshape(-1, 1, 1) > reach
+        scale = (sums + squares.detach()[:, :1] * stays) * (self.alpha / self.size) + self.k
+        by = scale**-self.beta
+        result = input.detach() * by
+        later = (self.size + 1) // 2
+        around = _windows(squares, self.size - 1 - later, later) * (result / scale)
+        slope = input * by - around * (self.alpha * self.beta / self.size)
+        return apply("cross_map_lrn2d", ops.surrogate, result, slope)
+
+
+def _windows(x: Tensor, before: int, after: int) -> Tensor:
+    """The sums over channels (axis 1) from `before` ones lower to `after` ones higher."""
+    return F.pad(x, (0, 0, 0, 0, before, after)).unfold(1, before + 1 + after, 1).sum(-1)
