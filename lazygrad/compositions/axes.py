@@ -29,14 +29,16 @@ def wrap_axes(op: str, axes: Sequence[int], ndim: int) -> tuple[int, ...]:
 
 def broadcast_shape(op: str, *shapes: Shape) -> Shape:
     """The shape that all shapes grow to; ShapeError where two sizes differ and neither is 1."""
+    if shapes and all(s == shapes[0] for s in shapes[1:]):
+        return tuple(shapes[0])
     ndim = max((len(s) for s in shapes), default=0)
     result = [1] * ndim
     for shape in shapes:
         for i, size in enumerate(shape, ndim - len(shape)):
             if size != 1 and result[i] not in (1, size):
-                known = " and ".join(str(tuple(s)) for s in shapes)
-                raise ShapeError(f"[{op}] shapes {known} cannot be broadcast together: sizes {result[i]} and "
-                                 f"{size} at non-singleton dimension {i}")
+                known = " with ".join(str(tuple(s)) for s in shapes)
+                raise ShapeError(f"[{op}] {known}: The size of tensor a ({result[i]}) must match the size of "
+                                 f"tensor b ({size}) at non-singleton dimension {i}")
             result[i] = size if size != 1 else result[i]
     return tuple(result)
 

@@ -9,6 +9,7 @@ import lazygrad
 from lazygrad.dtypes import DType, int64
 from lazygrad.errors import ArgumentError, AxisError, UnsupportedError
 from lazygrad.tensors import Tensor
+from lazygrad.tensors.axes import axes_of, axis_of
 from lazygrad.tensors.signatures import check_all
 
 Dims = int | Sequence[int] | None
@@ -16,17 +17,11 @@ Dims = int | Sequence[int] | None
 
 def _axes(name: str, dim: Dims, ndim: int) -> tuple[int, ...]:
     """The dimensions in ascending order: all for None and for ()."""
-    if dim is None or dim == ():
-        return tuple(range(ndim))
-    ndim = max(ndim, 1)
-    given = (dim,) if isinstance(dim, int) else tuple(dim)
-    for d in given:
-        if not -ndim <= d < ndim:
-            raise AxisError(f"[masked.{name}] Dimension out of range (expected to be in range of "
-                            f"[{-ndim}, {ndim - 1}], but got {d})")
-        if given.count(d) > 1:
-            raise ArgumentError(f"[masked.{name}] dim={d} appears multiple times in the list of dims")
-    return tuple(sorted(d % ndim for d in given))
+    return axes_of(f"masked.{name}", dim, ndim)
+
+
+def _axis(name: str, dim: int, input: Tensor) -> int:
+    return axis_of(f"masked.{name}", dim, input.ndim)
 
 
 def _whole_mask(name: str, input: Tensor, mask: Tensor) -> Tensor:
@@ -38,11 +33,11 @@ def _whole_mask(name: str, input: Tensor, mask: Tensor) -> Tensor:
 
 
 def _least(x: Tensor) -> float:
-    return float("-inf") if x.is_floating_point() else lazygrad.iinfo(x.dtype).min
+    return x.dtype.min
 
 
 def _greatest(x: Tensor) -> float:
-    return float("inf") if x.is_floating_point() else lazygrad.iinfo(x.dtype).max
+    return x.dtype.max
 
 
 def _filled(name: str, input: Tensor, mask: Tensor | None,
@@ -84,13 +79,13 @@ def prod(input: Tensor, dim: Dims = None, *, keepdim: bool | None = False, dtype
 def cumsum(input: Tensor, dim: int, *, dtype: DType | None = None, mask: Tensor | None = None) -> Tensor:
     """Running sums along a dimension, in the input's type."""
     dtype = dtype or input.dtype
-    return _filled("cumsum", input, mask, 0).cumsum(_axes("cumsum", dim, input.ndim)[0], dtype=dtype)
+    return _filled("cumsum", input, mask, 0).cumsum(_axis("cumsum", dim, input), dtype=dtype)
 
 
 def cumprod(input: Tensor, dim: int, *, dtype: DType | None = None, mask: Tensor | None = None) -> Tensor:
     """Running products along a dimension, in the input's type."""
     dtype = dtype or input.dtype
-    return _filled("cumprod", input, mask, 1).cumprod(_axes("cumprod", dim, input.ndim)[0], dtype=dtype)
+    return _filled("cumprod", input, mask, 1).cumprod(_axis("cumprod", dim, input), dtype=dtype)
 
 
 def amax(input: Tensor, dim: Dims = None, *, keepdim: bool | None = False, dtype: DType | None = None,
@@ -143,7 +138,7 @@ def median(input: Tensor, dim: int = -1, *, keepdim: bool = False, dtype: DType 
            mask: Tensor | None = None) -> Tensor:
     """The lower median along a dimension, NaN where nothing is chosen; for integers that is an
     ArgumentError."""
-    axis = _axes("median", dim, input.ndim)[0]
+    axis = _axis("median", dim, input)
     x = input if input.is_floating_point() else input.to(lazygrad.float32)
     found = _filled("median", x, mask, float("nan")).nanmedian(axis, keepdim).values
     if input.is_floating_point():
@@ -204,19 +199,19 @@ def std(input: Tensor, dim: Dims = None, unbiased: bool | None = None, *, correc
 def softmax(input: Tensor, dim: int, *, dtype: DType | None = None, mask: Tensor | None = None) -> Tensor:
     """softmax along a dimension over what is chosen, 0 elsewhere; NaN where nothing is chosen."""
     chosen = _filled("softmax", input, mask, _least)
-    return chosen.softmax(_axes("softmax", dim, input.ndim)[0], dtype=dtype or input.dtype)
+    return chosen.softmax(_axis("softmax", dim, input), dtype=dtype or input.dtype)
 
 
 def log_softmax(input: Tensor, dim: int, *, dtype: DType | None = None, mask: Tensor | None = None) -> Tensor:
     """The logarithm of softmax: -inf where nothing is chosen."""
     chosen = _filled("log_softmax", input, mask, _least)
-    return chosen.log_softmax(_axes("log_softmax", dim, input.ndim)[0], dtype=dtype or input.dtype)
+    return chosen.log_softmax(_axis("log_softmax", dim, input), dtype=dtype or input.dtype)
 
 
 def softmin(input: Tensor, dim: int, *, dtype: DType | None = None, mask: Tensor | None = None) -> Tensor:
     """softmax(-x) along a dimension over what is chosen, 0 elsewhere."""
     chosen = _filled("softmin", input, mask, _greatest)
-    return (-chosen).softmax(_axes("softmin", dim, input.ndim)[0], dtype=dtype or input.dtype)
+    return (-chosen).softmax(_axis("softmin", dim, input), dtype=dtype or input.dtype)
 
 
 def normalize(input: Tensor, ord: float, dim: int, *, eps: float = 1e-12, dtype: DType | None = None,

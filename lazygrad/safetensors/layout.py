@@ -95,8 +95,9 @@ def read_header(source: Source) -> tuple[dict[str, Entry], dict[str, str] | None
     end = 8 + length
     for name, entry in entries:
         if entry.offset != end:
-            raise SafetensorError(f"[safetensors] {source.name}: the bytes of {name[:80]!r} overlap or "
-                                  f"leave a gap")
+            raise SafetensorError(
+                f"[safetensors] {source.name}: the bytes of {name[:80]!r} overlap or leave a gap"
+            )
         end += entry.nbytes
     if end != source.size:
         raise SafetensorError(

@@ -19,8 +19,8 @@ def load_file(filename: Any) -> dict[str, np.ndarray]:
 
 def load(data: bytes) -> dict[str, np.ndarray]:
     """The tensors of a file that is in memory, as arrays. Raises SafetensorError, DTypeError."""
-    return {name: (x.float() if x.dtype.name == "bfloat16" else x).numpy() for name, x in
-    torch.load(data).items()}
+    return {name: (x.float() if x.dtype.name == "bfloat16" else x).numpy()
+            for name, x in torch.load(data).items()}
 
 
 def save_file(

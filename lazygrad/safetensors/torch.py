@@ -36,8 +36,7 @@ def load(data: bytes) -> dict[str, Tensor]:
 
 def save_file(tensors: dict[str, Tensor], filename: Any, metadata: dict[str, str] | None = None) -> None:
     """Write tensors to a file, which is replaced only when the new one is whole. `metadata`: strings that go
-    with them. Raises ArgumentError for tensors that are not contiguous, ArgumentError for those that
-    share memory."""
+    with them. Raises ArgumentError for tensors that are not contiguous and for those that share memory."""
     write_all(filename, _pieces(tensors, metadata))
 
 
@@ -63,20 +62,16 @@ def _pieces(tensors: dict[str, Tensor], metadata: dict[str, str] | None) -> Iter
     if shared:
         raise ArgumentError(
             "[safetensors] Some tensors share memory, this will lead to duplicate memory on disk and "
-            "potential "
-            f"differences when loading them again: {shared}. A potential way to correctly save your "
-            f"model is to "
-            "use `save_model`."
+            f"potential differences when loading them again: {shared}. A potential way to correctly save "
+            "your model is to use `save_model`."
         )
     for name, x in tensors.items():
         if not x.is_contiguous():
             raise ArgumentError(
                 f"[safetensors] You are trying to save a non contiguous tensor: `{name}` which is not "
-                f"allowed. "
-                "It either means you are trying to save tensors which are reference of each other in which "
-                "case it's recommended to save only the full tensors, and reslice at load time, or "
-                "simply call "
-                "`.contiguous()` on your tensor to pack it before saving."
+                "allowed. It either means you are trying to save tensors which are reference of each other "
+                "in which case it's recommended to save only the full tensors, and reslice at load time, or "
+                "simply call `.contiguous()` on your tensor to pack it before saving."
             )
     header, order = laid_out(((name, x.dtype, tuple(x.shape)) for name, x in tensors.items()), metadata)
     plain = {name: _whole(tensors[name].detach()) for name in order}

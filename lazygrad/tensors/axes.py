@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from lazygrad.errors import ArgumentTypeError, AxisError, ShapeError
+from lazygrad.compositions.axes import wrap_axis
+from lazygrad.errors import ArgumentTypeError, ShapeError
 from lazygrad.tensors.core import Tensor
 
 
@@ -21,15 +22,7 @@ def axis_of(name: str, dim: Any, ndim: int) -> int:
     """A dimension counted from 0. Raises AxisError outside [-ndim, ndim - 1] (0-d tensors take 0 and -1)."""
     if not hasattr(dim, "__index__") or isinstance(dim, bool):
         raise ArgumentTypeError(f"[{name}] dim must be an int, not {type(dim).__name__}")
-    dim = dim.__index__()
-    limit = max(ndim, 1)
-    if not -limit <= dim < limit:
-        raise AxisError(
-            f"[{name}] Dimension out of range (expected to be in range of [{-limit}, "
-            f"{limit - 1}], "
-            f"but got {dim})"
-        )
-    return dim % limit
+    return wrap_axis(name, dim.__index__(), ndim)
 
 
 def axes_of(name: str, dim: Any, ndim: int) -> tuple[int, ...]:

@@ -57,6 +57,9 @@ class Size(tuple):
     def __add__(self, other: Any) -> Size:
         return Size(tuple.__add__(self, tuple(other)))
 
+    def __radd__(self, other: Any) -> Size:
+        return Size(tuple(other) + tuple(self))
+
 
 class Tensor:
     """An array of one dtype on one device, computed lazily, with PyTorch's semantics.
@@ -170,14 +173,7 @@ class Tensor:
 
     def is_contiguous(self, memory_format: Any = None) -> bool:
         """True where the elements stand in row-major order without gaps."""
-        if self._strides is None or 0 in self._shape:
-            return True
-        step = 1
-        for size, stride in zip(reversed(self._shape), reversed(self._strides), strict=True):
-            if size != 1 and stride != step:
-                return False
-            step *= size
-        return True
+        return self._strides is None or is_packed(self._shape, self._strides)
 
     @property
     def cell(self) -> Cell:
@@ -479,6 +475,16 @@ def storage_of(tensor: Tensor) -> Tensor:
     size, dtype = history.cell.node.size, tensor._dtype
     bits = () if history.cell.node.dtype is dtype else (("bitcast", dtype),)  # of a view as another type
     return assemble(Tensor, history, (("reshape", (size,)), *bits), (size,), dtype, None, 0)
+
+
+def is_packed(shape: Sequence[int], strides: Sequence[int]) -> bool:
+    """Whether elements stand row by row without gaps."""
+    step = 1
+    for size, stride in zip(reversed(shape), reversed(strides), strict=True):
+        if size != 1 and stride != step:
+            return 0 in shape
+        step *= size
+    return True
 
 
 def row_strides_of(shape: Sequence[int]) -> tuple[int, ...]:

@@ -70,8 +70,7 @@ def of_all_examples(x: Tensor) -> Tensor:
 
 def drawing_runs() -> Sequence[Examples]:
     """The runs of `vmap` around, outermost first, each example of which draws random numbers of its own.
-    Raises
-    BatchError where the examples may draw none."""
+    Raises BatchError where the examples may draw none."""
     runs = [run for run in _running.runs if run.randomness != "same"]
     if any(run.randomness == "error" for run in runs):
         raise BatchError("[vmap] called random operation while in randomness error mode. Please either use "

@@ -19,8 +19,8 @@ from lazygrad.tensors.core import Tensor
 @dataclass(frozen=True)
 class Place:
     """A shape on a device. `order`: its dimensions, the one that runs fastest last; None where that is their
-    own
-    order. `dense`: whether the elements stand in memory one after the other, in the order of dimensions."""
+    own order. `dense`: whether the elements stand in memory one after the other, in the order of
+    dimensions."""
 
     shape: Shape
     device: str

@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 
 from lazygrad import dtypes, ops
+from lazygrad.compositions import axes
+from lazygrad.compositions.axes import broadcast_shape as broadcast
 from lazygrad.dtypes import DType, category, promote, pytorch_name
 from lazygrad.engine import upload
-from lazygrad.errors import ArgumentTypeError, DTypeError, ShapeError
+from lazygrad.errors import ArgumentTypeError, DTypeError
 from lazygrad.graph import Node, Scalar
 from lazygrad.missing import NO_COMPLEX, refuse
 from lazygrad.tensors.core import Size, Tensor, apply, creator, from_node
@@ -93,26 +95,6 @@ def check_castable(name: str, result: DType, target: DType) -> None:
         )
 
 
-def broadcast(name: str, *shapes: Sequence[int]) -> tuple[int, ...]:
-    """The shape that all shapes broadcast to. Raises ShapeError where two sizes differ and neither is 1."""
-    first = shapes[0]
-    if all(s == first for s in shapes[1:]):
-        return tuple(first)
-    ndim = max(len(s) for s in shapes)
-    result = [1] * ndim
-    for shape in shapes:
-        for i, n in enumerate(shape, ndim - len(shape)):
-            if n != 1 and result[i] not in (1, n):
-                listed = " with ".join(str(tuple(s)) for s in shapes)
-                raise ShapeError(
-                    f"[{name}] {listed}: The size of tensor a ({result[i]}) must match the "
-                    "size of tensor b "
-                    f"({n}) at non-singleton dimension {i}"
-                )
-            result[i] = n if n != 1 else result[i]
-    return tuple(result)
-
-
 @creator()
 def broadcast_shapes(*shapes: Any) -> Any:
     """The shape that shapes broadcast to."""
@@ -122,14 +104,10 @@ def broadcast_shapes(*shapes: Any) -> Any:
 
 
 def stretch(node: Node, shape: tuple[int, ...]) -> Node:
-    """A node broadcast to a shape: axes of size 1 put in front, then grown."""
+    """A node broadcast to a shape that it fits: axes of size 1 put in front, then grown."""
     if node.shape == shape:
         return node
-    if node.op.name == "const":
-        return ops.const(node.arg.value, node.dtype, shape)
-    if len(node.shape) < len(shape):
-        node = ops.reshape(node, arg=(1,) * (len(shape) - len(node.shape)) + node.shape)
-    return node if node.shape == shape else ops.expand(node, arg=shape)
+    return axes.expand(axes.reshape(node, (1,) * (len(shape) - node.ndim) + node.shape), shape)
 
 
 def converted(node: Node, dtype: DType) -> Node:

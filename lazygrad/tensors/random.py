@@ -265,8 +265,7 @@ def trials(draw: Draws, place: Place, dtype: DType, p: Tensor | float) -> Node:
 
 def kept(input: Tensor, shape: Shape, p: float) -> Tensor:
     """1 with probability p, else 0, of a shape in input's dtype, drawn in the order of input's elements
-    where it has
-    that shape."""
+    where it has that shape."""
     alike = tuple(shape) == tuple(input._shape)
     place = place_like(input) if alike else Place(tuple(shape), input.cell.device)
     return from_node(trials(draws(None), place, input._dtype, p), place.device)

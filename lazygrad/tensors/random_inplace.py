@@ -85,8 +85,7 @@ _filler("geometric_", {"p": None}, lambda draw, place, dtype, p: draw.geometric(
 def random_(x: Tensor, *bounds: int | None, to: int | None = None, generator: Generator | None = None,
             **options: int) -> Tensor:
     """Fill with integers: random_(from, to) of [from, to), random_(to) of [0, to), random_() of all from 0
-    on that the
-    dtype holds exactly, random_(from, None) of those from there on."""
+    on that the dtype holds exactly, random_(from, None) of those from there on."""
     low, high = bounds if len(bounds) == 2 else (options.get("from"), bounds[0] if bounds else to)
     place, dtype = place_of(x), x._dtype
     if low is None and high is None:

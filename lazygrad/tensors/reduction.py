@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from lazygrad import dtypes, ops
+from lazygrad.compositions.axes import places
 from lazygrad.dtypes import DType
 from lazygrad.errors import AxisError, DTypeError, ShapeError
 from lazygrad.graph import Node
@@ -115,11 +116,7 @@ def prod(
     input: Tensor, dim: int | None = None, keepdim: bool = False, *, dtype: DType | None = None
 ) -> Tensor:
     """The product over one dimension, or over all; bool and integers give int64."""
-    axes = (
-        tuple(range(input.ndim))
-        if dim is None
-        else axes_of("prod", axis_of("prod", dim, input.ndim), input.ndim)
-    )
+    axes = axes_of("prod", dim, input.ndim)
     result = fold("prod", ops.prod, input, axes, keepdim, _sum_dtype(input, dtype))
     return result if dim is None else as_operation(result, "ProdBackward1", input)
 
@@ -206,17 +203,13 @@ def first_place(row: Callable[..., Node], x: Node, axis: int) -> Node:
     there = ops.eq(x, best)
     if x.dtype.kind == "float":
         there = ops.bitor(there, ops.ne(x, x))
-    size = x.shape[axis]
-    line = ops.reshape(ops.iota(size), arg=tuple(size if i == axis else 1 for i in range(x.ndim)))
-    places = ops.expand(line, arg=x.shape)
-    return ops.min_(ops.where(there, places, ops.like(size - 1, places)), arg=(axis,))
+    place = places(x.shape, axis)
+    return ops.min_(ops.where(there, place, ops.like(x.shape[axis] - 1, place)), arg=(axis,))
 
 
 def _value_at(row: Callable[..., Node], x: Node, place: Node, axis: int) -> Node:
     """The extreme, with a derivative that goes to the chosen place alone."""
-    size = x.shape[axis]
-    line = ops.reshape(ops.iota(size), arg=tuple(size if i == axis else 1 for i in range(x.ndim)))
-    chosen = ops.eq(ops.expand(line, arg=x.shape), ops.expand(place, arg=x.shape))
+    chosen = ops.eq(places(x.shape, axis), ops.expand(place, arg=x.shape))
     alone = ops.sum_(ops.where(chosen, x, ops.like(0, x)), arg=(axis,))
     value = row(x, arg=(axis,))
     return ops.surrogate(value, alone) if x.dtype.kind == "float" else value
@@ -459,12 +452,8 @@ def _along(name: str, build: Callable[[Node, tuple[int, ...]], Node]) -> Callabl
             lifted = n if n.ndim else ops.reshape(n, arg=(1,))
             if lifted.size == 0:
                 return n
-            result = build(converted(lifted, n.dtype.accumulator), (axis,))
-            return (
-                ops.reshape(converted(result, n.dtype), arg=n.shape)
-                if not n.ndim
-                else converted(result, n.dtype)
-            )
+            result = converted(build(converted(lifted, n.dtype.accumulator), (axis,)), n.dtype)
+            return result if n.ndim else ops.reshape(result, arg=())
 
         return apply(name, computed, x)
 

@@ -46,9 +46,7 @@ cumsum, cumprod = _running("cumsum", ops.cumsum), _running("cumprod", ops.cumpro
 
 def _last_place(row: Callable[..., Node], n: Node, axis: int) -> Node:
     """Where the running extreme was last attained; NaN counts as the extreme."""
-    size = n.shape[axis]
-    line = ops.reshape(ops.iota(size), arg=tuple(size if i == axis else 1 for i in range(n.ndim)))
-    places = ops.expand(line, arg=n.shape)
+    places = axes.places(n.shape, axis)
     attained = ops.eq(n, row(n, arg=axis))
     if n.dtype.kind == "float":
         attained = ops.bitor(attained, ops.ne(n, n))

@@ -13,7 +13,6 @@ from lazygrad.helpers import product
 from lazygrad.missing import check_type
 from lazygrad.tensors.axes import axes_of, axis_of, sizes_of
 from lazygrad.tensors.core import (
-    Size,
     Tensor,
     apply,
     creator,
@@ -385,11 +384,3 @@ shown_in_place(unsqueeze, "unsqueeze_")
 shown_in_place(t, "t_")
 shown_in_place(transpose, "transpose_", "swapdims_")
 shown_in_place(swapaxes, "swapaxes_")
-
-
-def _after(size: Size, other: Any) -> Size:
-    """A tuple followed by a size is a size."""
-    return Size(tuple.__add__(other, size))
-
-
-Size.__radd__ = _after  # type: ignore[attr-defined]

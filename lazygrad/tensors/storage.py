@@ -20,7 +20,7 @@ from lazygrad.helpers import inverse_permutation, product
 from lazygrad.missing import refuse
 from lazygrad.runtime.registry import open_device
 from lazygrad.tensors.cell import Cell, History
-from lazygrad.tensors.core import Tensor, assemble, method, row_strides_of
+from lazygrad.tensors.core import Tensor, assemble, is_packed, method, row_strides_of
 from lazygrad.tensors.devices import device as device_type
 from lazygrad.tensors.devices import usable_device
 from lazygrad.tensors.realization import realize_cells
@@ -309,7 +309,7 @@ def strided_tensor(
     storage. Raises ShapeError for numbers that are none of a tensor, or that lead out of the storage."""
     shape, strides = tuple(shape), tuple(strides)
     check_extent(shape, strides, offset, dtype.itemsize, storage.nbytes())
-    packed = _is_packed(shape, strides)
+    packed = is_packed(shape, strides)
     whole = packed and product(shape) * dtype.itemsize == storage.nbytes()
     cell = storage.cell(dtype, shape if whole else None)
     chain = _walk(cell, shape, strides, offset)
@@ -347,29 +347,19 @@ def _short(value: Any) -> str:
     return f"[{text}{', ...' if len(value) > 8 else ''}]"
 
 
-def _is_packed(shape: Sequence[int], strides: Sequence[int]) -> bool:
-    """Whether elements stand row by row without gaps."""
-    step = 1
-    for size, stride in zip(reversed(shape), reversed(strides), strict=True):
-        if size != 1 and stride != step:
-            return 0 in shape
-        step *= size
-    return True
-
-
 def _walk(cell: Cell, shape: tuple[int, ...], strides: tuple[int, ...], offset: int) -> Chain:
     """The movements that read a cell with these strides: moves of whole axes where there are such."""
     size, count = cell.node.size, product(shape)
     order = sorted(range(len(shape)), key=lambda axis: (-strides[axis], axis))
     ordered = tuple(shape[axis] for axis in order)
     flat: Chain = () if cell.node.shape == (size,) else (("reshape", (size,)),)
-    if not _is_packed(shape, strides) and not _is_packed(ordered, [strides[axis] for axis in order]):
+    if not is_packed(shape, strides) and not is_packed(ordered, [strides[axis] for axis in order]):
         return (*flat, ("strided", (shape, strides, offset)))
     first = offset if count else 0
-    if count == size and cell.node.shape == shape and _is_packed(shape, strides):
+    if count == size and cell.node.shape == shape and is_packed(shape, strides):
         return ()
     chain = flat if count == size else (*flat, ("shrink", ((first, first + count),)))
-    if _is_packed(shape, strides):
+    if is_packed(shape, strides):
         return chain if shape == (count,) else (*chain, ("reshape", shape))
     return (*chain, ("reshape", ordered), ("permute", inverse_permutation(order)))
 

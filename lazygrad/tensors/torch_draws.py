@@ -1,6 +1,5 @@
 """Random numbers as PyTorch draws them on the CPU (`RNG=torch`): made on the host at the call, since each
-depends
-on how many were drawn before it, and given to the device as data.
+depends on how many were drawn before it, and given to the device as data.
 
 Inside `lazygrad.jit` they are drawn again before each replay. The same methods as `CounterDraws`.
 """
@@ -38,8 +37,7 @@ class TorchDraws:
     def _drawn(self, place: Place, dtype: DType, make: Callable[[Mersenne, int], np.ndarray],
                limits: tuple[int, int] | None = None) -> Node:
         """What `make` gives of a source and a count, in the order of drawing, as data. `limits`: the least
-        and the
-        greatest integer."""
+        and the greatest integer."""
         runs = drawing_runs()
         copies = tuple([run.size for run in runs])
 

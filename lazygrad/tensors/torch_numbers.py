@@ -2,11 +2,9 @@
 drawing.
 
 Where PyTorch's compiled code multiplies and adds in one instruction, so does `_fma` here. Elementary
-functions of
-doubles are those of Python's own C library, which PyTorch calls too; single ones of the normal distribution
-are
-PyTorch's vectors' (Cephes). What PyTorch does on processors that are not Intel's is taken: on Intel's, its
-`bernoulli_` with a number as probability asks MKL instead.
+functions of doubles are those of Python's own C library, which PyTorch calls too; single ones of the normal
+distribution are PyTorch's vectors' (Cephes). What PyTorch does on processors that are not Intel's is taken:
+on Intel's, its `bernoulli_` with a number as probability asks MKL instead.
 """
 
 from __future__ import annotations
@@ -136,8 +134,7 @@ def normal(source: Mersenne, count: int, dtype: DType, mean: float, std: float, 
 
 def _normal_pairs(source: Mersenne, count: int) -> np.ndarray:
     """Standard normal doubles by Box and Muller's method, two at a time; one that is left is kept for the
-    next
-    call."""
+    next call."""
     first = [] if source.spare_normal is None or not count else [source.spare_normal]
     if not count:
         return np.empty(0)

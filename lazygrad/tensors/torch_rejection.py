@@ -1,6 +1,5 @@
 """Random numbers that PyTorch draws again until they fit, one after the other, as it does: how many words
-each takes
-depends on what was drawn."""
+each takes depends on what was drawn."""
 
 from __future__ import annotations
 
