@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from lazygrad import dtypes
 from lazygrad.compositions import matrices as m
 from lazygrad.compositions import orthogonal
 from lazygrad.errors import ArgumentError, ArgumentTypeError, ShapeError
 from lazygrad.tensors.arithmetic import mul, sub
 from lazygrad.tensors.axes import axis_of
 from lazygrad.tensors.core import FUNCTIONS, Tensor, function
+from lazygrad.tensors.limits import finfo
 from lazygrad.tensors.linear import matmul
 from lazygrad.tensors.matrices import (
+    are_vectors,
     check_float,
     check_matrices,
     check_square,
@@ -152,9 +153,9 @@ def vander(x: Tensor, *, N: int | None = None) -> Tensor:
 # Singular values that count
 
 
-def _least(name: str, x: Tensor, greatest: Tensor, atol: Any, rtol: Any) -> Tensor:
+def _least(x: Tensor, greatest: Tensor, atol: Any, rtol: Any) -> Tensor:
     """max(atol, rtol * greatest) for each matrix, by PyTorch's defaults."""
-    default = max(x.shape[-2:]) * (2.0**-52 if x.dtype is dtypes.float64 else 2.0**-23)
+    default = max(x.shape[-2:]) * finfo(x.dtype).eps
 
     def given(value: Any) -> Tensor:
         return value.to(x.dtype) if isinstance(value, Tensor) else x.new_full((), float(value))
@@ -182,7 +183,7 @@ def matrix_rank(A: Tensor, tol: Any = None, hermitian: bool = False, *, atol: An
     values = eigvalsh(A.detach()).abs() if hermitian else svdvals(A.detach())
     if not values.shape[-1]:
         return values.sum(-1).long()
-    least = _least("linalg.matrix_rank", A, values.amax(-1), atol, rtol)
+    least = _least(A, values.amax(-1), atol, rtol)
     return (values > least.unsqueeze(-1)).sum(-1)
 
 
@@ -192,7 +193,7 @@ def _pinv(name: str, x: Tensor, atol: Any, rtol: Any, hermitian: bool) -> Tensor
         return made(name, m.transposed, x)
     constant = x.detach()
     values = eigvalsh(constant).abs().amax(-1) if hermitian else svdvals(constant)[..., 0]
-    least = _least(name, x, values, atol, rtol).expand(x.shape[:-2]).unsqueeze(-1)
+    least = _least(x, values, atol, rtol).expand(x.shape[:-2]).unsqueeze(-1)
     return made("linalg_pinv", lambda n, low: orthogonal.pinv(n, low, hermitian), x, least)
 
 
@@ -233,7 +234,7 @@ def lstsq(A: Tensor, B: Tensor, rcond: float | None = None, *, driver: str | Non
     for x, what, least in ((A, "input", 2), (B, "other", 1)):
         if x.ndim < least:
             raise ShapeError(f"[{name}] {name}: {what} must have at least {least} dimensions.")
-    vectors = B.ndim == 1 or (A.ndim - 1 == B.ndim and B.shape == A.shape[:-1])
+    vectors = are_vectors(A, B)
     right = B.unsqueeze(-1) if vectors else B
     if A.shape[-2] != right.shape[-2]:
         raise ShapeError(f"[{name}] {name}: input.size(-2) should match other.size(-2)")
