@@ -220,6 +220,7 @@ def _sum_of_powers(s: Node, q: Node, falling: Function) -> Node:
         total = ops.add(total, falling(plus(k, q)))
     end = plus(_SUMMED, q)
     tail = falling(end)
+    s = ops.minimum(s, ops.like(1000, s))  # beyond it the tail is 0, but the factors overflow
     total = ops.add(total, ops.add(ops.div(ops.mul(tail, end), plus(-1, s)), times(0.5, tail)))
     factor, term = s, ops.div(tail, end)
     for k, c in enumerate(_MACLAURIN):
@@ -251,9 +252,9 @@ def _zeta(s: Node, q: Node, power: int | None = None) -> Node:
     value = ops.where(right, value, ops.sub(over_all, ops.mul(sign, value)))
     pole = ops.bitand(ops.bitnot(right), ops.eq(q, ops.floor(q)))
     nan, infinite = ops.like(math.nan, q), ops.like(math.inf, q)
-    value = ops.where(pole, infinite, ops.where(ops.bitor(right, whole), value, nan))
-    value = ops.where(ops.eq(s, one), infinite, value)
-    return ops.where(ops.bitor(less(s, 1), ops.bitor(ops.ne(s, s), ops.ne(q, q))), nan, value)
+    defined = ops.bitand(ops.bitor(right, whole), ops.eq(s, s))
+    value = ops.where(pole, infinite, ops.where(defined, value, nan))
+    return ops.where(less(s, 1), nan, ops.where(ops.eq(s, one), infinite, value))
 
 
 def zeta(s: Node, q: Node) -> Node:
