@@ -26,6 +26,8 @@ CALLS: dict[str, Callable[[Any], Any]] = {
     "a float in buckets of integers": lambda m: m.bucketize(2.5, m.tensor([1, 2, 3])),
     "bools padded with a float": lambda m: m.nn.functional.pad(m.tensor([True]), (1, 1), value=0.5),
     "integers padded with a float": lambda m: m.nn.functional.pad(m.tensor([3]), (1, 1), value=1.7),
+    "a window with one number too many": lambda m: m.hann_window(4, True, 0.3),
+    "windows of two numbers": lambda m: m.hamming_window(4, True, 0.3, 0.7),
     "weights of bytes": lambda m: m.cov(m.tensor([[1.0, 2.0]]), fweights=m.tensor([1, 2], dtype=m.uint8)),
 }
 

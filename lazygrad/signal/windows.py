@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,27 +12,18 @@ import numpy as np
 from lazygrad import dtypes
 from lazygrad.errors import ArgumentError, ArgumentTypeError
 from lazygrad.missing import LAYOUTS
-from lazygrad.tensors import FUNCTIONS, Tensor
+from lazygrad.tensors import Tensor
 from lazygrad.tensors.signatures import check_all
+from lazygrad.tensors.window_functions import Curve, cosines, triangle, window
+from lazygrad.tensors.window_functions import kaiser as kaiser_curve
 
 strided = LAYOUTS["strided"]
 
 
-def _made(name: str, M: int, sym: bool, values: Callable[[np.ndarray, int], np.ndarray], dtype: Any,
-          device: Any, requires_grad: bool) -> Tensor:
-    if M < 0:
-        raise ArgumentError(f"[{name}] {name} requires non-negative window length, got M={M}")
+def _made(name: str, M: int, sym: bool, curve: Curve, dtype: Any, device: Any, requires_grad: bool) -> Tensor:
     if dtype not in (None, dtypes.float32, dtypes.float64):
         raise ArgumentError(f"[{name}] {name} expects float32 or float64 dtypes, got: {dtype!r}")
-    steps = M - 1 if sym else M
-    window = np.ones(M) if M <= 1 else np.broadcast_to(values(np.arange(M), steps), (M,))
-    dtype = dtype or FUNCTIONS["get_default_dtype"]()
-    made: Tensor = FUNCTIONS["tensor"](np.array(window), dtype=dtype, device=device)
-    return made.requires_grad_() if requires_grad else made
-
-
-def _cosines(k: np.ndarray, steps: int, terms: Sequence[float]) -> np.ndarray:
-    return sum((-1) ** i * a * np.cos(2 * np.pi * i * k / steps) for i, a in enumerate(terms))
+    return window(name, M, not sym, curve, dtype, device, requires_grad)
 
 
 def _check(name: str, condition: bool, what: str) -> None:
@@ -44,7 +34,7 @@ def _check(name: str, condition: bool, what: str) -> None:
 def bartlett(M: int, *, sym: bool = True, dtype: Any = None, layout: Any = strided, device: Any = None,
              requires_grad: bool = False) -> Tensor:
     """A triangle from 0 to 1 and back."""
-    return _made("bartlett", M, sym, lambda k, n: 1 - np.abs(2 * k / n - 1), dtype, device, requires_grad)
+    return _made("bartlett", M, sym, triangle, dtype, device, requires_grad)
 
 
 def cosine(M: int, *, sym: bool = True, dtype: Any = None, layout: Any = strided, device: Any = None,
@@ -83,11 +73,7 @@ def kaiser(M: int, *, beta: float = 12.0, sym: bool = True, dtype: Any = None, l
            device: Any = None, requires_grad: bool = False) -> Tensor:
     """Kaiser's window: i0(beta sqrt(1 - r^2)) / i0(beta), r from -1 to 1."""
     _check("kaiser", beta >= 0, f"beta must be non-negative, got: {beta} instead.")
-
-    def values(k: np.ndarray, n: int) -> np.ndarray:
-        return np.i0(beta * np.sqrt(np.maximum(1 - (2 * k / n - 1) ** 2, 0))) / np.i0(beta)
-
-    return _made("kaiser", M, sym, values, dtype, device, requires_grad)
+    return _made("kaiser", M, sym, kaiser_curve(beta), dtype, device, requires_grad)
 
 
 def general_cosine(M: int, *, a: Sequence[float], sym: bool = True, dtype: Any = None, layout: Any = strided,
@@ -96,7 +82,7 @@ def general_cosine(M: int, *, a: Sequence[float], sym: bool = True, dtype: Any =
     if not isinstance(a, Sequence):
         raise ArgumentTypeError(f"[general_cosine] Coefficients must be a list/tuple, not {type(a).__name__}")
     _check("general_cosine", bool(a), "Coefficients cannot be empty")
-    return _made("general_cosine", M, sym, functools.partial(_cosines, terms=a), dtype, device, requires_grad)
+    return _made("general_cosine", M, sym, cosines(a), dtype, device, requires_grad)
 
 
 def _with_options(window: Any) -> Any:

@@ -6,7 +6,8 @@ conversion, axes, arithmetic, elementwise, blending, reals, shapes, movement, re
 creation, constructor, typed_storage, exchange, limits,
 printing, flow, autograd; then examples, indexing, lookup, joining, linear, convolution, pooling, byte_images,
 resizing, spectra, mersenne, generator, placing, counter_draws, torch_numbers, torch_rejection, torch_draws,
-random, random_inplace, sorting, parts, integers, special, polynomials, statistics, matrices, triangular,
+random, random_inplace, sorting, parts, integers, special, polynomials, window_functions, statistics,
+matrices, triangular,
 solving, orthogonal, matrix_norms, matrix_functions,
 linear_algebra, segments, copies, outputs, foreach, explaining, reachable, recorder, blueprint, stands,
 replay, jit, absent.
@@ -59,6 +60,7 @@ from lazygrad.tensors import (
     storage,
     typed_storage,
     values,
+    window_functions,
 )
 from lazygrad.tensors.core import FUNCTIONS, Size, Tensor
 from lazygrad.tensors.devices import device
@@ -118,4 +120,5 @@ __all__ = [
     "storage",
     "typed_storage",
     "values",
+    "window_functions",
 ]

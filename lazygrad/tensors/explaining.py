@@ -47,14 +47,14 @@ def _programs(cells: list[Cell]) -> list[tuple[str, list[Node], str]]:
     """The graphs that realizing cells would run, in order: why, targets, device."""
     found: list[tuple[str, list[Node], str]] = []
     by_device: dict[str, list[Cell]] = {}
-    for cell in realization._connected(cells):
+    for cell in realization.connected(cells):
         by_device.setdefault(cell.device, []).append(cell)
     promised: dict[Node, Node] = {}
     for device, group in by_device.items():
-        targets = [cell.node for cell in group] + kept_for_gradients(group, realization._inputs)
-        for batch in realization._stages(topological(targets, realization._inputs)):
+        targets = [cell.node for cell in group] + kept_for_gradients(group, realization.needed_inputs)
+        for batch in realization.stages(topological(targets, realization.needed_inputs)):
             for node in (n for n in batch if n not in promised):
-                where = realization._stage_device(node, device)
+                where = realization.device_of_stage(node)
                 why = (
                     f"to copy to {node.arg[1]}" if node.op.name == "copy" else "a leaf that the program reads"
                 )
@@ -63,7 +63,7 @@ def _programs(cells: list[Cell]) -> list[tuple[str, list[Node], str]]:
         found.append(("the program", _replaced(targets, promised, device), device))
         promised.update({cell.node: _promise(cell.node) for cell in group})
     work = [
-        (why, list(dict.fromkeys(n for n in nodes if realization._is_work(n))), device)
+        (why, list(dict.fromkeys(n for n in nodes if realization.is_work(n))), device)
         for why, nodes, device in found
     ]
     return [program for program in work if program[1]]

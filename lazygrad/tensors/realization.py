@@ -40,7 +40,7 @@ class _Values(WeakKeyDictionary[Node, Node]):
 _values = _Values()
 
 
-def _inputs(node: Node) -> tuple[Node, ...]:
+def needed_inputs(node: Node) -> tuple[Node, ...]:
     """The inputs that computing a node needs; none for what is remembered."""
     if ref(node) in _values.data:
         return ()
@@ -63,11 +63,11 @@ def realize_cells(cells: Iterable[Cell]) -> None:
     if _realize_single_numbers(wanted):
         return
     by_device: dict[str, list[Cell]] = {}
-    for cell in _connected(wanted):
+    for cell in connected(wanted):
         by_device.setdefault(cell.device, []).append(cell)
     for device, group in by_device.items():
         todo = [cell for cell in group if not cell.is_realized]
-        kept = kept_for_gradients(todo, _inputs)
+        kept = kept_for_gradients(todo, needed_inputs)
         # with work on several devices another one may still need what this one reads
         last = todo if len(by_device) == 1 else None
         buffers = _run([cell.node for cell in todo] + kept, device, last)
@@ -153,7 +153,7 @@ def _settle(cells: Sequence[Cell], buffers: Sequence[Node]) -> None:
         cell.settle(buffer)
 
 
-def _connected(wanted: list[Cell]) -> list[Cell]:
+def connected(wanted: list[Cell]) -> list[Cell]:
     """The wanted cells and the live pending cells whose graphs meet theirs in an unrealized computation."""
     asked = set(wanted)
     live = (cell for cell in list(pending_cells) if cell not in asked and cell.device != "META")
@@ -174,7 +174,7 @@ def _connected(wanted: list[Cell]) -> list[Cell]:
         stack = [cell.node]
         while stack:
             node = stack.pop()
-            below = _inputs(node)
+            below = needed_inputs(node)
             if not below:  # data, or remembered
                 continue
             if node.op is _EXAMPLE:
@@ -200,12 +200,12 @@ def _run(targets: Sequence[Node], device: str, last: Sequence[Cell] | None = Non
     """
     if device == "CPU" and (numbers := _single_numbers(targets)) is not None:
         return numbers
-    order = topological(targets, _inputs)
-    batches = _stages(order)
+    order = topological(targets, needed_inputs)
+    batches = stages(order)
     for batch in batches:
         by_device: dict[str, list[Node]] = {}
         for node in batch:
-            by_device.setdefault(_stage_device(node, device), []).append(node)
+            by_device.setdefault(device_of_stage(node), []).append(node)
         for stage_device, nodes in by_device.items():
             for node, value in zip(nodes, _compute([n.inputs[0] for n in nodes], stage_device), strict=True):
                 _values[node] = _moved(node, value)
@@ -226,14 +226,14 @@ def _single_numbers(targets: Sequence[Node]) -> list[Node] | None:
     return [ops.scalar(value, t.dtype) for value, t in zip(found, targets, strict=True)]
 
 
-def _stages(order: list[Node]) -> list[list[Node]]:
+def stages(order: list[Node]) -> list[list[Node]]:
     """The leaves that are not data yet and the transfers, in batches that depend on earlier batches alone."""
     if not any(_is_stage(node) for node in order):
         return []
     level: dict[Node, int] = {}
     batches: list[list[Node]] = []
     for node in order:
-        level[node] = max((level[i] for i in _inputs(node)), default=0)
+        level[node] = max((level[i] for i in needed_inputs(node)), default=0)
         if _is_stage(node):
             if level[node] == len(batches):
                 batches.append([])
@@ -256,7 +256,8 @@ def _is_live(token: Any) -> bool:
     return getattr(token, "cell", None) is not None and token.cell() is not None
 
 
-def _stage_device(node: Node, device: str) -> str:
+def device_of_stage(node: Node) -> str:
+    """The device of a leaf, or of what is copied. Raises BatchError for the value of one example."""
     if node.op.name == "example":
         raise BatchError("[vmap] the value of one example was asked for, inside the function that vmap runs "
                          "(by .item(), .numpy(), printing, `if`, a mask as an index ...) or after it: the "
@@ -288,11 +289,11 @@ def _compute(targets: Sequence[Node], device: str, last: Sequence[Cell] | None =
         raise no_values()
     known, order = _known_values(targets, device, order)
     graphs = [known.get(t, t) for t in targets]
-    todo = list(dict.fromkeys(g for g in graphs if _is_work(g)))
+    todo = list(dict.fromkeys(g for g in graphs if is_work(g)))
     if len(todo) < len(set(graphs)):  # what is data already is no part of the program
         order = topological(todo, lambda n: needed(n, known))
     read = list(dict.fromkeys([known.get(n, n) for n in order]))
-    donate = frozenset() if last is None else donated_buffers(read, last, _inputs, _values.get)
+    donate = frozenset() if last is None else donated_buffers(read, last, needed_inputs, _values.get)
     if donate:
         _forget(donate)
     buffers = dict(zip(todo, compute(todo, device, donate, order, known), strict=True)) if todo else {}
@@ -307,7 +308,8 @@ def _forget(donated: frozenset[Any]) -> None:
             del _values[node]
 
 
-def _is_work(node: Node) -> bool:
+def is_work(node: Node) -> bool:
+    """Whether a kernel is to be run for a node's value."""
     if node.op.name == "const":
         return node.size * node.dtype.itemsize > UPLOADED_BYTES
     return node.size > 0 and (node.op.kind != "source" or node.op.name == "iota")
