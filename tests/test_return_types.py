@@ -74,6 +74,12 @@ BOXES = {
     "one number": lambda m, x, w: m.histogramdd(x, 3),
     "numbers": lambda m, x, w: m.histogramdd(x, bins=[2, 3], range=[0.0, 1.0, 0.0, 0.5], weight=w),
     "edges": lambda m, x, w: m.histogramdd(x, (m.tensor([0.0, 0.4, 1.0]), m.tensor([0.0, 0.2, 0.3, 0.9]))),
+    "edges out of order": lambda m, x, w: m.histogramdd(
+        x, (m.tensor([0.3, 0.1, 0.9, 0.4, 1.0]), m.tensor([0.2, 0.9, 0.1, 0.9])), weight=w
+    ),
+    "edges that hold nothing": lambda m, x, w: m.histogramdd(
+        x, (m.tensor([0.9, 0.1]), m.tensor([0.9, 0.1])), density=True
+    ),
     "density": lambda m, x, w: m.histogramdd(x.double(), [3, 2], weight=w.double(), density=True),
     "no points": lambda m, x, w: m.histogramdd(x[:0], [2, 2]),
     "a batch": lambda m, x, w: m.histogramdd(x.reshape(2, 3, 2), 2, weight=w.reshape(2, 3)),

@@ -108,6 +108,37 @@ def test_compositions_round_once(name, dtype, device):
     assert error[k] <= 0.51, f"{name} at {k}: {got[k]!r}, not {expected[k]!r}: {error[k]} ulp"
 
 
+# (sizes of the inputs, call): what is added to a sum of products is added before it is rounded
+SUMS = {
+    "linear": (((9, 20), (7, 20), (7,)), functional.linear),
+    "addmm": (((9, 7), (9, 20), (20, 7)), lazygrad.addmm),
+    "addmm alpha": (((7,), (9, 20), (20, 7)), lambda *x: lazygrad.addmm(*x, alpha=1 / 3, beta=0.7)),
+    "addmv": (((9,), (9, 20), (20,)), lazygrad.addmv),
+    "baddbmm": (((2, 1, 7), (2, 9, 20), (2, 20, 7)), lazygrad.baddbmm),
+    "addbmm": (((9, 7), (2, 9, 20), (2, 20, 7)), lazygrad.addbmm),
+    "conv1d": (((2, 3, 20), (4, 3, 5), (4,)), functional.conv1d),
+    "conv2d": (((2, 3, 8, 9), (4, 3, 3, 3), (4,)), functional.conv2d),
+    "conv_transpose2d": (((2, 3, 5, 4), (3, 4, 2, 2), (4,)), functional.conv_transpose2d),
+}
+
+
+@pytest.mark.parametrize("dtype", FORMATS, ids=lambda d: d.name)
+@pytest.mark.parametrize("name", SUMS)
+def test_sums_of_products_round_once(name, dtype, device):
+    """Beside float64; the sums in float32 have an absolute error of their own."""
+    sizes, call = SUMS[name]
+    rng = np.random.default_rng(0)
+    inputs = [lazygrad.tensor(rng.standard_normal(s), device=device).to(dtype) for s in sizes]
+    got = call(*inputs).to(lazygrad.float64).numpy()
+    expected = call(*(x.to(lazygrad.float64) for x in inputs)).numpy()
+    error = units_off(got, expected, *FORMATS[dtype])
+    error[np.abs(got - expected) < 2e-6] = 0
+    assert error.max() <= 0.51
+    other = [*inputs[:2], inputs[2].to(lazygrad.float64)]
+    with pytest.raises(RuntimeError):
+        call(*other)
+
+
 THIRD = 1 / 3
 # a product or quotient takes the number as it is, all others round it to the tensor's type first
 WITH_NUMBERS = {

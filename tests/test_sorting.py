@@ -78,6 +78,16 @@ def test_quantile(interpolation, device):
     compare(device, lambda t, x: t.nanquantile(x, 0.4, 1, interpolation=interpolation), x, gradients=False)
 
 
+def test_searching_what_does_not_ascend(device):
+    """The middle of what is left is asked, from both ends."""
+    rows = lazy.tensor([4.0, 1.0, 3.0, 0.0, 2.0], device=device)
+    found = lazy.searchsorted(rows, lazy.tensor([0.5, 1.5, 2.5, 3.5, 4.5], device=device))
+    assert found.tolist() == [0, 2, 2, 5, 5]
+    rows = np.random.default_rng(0).permuted(np.tile(np.arange(13.0), (6, 1)), axis=1)
+    for right in (False, True):
+        compare(device, lambda t, r, x: t.searchsorted(r, x, right=right), rows, rows[::-1] + 0.5 * right)
+
+
 @pytest.mark.parametrize("right", [False, True])
 def test_searchsorted(right, device):
     rows, x = np.sort(some((3, 7))), some((3, 4), nan=True)

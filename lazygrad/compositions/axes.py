@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import wraps
+from typing import Any
 
 from lazygrad import dtypes, ops
 from lazygrad.dtypes import DType
@@ -76,6 +78,21 @@ def permute(x: Node, order: Sequence[int]) -> Node:
 def cast(x: Node, dtype: DType) -> Node:
     """x as another dtype."""
     return x if x.dtype == dtype else ops.cast(x, arg=dtype)
+
+
+def precise(build: Callable[..., Node]) -> Callable[..., Node]:
+    """A builder of several steps that takes 16-bit floats to float32 and rounds once, at the end. Nodes of
+    different dtypes are left to the builder's own checks."""
+
+    @wraps(build)
+    def run(*args: Any) -> Node:
+        found = {a.dtype for a in args if isinstance(a, Node)}
+        if len(found) != 1 or found == {dtype.accumulator for dtype in found}:
+            return build(*args)
+        (dtype,) = found
+        return cast(build(*(cast(a, dtype.accumulator) if isinstance(a, Node) else a for a in args)), dtype)
+
+    return run
 
 
 def insert_axis(x: Node, axis: int) -> Node:

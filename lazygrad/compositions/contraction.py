@@ -53,6 +53,7 @@ def matmul(x: Node, y: Node, op: str = "matmul") -> Node:
     return product_sum(left, right, (len(batch) + 1,))
 
 
+@axes.precise
 def linear(x: Node, weight: Node, bias: Node | None = None) -> Node:
     """x (..., in) @ weight (out, in) transposed, plus bias (out): (..., out); a 1-d weight (in) gives
     (...)."""

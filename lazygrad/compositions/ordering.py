@@ -62,22 +62,21 @@ def median(x: Node, axis: int, skip_nan: bool) -> tuple[Node, Node]:
 def search(rows: Node, values: Node, right: bool) -> Node:
     """Where `values` (..., m) go in the ascending rows (..., n) with equal leading axes, by bisection; int64.
 
-    To the left of equal elements, or to the right of them; NaN goes last.
+    To the left of equal elements, or to the right of them; NaN goes last. Each step asks the element in the
+    middle, as PyTorch does, which tells where rows do not ascend.
     """
     n = rows.shape[-1]
-    found = axes.full(0, values, dtypes.int64)
+    low = axes.full(0, values, dtypes.int64)
     if n == 0:
-        return found
-    step = 1 << (n.bit_length() - 1)
-    last = axes.full(n - 1, found)
-    while step:
-        probe = ops.add(found, axes.full(step, found))
-        seen = take_along(rows, ops.minimum(ops.sub(probe, axes.full(1, probe)), last), values.ndim - 1)
+        return low
+    high, one, last = (axes.full(value, low) for value in (n, 1, n - 1))
+    for _ in range(n.bit_length()):
+        middle = ops.shr(ops.add(low, high), one)
+        seen = take_along(rows, ops.minimum(middle, last), values.ndim - 1)
         stop = ops.lt(values, seen) if right else ops.le(values, seen)
-        ahead = ops.bitand(ops.bitnot(stop), ops.le(probe, axes.full(n, probe)))
-        found = ops.where(ahead, probe, found)
-        step //= 2
-    return found
+        ahead = ops.bitand(ops.bitnot(stop), ops.lt(low, high))
+        low, high = ops.where(ahead, ops.add(middle, one), low), ops.where(ahead, high, middle)
+    return low
 
 
 def positions_of(mask: Node) -> tuple[Node, Node]:

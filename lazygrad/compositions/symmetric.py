@@ -36,8 +36,6 @@ def solve_by_ldl(packed: Node, places: Node, b: Node) -> Node:
     """The x with a x = b, given `ldl` and `pivots` of a; one batch."""
     if not b.size:
         return b
-    n = b.shape[-2]
     column = m.as_column(axes.cast(places, packed.dtype))
-    last = b.ndim - 1
-    whole = ops.add(axes.pad_axis(packed, last, 0, 1), axes.pad_axis(column, last, n, 0))
+    whole = ops.cat(packed, column, arg=b.ndim - 1)
     return ops.ldl_solve(whole, b)

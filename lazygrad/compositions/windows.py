@@ -39,6 +39,7 @@ def windows_of(x: Node, kernel: Sizes, stride: Sizes, dilation: Sizes) -> Node:
                                    for i, (k, s, d) in enumerate(zip(kernel, stride, dilation, strict=True))))
 
 
+@axes.precise
 def convolution(op: str, x: Node, weight: Node, bias: Node | None, stride: Sizes, pads: Pads, dilation: Sizes,
                 groups: int) -> Node:
     """x (N, Ci, in...), weight (Co, Ci/groups, kernel...), bias (Co): (N, Co, out...)."""
@@ -82,6 +83,7 @@ def _with_bias(x: Node, bias: Node | None) -> Node:
     return ops.add(x, axes.expand(axes.reshape(bias, (1, bias.size, *(1,) * (x.ndim - 2))), x.shape))
 
 
+@axes.precise
 def transposed_convolution(op: str, x: Node, weight: Node, bias: Node | None, stride: Sizes, padding: Sizes,
                            output_padding: Sizes, groups: int, dilation: Sizes) -> Node:
     """x (N, Ci, in...), weight (Ci, Co/groups, kernel...), bias (Co): (N, Co, out...), the transpose of

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from lazygrad import dtypes, ops
+from lazygrad.compositions.axes import precise
 from lazygrad.dtypes import DType
 from lazygrad.errors import ArgumentError, DTypeError, ShapeError
 from lazygrad.graph import Node
@@ -24,7 +25,6 @@ from lazygrad.tensors.promotion import (
     constant,
     converted,
     elementwise,
-    precise,
     result_type,
     stretch,
 )

@@ -52,11 +52,15 @@ def _matmul_in_place(x: Tensor, other: Tensor) -> Tensor:
     return store("matmul", x, matmul(x, other))
 
 
-def _product(name: str, x: Tensor, y: Tensor, ranks: tuple[int, int]) -> Tensor:
+def _check_product(name: str, x: Tensor, y: Tensor, ranks: tuple[int, int]) -> None:
     _ranks(name, ranks, x, y)
     if name == "bmm" and x._shape[0] != y._shape[0]:
         raise ShapeError(f"[bmm] {tuple(x._shape)} @ {tuple(y._shape)}: batch sizes differ, "
                          f"{x._shape[0]} and {y._shape[0]}")
+
+
+def _product(name: str, x: Tensor, y: Tensor, ranks: tuple[int, int]) -> Tensor:
+    _check_product(name, x, y, ranks)
     return apply(name, lambda a, b: contraction.matmul(a, b, name), x, y)
 
 
@@ -119,44 +123,60 @@ def chain_matmul(*matrices: Tensor) -> Tensor:
 
 def _scaled_sum(op: str, x: Tensor, product: Tensor, beta: Any, alpha: Any) -> Tensor:
     """beta * x + alpha * product; x counts not at all, NaN or not, where beta is 0."""
+    _check_dtypes(op, x, product)
+    return apply(op, lambda a, p: _scaled(op, a, p, beta, alpha), x, product)
+
+
+def _check_dtypes(op: str, x: Tensor, product: Tensor) -> None:
     if x._dtype is not product._dtype:
         raise DTypeError(f"[{op}] expected input and product to have one dtype, got {x._dtype!r} and "
                          f"{product._dtype!r}")
-    shape = tuple(product._shape)
 
-    def build(a: Node, p: Node) -> Node:
-        p = p if alpha == 1 else ops.mul(p, axes.full(alpha, p))
-        if beta == 0:
-            return p
-        a = axes.broadcast(a, shape, op)
-        return ops.add(a if beta == 1 else ops.mul(a, axes.full(beta, a)), p)
 
-    return apply(op, build, x, product)
+def _scaled(op: str, a: Node, p: Node, beta: Any, alpha: Any) -> Node:
+    p = p if alpha == 1 else ops.mul(p, axes.full(alpha, p))
+    if beta == 0:
+        return p
+    a = axes.broadcast(a, p.shape, op)
+    return ops.add(a if beta == 1 else ops.mul(a, axes.full(beta, a)), p)
+
+
+def _plus_product(op: str, x: Tensor, left: Tensor, right: Tensor, ranks: tuple[int, int], beta: Any,
+                  alpha: Any, summed: Sequence[int] = ()) -> Tensor:
+    """beta * x + alpha * (left @ right), the product summed over some axes."""
+    product = "bmm" if ranks == (3, 3) else op
+    _check_product(product, left, right, ranks)
+    _check_dtypes(op, x, left)
+
+    @axes.precise
+    def build(n: Node, a: Node, b: Node) -> Node:
+        return _scaled(op, n, axes.total(contraction.matmul(a, b, product), summed), beta, alpha)
+
+    return apply(op, build, x, left, right)
 
 
 @with_in_place("addmm")
 def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
     """beta * input + alpha * (mat1 @ mat2)."""
-    return _scaled_sum("addmm", input, _product("addmm", mat1, mat2, (2, 2)), beta, alpha)
+    return _plus_product("addmm", input, mat1, mat2, (2, 2), beta, alpha)
 
 
 @with_in_place("addmv")
 def addmv(input: Tensor, mat: Tensor, vec: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
     """beta * input + alpha * (mat @ vec)."""
-    return _scaled_sum("addmv", input, _product("addmv", mat, vec, (2, 1)), beta, alpha)
+    return _plus_product("addmv", input, mat, vec, (2, 1), beta, alpha)
 
 
 @with_in_place("baddbmm")
 def baddbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
     """beta * input + alpha * (batch1 @ batch2), matrix by matrix."""
-    return _scaled_sum("baddbmm", input, _product("bmm", batch1, batch2, (3, 3)), beta, alpha)
+    return _plus_product("baddbmm", input, batch1, batch2, (3, 3), beta, alpha)
 
 
 @with_in_place("addbmm")
 def addbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
     """beta * input + alpha * the sum of all products of matrices batch1 @ batch2."""
-    total = _product("bmm", batch1, batch2, (3, 3)).sum(0, dtype=batch1._dtype)
-    return _scaled_sum("addbmm", input, total, beta, alpha)
+    return _plus_product("addbmm", input, batch1, batch2, (3, 3), beta, alpha, (0,))
 
 
 @with_in_place("addr")

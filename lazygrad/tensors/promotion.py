@@ -225,19 +225,6 @@ def rounded_once(name: str, build: Any, operands: Sequence[Any], dtype: DType | 
     return elementwise(name, lambda *nodes: converted(build(*nodes), target), operands, wide)
 
 
-def precise(build: Callable[..., Node]) -> Callable[..., Node]:
-    """A builder of several steps that takes 16-bit floats to float32 and rounds once, at the end."""
-
-    def run(*nodes: Node) -> Node:
-        dtype = nodes[0].dtype
-        wide = dtype.accumulator
-        if wide is dtype:
-            return build(*nodes)
-        return converted(build(*[converted(n, wide) for n in nodes]), dtype)
-
-    return run
-
-
 def by_number(name: str, build: Any, operands: tuple[Any, Any], dtype: DType | None = None) -> Tensor:
     """`elementwise` of two operands; beside 16-bit floats a number, or a second operand without dimensions,
     keeps all its digits, as in PyTorch's products and quotients."""

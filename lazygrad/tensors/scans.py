@@ -16,7 +16,7 @@ from lazygrad.tensors.arithmetic import in_place, logical_xor, sub
 from lazygrad.tensors.axes import axis_of
 from lazygrad.tensors.core import Tensor, apply, function
 from lazygrad.tensors.movement import narrow
-from lazygrad.tensors.promotion import converted, precise
+from lazygrad.tensors.promotion import converted
 from lazygrad.tensors.return_types import pair_type
 
 
@@ -74,7 +74,7 @@ def logcumsumexp(input: Tensor, dim: int) -> Tensor:
     """log of the running sum of exponentials along a dimension."""
     x = input if input._dtype.kind == "float" else input.to(promotion.get_default_dtype())
 
-    return scan("logcumsumexp", lambda n, axis: precise(lambda wide: _log_sums(wide, axis))(n), x, dim)
+    return scan("logcumsumexp", lambda n, axis: axes.precise(lambda wide: _log_sums(wide, axis))(n), x, dim)
 
 
 def _log_sums(x: Node, axis: int) -> Node:

@@ -202,9 +202,8 @@ def _filled_bins(samples: Sequence[Tensor], edges: Sequence[Tensor], weight: Ten
     shape = [e.shape[0] - 1 for e in edges]
     place, inside = full((), 0, device=samples[0].device), full((), True, device=samples[0].device)
     for x, e, count in zip(samples, edges, shape, strict=True):
-        found = where(x == e[-1], count - 1, searchsorted(e, x, right=True) - 1)
-        inside = inside & (found >= 0) & (found < count)
-        place = place * count + clamp(found, 0, count - 1)
+        inside = inside & (x >= e[0]) & (x <= e[-1])
+        place = place * count + clamp(searchsorted(e, x, right=True) - 1, 0, count - 1)
     dtype = samples[0].dtype
     weights = where(inside, 1.0 if weight is None else weight.reshape(-1), 0.0).to(dtype)
     empty = full((math.prod(shape),), 0.0, dtype=dtype, device=samples[0].device)

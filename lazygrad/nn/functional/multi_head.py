@@ -266,8 +266,9 @@ def multi_head_attention_forward(
             q.reshape(split), k.reshape(split), v.reshape(split), attn_mask, dropout_p, is_causal
         )
         return project_out(out.permute(2, 0, 1, 3).reshape(rows, batch, size)), None
-    scores = (q * math.sqrt(1.0 / float(head))).matmul(k.transpose(-2, -1))
-    weights = (scores if attn_mask is None else attn_mask + scores).softmax(-1)
+    scaled, keys = q * math.sqrt(1.0 / float(head)), k.transpose(-2, -1)
+    scores = scaled.bmm(keys) if attn_mask is None else lazygrad.baddbmm(attn_mask, scaled, keys)
+    weights = scores.softmax(-1)
     weights = dropout(weights, dropout_p) if dropout_p > 0 else weights
     out = project_out(weights.matmul(v).transpose(0, 1).reshape(rows, batch, size))
     weights = weights.reshape(batch, num_heads, rows, columns)
