@@ -159,6 +159,14 @@ def test_mistakes(call: Any) -> None:
     assert isinstance(theirs, Exception) and isinstance(ours, LazygradError)
 
 
+def test_slope_of_sinc_near_zero() -> None:
+    x = lazygrad.tensor([0.0, 1e-6, 1e-3, 0.1, 0.16, -1e-3], requires_grad=True, device="NUMPY")
+    x.sinc().sum().backward()
+    a = np.pi * x.detach().numpy().astype(np.float64)
+    right = np.pi * (-a / 3 + a**3 / 30 - a**5 / 840 + a**7 / 45360 - a**9 / 3991680)
+    np.testing.assert_allclose(x.grad.numpy(), right, rtol=1e-6)
+
+
 def test_second_derivatives() -> None:
     torch = pytorch()
     for name in ("lgamma", "erfinv", "digamma"):

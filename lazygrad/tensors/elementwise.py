@@ -8,6 +8,7 @@ from typing import Any
 
 from lazygrad import dtypes, ops
 from lazygrad.compositions.axes import precise
+from lazygrad.compositions.special import polynomial
 from lazygrad.dtypes import DType
 from lazygrad.errors import ArgumentError, DTypeError, ShapeError
 from lazygrad.graph import Node
@@ -83,12 +84,20 @@ def _logit(x: Node) -> Node:
     return ops.surrogate(value, ops.sub(ops.log(within), ops.log1p(ops.neg(within))))
 
 
+# (-1)**k / (2k + 1)!, the highest first: sin(a) / a as powers of a**2, to 1e-18 for |a| < 1/2
+_SINC = [(-1) ** k / math.factorial(2 * k + 1) for k in range(7, -1, -1)]
+
+
 @precise
 def _sinc(x: Node) -> Node:
-    at_zero, one = ops.eq(x, ops.like(0, x)), ops.like(1, x)
-    # a safe number stands where 0 / 0 would be no derivative
-    angle = _scale(math.pi)(ops.where(at_zero, one, x))
-    return ops.where(at_zero, one, ops.div(ops.sin(angle), angle))
+    angle, one = _scale(math.pi)(x), ops.like(1, x)
+    square = ops.mul(angle, angle)
+    # near 0 the terms of the quotient's derivative cancel
+    near = ops.lt(square, ops.like(0.25, x))
+    series = polynomial(ops.where(near, square, ops.like(0, x)), _SINC)
+    safe = ops.where(near, one, angle)
+    value = ops.where(near, series, ops.div(ops.sin(safe), safe))
+    return ops.where(ops.eq(x, ops.like(0, x)), one, value)  # no cotangent passes at 0, not even NaN
 
 
 for _row in (
