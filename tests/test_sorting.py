@@ -85,7 +85,8 @@ def test_searching_what_does_not_ascend(device):
     assert found.tolist() == [0, 2, 2, 5, 5]
     rows = np.random.default_rng(0).permuted(np.tile(np.arange(13.0), (6, 1)), axis=1)
     for right in (False, True):
-        compare(device, lambda t, r, x: t.searchsorted(r, x, right=right), rows, rows[::-1] + 0.5 * right)
+        values = rows[::-1] + 0.5 * right
+        compare(device, lambda t, r, x, right=right: t.searchsorted(r, x, right=right), rows, values)
 
 
 @pytest.mark.parametrize("right", [False, True])
