@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from lazygrad.errors import ArgumentError
+from lazygrad.errors import ArgumentError, ShapeError
 from lazygrad.inert import names_of
 from lazygrad.tensors import FUNCTIONS, Tensor
 from lazygrad.tensors.signatures import check_all
@@ -34,8 +34,10 @@ def rfftfreq(n: int, d: float = 1.0, **options: Any) -> Tensor:
 
 def _rolled(input: Tensor, dim: Any, forward: bool) -> Tensor:
     dims = range(input.ndim) if dim is None else (dim,) if isinstance(dim, int) else tuple(dim)
+    if not dims:
+        raise ShapeError("[fftshift] `shifts` required: input has no dimensions, or dim names none")
     shifts = [n // 2 if forward else (n + 1) // 2 for n in (input.shape[d] for d in dims)]
-    return input.roll(shifts, tuple(dims)) if shifts else input
+    return input.roll(shifts, tuple(dims))
 
 
 def fftshift(input: Tensor, dim: Any = None) -> Tensor:

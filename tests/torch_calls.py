@@ -128,19 +128,27 @@ class Calls:
         if problem is not None:
             self.problems.append(f"{label}: {type(problem).__name__}: {str(problem)[:300]}")
             return
+        exact = functools.cache(lambda: exactly(form, sample, in_place))
+        both = self.add(op, label, sample, (inputs, (x, args, kwargs)), (want, got), one, exact)
+        if both and op.name not in OTHER_GRADIENTS:
+            self.differentiate(label, inputs, one, both[1], both[0], exact)
+
+    def add(
+        self, op: Any, label: str, sample: Any, inputs: Any, results: Any, one: Counterparts, exact: Any
+    ) -> tuple[list[Any], list[Any]]:
+        """Results of PyTorch and of lazygrad, and the inputs that led to them, to be compared: the results as
+        lists, empty where they are not as many."""
         process = sample.output_process_fn_grad
-        wants, gots = list(leaves(process(want))), list(leaves(one.of(process)(got)))
+        wants, gots = list(leaves(process(results[0]))), list(leaves(one.of(process)(results[1])))
         if op.name in EQUAL_ELEMENTS and len(gots) == len(wants) == 2 - (op.name == "argsort"):
-            wants[-1] = _named(op, torch, inputs, wants[-1])
-            gots[-1] = _named(op, lazygrad, (x, args, kwargs), gots[-1])
+            wants[-1] = _named(op, torch, inputs[0], wants[-1])
+            gots[-1] = _named(op, lazygrad, inputs[1], gots[-1])
         if len(wants) != len(gots):
             self.problems.append(f"{label}: {len(gots)} results for {len(wants)}")
-            return
-        exact = functools.cache(lambda: exactly(form, sample, in_place))
+            return [], []
         for i, (g, w) in enumerate(zip(gots, wants, strict=True)):
             self.pairs.append((label, g, w, 1e-6, lambda i=i: exact()[0][i]))
-        if op.name not in OTHER_GRADIENTS:
-            self.differentiate(label, inputs, one, gots, wants, exact)
+        return wants, gots
 
     def run_out(self, op: Any, sample: Any) -> None:
         """The function with `out=`, into tensors of the right shapes."""
@@ -210,6 +218,10 @@ class Calls:
             self.pairs.append((f"gradient of {label}", g, w, floor, lambda i=i: exact()[1][i]))
 
     def compare(self) -> None:
+        self.find_problems()
+        assert not self.problems, f"{len(self.problems)} problems\n" + "\n".join(self.problems[:8])
+
+    def find_problems(self) -> None:
         tensors = [g for _, g, *_ in self.pairs if isinstance(g, lazygrad.Tensor) and g.device.type != "meta"]
         _, problem = attempt(lazygrad.realize, *tensors)
         for label, g, w, floor, exact in self.pairs:
@@ -222,7 +234,6 @@ class Calls:
                 words = f"{type(broken).__name__}: {str(broken)[:300]}"
             if words:
                 self.problems.append(f"{label}: {words}")
-        assert not self.problems, f"{len(self.problems)} problems\n" + "\n".join(self.problems[:8])
 
 
 def _named(op: Any, module: Any, inputs: Any, result: Any) -> Any:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from re import fullmatch
+from types import SimpleNamespace
+from typing import Any, NamedTuple
 
 import numpy as np
+from torch_calls import Calls, exactly, has_same_values
 from torch_samples import (
     OPS,
     Absent,
@@ -17,6 +21,7 @@ from torch_samples import (
     first_dtype,
     leaves,
     samples,
+    title,
     torch,
 )
 
@@ -38,37 +43,111 @@ WRONG_KINDS = ("a text", "None", "a float", "a bool", "2", "a number", "a list",
 
 # PyTorch itself runs past the end of memory, or is called by its insides
 NOT_CALLED = ("nn.functional.embedding_bag", "lu_unpack", "max_pool2d_with_indices_backward")
-CALLED = [op for op in OPS if op.name not in NOT_CALLED]
-# operations that check some sizes, types or values of arguments otherwise than PyTorch: they accept more, or
-# raise the other kind of error; what is missing, too much or unknown they refuse alike
-OTHERWISE = frozenset(
-    """
-    H addr arange as_strided as_strided_copy as_strided_scatter bincount block_diag broadcast_shapes
-    broadcast_tensors cartesian_prod cdist cholesky clamp clamp_max clamp_min cov cross cumulative_trapezoid
-    diff dsplit einsum empty_permuted fft.fftshift fft.ifftshift flip grid_sampler_2d grid_sampler_3d
-    histogram histogramdd hsplit index_add index_copy index_put index_reduce linalg.lstsq linalg.lu_factor
-    linalg.lu_solve linalg.matrix_norm linalg.matrix_rank linalg.norm linalg.pinv linalg.solve_triangular
-    linalg.vander linalg.vecdot linalg.vector_norm linspace logspace lu_solve mH mT masked.cumprod
-    masked.cumsum masked.log_softmax masked.median masked.normalize masked.softmax masked.softmin meshgrid
-    mvlgamma narrow_copy native_batch_norm native_group_norm new_empty_strided
-    nn.functional.adaptive_avg_pool1d nn.functional.adaptive_avg_pool2d nn.functional.adaptive_avg_pool3d
-    nn.functional.adaptive_max_pool2d nn.functional.bilinear nn.functional.conv1d nn.functional.conv3d
-    nn.functional.conv_transpose1d nn.functional.conv_transpose2d nn.functional.cosine_embedding_loss
-    nn.functional.cosine_similarity nn.functional.ctc_loss nn.functional.dropout2d nn.functional.dropout3d
-    nn.functional.fractional_max_pool2d nn.functional.fractional_max_pool3d nn.functional.gaussian_nll_loss
-    nn.functional.hinge_embedding_loss nn.functional.instance_norm nn.functional.interpolate
-    nn.functional.linear nn.functional.linear_cross_entropy nn.functional.max_unpool1d
-    nn.functional.max_unpool2d nn.functional.max_unpool3d nn.functional.multi_head_attention_forward
-    nn.functional.multi_margin_loss nn.functional.multilabel_margin_loss
-    nn.functional.multilabel_soft_margin_loss nn.functional.pad nn.functional.poisson_nll_loss
-    nn.functional.scaled_dot_product_attention nn.functional.soft_margin_loss
-    nn.functional.triplet_margin_loss nn.functional.triplet_margin_with_distance_loss nn.functional.unfold
-    nn.functional.upsample_bilinear nn.functional.upsample_nearest normal ormqr randint randint_like
-    repeat_interleave resize_ roll scatter scatter_add searchsorted select signal.windows.general_cosine
-    slice_scatter squeeze_copy sum_to_size tensor_split to trapezoid tril_indices triu_indices unique
-    unravel_index var_mean vsplit
-    """.split()
+CALLED = [op for op in OPS if op.name not in NOT_CALLED and first_dtype(op) is not None]
+
+
+class OnPurpose(NamedTuple):
+    """What stays different: how, in which calls (patterns of whole names of operations and of what describes
+    the mutant), and why."""
+
+    how: str
+    names: str
+    words: str
+    reason: str
+
+
+REFUSES, ACCEPTS, OTHER_ERROR, OTHER_VALUE = "refused here", "accepted here", "other error", "other value"
+SHAPES = ".*(axis|axes|flat|empty|longer).*"
+ON_PURPOSE = (
+    OnPurpose(
+        ACCEPTS,
+        "broadcast_shapes|split|masked.*|nn.functional.adaptive_.*",
+        ".*NumPy's",
+        "NumPy's are numbers, which PyTorch's Python code forgets",
+    ),
+    OnPurpose(
+        REFUSES,
+        "native_batch_norm",
+        f"[1-4]: {SHAPES}|0: two axes more|7: below zero",
+        "PyTorch reads past the ends of memory: its batch_norm checks before",
+    ),
+    OnPurpose(REFUSES, "native_group_norm", f"0: {SHAPES}", "PyTorch reads by the sizes that stand beside"),
+    OnPurpose(
+        REFUSES, "nn.functional.linear_cross_entropy.*", "(0|1|2|weight): .*", "PyTorch's pieces ask nothing"
+    ),
+    OnPurpose(
+        OTHER_ERROR,
+        "nn.functional.linear_cross_entropy.*",
+        "0: (int64|bool)",
+        "PyTorch names an option of its pieces",
+    ),
+    OnPurpose(
+        REFUSES,
+        "nn.functional.conv(3d|_transpose[12]d)",
+        "2: (float64|int64|bool)",
+        "a bias of another type, which PyTorch takes in some of its ways to convolve",
+    ),
+    OnPurpose(
+        REFUSES,
+        "linalg.solve_triangular",
+        ".*: (float64|int64|bool)",
+        "PyTorch reads one type's memory as another's",
+    ),
+    OnPurpose(REFUSES, "grid_sampler_[23]d", "[23]: far .*", "no mode: PyTorch returns memory as it is"),
+    OnPurpose(
+        REFUSES, "nn.functional.fractional_max_pool[23]d", "1: far below.*", "a kernel of negative size"
+    ),
+    OnPurpose(
+        REFUSES,
+        "nn.functional.(max_unpool|fractional_max_pool).*",
+        ".*: .*twice",
+        "more sizes than dimensions, which PyTorch passes over",
+    ),
+    OnPurpose(
+        ACCEPTS,
+        "nn.functional.fractional_max_pool.*",
+        "output_ratio: a float",
+        "one for all: PyTorch asks a number for its length",
+    ),
+    OnPurpose(
+        REFUSES,
+        "nn.functional.scaled_dot_product_attention",
+        "2: empty",
+        "PyTorch reads past the end of the values",
+    ),
+    OnPurpose(
+        ".*",
+        "nn.functional.scaled_dot_product_attention",
+        "attn_mask: (no axis|one axis less)|dropout_p: below zero",
+        "PyTorch's ways to compute it ask different things",
+    ),
+    OnPurpose(REFUSES, "diff", "2: far .*", "PyTorch asks nothing of dim where n is 0"),
+    OnPurpose(
+        REFUSES, "new_empty_strided", "2: far below.*", "negative strides, where there are no elements"
+    ),
+    OnPurpose(REFUSES, "linalg.lu_factor", "0: .* longer", "whether a last pivot is exactly 0 is rounding"),
+    OnPurpose(OTHER_VALUE, "lu", "0: .* longer", "whether a last pivot is exactly 0 is rounding"),
+    OnPurpose(REFUSES, "signal.windows.general_cosine", "a: empty", "PyTorch asks where there are elements"),
+    OnPurpose(
+        ACCEPTS, "(std|var)(_mean)?", "dim: a bool", "a flag in the place of dim is `unbiased`, also by name"
+    ),
+    OnPurpose(ACCEPTS, "linalg.(matrix_rank|pinv)", "one more", "None by names of another form of it"),
+    OnPurpose(OTHER_ERROR, "narrow_copy", "0: flat|1: far above", "PyTorch's assertion about its insides"),
+    OnPurpose(OTHER_ERROR, "tensordot", "0: flat", "of two faults PyTorch names the size"),
+    OnPurpose(OTHER_ERROR, "arange", "1: None", "None is no bound; the other lies the wrong way"),
+    OnPurpose(OTHER_VALUE, "addmv", "1: empty", "PyTorch returns before it broadcasts"),
+    OnPurpose(OTHER_VALUE, "polygamma.*", "1: far above", "PyTorch's infinity times 0 is NaN"),
+    OnPurpose(OTHER_VALUE, "svd_lowrank", "q: far above", "signs of singular vectors"),
 )
+
+
+def is_meant(row: OnPurpose, op: Any, words: str) -> bool:
+    return bool(fullmatch(row.names, title(op)) and fullmatch(row.words, words))
+
+
+def is_on_purpose(op: Any, words: str, how: str) -> bool:
+    return any(fullmatch(row.how, how) and is_meant(row, op, words) for row in ON_PURPOSE)
+
 
 Call = tuple[list[Any], dict[str, Any]]  # arguments by place, and by name
 
@@ -133,9 +212,12 @@ def other_tensors(x: Any) -> Iterator[tuple[str, Any]]:
         yield "flat", x.detach().reshape(-1)
         yield "no axis", torch.ones((), dtype=x.dtype)
         for axis in {0, x.ndim - 1}:
-            yield f"axis {axis} longer", torch.cat([x.detach(), x.detach().narrow(axis, 0, 1)], axis) if (
-                x.shape[axis]
-            ) else x.detach()
+            yield (
+                f"axis {axis} longer",
+                torch.cat([x.detach(), x.detach().narrow(axis, 0, 1)], axis)
+                if (x.shape[axis])
+                else x.detach(),
+            )
         yield "empty", x.detach()[:0]
     for other in (torch.float32, torch.float64, torch.int64, torch.bool):
         if x.dtype is not other:
@@ -155,17 +237,21 @@ def other_lists(value: Any) -> Iterator[tuple[str, Any]]:
         yield "the last twice", kind([*value, value[-1]])
 
 
-def compared(op: Any, words: str, call: Call, device: str = "NUMPY") -> str:
-    """How lazygrad's answer to a call, which `words` describe, differs from PyTorch's, in words: another type
-    of error, an unclear one, or none. None stands for an argument that was left out, and what PyTorch has no
-    kernel for may be computed."""
-    if op.name in OTHERWISE and (": " in words or words == "one more"):
-        return ""
-    form, args, named = op.op, *copied([list(call[0]), call[1]])
+def compared(op: Any, words: str, call: Call, process: Any, device: str = "NUMPY") -> str:
+    """How lazygrad's answer to a call, which `words` describe, differs from PyTorch's, in words, unless on
+    purpose. `process` makes of results what is compared."""
+    how, what = difference(op, words, call, process, device)
+    return "" if what and is_on_purpose(op, words, how) else what
+
+
+def difference(op: Any, words: str, call: Call, process: Any, device: str = "NUMPY") -> tuple[str, str]:
+    """How, and in words: another type of error, an unclear one, none, or another value. None stands for an
+    argument that was left out, and what PyTorch has no kernel for may be computed."""
+    form, inputs = op.op, copied([list(call[0]), call[1]])
     one = Counterparts(device)
-    ours = one.of([args, named])
+    ours = one.of(inputs)
     torch.manual_seed(1)
-    _, refused = attempt(form, *args, **named)
+    want, refused = attempt(form, *inputs[0], **inputs[1])
     lazygrad.manual_seed(1)
 
     def run() -> Any:
@@ -173,26 +259,43 @@ def compared(op: Any, words: str, call: Call, device: str = "NUMPY") -> str:
         lazygrad.realize(*(r for r in leaves(made) if isinstance(r, lazygrad.Tensor)))
         return made
 
-    _, problem = attempt(run)
+    got, problem = attempt(run)
     if isinstance(problem, UnsupportedError | Absent):
-        return ""
+        return "", ""
+    if refused is None and problem is None:
+        return OTHER_VALUE, unlike(op, call, process, one, (want, got))
     if refused is None:
-        if isinstance(problem, ArgumentTypeError) and is_about_kinds(words):
-            return ""
-        return "" if problem is None else f"{said(problem)} where PyTorch accepts it"
+        about_kinds = isinstance(problem, ArgumentTypeError) and is_about_kinds(words)
+        return REFUSES, "" if about_kinds else f"{said(problem)} where PyTorch accepts it"
     builtin = next(k for k in type(refused).__mro__ if k.__module__ == "builtins")
-    wanted: Any = builtin if issubclass(builtin, CAUGHT) else (builtin, *CAUGHT)
     if problem is None:
         left_out = builtin is TypeError and words.startswith("without") or words.endswith(": None")
-        return "" if left_out or builtin is NO_KERNEL else f"nothing raised for {said(refused)}"
+        fine = left_out or builtin is NO_KERNEL
+        return ACCEPTS, "" if fine else f"nothing raised for {said(refused)}"
+    wanted: Any = builtin if issubclass(builtin, CAUGHT) else (builtin, *CAUGHT)
     if any(isinstance(problem, ours) and issubclass(builtin, theirs) for ours, theirs, _ in DIFFERENT):
-        return ""
+        return "", ""
     if not isinstance(problem, wanted):
-        return f"{said(problem)} for {said(refused)}"
+        return OTHER_ERROR, f"{said(problem)} for {said(refused)}"
     if not from_inside(problem):  # Python's own, about a call of a function
-        return ""
+        return "", ""
     clear = isinstance(problem, LazygradError) and str(problem).startswith("[")
-    return "" if clear else f"unclear: {said(problem)} for {said(refused)}"
+    return OTHER_ERROR, "" if clear else f"unclear: {said(problem)} for {said(refused)}"
+
+
+def unlike(op: Any, call: Call, process: Any, one: Counterparts, results: tuple[Any, Any]) -> str:
+    """How the results of a call, PyTorch's and lazygrad's, differ in words."""
+    if not call[0]:
+        return ""
+    start, *args = call[0]
+    sample = SimpleNamespace(input=start, args=args, kwargs=call[1], output_process_fn_grad=process)
+    inputs = start, args, call[1]
+    tensors = [t for t in leaves([inputs, results[0]]) if isinstance(t, torch.Tensor)]
+    calls = Calls(one.device, all(has_same_values(op, t.dtype) for t in tensors))
+    exact = functools.cache(lambda: exactly(op.op, sample, False))
+    calls.add(op, "values", sample, (inputs, one.of(inputs)), results, one, exact)
+    calls.find_problems()
+    return "; ".join(calls.problems)
 
 
 def from_inside(problem: Exception) -> bool:

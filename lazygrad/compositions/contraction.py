@@ -70,7 +70,13 @@ def linear(x: Node, weight: Node, bias: Node | None = None) -> Node:
     else:
         left = axes.insert_axis(x, x.ndim - 1)
         result = product_sum(left, axes.reshape(weight, (1,) * (x.ndim - 1) + weight.shape), (x.ndim,))
-    return result if bias is None else ops.add(result, axes.broadcast(bias, result.shape, op))
+    if bias is None:
+        return result
+    if bias.ndim > 2:
+        raise ShapeError(f"[{op}] bias {bias.shape} does not fit: it needs shape ({weight.shape[0]},)")
+    if x.ndim == 1 and bias.ndim == 2 and bias.shape[0] == 1:  # as PyTorch has it for one vector
+        bias = axes.drop_axes(bias, (0,))
+    return ops.add(result, axes.broadcast(bias, result.shape, op))
 
 
 def bilinear(x: Node, y: Node, weight: Node, bias: Node | None = None) -> Node:

@@ -51,6 +51,8 @@ def convolution(op: str, x: Node, weight: Node, bias: Node | None, stride: Sizes
         raise ShapeError(f"[{op}] input {x.shape} has {channels} channels, weight {weight.shape} with "
                          f"groups={groups} takes "
                          f"{per_group * groups} and needs its {out_channels} outputs divisible by groups")
+    if not out_channels:
+        raise ShapeError(f"[{op}] expected weight to be at least 1 at dimension 0, got weight {weight.shape}")
     if bias is not None and bias.shape != (out_channels,):
         raise ShapeError(f"[{op}] bias {bias.shape} does not fit weight {weight.shape}: it needs shape "
                          f"({out_channels},)")

@@ -12,8 +12,8 @@ from lazygrad.tensors.core import Tensor
 
 def integer(name: str, what: str, value: Any) -> int:
     """A Python int of an integer: also of NumPy's, and of a tensor with one element, which is read. Raises
-    ArgumentTypeError for what is none."""
-    if not hasattr(value, "__index__"):
+    ArgumentTypeError for what is none, and for bools."""
+    if not hasattr(value, "__index__") or isinstance(value, bool):
         raise ArgumentTypeError(f"[{name}] {what} must be an int, not {type(value).__name__} ({value!r})")
     return value.__index__()
 
@@ -42,6 +42,9 @@ def sizes_of(name: str, sizes: Sequence[Any], given: Any = None) -> tuple[int, .
     if given is None and not sizes:
         raise ArgumentTypeError(f"[{name}] {name}() missing 1 required argument: sizes, as numbers or as one "
                                 "tuple, which may be ()")
+    if given is not None and sizes:
+        raise ArgumentTypeError(f"[{name}] {name}() got its sizes twice: {tuple(sizes)} by place and "
+                                f"{given!r} by name")
     sizes = sizes if given is None else (given,)
     if (
         len(sizes) == 1

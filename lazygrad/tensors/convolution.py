@@ -18,14 +18,17 @@ from lazygrad.tensors.core import Tensor, apply, creator
 from lazygrad.tensors.grad_fn import as_operation
 
 
-def spread_sizes(op: str, what: str, value: Any, rank: int, least: int = 1) -> tuple[int, ...]:
-    """One integer for each spatial axis, from one for all or a sequence. Raises ArgumentError
-    below `least`."""
-    sizes = [value] if hasattr(value, "__index__") else list(value) if isinstance(value, Sequence) else None
+def spread_sizes(
+    op: str, what: str, value: Any, rank: int, least: int = 1, one_for_all: bool = True
+) -> tuple[int, ...]:
+    """One integer for each spatial axis, from one for all or a sequence; `one_for_all`: also from a sequence
+    of one. Raises ArgumentError below `least`."""
+    single = hasattr(value, "__index__")
+    sizes = [value] if single else list(value) if isinstance(value, Sequence) else None
     if sizes is None or not all(hasattr(s, "__index__") for s in sizes):
         raise ArgumentTypeError(f"[{op}] {what} must be an int or {rank} ints, got {value!r}")
     result = tuple(s.__index__() for s in sizes)
-    result = result * rank if len(result) == 1 else result
+    result = result * rank if len(result) == 1 and (single or one_for_all) else result
     if len(result) != rank:
         raise ShapeError(f"[{op}] {what} must be an int or {rank} ints, got {value!r}")
     if any(s < least for s in result):
@@ -168,9 +171,9 @@ conv_transpose3d = _of_rank(3, "conv_transpose3d", convolve_transposed, """The t
 def unfold(input: Tensor, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1) -> Tensor:
     """The windows of images (N, C, H, W) as columns: (N, C * kh * kw, number of windows)."""
     op = "unfold"
-    kernel, dilations, steps = (spread_sizes(op, what, v, 2) for what, v in (
+    kernel, dilations, steps = (spread_sizes(op, what, v, 2, one_for_all=False) for what, v in (
         ("kernel_size", kernel_size), ("dilation", dilation), ("stride", stride)))
-    pads = spread_sizes(op, "padding", padding, 2, 0)
+    pads = spread_sizes(op, "padding", padding, 2, 0, one_for_all=False)
     is_batched = batched(op, input, 2)
 
     def build(x: Node) -> Node:
@@ -191,7 +194,7 @@ def fold(input: Tensor, output_size: Any, kernel_size: Any, dilation: Any = 1, p
     added."""
     op = "fold"
     size, kernel, dilations, steps = (
-        spread_sizes(op, what, v, 2)
+        spread_sizes(op, what, v, 2, one_for_all=False)
         for what, v in (
             ("output_size", output_size),
             ("kernel_size", kernel_size),
@@ -199,7 +202,7 @@ def fold(input: Tensor, output_size: Any, kernel_size: Any, dilation: Any = 1, p
             ("stride", stride),
         )
     )
-    pads = spread_sizes(op, "padding", padding, 2, 0)
+    pads = spread_sizes(op, "padding", padding, 2, 0, one_for_all=False)
     is_batched = batched(op, input, 1)
     padded = tuple(n + 2 * p for n, p in zip(size, pads, strict=True))
     counts = tuple(ops.window_count(*row) for row in zip(padded, kernel, steps, dilations, strict=True))

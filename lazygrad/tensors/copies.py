@@ -14,7 +14,7 @@ from lazygrad.errors import ArgumentError, ArgumentTypeError, ShapeError
 from lazygrad.helpers import product
 from lazygrad.tensors.arithmetic import in_place
 from lazygrad.tensors.axes import axis_of, sizes_of
-from lazygrad.tensors.core import Tensor, creator, function, method
+from lazygrad.tensors.core import FUNCTIONS, Tensor, creator, function, method
 from lazygrad.tensors.creation import full, tensor
 from lazygrad.tensors.indexing import nonzero
 from lazygrad.tensors.movement import as_strided
@@ -59,7 +59,13 @@ def slice_copy(
     return input[tuple(index)].clone()
 
 
-for _name in ("chunk", "split", "split_with_sizes"):
+@function("unsafe_split")
+def unsafe_split(tensor: Tensor, split_size: int, dim: int = 0) -> Any:
+    """`split` into pieces of one size."""
+    return FUNCTIONS["split"](tensor, split_size, dim)
+
+
+for _name in ("chunk", "split_with_sizes"):
     function(f"unsafe_{_name}")(getattr(Tensor, _name))
 creator("detach")(Tensor.detach)
 in_place("renorm_", renorm)
@@ -88,13 +94,17 @@ def empty_strided(
         raise ShapeError(
             f"[empty_strided] dimensionality of sizes ({len(size)}) must match strides ({len(stride)})"
         )
+    if any(n < 0 for n in size):
+        raise ShapeError(f"[empty_strided] cannot create a tensor with a negative dimension: {list(size)}")
     count = 1 + sum((n - 1) * s for n, s in zip(size, stride, strict=True)) if product(size) else 0
     made = as_strided(full((count,), 0.0, dtype=dtype, device=device), size, stride, 0)
     return made.requires_grad_() if requires_grad else made
 
 
 @creator("empty_permuted")
-def empty_permuted(size: Sequence[int], physical_layout: Sequence[int], **options: Any) -> Tensor:
+def empty_permuted(
+    size: Sequence[int], physical_layout: Sequence[int], *, requires_grad: bool = False, **options: Any
+) -> Tensor:
     """A tensor of these sizes whose dimensions stand in memory in another order; zeros."""
     if sorted(physical_layout) != list(range(len(size))):
         raise ShapeError(f"[empty_permuted] physical_layout must name each of the {len(size)} dimensions "
@@ -102,12 +112,13 @@ def empty_permuted(size: Sequence[int], physical_layout: Sequence[int], **option
     strides, step = [0] * len(size), 1
     for axis in reversed(list(physical_layout)):
         strides[axis], step = step, step * size[axis]
-    return empty_strided(size, strides, **options)
+    return empty_strided(size, strides, requires_grad=requires_grad, **options)
 
 
 @method("new_empty_strided")
 def new_empty_strided(
-    x: Tensor, size: Any, stride: Any, dtype: Any = None, device: Any = None, **options: Any
+    x: Tensor, size: Sequence[int], stride: Sequence[int], dtype: Any = None, device: Any = None,
+    **options: Any,
 ) -> Tensor:
     """`empty_strided` of this tensor's type and device."""
     return empty_strided(size, stride, dtype=dtype or x._dtype, device=device or x.device, **options)
@@ -147,7 +158,7 @@ def map2_(x: Tensor, x2: Tensor, y: Tensor, callable: Callable[[Any, Any, Any], 
 
 
 @method("dim_order")
-def dim_order(x: Tensor, ambiguity_check: Any = False) -> tuple[int, ...]:
+def dim_order(x: Tensor, *, ambiguity_check: Any = False) -> tuple[int, ...]:
     """The dimensions from the one with the longest strides to that with the shortest."""
     return tuple(sorted(range(x.ndim), key=lambda i: -x.stride(i)))
 

@@ -330,7 +330,7 @@ def arange(
         raise ShapeError(
             f"[arange] upper bound and lower bound inconsistent with step sign: {start} to {end} by {step}"
         )
-    target = dtype or result_type(start, end, step)
+    target = dtype or result_type(start, end, step, 0)
     count = (
         max(math.ceil((end - start) / step), 0)
         if float in map(type, (start, end, step))
@@ -380,6 +380,10 @@ def linspace(
 def _between(name: str, start: Any, end: Any, steps: int, target: DType, exact: DType) -> Node:
     """Numbers at equal distance, computed in the type `exact` from both ends towards the middle, as PyTorch
     does, so that both ends are exact."""
+    for v in (start, end):
+        if isinstance(v, Tensor) and v.ndim:
+            raise ShapeError(f"[{name}] {name} only supports 0-dimensional start and end tensors, got one of "
+                             f"shape {tuple(v._shape)}")
     start, end = (v.item() if isinstance(v, Tensor) else v for v in (start, end))
     steps = integer(name, "steps", steps)
     if steps < 0:

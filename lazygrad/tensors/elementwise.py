@@ -10,13 +10,14 @@ from lazygrad import dtypes, ops
 from lazygrad.compositions.axes import precise
 from lazygrad.compositions.special import polynomial
 from lazygrad.dtypes import DType
-from lazygrad.errors import ArgumentError, DTypeError, ShapeError
+from lazygrad.errors import ArgumentError, ArgumentTypeError, DTypeError, ShapeError
 from lazygrad.graph import Node
 from lazygrad.tensors import promotion
 from lazygrad.tensors.arithmetic import div, mul, require_tensor, sub, truth, with_in_place
 from lazygrad.tensors.arithmetic import pow as power
 from lazygrad.tensors.core import Tensor, apply, function, method
 from lazygrad.tensors.grad_fn import as_operation, one_operation
+from lazygrad.tensors.limits import finfo
 from lazygrad.tensors.promotion import (
     broadcast,
     check_operand,
@@ -390,11 +391,13 @@ def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
     if min is None and max is None:
         raise ArgumentError("[clamp] At least one of 'min' or 'max' must not be None")
     require_tensor("clamp", input)
-    bounds = [check_operand("clamp", b) for b in (min, max) if b is not None]
+    low, high = (None if b is None else check_operand("clamp", b) for b in (min, max))
+    bounds = [b for b in (low, high) if b is not None]
     dtype = result_type(input, *bounds)
-    tensors = any(isinstance(b, Tensor) for b in bounds)
-    low = check_operand("clamp", min) if min is not None else None
-    high = check_operand("clamp", max) if max is not None else None
+    tensors = isinstance(bounds[0], Tensor)
+    if isinstance(bounds[-1], Tensor) is not tensors:
+        raise ArgumentTypeError(f"[clamp] min and max must both be tensors or both numbers, got "
+                                f"{type(min).__name__} and {type(max).__name__}")
     result = input.to(dtype)
     if tensors and low is not None and high is not None:
         return elementwise("clamp", _between, (result, low, high), dtype)
@@ -405,13 +408,19 @@ def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
     return result
 
 
+def _taken(beyond: Node, bound: Node) -> Node:
+    """Where a number as bound is taken: where x lies beyond it, and everywhere if it is NaN."""
+    is_nan = bound.op.name == "const" and bound.arg.value != bound.arg.value
+    return ops.const(True, dtypes.bool_, beyond.shape) if is_nan else beyond
+
+
 def _at_least(x: Node, low: Node) -> Node:
-    below = ops.lt(x, low)
+    below = _taken(ops.lt(x, low), low)
     return _bounded(ops.where(below, low, x), x, ops.le(low, x), (below, low))
 
 
 def _at_most(x: Node, high: Node) -> Node:
-    above = ops.lt(high, x)
+    above = _taken(ops.lt(high, x), high)
     return _bounded(ops.where(above, high, x), x, ops.le(x, high), (above, high))
 
 
@@ -441,13 +450,13 @@ def _bounded(value: Node, x: Node, inside: Node, *bounds: tuple[Node, Node]) -> 
 
 
 @with_in_place("clamp_min")
-def clamp_min(input: Tensor, min: Any) -> Tensor:
+def clamp_min(input: Tensor, min: float | Tensor) -> Tensor:
     """No element below min."""
     return as_operation(clamp(input, min=min), f"ClampMinBackward{int(isinstance(min, Tensor))}", input, min)
 
 
 @with_in_place("clamp_max")
-def clamp_max(input: Tensor, max: Any) -> Tensor:
+def clamp_max(input: Tensor, max: float | Tensor) -> Tensor:
     """No element above max."""
     return as_operation(clamp(input, max=max), f"ClampMaxBackward{int(isinstance(max, Tensor))}", input, max)
 
@@ -457,10 +466,9 @@ def nan_to_num(
     input: Tensor, nan: float = 0.0, posinf: float | None = None, neginf: float | None = None
 ) -> Tensor:
     """NaN and the infinities replaced; by the greatest and least finite values where none are given."""
-    d = input._dtype
-    if d.kind != "float":
+    if input._dtype.kind != "float":
         return input.clone()
-    limit = FINITE_MAX[d.name]
+    limit = finfo(input._dtype).max
 
     def build(x: Node) -> Node:
         high, low = (limit if posinf is None else posinf), (-limit if neginf is None else neginf)
@@ -469,11 +477,3 @@ def nan_to_num(
         return ops.where(ops.eq(x, ops.like(-math.inf, x)), ops.like(low, x), x)
 
     return apply("nan_to_num", build, input)
-
-
-FINITE_MAX = {
-    "float16": 65504.0,
-    "bfloat16": 3.3895313892515355e38,
-    "float32": 3.4028234663852886e38,
-    "float64": 1.7976931348623157e308,
-}

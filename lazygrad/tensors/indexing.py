@@ -395,25 +395,35 @@ def _indices_of(op: str, x: Tensor, indices: Any) -> dict[int, Tensor]:
             item = ne(_checked(op, item), 0) if item._dtype is dtypes.uint8 else _checked(op, item)
             advanced[axis] = item
         axis += item.ndim if item is not None and item._dtype is dtypes.bool_ else 1
+    if not advanced:
+        raise ArgumentTypeError(f"[{op}] needs one index tensor or more, got {indices!r}")
     if axis > x.ndim:
         raise OutOfBoundsError(f"[{op}] too many indices for tensor of dimension {x.ndim} (got {axis})")
     return advanced
 
 
 @method("index_put_")
-def index_put_(x: Tensor, indices: Any, values: Any, accumulate: bool = False) -> Tensor:
+def index_put_(
+    x: Tensor, indices: Sequence[Tensor], values: Tensor, accumulate: bool = False
+) -> Tensor:
     """x[indices] = values for a tuple of index tensors; with `accumulate` values are added, repeated places
     too."""
     values = _as_value("index_put_", values, x)
     if isinstance(values, Tensor) and values._dtype is not x._dtype:
         raise DTypeError("[index_put_] Index put requires the source and destination dtypes match, got "
                          f"{x._dtype!r} for the destination and {values._dtype!r} for the source.")
-    _put("index_put_", x, _indices_of("index_put_", x, indices), values, "add" if accumulate else "set")
+    advanced = _indices_of("index_put_", x, indices)
+    taken = sum(i.ndim if i._dtype is dtypes.bool_ else 1 for i in advanced.values())
+    added = max(1 if i._dtype is dtypes.bool_ else i.ndim for i in advanced.values())
+    if values.ndim > x.ndim - taken + added:
+        raise ShapeError(f"[index_put_] shape mismatch: value tensor of shape {list(values._shape)} cannot "
+                         f"be broadcast to indexing result of {x.ndim - taken + added} dimension(s)")
+    _put("index_put_", x, advanced, values, "add" if accumulate else "set")
     return x
 
 
 @function("index_put")
-def index_put(input: Tensor, indices: Any, values: Any, accumulate: bool = False) -> Tensor:
+def index_put(input: Tensor, indices: Sequence[Tensor], values: Tensor, accumulate: bool = False) -> Tensor:
     """A copy of input with values put at a tuple of index tensors."""
     return index_put_(input.clone(), indices, values, accumulate)
 

@@ -8,11 +8,11 @@ from typing import Any
 
 from lazygrad import dtypes, ops
 from lazygrad.dtypes import DType
-from lazygrad.errors import ArgumentError, AxisError, DTypeError
+from lazygrad.errors import ArgumentError, ArgumentTypeError, AxisError, DTypeError, ShapeError
 from lazygrad.graph import Node
 from lazygrad.helpers import product
 from lazygrad.tensors.arithmetic import with_in_place
-from lazygrad.tensors.axes import axes_of
+from lazygrad.tensors.axes import axes_of, sizes_of
 from lazygrad.tensors.core import FUNCTIONS, Tensor, apply, function
 from lazygrad.tensors.grad_fn import as_operation
 from lazygrad.tensors.promotion import check_tensor, elementwise, get_default_dtype, result_type, rounded_once
@@ -174,9 +174,12 @@ def nextafter(input: Tensor, other: Tensor) -> Tensor:
 @function("unravel_index")
 def unravel_index(indices: Tensor, shape: Any) -> tuple[Tensor, ...]:
     """The coordinates, one tensor for each dimension of a shape, of positions in row-major order."""
-    sizes = (shape,) if isinstance(shape, int) else tuple(shape)
-    if not indices.dtype.is_integer:
-        raise DTypeError(f"[unravel_index] expected integers, got {indices.dtype}")
+    if not indices.dtype.is_integer or indices.dtype is dtypes.bool_:
+        raise ArgumentTypeError("[unravel_index] expected 'indices' to be integer dtype, but got "
+                                f"{indices.dtype}: convert it with .long()")
+    sizes = sizes_of("unravel_index", (shape,))
+    if any(n < 0 for n in sizes):
+        raise ShapeError(f"[unravel_index] 'shape' cannot have negative values, but got {sizes}")
     found, rest = [], indices.long() % max(product(sizes), 1)
     for n in reversed(sizes):
         found.append(rest % n)

@@ -20,6 +20,7 @@ from lazygrad.errors import (
     ShapeError,
 )
 from lazygrad.graph import Node
+from lazygrad.tensors import promotion
 from lazygrad.tensors.arithmetic import with_in_place
 from lazygrad.tensors.axes import axis_of, integer, sizes_of
 from lazygrad.tensors.core import Tensor, apply, creator, from_node, function, method
@@ -114,7 +115,7 @@ _stacker("column_stack", prepare=lambda x: x.reshape(-1, 1) if x.ndim < 2 else x
 
 
 def _axis_split(name: str, least: int, dim: Callable[[int], int]) -> None:
-    def pieces(input: Tensor, indices_or_sections: Any) -> tuple[Tensor, ...]:
+    def pieces(input: Tensor, indices_or_sections: int | Sequence[int]) -> tuple[Tensor, ...]:
         """Pieces along one dimension: views. Raises ShapeError where a number of sections does not divide its
         size."""
         if input.ndim < least:
@@ -164,12 +165,15 @@ def repeat(x: Tensor, *counts: Any, repeats: Any = None) -> Tensor:
 
 
 @function("repeat_interleave")
-def repeat_interleave(input: Tensor, repeats: Any = None, dim: int | None = None, *,
+def repeat_interleave(input: Tensor, repeats: int | Tensor | None = None, dim: int | None = None, *,
                       output_size: int | None = None) -> Tensor:
     """Every slice along dim (the flattened tensor without one) repeats[i] times in a row. A tensor of repeats
     is realized, as the size depends on it. With repeats alone: which index each repetition has."""
     op = "repeat_interleave"
     if repeats is None:
+        if dim is not None or input.ndim != 1:
+            raise ArgumentTypeError(f"[{op}] needs repeats, or a 1-d tensor of them alone, got a tensor of "
+                                    f"shape {tuple(input._shape)} and dim {dim}")
         return repeat_interleave(from_node(ops.iota(input._shape[0]), input.cell.device), input, 0)
     x = input.reshape(-1) if dim is None else input
     axis = axis_of(op, 0 if dim is None else dim, x.ndim)
@@ -186,8 +190,6 @@ def repeat_interleave(input: Tensor, repeats: Any = None, dim: int | None = None
             return axes.reshape(wide, (*shape[:axis], shape[axis] * repeats, *shape[axis + 1:]))
 
         return apply(op, build, x)
-    if not isinstance(repeats, Tensor):
-        repeats = index_tensor(repeats, x.cell.device)
     if repeats.ndim != 1 or repeats._shape[0] != x._shape[axis] or not repeats._dtype.is_integer:
         raise ShapeError(f"[{op}] repeats must be integers of shape ({x._shape[axis]},), the size of dim "
                          f"{axis}, got {tuple(repeats._shape)} of {repeats._dtype!r}")
@@ -199,7 +201,7 @@ def repeat_interleave(input: Tensor, repeats: Any = None, dim: int | None = None
 
 @function("roll")
 @one_operation("roll")
-def roll(input: Tensor, shifts: Any, dims: Any = None) -> Tensor:
+def roll(input: Tensor, shifts: int | Sequence[int], dims: int | Sequence[int] | None = None) -> Tensor:
     """The elements moved along dims (of the flattened tensor without any); what leaves one end enters the
     other."""
     if dims is None or dims == ():
@@ -243,12 +245,22 @@ def rot90(input: Tensor, k: int = 1, dims: Sequence[int] = (0, 1)) -> Tensor:
 # Grids and products of sets
 
 
+def _check_one_dtype(name: str, tensors: Sequence[Tensor]) -> None:
+    kinds = list(dict.fromkeys(t._dtype for t in tensors))
+    if len(kinds) > 1:
+        raise DTypeError(f"[{name}] {name} expects all tensors to have the same dtype, got "
+                         f"{' and '.join(map(repr, kinds))}: convert them with .to(dtype)")
+
+
 @creator("meshgrid")
-def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Tensor, ...]:
-    """The coordinates of a grid from its 1-d axes; indexing "xy" exchanges the first two dimensions.
-    Views."""
+def meshgrid(*tensors: Any, indexing: str | None = None) -> tuple[Tensor, ...]:
+    """The coordinates of a grid from its 1-d axes; indexing "xy" exchanges the first two dimensions, "ij"
+    (None) does not. Views."""
     given = list(tensors[0]) if len(tensors) == 1 and not isinstance(tensors[0], Tensor) else list(tensors)
-    if indexing not in ("ij", "xy"):
+    if not given:
+        raise ArgumentError("[meshgrid] meshgrid expects a non-empty TensorList: give one tensor or more")
+    _check_one_dtype("meshgrid", given)
+    if indexing not in (None, "ij", "xy"):
         raise ArgumentError(f"[meshgrid] indexing must be 'ij' or 'xy', got {indexing!r}")
     if any(t.ndim > 1 for t in given):
         raise ShapeError(f"[meshgrid] expected scalar or 1D tensors, got {[tuple(t._shape) for t in given]}")
@@ -319,6 +331,8 @@ def _triangle_indices(name: str, lower: bool) -> None:
         row: int, col: int, offset: int = 0, *, dtype: DType = dtypes.int64, device: Any = None
     ) -> Tensor:
         """The row and column numbers (2, count) of a triangle's elements, row by row."""
+        if row < 0 or col < 0:
+            raise ArgumentError(f"[{name}] row and col must be non-negative, got {row} and {col}")
         pairs = [
             (i, j) for i in range(row) for j in range(col) if (j - i <= offset if lower else j - i >= offset)
         ]
@@ -389,7 +403,9 @@ def diagflat(input: Tensor, offset: int = 0) -> Tensor:
 
 @creator("block_diag")
 def block_diag(*tensors: Tensor) -> Tensor:
-    """Matrices along the diagonal of one matrix, 0 elsewhere."""
+    """Matrices along the diagonal of one matrix, 0 elsewhere; (1, 0) without any."""
+    if not tensors:
+        return from_node(ops.const(0.0, promotion.get_default_dtype(), (1, 0)), usable_device(None))
     blocks = [atleast_2d(t) for t in tensors]
     if any(t.ndim > 2 for t in blocks):
         raise ShapeError("[block_diag] Input tensors must have 2 or fewer dimensions, got "

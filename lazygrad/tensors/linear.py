@@ -7,7 +7,8 @@ from typing import Any
 
 from lazygrad import ops
 from lazygrad.compositions import axes, contraction
-from lazygrad.errors import ArgumentError, DTypeError, ShapeError
+from lazygrad.dtypes import promote
+from lazygrad.errors import ArgumentError, ArgumentTypeError, AxisError, DTypeError, ShapeError
 from lazygrad.graph import Node
 from lazygrad.tensors.arithmetic import add, mul, require_tensor, store, sub, with_in_place
 from lazygrad.tensors.axes import axis_of
@@ -112,15 +113,6 @@ def outer(input: Tensor, vec2: Tensor) -> Tensor:
     return mul(input.reshape(-1, 1), vec2)
 
 
-@function("chain_matmul")
-def chain_matmul(*matrices: Tensor) -> Tensor:
-    """The product of several matrices, from left to right."""
-    result = matrices[0]
-    for m in matrices[1:]:
-        result = matmul(result, m)
-    return result
-
-
 def _scaled_sum(op: str, x: Tensor, product: Tensor, beta: Any, alpha: Any) -> Tensor:
     """beta * x + alpha * product; x counts not at all, NaN or not, where beta is 0."""
     _check_dtypes(op, x, product)
@@ -182,7 +174,8 @@ def addbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alph
 @with_in_place("addr")
 def addr(input: Tensor, vec1: Tensor, vec2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
     """beta * input + alpha * outer(vec1, vec2)."""
-    return _scaled_sum("addr", input, outer(vec1, vec2), beta, alpha)
+    dtype = promote(promote(input._dtype, vec1._dtype), vec2._dtype)
+    return _scaled_sum("addr", input.to(dtype), outer(vec1.to(dtype), vec2.to(dtype)), beta, alpha)
 
 
 @creator("einsum")
@@ -192,6 +185,10 @@ def einsum(equation: Any, *operands: Any) -> Tensor:
     2], [0, 2]) works too.
     """
     if not isinstance(equation, str):
+        if not isinstance(equation, Tensor):
+            raise ArgumentTypeError("[einsum] einsum(): argument 'equation' (position 1) must be str, or a "
+                                    "Tensor before its list of dimensions, not "
+                                    f"{type(equation).__name__}")
         equation, operands = _equation_of_lists((equation, *operands))
     elif len(operands) == 1 and isinstance(operands[0], list | tuple):
         operands = tuple(operands[0])
@@ -229,7 +226,10 @@ def tensordot(a: Tensor, b: Tensor, dims: Any = 2) -> Tensor:
             raise ShapeError(f"[tensordot] dims={dims} needs tensors of at least as many dimensions: "
                              f"{tuple(a._shape)} and {tuple(b._shape)}")
         dims = (range(a.ndim - dims, a.ndim), range(dims))
-    left, right = ([d] if isinstance(d, int) else list(d) for d in dims)
+    if len(dims) != 2 or any(isinstance(d, int) for d in dims):
+        raise ArgumentTypeError("[tensordot] dims must be an int or two tuples of ints, one for each tensor, "
+                                f"not {dims!r}")
+    left, right = (list(d) for d in dims)
     return apply("tensordot", lambda x, y: contraction.tensordot(x, y, left, right), a, b)
 
 
@@ -247,6 +247,8 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 @creator("bilinear")
 def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """input1 (..., a) and input2 (..., b) through weight (out, a, b), plus bias (out): (..., out)."""
+    if bias is not None and not bias.ndim:
+        raise AxisError("[bilinear] bias must have a dimension of out_features, but has none")
     given = [input1, input2, weight, *([] if bias is None else [bias])]
     result = apply("bilinear", contraction.bilinear, *given)
     return as_operation(result, "view" if bias is None else "add", *given)
@@ -277,6 +279,12 @@ def kron(input: Tensor, other: Tensor) -> Tensor:
     return apply("kron", build, input, other)
 
 
+# by which PyTorch chooses a formula: there is one here
+_DISTANCE_MODES = (
+    "use_mm_for_euclid_dist_if_necessary", "use_mm_for_euclid_dist", "donot_use_mm_for_euclid_dist",
+)
+
+
 @creator("cdist")
 def cdist(
     x1: Tensor, x2: Tensor, p: float = 2.0, compute_mode: str = "use_mm_for_euclid_dist_if_necessary"
@@ -288,6 +296,9 @@ def cdist(
                          f"{tuple(x2._shape)}")
     if p < 0:
         raise ArgumentError(f"[{op}] only supports non-negative p values, got {p}")
+    if compute_mode not in _DISTANCE_MODES:
+        raise ArgumentError(f"[{op}] {compute_mode} is not a valid value for compute_mode: there are "
+                            f"{', '.join(_DISTANCE_MODES)}")
     batch = axes.broadcast_shape(op, tuple(x1._shape[:-2]), tuple(x2._shape[:-2]))
     shape = (*batch, x1._shape[-2], x2._shape[-2], x1._shape[-1])
 
@@ -338,6 +349,8 @@ def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -
             f"[cosine_similarity] expected common dtype to be floating point, yet common dtype is {dtype!r}: "
             "convert one of them with .float()"
         )
+    if eps < 0:
+        raise ArgumentError(f"[cosine_similarity] eps must be non-negative, got: {eps}")
     axis = axis_of("cosine_similarity", dim, len(shape))
     x1, x2 = (x.to(dtype).broadcast_to(shape or (1,)) for x in (x1, x2))
 

@@ -92,7 +92,8 @@ _SCATTER_REDUCE = {None: "set", "add": "add", "multiply": "multiply"}
 
 
 def _written(op: str, input: Tensor, dim: int, index: Tensor, src: Any, mode: str) -> Tensor:
-    source = src if isinstance(src, Tensor) and (src.ndim or not index.ndim) else None
+    """`src` is a tensor of values, or a tuple of one value for all."""
+    source, src = (src, src) if isinstance(src, Tensor) else (None, src[0])
     axis = _check_along(op, input, dim, index, source)
     if isinstance(src, Tensor) and src._dtype is not input._dtype:
         raise DTypeError(f"[{op}] Expected self.dtype to be equal to src.dtype, got {input._dtype!r} and "
@@ -125,10 +126,10 @@ def scatter(input: Tensor, dim: int, index: Tensor, src: Any = None, *, value: A
     "add" or "multiply" combines it with what is there."""
     if reduce not in _SCATTER_REDUCE:
         raise ArgumentError(f"[scatter] reduce argument must be either add or multiply, got {reduce!r}")
-    src = value if src is None else src
-    if src is None:
+    given = src if isinstance(src, Tensor) else (value if src is None else src,)
+    if src is None and value is None:
         raise ArgumentTypeError("[scatter] needs src, a tensor, or value, a number")
-    result = _written("scatter", input, dim, index, src, _SCATTER_REDUCE[reduce])
+    result = _written("scatter", input, dim, index, given, _SCATTER_REDUCE[reduce])
     return result if isinstance(src, Tensor) else as_operation(result, "ScatterBackward1", input)
 
 
@@ -176,6 +177,9 @@ def _check_row_index(op: str, x: Tensor, dim: Any, index: Tensor, negative: bool
 def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
     """The slices of input along dim that a 1-d index names: a copy."""
     axis, index = _check_row_index("index_select", input, dim, index, negative=False)
+    if not input.ndim and index._shape[0] != 1:
+        raise ShapeError("[index_select] Index to scalar can have only 1 value, got "
+                         f"{index._shape[0]} value(s)")
 
     def build(x: Node, i: Node) -> Node:
         if not x.ndim:
@@ -185,21 +189,26 @@ def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
     return apply("index_select", build, input, index)
 
 
-def _check_rows(op: str, x: Tensor, axis: int, index: Tensor, source: Tensor) -> None:
+def _check_rows(op: str, x: Tensor, axis: int, index: Tensor, source: Tensor) -> Tensor:
+    """The source, with as many dimensions as x. Raises where it does not fit."""
     if source._dtype is not x._dtype:
         raise DTypeError(f"[{op}] self and source expected to have the same dtype, got {x._dtype!r} and "
                          f"{source._dtype!r}")
     want = tuple(index._shape[0] if i == axis else n for i, n in enumerate(x._shape))
-    if tuple(source._shape) != want and (x.ndim or source._shape.numel() != 1):
+    given = tuple(source._shape)
+    if op == "index_copy" and x.ndim + source.ndim == 1 and index._shape[0] == source.numel() == 1:
+        given = want
+    if given != want or (not source.ndim and index._shape[0] != 1):
         raise ShapeError(f"[{op}] source {tuple(source._shape)} does not fit: index of {index._shape[0]} "
                          f"elements along dim {axis} of {tuple(x._shape)} needs {want}")
+    return source.reshape(given)
 
 
 @with_in_place("index_add")
 def index_add(input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: Any = 1) -> Tensor:
     """input with alpha times the slices of source added to those that a 1-d index names."""
     axis, index = _check_row_index("index_add", input, dim, index, negative=False)
-    _check_rows("index_add", input, axis, index, source)
+    source = _check_rows("index_add", input, axis, index, source)
 
     def build(x: Node, i: Node, s: Node) -> Node:
         s = s if alpha == 1 else ops.mul(s, axes.full(alpha, s))
@@ -212,7 +221,7 @@ def index_add(input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: 
 def index_copy(input: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor:
     """input with the slices that a 1-d index names replaced by those of source."""
     axis, index = _check_row_index("index_copy", input, dim, index, negative=False)
-    _check_rows("index_copy", input, axis, index, source)
+    source = _check_rows("index_copy", input, axis, index, source)
     return apply(
         "index_copy",
         lambda x, i, s: places.put_axis("index_copy", x, axis, i, s, "set"),
@@ -234,7 +243,7 @@ def index_fill(input: Tensor, dim: int, index: Tensor, value: Any) -> Tensor:
     def build(x: Node, i: Node, *rest: Node) -> Node:
         filling = axes.cast(rest[0], x.dtype) if rest else number_node(op, value, x.dtype)
         if not x.ndim:
-            return filling
+            return filling if i.size else x
         size, row = x.shape[axis], tuple(n if a == axis else 1 for a, n in enumerate(x.shape))
         # a place that is named twice takes the value once, and so does its gradient
         named = places.put_axis(op, ops.const(False, dtypes.bool_, (size,)), 0, i,
@@ -253,9 +262,7 @@ def index_reduce(input: Tensor, dim: int, index: Tensor, source: Tensor, reduce:
     if reduce not in ("prod", "mean", "amax", "amin"):
         raise ArgumentError(f"[{op}] reduce argument must be one of prod, mean, amax, amin, got {reduce!r}")
     axis, index = _check_row_index(op, input, dim, index, negative=False)
-    _check_rows(op, input, axis, index, source)
-    if not input.ndim and source._shape.numel() != 1:
-        raise ShapeError(f"[{op}] source must have one element, as input has, got {tuple(source._shape)}")
+    source = _check_rows(op, input, axis, index, source)
 
     def build(x: Node, i: Node, s: Node) -> Node:
         row = axes.reshape(i, tuple(i.size if a == axis else 1 for a in range(x.ndim)))

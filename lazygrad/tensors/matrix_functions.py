@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from lazygrad import dtypes
 from lazygrad.compositions import matrices as m
 from lazygrad.compositions import orthogonal
-from lazygrad.errors import ArgumentError, ArgumentTypeError, ShapeError
+from lazygrad.dtypes import pytorch_name
+from lazygrad.errors import ArgumentError, ArgumentTypeError, DTypeError, ShapeError
 from lazygrad.tensors.arithmetic import mul, sub
-from lazygrad.tensors.axes import axis_of
 from lazygrad.tensors.core import FUNCTIONS, Tensor, function
 from lazygrad.tensors.limits import finfo
 from lazygrad.tensors.linear import matmul
@@ -22,8 +23,10 @@ from lazygrad.tensors.matrices import (
     made,
 )
 from lazygrad.tensors.orthogonal import eigvalsh, svdvals
+from lazygrad.tensors.promotion import broadcast, check_same_type
 from lazygrad.tensors.return_types import return_type
 from lazygrad.tensors.solving import inv
+from lazygrad.tensors.statistics import vectors_crossed
 
 _Lstsq = return_type("linalg_lstsq", "solution", "residuals", "rank", "singular_values")
 
@@ -117,20 +120,18 @@ def linalg_matmul(input: Tensor, other: Tensor) -> Tensor:
 
 @linalg("vecdot")
 def vecdot(x: Tensor, y: Tensor, *, dim: int = -1) -> Tensor:
-    """The sums of products along a dimension, broadcast."""
-    return mul(x, y).sum(dim)
+    """The sums of products along a dimension, broadcast; two vectors have one size."""
+    if x.dtype.kind != "float":
+        raise DTypeError("[linalg.vecdot] Expected a floating point tensor as input. Got "
+                         f"{pytorch_name(x.dtype)}: convert it with .float()")
+    check_same_type("linalg.vecdot", x=x, y=y)
+    return FUNCTIONS["vdot"](x, y) if x.ndim == y.ndim == 1 else mul(x, y).sum(dim)
 
 
 @linalg("cross")
 def cross(input: Tensor, other: Tensor, *, dim: int = -1) -> Tensor:
     """The cross products of vectors of size 3 along a dimension, broadcast."""
-    if input.ndim != other.ndim:
-        raise ShapeError("[linalg.cross] linalg.cross: inputs must have the same number of dimensions.")
-    axis_of("linalg.cross", dim, input.ndim)
-    if input.shape[dim] != 3 or other.shape[dim] != 3:
-        raise ShapeError(f"[linalg.cross] linalg.cross: inputs dimension {dim} must have length 3. Got "
-                         f"{input.shape[dim]} and {other.shape[dim]}")
-    return FUNCTIONS["cross"](input, other, dim)
+    return vectors_crossed("linalg.cross", input, other, dim)
 
 
 @linalg("diagonal")
@@ -142,6 +143,9 @@ def diagonal(A: Tensor, *, offset: int = 0, dim1: int = -2, dim2: int = -1) -> T
 @linalg("vander")
 def vander(x: Tensor, *, N: int | None = None) -> Tensor:
     """The powers x**0 to x**(N - 1) of vectors (..., n): (..., n, N), N = n by default."""
+    if x.dtype is dtypes.bool_:
+        raise DTypeError("[linalg.vander] supports floating point and integer tensors, but got Bool: "
+                         "convert it with .long()")
     count = x.shape[-1] if N is None and x.ndim else N if N is not None else 1
     if count <= 1:
         raise ShapeError(f"[linalg.vander] N must be greater than 1, got {count}")
@@ -170,30 +174,40 @@ def _least(x: Tensor, greatest: Tensor, atol: Any, rtol: Any) -> Tensor:
     return FUNCTIONS["maximum"](absolute, relative * greatest)
 
 
+def _check_one_form(name: str, older: str, given: Any, atol: Any, rtol: Any) -> None:
+    if given is not None and (atol is not None or rtol is not None):
+        raise ArgumentTypeError(f"[{name}] takes {older}, or atol and rtol, not both")
+
+
 @linalg("matrix_rank")
 def matrix_rank(A: Tensor, tol: Any = None, hermitian: bool = False, *, atol: Any = None,
                 rtol: Any = None) -> Tensor:
     """How many singular values (sizes of eigenvalues, if `hermitian`) of matrices lie above
     max(atol, rtol * the greatest one); int64. `tol` is an older name of atol, with rtol 0."""
+    _check_one_form("linalg.matrix_rank", "tol", tol, atol, rtol)
     if tol is not None:
         atol, rtol = tol, 0.0
+    check_matrices("linalg.matrix_rank", A)
+    if not A.numel():
+        return A.new_zeros(A.shape[:-2], dtype=dtypes.int64)
     if hermitian:
         check_square("linalg.matrix_rank", A)
-    check_matrices("linalg.matrix_rank", A)
     values = eigvalsh(A.detach()).abs() if hermitian else svdvals(A.detach())
-    if not values.shape[-1]:
-        return values.sum(-1).long()
     least = _least(A, values.amax(-1), atol, rtol)
     return (values > least.unsqueeze(-1)).sum(-1)
 
 
 def _pinv(name: str, x: Tensor, atol: Any, rtol: Any, hermitian: bool) -> Tensor:
-    check_square(name, x) if hermitian else check_matrices(name, x)
+    check_matrices(name, x)
     if not x.numel():
         return made(name, m.transposed, x)
+    if hermitian:
+        check_square(name, x)
     constant = x.detach()
     values = eigvalsh(constant).abs().amax(-1) if hermitian else svdvals(constant)[..., 0]
-    least = _least(x, values, atol, rtol).expand(x.shape[:-2]).unsqueeze(-1)
+    least = _least(x, values, atol, rtol)
+    batch = broadcast(name, x.shape[:-2], least.shape)
+    x, least = x.expand(*batch, *x.shape[-2:]), least.expand(batch).unsqueeze(-1)
     return made("linalg_pinv", lambda n, low: orthogonal.pinv(n, low, hermitian), x, least)
 
 
@@ -202,6 +216,7 @@ def pinv(A: Tensor, rcond: Any = None, hermitian: bool = False, *, atol: Any = N
          rtol: Any = None) -> Tensor:
     """The pseudoinverses (..., n, m) of matrices (..., m, n); singular values up to max(atol, rtol * the
     greatest one) count as 0. `rcond` is an older name of rtol."""
+    _check_one_form("linalg.pinv", "rcond", rcond, atol, rtol)
     return _pinv("linalg.pinv", A, atol, rtol if rcond is None else rcond, hermitian)
 
 
@@ -234,6 +249,9 @@ def lstsq(A: Tensor, B: Tensor, rcond: float | None = None, *, driver: str | Non
     for x, what, least in ((A, "input", 2), (B, "other", 1)):
         if x.ndim < least:
             raise ShapeError(f"[{name}] {name}: {what} must have at least {least} dimensions.")
+    if not 0 <= A.ndim - B.ndim <= 1:
+        raise ShapeError(f"[{name}] {name}: input.dim() must be greater or equal to other.dim() and "
+                         f"(input.dim() - other.dim()) <= 1, got {tuple(A.shape)} and {tuple(B.shape)}")
     vectors = are_vectors(A, B)
     right = B.unsqueeze(-1) if vectors else B
     if A.shape[-2] != right.shape[-2]:

@@ -27,19 +27,18 @@ def _widened(name: str, x: Any, dtype: DType | None) -> Tensor:
 
 
 @linalg("vector_norm")
-def vector_norm(x: Tensor, ord: Any = 2, dim: Any = None, keepdim: bool = False, *,
+def vector_norm(x: Tensor, ord: float = 2, dim: Any = None, keepdim: bool = False, *,
                 dtype: DType | None = None) -> Tensor:
     """The norm of order `ord`, any number or infinity, over dimensions, of all elements by default."""
     name = "linalg.vector_norm"
-    if isinstance(ord, bool) or not isinstance(ord, int | float):
-        raise ArgumentTypeError(f"[{name}] argument 'ord' must be Number, not {type(ord).__name__}")
+    ord = float(ord)
     wide = _widened(name, x, dtype)
     dims = None if dim is None or dim == () else dim
     axes = axes_of(name, dims, x.ndim)
     if 0 in [x.shape[d] for d in axes] and (ord < 0 or ord == math.inf):
         raise ShapeError(f"[{name}] {name} cannot compute the {ord} norm on an empty tensor because the "
                          "operation does not have an identity")
-    return FUNCTIONS["norm"](wide, float(ord), dims, keepdim)
+    return FUNCTIONS["norm"](wide, ord, dims, keepdim)
 
 
 def _two_dims(name: str, x: Tensor, dim: Any) -> tuple[int, int]:
@@ -68,7 +67,7 @@ def _of_sums(ord: float, x: Tensor) -> Tensor:
 
 
 @linalg("matrix_norm")
-def matrix_norm(A: Tensor, ord: Any = "fro", dim: Any = (-2, -1), keepdim: bool = False, *,
+def matrix_norm(A: Tensor, ord: float | str = "fro", dim: Any = (-2, -1), keepdim: bool = False, *,
                 dtype: DType | None = None) -> Tensor:
     """The norm of matrices: "fro" (Frobenius), "nuc" (nuclear), or of order 1, -1, 2, -2, inf or -inf."""
     name = "linalg.matrix_norm"
@@ -81,7 +80,7 @@ def matrix_norm(A: Tensor, ord: Any = "fro", dim: Any = (-2, -1), keepdim: bool 
     if ord == "fro":
         return vector_norm(x, 2, (first, second), keepdim)
     last = x.movedim((first, second), (-2, -1))
-    found = (_of_values if ord in ("nuc", 2, -2) else _of_sums)(ord, last)
+    found = _of_values(ord, last) if isinstance(ord, str) or abs(ord) == 2 else _of_sums(ord, last)
     if keepdim:
         for d in sorted((first, second)):
             found = found.unsqueeze(d)
@@ -89,7 +88,7 @@ def matrix_norm(A: Tensor, ord: Any = "fro", dim: Any = (-2, -1), keepdim: bool 
 
 
 @linalg("norm")
-def norm(A: Tensor, ord: Any = None, dim: Any = None, keepdim: bool = False, *,
+def norm(A: Tensor, ord: float | str | None = None, dim: Any = None, keepdim: bool = False, *,
          dtype: DType | None = None) -> Tensor:
     """`vector_norm` or `matrix_norm`: of matrices where two dimensions are named, or where an order is given
     for a tensor of two dimensions."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from lazygrad import ops
-from lazygrad.errors import ArgumentTypeError, AxisError, OutOfBoundsError, ShapeError
+from lazygrad import dtypes, ops
+from lazygrad.errors import ArgumentTypeError, AxisError, DTypeError, OutOfBoundsError, ShapeError
 from lazygrad.tensors.axes import axes_of, axis_of, integer, sizes_of
 from lazygrad.tensors.core import Tensor, apply, function, method, storage_of, view_of
 from lazygrad.tensors.grad_fn import as_operation
@@ -44,7 +44,7 @@ def selected(x: Tensor, axis: int, index: int) -> Tensor:
 
 
 @function("select")
-def select(input: Tensor, dim: int, index: Any) -> Tensor:
+def select(input: Tensor, dim: int, index: int) -> Tensor:
     """The slice at an index along a dimension: a view. Raises OutOfBoundsError."""
     if not input.ndim:
         raise AxisError("[select] select() cannot be applied to a 0-dim tensor.")
@@ -96,7 +96,7 @@ def split(tensor: Tensor, split_size_or_sections: Any, dim: int = 0) -> tuple[Te
             )
         parts = [min(step, size - i) for i in range(0, size, step)] if size else [0]
     else:
-        parts = [int(n) for n in split_size_or_sections]
+        parts = [integer("split", "split_sizes", n) for n in split_size_or_sections]
         if sum(parts) != size or any(n < 0 for n in parts):
             raise ShapeError(
                 f"[split] split_with_sizes expects split_sizes to sum exactly to {size} (input "
@@ -137,11 +137,18 @@ def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
 
 
 @function("tensor_split")
-def tensor_split(input: Tensor, indices_or_sections: Any, dim: int = 0) -> tuple[Tensor, ...]:
+def tensor_split(
+    input: Tensor, indices_or_sections: int | Sequence[int] | Tensor, dim: int = 0
+) -> tuple[Tensor, ...]:
     """Pieces between indices, or a number of pieces as equal as can be, along a dimension: views."""
+    if not input.ndim:
+        raise ShapeError("[tensor_split] expected at least a 1-dimensional tensor, but got one with 0 dims")
     axis = axis_of("tensor_split", dim, input.ndim)
     size = input._shape[axis]
     if isinstance(indices_or_sections, Tensor):
+        if indices_or_sections._dtype is not dtypes.int64:
+            raise DTypeError("[tensor_split] expected indices_or_sections to have dtype of long, but got "
+                             f"{indices_or_sections._dtype!r}: convert it with .long()")
         indices_or_sections = indices_or_sections.tolist()
     if isinstance(indices_or_sections, int):
         n = indices_or_sections
@@ -220,6 +227,9 @@ def as_strided(input: Tensor, size: Any, stride: Any, storage_offset: int | None
     shape, strides = (tuple(integer("as_strided", what, n) for n in numbers)
                       for what, numbers in (("size", size), ("stride", stride)))
     offset = input._offset if storage_offset is None else integer("as_strided", "offset", storage_offset)
+    if any(n < 0 for n in (*shape, *strides)):
+        raise ShapeError(f"[as_strided] sizes and strides must not be negative, got {list(shape)} and "
+                         f"{list(strides)}")
     base = storage_of(input)
     last = offset + sum((n - 1) * s for n, s in zip(shape, strides, strict=True)) if 0 not in shape else 0
     if last >= max(base._shape[0], 1) or offset < 0:

@@ -97,7 +97,16 @@ def orgqr(input: Tensor, tau: Tensor) -> Tensor:
 def ormqr(input: Tensor, tau: Tensor, other: Tensor, left: bool = True, transpose: bool = False) -> Tensor:
     """Q @ other, or other @ Q unless `left`, with the whole product Q of the reflections or its transpose."""
     check_matrices("ormqr", input, other)
-    rows, count = input.shape[-2], tau.shape[-1]
+    check_float("ormqr", input, tau)
+    rows, count = input.shape[-2], tau.shape[-1] if tau.ndim else 0
+    if tau.ndim != input.ndim - 1 or other.ndim != input.ndim:
+        raise ShapeError(f"[ormqr] tau must have one dimension less than input, and other as many, got input "
+                         f"{tuple(input.shape)}, tau {tuple(tau.shape)} and other {tuple(other.shape)}")
+    inner = other.shape[-2 if left else -1]
+    if inner != rows or count != min(inner, input.shape[-1]):
+        raise ShapeError(f"[ormqr] {'other.shape[-2]' if left else 'other.shape[-1]'} must be equal to "
+                         f"input.shape[-2], and tau.shape[-1] to min(input.shape[-2:]), got input "
+                         f"{tuple(input.shape)}, tau {tuple(tau.shape)} and other {tuple(other.shape)}")
 
     def whole(a: Node, t: Node) -> Node:
         reflections = m.columns(a, 0, count)

@@ -41,7 +41,10 @@ def resize_(x: Tensor, *sizes: Any, memory_format: Any = None) -> Tensor:
     for tensors that require a gradient."""
     if x.requires_grad:
         raise GradientError("[resize_] cannot resize variables that require grad: resize x.data, or a copy")
-    return _resize(x, sizes_of("resize_", sizes))
+    shape = sizes_of("resize_", sizes)
+    if any(n < 0 for n in shape):
+        raise ShapeError(f"[resize_] sizes must not be negative, got {list(shape)}")
+    return _resize(x, shape)
 
 
 @function("resize_as_")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from lazygrad.errors import ShapeError
+from lazygrad.errors import AxisError, ShapeError
+from lazygrad.tensors.axes import axis_of, sizes_of
 from lazygrad.tensors.core import Tensor, function, method, storage_of
 from lazygrad.tensors.grad_fn import as_operation
 from lazygrad.tensors.movement import as_strided, diagonal, select
@@ -24,8 +25,11 @@ def _replaced(name: str, input: Tensor, made: Tensor, part: Tensor, src: Tensor)
 def slice_scatter(input: Tensor, src: Tensor, dim: int = 0, start: int | None = None, end: int | None = None,
                   step: int = 1) -> Tensor:
     """input with src in place of input[start:end:step] along a dimension."""
+    if not input.ndim:
+        raise AxisError("[slice_scatter] slice_scatter() cannot be applied to a 0-dim tensor.")
+    axis = axis_of("slice_scatter", dim, input.ndim)
     made = input.clone()
-    index = [slice(None)] * (dim % input.ndim) + [slice(start, end, step)]
+    index = [slice(None)] * axis + [slice(start, end, step)]
     return _replaced("slice_scatter", input, made, made[tuple(index)], src)
 
 
@@ -56,7 +60,7 @@ def as_strided_scatter(input: Tensor, src: Tensor, size: Any, stride: Any, stora
 @method("sum_to_size")
 def sum_to_size(input: Tensor, *size: Any) -> Tensor:
     """The sums that undo a broadcast: input summed to a shape that could be broadcast to its own."""
-    shape = tuple(size[0]) if len(size) == 1 and not isinstance(size[0], int) else size
+    shape = sizes_of("sum_to_size", size)
     if not shape:
         return sum_(input)
     lead = input.ndim - len(shape)

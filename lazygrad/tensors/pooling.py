@@ -10,28 +10,32 @@ from lazygrad.compositions import axes, windows
 from lazygrad.errors import ArgumentError, ArgumentTypeError, ShapeError
 from lazygrad.graph import Node
 from lazygrad.helpers import product
+from lazygrad.tensors.axes import integer
 from lazygrad.tensors.convolution import batched, spread_sizes, with_batch
 from lazygrad.tensors.core import Tensor, apply, creator
 from lazygrad.tensors.modes import mode
 
 
 def _settings(
-    op: str, rank: int, kernel_size: Any, stride: Any, padding: Any, dilation: Any = 1
+    op: str, rank: int, kernel_size: Any, stride: Any, padding: Any, dilation: Any = 1,
+    one_for_all: bool = True,
 ) -> tuple[tuple[int, ...], ...]:
     """kernel, stride (the kernel's where absent), padding, dilation: one entry per spatial axis."""
-    kernel = spread_sizes(op, "kernel_size", kernel_size, rank)
-    steps = kernel if stride is None or stride == () else spread_sizes(op, "stride", stride, rank)
+    kernel = spread_sizes(op, "kernel_size", kernel_size, rank, one_for_all=one_for_all)
+    none = stride is None or stride == () and one_for_all
     return (
         kernel,
-        steps,
-        spread_sizes(op, "padding", padding, rank, 0),
+        kernel if none else spread_sizes(op, "stride", stride, rank, one_for_all=one_for_all),
+        spread_sizes(op, "padding", padding, rank, 0, one_for_all),
         spread_sizes(op, "dilation", dilation, rank),
     )
 
 
-def _check_not_empty(op: str, x: Tensor, rank: int) -> bool:
+def _check_not_empty(op: str, x: Tensor, rank: int, channels: bool = True) -> bool:
+    """Whether there is a batch. Raises ShapeError for a plane without elements, or with `channels` without
+    channels."""
     is_batched = batched(op, x, rank)
-    if 0 in x._shape[-rank - 1 :]:
+    if 0 in x._shape[-rank - channels :]:
         raise ShapeError(
             f"[{op}] Expected input with non-zero sizes for its non-batch dimensions, got {tuple(x._shape)}"
         )
@@ -148,6 +152,8 @@ def _power_pool(rank: int) -> None:
 def _adaptive_sizes(op: str, x: Tensor, rank: int, output_size: Any) -> tuple[int, ...]:
     if rank > 1 and x.ndim <= rank:
         raise ArgumentError(f"[{op}] Input dimension should be at least {rank + 1}, got {tuple(x._shape)}")
+    if rank == 1 and isinstance(output_size, tuple | list) and None in output_size:
+        raise ArgumentTypeError(f"[{op}] output_size must be ints for one dimension, not {output_size!r}")
     given = list(output_size) if isinstance(output_size, tuple | list) else [output_size] * rank
     if any(isinstance(n, bool) for n in given):
         raise ArgumentTypeError(
@@ -158,7 +164,7 @@ def _adaptive_sizes(op: str, x: Tensor, rank: int, output_size: Any) -> tuple[in
         if len(given) == rank
         else given
     )
-    return spread_sizes(op, "output_size", given, rank, 0)
+    return spread_sizes(op, "output_size", given, rank, 0, one_for_all=False)
 
 
 def _adaptive_pools(rank: int) -> None:
@@ -167,7 +173,7 @@ def _adaptive_pools(rank: int) -> None:
     def average_pool(input: Tensor, output_size: Any) -> Tensor:
         """The means of windows whose number along each dimension is output_size (None keeps a size)."""
         out = _adaptive_sizes(average, input, rank, output_size)
-        is_batched = _check_not_empty(average, input, rank)
+        is_batched = _check_not_empty(average, input, rank, channels=False)
 
         def build(x: Node) -> Node:
             axes.require_float(average, x)
@@ -227,13 +233,15 @@ def _unpool(rank: int) -> None:
         output_size: Any = None,
     ) -> Tensor:
         """The values of a max pooling put back at their indices, 0 elsewhere."""
-        kernel, steps, pads, _ = _settings(op, rank, kernel_size, stride, padding)
+        kernel, steps, pads, _ = _settings(op, rank, kernel_size, stride, padding, one_for_all=False)
+        batched(op, input, rank)
         plane = tuple(
             (n - 1) * s - 2 * p + k
             for n, s, p, k in zip(input._shape[-rank:], steps, pads, kernel, strict=True)
         )
         if output_size is not None:
-            plane = _unpooled(op, tuple(output_size), plane, steps)
+            wanted = tuple(integer(op, "output_size", n) for n in output_size)
+            plane = _unpooled(op, wanted, plane, steps)
         if input._shape != indices._shape:
             raise ShapeError(
                 f"[{op}] Expected shape of indices to be same as that of the input tensor "

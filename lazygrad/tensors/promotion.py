@@ -12,7 +12,7 @@ from lazygrad.compositions import axes
 from lazygrad.compositions.axes import broadcast_shape as broadcast
 from lazygrad.dtypes import DType, category, promote, pytorch_name
 from lazygrad.engine import upload
-from lazygrad.errors import ArgumentTypeError, DTypeError
+from lazygrad.errors import ArgumentTypeError, DTypeError, ShapeError
 from lazygrad.graph import Node, Scalar
 from lazygrad.missing import NO_COMPLEX, refuse
 from lazygrad.tensors.core import Size, Tensor, apply, creator, from_node
@@ -97,10 +97,15 @@ def check_castable(name: str, result: DType, target: DType) -> None:
 
 @creator()
 def broadcast_shapes(*shapes: Any) -> Any:
-    """The shape that shapes broadcast to."""
-    return Size(
-        broadcast("broadcast_shapes", (), *[(s,) if isinstance(s, int) else tuple(s) for s in shapes])
-    )
+    """The shape that shapes, or single sizes, broadcast to."""
+    listed = [s if isinstance(s, tuple | list) else (s,) for s in shapes]
+    for n in (n for shape in listed for n in shape):
+        if not hasattr(n, "__index__"):
+            raise ArgumentTypeError(f"[broadcast_shapes] a shape is an int or a tuple of ints, not "
+                                    f"{type(n).__name__} ({n!r})")
+        if n < 0:
+            raise ShapeError(f"[broadcast_shapes] cannot broadcast a dimension of negative length, got {n}")
+    return Size(broadcast("broadcast_shapes", (), *map(tuple, listed)))
 
 
 def stretch(node: Node, shape: tuple[int, ...]) -> Node:

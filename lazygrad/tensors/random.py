@@ -14,7 +14,7 @@ from lazygrad.compositions.incomplete_gamma import gamma_slope
 from lazygrad.dtypes import DType
 from lazygrad.errors import ArgumentError, ArgumentTypeError, DTypeError, ShapeError
 from lazygrad.graph import Node, Shape
-from lazygrad.tensors.axes import sizes_of
+from lazygrad.tensors.axes import integer, sizes_of
 from lazygrad.tensors.core import Tensor, apply, creator, from_node, method
 from lazygrad.tensors.counter_draws import CounterDraws
 from lazygrad.tensors.creation import arange
@@ -148,7 +148,8 @@ def randint(
         raise ArgumentTypeError(f"[randint] expected (low, high, size) or (high, size), got {args}")
     dtype = dtype or dtypes.int64
     place = _place(_shape("randint", (size,)), device, out)
-    made = from_node(integers("randint", generator, place, int(low), int(high), dtype), place.device)
+    low, high = integer("randint", "low", low), integer("randint", "high", high)
+    made = from_node(integers("randint", generator, place, low, high, dtype), place.device)
     made = made if out is None else out.copy_(made)
     return made.requires_grad_() if requires_grad else made
 
@@ -158,11 +159,15 @@ def randint_like(input: Tensor, *bounds: int, dtype: DType | None = None, layout
                  device: Any = None, requires_grad: bool = False, low: int = 0, high: int | None = None,
                  generator: Generator | None = None) -> Tensor:
     """`randint` with the shape, dtype and device of input."""
+    if len(bounds) > 2:
+        raise ArgumentTypeError("[randint_like] expected (input, low, high) or (input, high), got "
+                                f"{len(bounds)} bounds")
     low, high = bounds if len(bounds) == 2 else (low, bounds[0] if bounds else high)
     if high is None:
         raise ArgumentTypeError("[randint_like] expected (input, low, high) or (input, high), got no bound")
     place = place_like(input, usable_device(device or input.device))
-    node = integers("randint_like", generator, place, int(low), int(high), dtype or input._dtype)
+    low, high = integer("randint_like", "low", low), integer("randint_like", "high", high)
+    node = integers("randint_like", generator, place, low, high, dtype or input._dtype)
     made = from_node(node, place.device)
     return made.requires_grad_() if requires_grad else made
 
@@ -187,14 +192,18 @@ def randperm(
 
 
 @creator("normal")
-def normal(mean: Any = 0.0, std: Any = 1.0, size: Any = None, *, generator: Generator | None = None,
-           out: Tensor | None = None, dtype: DType | None = None, layout: Any = None, device: Any = None,
-           requires_grad: bool = False, pin_memory: bool = False) -> Tensor:
+def normal(mean: float | Tensor = 0.0, std: float | Tensor = 1.0, size: Any = None, *,
+           generator: Generator | None = None, out: Tensor | None = None, dtype: DType | None = None,
+           layout: Any = None, device: Any = None, requires_grad: bool = False,
+           pin_memory: bool = False) -> Tensor:
     """Normal numbers of a mean and deviation: numbers with a size, or tensors that broadcast."""
     tensors = [v for v in (mean, std) if isinstance(v, Tensor)]
     if not isinstance(std, Tensor) and std < 0:
         raise ArgumentError(f"[normal] normal expects std >= 0.0, but found std {std}")
-    if not tensors:
+    if tensors and size is not None:
+        raise ArgumentTypeError("[normal] takes no size beside a mean or a std that is a tensor: the result "
+                                "has the shape that they broadcast to")
+    if not isinstance(mean, Tensor) and not isinstance(std, Tensor):
         if size is None:
             raise ArgumentTypeError("[normal] a mean and a std that are numbers need a size")
         dtype = dtype or get_default_dtype()
@@ -206,7 +215,7 @@ def normal(mean: Any = 0.0, std: Any = 1.0, size: Any = None, *, generator: Gene
         place = Place(shape, tensors[0].cell.device)
         base = from_node(draws(generator).normal(place, tensors[0]._dtype), place.device)
         mean, std = (v.detach() if isinstance(v, Tensor) else v for v in (mean, std))
-        made = _drawn("normal", base * std + mean, *tensors)
+        made = _drawn("normal", (base * std + mean).to(tensors[0]._dtype), *tensors)
     made = made if out is None else out.copy_(made)
     return made.requires_grad_() if requires_grad else made
 

@@ -75,6 +75,8 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: Any = 
     if mode not in _PAD_MODES:
         raise ArgumentError(f"[pad] Unrecognised padding mode {mode!r}: there are constant, reflect, "
                             "replicate, circular")
+    if value:
+        raise ArgumentError(f"[pad] Padding mode {mode!r} doesn't take in value argument, got {value}")
     return _pad_by(input, mode, pairs, amounts)
 
 
@@ -84,6 +86,9 @@ def _pad_by(x: Tensor, mode: str, pairs: windows.Pads, amounts: list[int]) -> Te
     if lead not in (1, 2) or len(pairs) not in (1, 2, 3):
         raise ShapeError(f"[pad] mode {mode!r} pads the last 1 to 3 dimensions of a tensor with a channel "
                          f"dimension and at most one before it; got padding {amounts} for {tuple(x._shape)}")
+    if 0 in x._shape[lead - 1:] and mode != "circular":
+        raise ShapeError("[pad] Expected a tensor with possibly 0 batch size and other non-zero dimensions, "
+                         f"got {tuple(x._shape)} for mode {mode!r}")
     for n, (a, b) in zip(x._shape[lead:], pairs, strict=True):
         if (reserve is not None and max(a, b) > n - reserve) or n == 0:
             raise ShapeError("[pad] Padding size should be less than the corresponding input dimension, but "
@@ -177,7 +182,7 @@ def _target(op: str, plane: tuple[int, ...], size: Any, scale_factor: Any,
     if size is not None:
         if recompute:
             raise ArgumentError(f"[{op}] recompute_scale_factor is not meaningful with an explicit size.")
-        return spread_sizes(op, "size", size, rank, 0), (None,) * rank
+        return spread_sizes(op, "size", size, rank, 0, one_for_all=False), (None,) * rank
     scales = (
         tuple(float(s) for s in scale_factor)
         if isinstance(scale_factor, Sequence)

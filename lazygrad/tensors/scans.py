@@ -95,6 +95,14 @@ def _log_sums(x: Node, axis: int) -> Node:
     return ops.where(nothing, greatest, ops.add(shift, logarithms))
 
 
+def _check_beside(x: Tensor, other: Tensor, axis: int) -> None:
+    """Raises ShapeError unless two shapes differ along one axis alone."""
+    alike = all(a == b or i == axis for i, (a, b) in enumerate(zip(x._shape, other._shape, strict=False)))
+    if x.ndim != other.ndim or not alike:
+        raise ShapeError("[diff] diff expects prepend and append to have the shape of input except along dim "
+                         f"{axis}: {tuple(other._shape)} beside {tuple(x._shape)}")
+
+
 @function("diff")
 def diff(
     input: Tensor, n: int = 1, dim: int = -1, prepend: Tensor | None = None, append: Tensor | None = None
@@ -105,6 +113,9 @@ def diff(
         raise ShapeError("[diff] diff expects input to be at least one-dimensional")
     if n < 0:
         raise ShapeError(f"[diff] order must be non-negative but got {n}")
+    for other in (prepend, append):
+        if other is not None:
+            _check_beside(input, other, axis)
     parts = [p for p in (prepend, input, append) if p is not None] if n else [input]
     x = parts[0] if len(parts) == 1 else apply("diff", lambda *nodes: ops.cat(*nodes, arg=axis), *parts)
     for _ in range(min(n, x._shape[axis])):

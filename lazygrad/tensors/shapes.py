@@ -188,16 +188,23 @@ def t(input: Tensor) -> Tensor:
 
 
 def _matrix_transpose(x: Tensor) -> Tensor:
-    if x.ndim < 2:
+    if x.ndim == 1:
         raise ShapeError(
             f"[mT] tensor.mT is only supported on matrices or batches of matrices. Got {x.ndim}-D tensor."
         )
-    return transpose(x, -1, -2)
+    return transpose(x, -1, -2) if x.ndim else x
+
+
+def _conjugate_transpose(x: Tensor) -> Tensor:
+    if x.ndim not in (0, 2):
+        raise ShapeError(f"[H] tensor.H is only supported on matrices (2-D tensors). Got {x.ndim}-D tensor: "
+                         "for batches of matrices use .mH")
+    return t(x)
 
 
 Tensor.T = property(lambda x: permute(x, tuple(range(x.ndim))[::-1]), doc="All dimensions in reverse order.")
 Tensor.mT = property(_matrix_transpose, doc="The last two dimensions exchanged.")
-Tensor.H = Tensor.T
+Tensor.H = property(_conjugate_transpose, doc="A matrix transposed: all numbers are real.")
 Tensor.mH = Tensor.mT
 
 
@@ -311,7 +318,7 @@ def broadcast_to(input: Tensor, *sizes: Any, size: Any = None) -> Tensor:
 @creator("broadcast_tensors")
 def broadcast_tensors(*tensors: Any) -> tuple[Tensor, ...]:
     """All tensors expanded to their common shape."""
-    shape = broadcast("broadcast_tensors", *[x._shape for x in tensors])
+    shape = broadcast("broadcast_tensors", (), *[x._shape for x in tensors])
     return tuple(expand(x, shape) for x in tensors)
 
 

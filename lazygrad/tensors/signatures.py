@@ -181,7 +181,7 @@ def _one_of(kinds: list[Kind]) -> Kind:
 # flags whose truth alone counts, as in PyTorch's own Python code
 _TRUTHS = frozenset(
     """
-    inplace return_indices sym center swap recompute_scale_factor add_zero_attn use_separate_proj_weight
+    inplace return_indices sym center recompute_scale_factor add_zero_attn use_separate_proj_weight
     need_weights size_average reduce
     """.split()
 )
@@ -282,7 +282,7 @@ class Signature:
             where = f" (position {place})" if parameter.by_place else ""
             raise ArgumentTypeError(
                 f"[{self.name}] {self.name}(): argument '{parameter.name}'{where} must be {kind.title}"
-                f"{' or None' if parameter.takes_none() else ''}, not {_told(value)}"
+                f"{' or None' if parameter.takes_none() else ''}, not {told(value)}"
             )
         return taken
 
@@ -304,12 +304,23 @@ class Signature:
             error = ArgumentTypeError
         elif isinstance(problem, LookupError):
             error = OutOfBoundsError
-        given = ", ".join(f"{k}={_told(v)}" for k, v in values.items())
+        given = ", ".join(f"{k}={told(v)}" for k, v in values.items())
         return error(f"[{self.name}] {self.name}() cannot take these arguments together: {given} "
                      f"({type(problem).__name__}: {problem})")
 
 
-def _told(value: Any) -> str:
+def wanted_kind(shown: inspect.Parameter, value: Any) -> str:
+    """What kind of argument stands where a value is of another one; "" where it is of that kind, or none is
+    named."""
+    parameter = _parameter(shown)
+    kind = parameter.kind()
+    fits = shown.kind in _STARRED or value is shown.default or value is None and parameter.takes_none()
+    if fits or kind is None or kind.take(parameter.name, value) is not _REFUSED or _test(kind)(value):
+        return ""
+    return kind.title + (" or None" if parameter.takes_none() else "")
+
+
+def told(value: Any) -> str:
     """A value in an error message: its type, and what it is if that is short."""
     if isinstance(value, Tensor):
         return f"Tensor of {value._dtype!r} and shape {tuple(value._shape)}"

@@ -283,6 +283,9 @@ def searchsorted(
     if values._dtype is not sorted_sequence._dtype:
         wide = dtypes.promote(values._dtype, sorted_sequence._dtype)
         values, sorted_sequence = values.to(wide), sorted_sequence.to(wide)
+    if sorter is not None and sorter._shape != sorted_sequence._shape:
+        raise ShapeError(f"[{op}] boundary and sorter must have the same size, but got boundary tensor "
+                         f"{tuple(sorted_sequence._shape)} and sorter tensor {tuple(sorter._shape)}")
     rows = sorted_sequence if sorter is None else sorted_sequence.gather(-1, sorter)
     if not rows.ndim or (rows.ndim > 1 and rows._shape[:-1] != values._shape[:-1]):
         raise ShapeError(f"[{op}] boundaries tensor should be 1 dimension or the first N-1 dimensions of "
@@ -327,9 +330,10 @@ def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -
                          f"{tuple(input._shape)} of {input._dtype!r}")
     if minlength < 0:
         raise ArgumentError(f"[{op}] minlength should be >= 0, got {minlength}")
-    if weights is not None and weights._shape != input._shape:
+    if weights is not None and weights._shape != input._shape and input.numel():
         raise ShapeError(f"[{op}] weights should be 1-d and have the same length as input, got "
                          f"{tuple(weights._shape)} for {tuple(input._shape)}")
+    weights = weights if input.numel() else None
     values = read(input)
     if values.size and values.min() < 0:
         raise ArgumentError(f"[{op}] bincount only supports non-negative inputs, got {int(values.min())}")

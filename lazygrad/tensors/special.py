@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from lazygrad import ops
+from lazygrad import dtypes, ops
 from lazygrad.compositions import bessel, incomplete_gamma, special
-from lazygrad.errors import ArgumentError, ArgumentTypeError
+from lazygrad.errors import ArgumentError, ArgumentTypeError, DTypeError
 from lazygrad.graph import Node
 from lazygrad.tensors.arithmetic import check_operands, check_tensor, elementwise, in_place, with_in_place
 from lazygrad.tensors.core import Tensor, apply, creator, function, method
@@ -59,6 +59,8 @@ def mvlgamma(input: Tensor, p: int) -> Tensor:
     """The logarithm of the multivariate gamma function of dimension p >= 1, elementwise."""
     if not isinstance(p, int) or p < 1:
         raise ArgumentError(f"[mvlgamma] p has to be greater than or equal to 1, got {p!r}")
+    if input.dtype is dtypes.bool_:
+        raise DTypeError("[mvlgamma] The input tensor may not be a boolean tensor: convert it with .float()")
     total = lgamma(input)
     for j in range(1, p):
         total = total + lgamma(input - j / 2)

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from lazygrad import dtypes
+from lazygrad.dtypes import pytorch_name
 from lazygrad.errors import ArgumentError, DTypeError, ShapeError
 from lazygrad.tensors.arithmetic import div, mul, sub
 from lazygrad.tensors.axes import axis_of
@@ -43,7 +45,8 @@ def cov(input: Tensor, *, correction: int = 1, fweights: Tensor | None = None, a
             if given.ndim > 1 or given.numel() != count:
                 raise ShapeError(f"[cov] expected {kind} to have one number for each of {count} "
                                  f"observations, got {list(given.shape)}")
-            if (given.dtype.kind == "int") != (kind == "fweights"):
+            fits = given.dtype.is_integer if kind == "fweights" else given.dtype.is_floating_point
+            if not fits:
                 wanted = "integral" if kind == "fweights" else "floating point"
                 raise DTypeError(f"[cov] expected {kind} to have {wanted} dtype, got {given.dtype!r}")
             if bool((given < 0).any()):
@@ -79,16 +82,18 @@ def corrcoef(input: Tensor) -> Tensor:
 def _steps(name: str, y: Tensor, x: Tensor | None, dx: Any, dim: int) -> tuple[Any, int]:
     """The widths between samples along a dimension."""
     axis = axis_of(name, dim, y.ndim)
+    if any(t is not None and t._dtype is dtypes.bool_ for t in (y, x)) and (y.ndim and y.shape[axis]):
+        raise DTypeError(f"[{name}] received a bool input, but bool is not supported: convert it with .int()")
     if x is None:
         return dx, axis
-    if x.ndim == 1 and y.ndim > 1:
+    if x.ndim == 1:
         if x.shape[0] != y.shape[axis]:
             raise ShapeError(f"[{name}] There must be one `x` value for each sample point, got {x.shape[0]} "
                              f"and {y.shape[axis]}")
         x = x.reshape([-1 if i == axis else 1 for i in range(y.ndim)])
-    along = x.ndim - y.ndim + axis
-    n = x.shape[along]
-    return (narrow(x, along, 1, n - 1) - narrow(x, along, 0, n - 1) if n else x), axis
+    x = x.reshape((*(1,) * (y.ndim - x.ndim), *x.shape))
+    n = x.shape[axis]
+    return (narrow(x, axis, 1, n - 1) - narrow(x, axis, 0, n - 1) if n else x), axis
 
 
 def _areas(name: str, y: Tensor, x: Tensor | None, dx: Any, dim: int) -> tuple[Tensor, int]:
@@ -163,16 +168,25 @@ def vander(x: Tensor, N: int | None = None, increasing: bool = False) -> Tensor:
 def cross(input: Tensor, other: Tensor, dim: int | None = None) -> Tensor:
     """The cross products of vectors of size 3 along a dimension (the first of that size where none is
     given)."""
-    shape = broadcast("cross", input.shape, other.shape)
     if dim is None:
-        found = [i for i, n in enumerate(shape) if n == 3]
+        found = [i for i, n in enumerate(input.shape) if n == 3]
         if not found:
             raise ShapeError("[cross] no dimension of size 3 in input")
         dim = found[0]
-    axis = axis_of("cross", dim, len(shape))
-    if shape[axis] != 3:
-        raise ShapeError(f"[cross] inputs dimension {dim} must have length 3. Got {shape[axis]}")
-    check_same_type("cross", input=input, other=other)
+    return vectors_crossed("cross", input, other, dim)
+
+
+def vectors_crossed(name: str, input: Tensor, other: Tensor, dim: int) -> Tensor:
+    """The cross products along a dimension, broadcast."""
+    if input.ndim != other.ndim:
+        raise ShapeError(f"[{name}] inputs must have the same number of dimensions, got "
+                         f"{tuple(input.shape)} and {tuple(other.shape)}")
+    axis = axis_of(name, dim, input.ndim)
+    if not input.ndim or input.shape[axis] != 3 or other.shape[axis] != 3:
+        sizes = " and ".join(str(t.shape[axis]) if t.ndim else "none" for t in (input, other))
+        raise ShapeError(f"[{name}] inputs dimension {dim} must have length 3. Got {sizes}")
+    shape = broadcast(name, input.shape, other.shape)
+    check_same_type(name, input=input, other=other)
     a, b = (t.expand(shape).unbind(axis) for t in (input, other))
     return stack([a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]], axis)
 
@@ -185,7 +199,7 @@ def _edges(name: str, x: Tensor, bins: Any, bounds: Any) -> Tensor:
     """The edges of bins: the ones given, or those of a number of equal ones between two bounds, or from the
     least to the greatest element."""
     if isinstance(bins, Tensor):
-        return bins.to(x.dtype)
+        return bins
     if bins < 1:
         raise ArgumentError(f"[{name}] bins must be > 0, but got {bins}")
     low, high = bounds if bounds is not None else (
@@ -205,6 +219,10 @@ def _filled_bins(samples: Sequence[Tensor], edges: Sequence[Tensor], weight: Ten
         inside = inside & (x >= e[0]) & (x <= e[-1])
         place = place * count + clamp(searchsorted(e, x, right=True) - 1, 0, count - 1)
     dtype = samples[0].dtype
+    for what, t in (*((f"bins for dimension {i}", e) for i, e in enumerate(edges)), ("weight", weight)):
+        if t is not None and t._dtype is not dtype:
+            raise DTypeError(f"[histogramdd] input and {what} should have the same dtype, but got "
+                             f"{pytorch_name(dtype)} and {pytorch_name(t._dtype)}: convert one of them")
     weights = where(inside, 1.0 if weight is None else weight.reshape(-1), 0.0).to(dtype)
     empty = full((math.prod(shape),), 0.0, dtype=dtype, device=samples[0].device)
     counts = empty.scatter_add(0, place.expand(weights.shape), weights).reshape(shape)
@@ -221,7 +239,7 @@ def _check_floats(name: str, input: Tensor) -> None:
 
 
 @function("histogram")
-def histogram(input: Tensor, bins: Any, *, range: Any = None, weight: Tensor | None = None,
+def histogram(input: Tensor, bins: int | Tensor, *, range: Any = None, weight: Tensor | None = None,
               density: bool = False) -> Any:
     """(counts, edges): how many elements (or how much weight) lie in each bin, the last one closed. bins: a
     number of equal ones, over `range` or from the least to the greatest element, or the edges."""
@@ -232,8 +250,8 @@ def histogram(input: Tensor, bins: Any, *, range: Any = None, weight: Tensor | N
 
 
 @creator("histogramdd")
-def histogramdd(input: Tensor, bins: Any, range: Any = None, weight: Tensor | None = None,
-                density: bool = False) -> Any:
+def histogramdd(input: Tensor, bins: int | Sequence[int] | Sequence[Tensor], range: Any = None,
+                weight: Tensor | None = None, density: bool = False) -> Any:
     """(counts, edges): how many of the points (..., D) lie in each box of D dimensions. bins: a number for
     all dimensions, or one for each, or the edges of each; range: two bounds for each dimension, in a row."""
     if input.ndim < 2:
@@ -248,6 +266,9 @@ def histogramdd(input: Tensor, bins: Any, range: Any = None, weight: Tensor | No
     if range is not None and len(range) != 2 * size:
         raise ShapeError(f"[histogramdd] for a {size}-dimensional histogram range should have {2 * size} "
                          f"elements, but got {len(range)}")
+    if weight is not None and (tuple(weight.shape) or (1,)) != tuple(input.shape[:-1]):
+        raise ShapeError(f"[histogramdd] weight should have the shape of the input but for its innermost "
+                         f"dimension, {tuple(input.shape[:-1])}, got {tuple(weight.shape)}")
     samples = list(input.reshape(-1, size).unbind(1))
     bounds = [None if range is None else range[2 * i : 2 * i + 2] for i, _ in enumerate(listed)]
     edges = [_edges("histogramdd", *given) for given in zip(samples, listed, bounds, strict=True)]

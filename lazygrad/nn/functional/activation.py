@@ -100,14 +100,20 @@ def tanh(input: Tensor) -> Tensor:
     return input.tanh()
 
 
+def _above(input: Tensor, bound: float, value: float, inplace: bool) -> Tensor:
+    if input.dtype.is_integer:
+        bound, value = int(bound), int(value)
+    return _finish("threshold", input, lazygrad.where(input <= bound, value, input), inplace)
+
+
 def threshold(input: Tensor, threshold: float, value: float, inplace: bool = False) -> Tensor:
-    """x where it is above `threshold`, else `value`."""
-    return _finish("threshold", input, lazygrad.where(input <= threshold, value, input), inplace)
+    """x where it is above `threshold`, else `value`; of integers, both without their fractions."""
+    return _above(input, threshold, value, inplace)
 
 
 def threshold_(input: Tensor, threshold: float, value: float) -> Tensor:
     """threshold in place."""
-    return _finish("threshold", input, lazygrad.where(input <= threshold, value, input), True)
+    return _above(input, threshold, value, True)
 
 
 def _sloped(x: Tensor, slope: Any) -> Tensor:

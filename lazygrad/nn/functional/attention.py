@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import lazygrad
-from lazygrad.errors import DTypeError, ShapeError
+from lazygrad.errors import ArgumentError, DTypeError, ShapeError
 from lazygrad.nn.functional.dropout import dropout
 from lazygrad.tensors import Tensor
 from lazygrad.tensors.promotion import check_same_type
@@ -30,6 +30,9 @@ def scaled_dot_product_attention(query: Tensor, key: Tensor, value: Tensor, attn
             f"{tuple(value.shape)}: each needs two axes, and query and key the same last one"
         )
     check_same_type("scaled_dot_product_attention", query=query, key=key, value=value)
+    if not 0 <= dropout_p <= 1:
+        raise ArgumentError("[scaled_dot_product_attention] dropout_p must be between 0 and 1, got "
+                            f"{dropout_p}")
     allowed = (lazygrad.bool, lazygrad.float32, query.dtype)
     if not query.is_floating_point() or (attn_mask is not None and attn_mask.dtype not in allowed):
         kind = "no mask" if attn_mask is None else repr(attn_mask.dtype)

@@ -6,8 +6,9 @@ import math
 from typing import Any
 
 import lazygrad
-from lazygrad.errors import ArgumentError, ShapeError
+from lazygrad.errors import ArgumentError, ArgumentTypeError, DTypeError, ShapeError
 from lazygrad.tensors import Tensor
+from lazygrad.tensors.axes import integer
 
 
 def _log_sum(parts: list[Tensor]) -> Tensor:
@@ -27,7 +28,12 @@ def _shifted(x: Tensor, by: int) -> Tensor:
 
 
 def _lengths(given: Any, count: int, name: str, device: Any) -> Tensor:
-    result = given if isinstance(given, Tensor) else lazygrad.tensor(list(given), dtype=lazygrad.int64)
+    if isinstance(given, Tensor):
+        if not given.dtype.is_integer or given.dtype is lazygrad.bool:
+            raise DTypeError(f"[ctc_loss] {name} must be integral, got {given.dtype!r}")
+        result = given
+    else:
+        result = lazygrad.tensor([integer("ctc_loss", name, n) for n in given], dtype=lazygrad.int64)
     if result.numel() != count:
         raise ArgumentError(
             f"[ctc_loss] {name} must be of size batch_size: {result.numel()} and {count}"
@@ -38,7 +44,7 @@ def _lengths(given: Any, count: int, name: str, device: Any) -> Tensor:
 def _padded(targets: Tensor, lengths: Tensor) -> Tensor:
     """Targets one after the other as (N, longest); reads the lengths."""
     listed = lengths.tolist()
-    if sum(listed) > targets.numel():
+    if sum(listed) != targets.numel():
         raise ArgumentError(
             f"[ctc_loss] target_lengths sum to {sum(listed)}, but there are {targets.numel()} targets"
         )
@@ -77,8 +83,15 @@ def ctc_loss(
     steps, batch, classes = lp.shape
     if not 0 <= blank < classes:
         raise ArgumentError(f"[ctc_loss] blank must be in label range: {blank} of {classes} classes")
+    if isinstance(input_lengths, Tensor) != isinstance(target_lengths, Tensor):
+        raise ArgumentTypeError("[ctc_loss] input_lengths and target_lengths must both be tensors, or both "
+                                "be tuples of ints")
     lengths = _lengths(target_lengths, batch, "target_lengths", lp.device)
     ends = _lengths(input_lengths, batch, "input_lengths", lp.device)
+    for n in () if isinstance(input_lengths, Tensor) else input_lengths:
+        if not 0 <= n <= steps:
+            raise ArgumentError(f"[ctc_loss] Expected input_lengths to have value between 0 and {steps}, the "
+                                f"number of steps, but got value {n}")
     targets = targets.long().to(lp.device)
     labels = targets if targets.ndim == 2 else _padded(targets, lengths)
     size = labels.shape[1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 
 import lazygrad
 from lazygrad.errors import ArgumentError, ShapeError
@@ -44,30 +45,44 @@ def _channel_shape(input: Tensor, channel_axis: int) -> tuple[int, ...]:
 
 def dropout1d(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
     """Zero whole channels of a (N, C, L) or (C, L) tensor."""
-    return _feature_dropout("dropout1d", input, p, training, inplace, (2, 3))
+    _check("dropout1d", p)
+    if input.ndim not in (2, 3):
+        raise ShapeError(f"[dropout1d] Expected 2D or 3D input, but received {tuple(input.shape)}")
+    return _feature_dropout("dropout1d", input, p, training, inplace, input.ndim - 2)
 
 
 def dropout2d(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
-    """Zero whole channels of a (N, C, H, W) tensor; three axes count as (N, C, L)."""
-    return _feature_dropout("dropout2d", input, p, training, inplace, (3, 4))
+    """Zero whole channels of a (N, C, H, W) tensor. Others are taken, too, with a warning: axis 1 has their
+    channels."""
+    _warn_of_axes("dropout2d", input, (4,))
+    return _feature_dropout("dropout2d", input, p, training, inplace, 1)
 
 
 def dropout3d(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
-    """Zero whole channels of a (N, C, D, H, W) or (C, D, H, W) tensor."""
-    return _feature_dropout("dropout3d", input, p, training, inplace, (4, 5))
+    """Zero whole channels of a (N, C, D, H, W) or (C, D, H, W) tensor. Others are taken, too, with a warning:
+    axis 0 has their channels."""
+    _warn_of_axes("dropout3d", input, (4, 5))
+    return _feature_dropout("dropout3d", input, p, training, inplace, int(input.ndim == 5))
+
+
+def _warn_of_axes(name: str, input: Tensor, usual: tuple[int, ...]) -> None:
+    if input.ndim not in usual:
+        warnings.warn(
+            f"{name}: Received a {input.ndim}-D input, which is deprecated and will result in an error in a "
+            f"future release: it expects {' or '.join(f'{n}-D' for n in usual)} ones; use dropout, or "
+            "dropout1d, instead",
+            stacklevel=3,
+        )
 
 
 def _feature_dropout(
-    name: str, input: Tensor, p: float, training: bool, inplace: bool, ndims: tuple[int, ...]
+    name: str, input: Tensor, p: float, training: bool, inplace: bool, channel_axis: int
 ) -> Tensor:
     _check(name, p)
-    if input.ndim not in ndims:
-        raise ShapeError(f"[{name}] expected {ndims[0]} or {ndims[1]} axes, got input {tuple(input.shape)}")
     if not training or p == 0:
         return input
-    # PyTorch counts three axes as a batch in dropout2d, and as unbatched where the smaller number is expected
-    # elsewhere
-    channel_axis = 0 if input.ndim == ndims[0] and name != "dropout2d" else 1
+    if input.ndim <= channel_axis:
+        raise ShapeError(f"[{name}] needs {channel_axis + 1} dimensions or more, got {tuple(input.shape)}")
     return _dropped(input, _channel_shape(input, channel_axis), p, inplace)
 
 

@@ -10,6 +10,7 @@ from lazygrad.errors import ArgumentError, DTypeError, ShapeError
 from lazygrad.helpers import product
 from lazygrad.nn.sizes import per_axis
 from lazygrad.tensors import Tensor
+from lazygrad.tensors.convolution import spread_sizes
 
 
 def _starts(samples: Tensor, size: int, count: int, width: int) -> Tensor:
@@ -73,11 +74,13 @@ def _pool(rank: int, sample_order: Sequence[int]) -> tuple[Any, Any]:
                 f"[{op}] Expected {rank + 1}D or {rank + 2}D tensor, but got {tuple(input.shape)}"
             )
         sizes = tuple(input.shape[-rank:])
-        kernel = per_axis(kernel_size, rank)
+        kernel = spread_sizes(op, "kernel_size", kernel_size, rank)
         if output_size is None:
             ratios = per_axis(output_ratio, rank)
+            if len(ratios) != rank:
+                raise ShapeError(f"[{op}] output_ratio must be a number or {rank} numbers, got {ratios}")
             output_size = [int(n * ratio) for n, ratio in zip(sizes, ratios, strict=True)]
-        counts = per_axis(output_size, rank)
+        counts = spread_sizes(op, "output_size", output_size, rank, one_for_all=False)
         for size, count, width in zip(sizes, counts, kernel, strict=True):
             if count + width - 1 > size:
                 raise ShapeError(
@@ -107,7 +110,7 @@ def _pool(rank: int, sample_order: Sequence[int]) -> tuple[Any, Any]:
     def pool(
         input: Tensor,
         kernel_size: Any,
-        output_size: Any = None,
+        output_size: int | Sequence[int] | None = None,
         output_ratio: Any = None,
         return_indices: bool = False,
         _random_samples: Tensor | None = None,

@@ -13,7 +13,7 @@ import lazygrad
 from lazygrad.compositions import axes
 from lazygrad.compositions.normalization import affine, root_mean_square_one, standardized
 from lazygrad.dtypes import pytorch_name
-from lazygrad.errors import ArgumentError, DTypeError, ShapeError
+from lazygrad.errors import ArgumentError, DTypeError, OutOfBoundsError, ShapeError
 from lazygrad.graph import Node
 from lazygrad.tensors import Tensor
 from lazygrad.tensors.core import apply
@@ -65,9 +65,12 @@ def _blend(running: Tensor, fresh: Tensor, momentum: float | Tensor) -> None:
         running.copy_(fresh * momentum + running * (1 - momentum))
 
 
-def _check_channels(name: str, channels: int, **values: Tensor | None) -> None:
+def _check_channels(name: str, channels: int, any_shape: bool = False, **values: Tensor | None) -> None:
+    """Raises ShapeError unless each has a number for each channel."""
     for what, value in values.items():
-        if value is not None and tuple(value.shape) != (channels,):
+        if value is None or tuple(value.shape) == (channels,):
+            continue
+        if not any_shape or value.numel() != channels:
             raise ShapeError(f"[{name}] {what} should contain {channels} elements in one dimension, not "
                              f"{value.numel()} in shape {tuple(value.shape)}")
 
@@ -103,9 +106,8 @@ def batch_norm(
     _check_both("batch_norm", running_mean, running_var)
     if training and eps <= 0:
         raise ArgumentError(f"[batch_norm] batch_norm eps must be positive during training, but got {eps}")
-    _check_channels(
-        "batch_norm", channels, running_mean=running_mean, running_var=running_var, weight=weight, bias=bias
-    )
+    _check_channels("batch_norm", channels, running_mean=running_mean, running_var=running_var)
+    _check_channels("batch_norm", channels, any_shape=True, weight=weight, bias=bias)
     if ndim < 2:
         return input.clone()
     scale = None if weight is None else _per_channel(weight, ndim)
@@ -139,11 +141,13 @@ def instance_norm(input: Tensor, running_mean: Tensor | None = None, running_var
     samples."""
     if not use_input_stats:
         return batch_norm(input, running_mean, running_var, weight, bias, False, momentum, eps)
-    _check_types("instance_norm", input, running_mean, running_var, weight, bias)
+    _check_types("instance_norm", input, running_var, weight, bias)
     _check_both("instance_norm", running_mean, running_var)
     if input.ndim > 1:
         _check_channels("instance_norm", input.shape[1], running_mean=running_mean, running_var=running_var,
                         weight=weight, bias=bias)
+    if input.ndim and not input.shape[0]:
+        raise OutOfBoundsError(f"[instance_norm] expected a sample or more, got {tuple(input.shape)}")
     ndim, over = input.ndim, list(range(2, input.ndim))
     count = 1
     for size in input.shape[2:]:

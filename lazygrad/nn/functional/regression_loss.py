@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Iterable
 
 import lazygrad
-from lazygrad.errors import ArgumentError
+from lazygrad.errors import ArgumentError, DTypeError
 from lazygrad.nn.functional.classification_loss import chosen_reduction, reduced
 from lazygrad.nn.functional.norm import wide
 from lazygrad.tensors import Tensor
@@ -109,6 +109,9 @@ def poisson_nll_loss(input: Tensor, target: Tensor, log_input: bool = True, full
     `full` adds Stirling's approximation of the constant term.
     """
     reduction = chosen_reduction(reduction, size_average, reduce)
+    if full and target.dtype is lazygrad.bool:
+        raise DTypeError("[poisson_nll_loss] a bool target is not supported with full=True: convert it with "
+                         ".int()")
     loss = input.exp() - target * input if log_input else input - target * (input + eps).log()
     if full:
         large = target > 1
@@ -145,6 +148,7 @@ def gaussian_nll_loss(
             raise ArgumentError("[gaussian_nll_loss] var is of incorrect size")
     if bool((variance < 0).any()):
         raise ArgumentError("[gaussian_nll_loss] var has negative entry/entries")
+    check_castable("gaussian_nll_loss", lazygrad.get_default_dtype(), variance.dtype)  # eps may become one
     # the lower bound of the variance passes the gradient as if it were not there
     bounded = variance + (variance.clamp(min=eps) - variance).detach()
     difference = input - target

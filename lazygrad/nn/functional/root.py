@@ -6,13 +6,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import lazygrad
-from lazygrad.errors import ArgumentError, UnsupportedError
+from lazygrad.errors import ArgumentError, ShapeError, UnsupportedError
 from lazygrad.nn import functional as F
 from lazygrad.nn.functional import recurrence
 from lazygrad.nn.functional.recurrence import MODES, Weights
 from lazygrad.tensors import Tensor
 from lazygrad.tensors.outputs import with_out
-from lazygrad.tensors.signatures import check_all
+from lazygrad.tensors.signatures import check_all, checked
 
 _REDUCTIONS = ("none", "mean", "sum")
 
@@ -139,6 +139,8 @@ def native_batch_norm(
     running_var: Tensor | None, training: bool, momentum: float, eps: float,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """(batch_norm, mean and 1 / deviation of each channel; both empty outside training)."""
+    if not input.numel():
+        raise ShapeError(f"[native_batch_norm] input must have one element or more, got {tuple(input.shape)}")
     result = F.batch_norm(input, running_mean, running_var, weight, bias, training, momentum, eps)
     if not training:
         return result, input.new_empty(0), input.new_empty(0)
@@ -146,7 +148,9 @@ def native_batch_norm(
     return result, mean.reshape(-1), inverse.reshape(-1)
 
 
-native_batch_norm = with_out("native_batch_norm", native_batch_norm, same_type=True)
+native_batch_norm = with_out(
+    "native_batch_norm", checked("native_batch_norm", native_batch_norm), same_type=True
+)
 
 
 def norm_except_dim(v: Tensor, pow: int = 2, dim: int = 0) -> Tensor:
@@ -248,6 +252,9 @@ def grid_sampler(
     input: Tensor, grid: Tensor, interpolation_mode: int, padding_mode: int, align_corners: bool
 ) -> Tensor:
     """nn.functional.grid_sample, whose modes are numbers here."""
+    for what, number in (("interpolation_mode", interpolation_mode), ("padding_mode", padding_mode)):
+        if not 0 <= number < 3:
+            raise ArgumentError(f"[grid_sampler] {what} must be 0, 1 or 2, got {number}")
     return F.grid_sample(input, grid, _MODES[interpolation_mode], _PADDINGS[padding_mode], align_corners)
 
 
