@@ -400,3 +400,22 @@ def test_lists_and_dictionaries() -> None:
         table[3] = lazygrad.ones(1)
     with pytest.raises(TypeError, match="should be called with an iterable"):
         nn.ModuleDict(3)
+
+
+def test_tables_of_hooks_may_be_exchanged() -> None:
+    seen: list[str] = []
+    net = nn.Linear(1, 1)
+    net.register_forward_hook(lambda *_: seen.append("taken away"))
+    net._forward_hooks = OrderedDict()
+    with net.register_forward_hook(lambda *_: seen.append("hook")):
+        net(lazygrad.ones(1, 1))
+    optimizer = lazygrad.optim.SGD(net.parameters(), 0.1)
+    with optimizer.register_step_pre_hook(lambda *_: seen.append("step")):
+        optimizer.step()
+    optimizer.step()
+    assert seen == ["hook", "step"]
+    table, other = OrderedDict[int, str](), OrderedDict[int, str]()
+    handle = lazygrad.utils.hooks.RemovableHandle(table, extra_dict=other)
+    table[handle.id] = other[handle.id] = "own"
+    handle.remove()
+    assert not table and not other

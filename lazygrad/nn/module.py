@@ -11,7 +11,7 @@ from lazygrad.errors import ArgumentError, ArgumentTypeError, MissingError
 from lazygrad.missing import check_type
 from lazygrad.nn import module_hooks as hooks
 from lazygrad.nn.module_backward import BackwardHooks
-from lazygrad.nn.module_hooks import HookMethods, HookTable
+from lazygrad.nn.module_hooks import HookMethods, hook_table
 from lazygrad.nn.module_state import StateMethods
 from lazygrad.nn.module_tree import TreeMethods
 from lazygrad.nn.parameter import Buffer, Parameter
@@ -59,7 +59,7 @@ class Module(TreeMethods, StateMethods, HookMethods):
             training=True, _parameters={}, _buffers={}, _non_persistent_buffers_set=set(), _modules={}
         )
         for name in _TABLES:
-            state[name] = HookTable()
+            state[name] = hook_table()
         if self.call_super_init:
             super().__init__(*args, **kwargs)
 
@@ -410,7 +410,7 @@ class Module(TreeMethods, StateMethods, HookMethods):
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         for name in _TABLES:
-            self.__dict__.setdefault(name, HookTable())
+            self.__dict__.setdefault(name, hook_table())
 
     def _get_name(self) -> str:
         return type(self).__name__

@@ -11,12 +11,18 @@ from typing import Any
 _next_id = itertools.count()
 
 
+def _reference(table: Any) -> Callable[[], Any]:
+    """A weak reference; of a plain dict, which has none, one that keeps it."""
+    return (lambda: table) if type(table) is dict else weakref.ref(table)
+
+
 class RemovableHandle:
     """What registering a hook returns; `remove()` takes the hook out again. Works as a context manager."""
 
-    def __init__(self, hooks: dict[int, Any], *, extra: tuple[dict[int, Any], ...] = ()) -> None:
+    def __init__(self, hooks_dict: Any, *, extra_dict: Any = None) -> None:
+        extra = extra_dict if isinstance(extra_dict, list) else [] if extra_dict is None else [extra_dict]
         self.id = next(_next_id)
-        self._tables = tuple(weakref.ref(table) for table in (hooks, *extra))
+        self._tables = tuple(_reference(table) for table in (hooks_dict, *extra))
 
     def remove(self) -> None:
         for reference in self._tables:
@@ -29,7 +35,7 @@ class RemovableHandle:
 
     def __setstate__(self, state: tuple[int, tuple]) -> None:
         self.id = state[0]
-        self._tables = tuple(weakref.ref(OrderedDict() if t is None else t) for t in state[1])
+        self._tables = tuple(_reference(OrderedDict() if t is None else t) for t in state[1])
 
     def __enter__(self) -> RemovableHandle:
         return self
@@ -38,69 +44,74 @@ class RemovableHandle:
         self.remove()
 
 
-class HookTable(OrderedDict):
-    """Hooks by id, in the order in which they run."""
-
-    def register(
-        self, hook: Callable, prepend: bool = False, flags: tuple[tuple[dict[int, bool], bool], ...] = ()
-    ) -> RemovableHandle:
-        """Add `hook`; each of `flags` is (table, whether to note this hook in it)."""
-        handle = RemovableHandle(self, extra=tuple(table for table, _ in flags))
-        self[handle.id] = hook
-        for table, wanted in flags:
-            if wanted:
-                table[handle.id] = True
-        if prepend:
-            self.move_to_end(handle.id, last=False)
-        return handle
+HookTable = OrderedDict[int, Any]  # hooks by id, in the order in which they run
 
 
-global_forward_pre_hooks = HookTable()
-global_forward_hooks = HookTable()
-global_forward_hooks_always_called = HookTable()
-global_forward_hooks_with_kwargs = HookTable()
-global_backward_pre_hooks = HookTable()
-global_backward_hooks = HookTable()
-global_buffer_registration_hooks = HookTable()
-global_module_registration_hooks = HookTable()
-global_parameter_registration_hooks = HookTable()
+def hook_table() -> HookTable:
+    """A table without hooks: a plain OrderedDict, as programs that take all hooks away put in its place."""
+    return OrderedDict()
+
+
+def register(
+    hooks: HookTable, hook: Callable, prepend: bool = False, flags: tuple[tuple[HookTable, bool], ...] = ()
+) -> RemovableHandle:
+    """Add `hook` to a table; each of `flags` is (table, whether to note this hook in it)."""
+    handle = RemovableHandle(hooks, extra_dict=[table for table, _ in flags])
+    hooks[handle.id] = hook
+    for table, wanted in flags:
+        if wanted:
+            table[handle.id] = True
+    if prepend:
+        hooks.move_to_end(handle.id, last=False)
+    return handle
+
+
+global_forward_pre_hooks = hook_table()
+global_forward_hooks = hook_table()
+global_forward_hooks_always_called = hook_table()
+global_forward_hooks_with_kwargs = hook_table()
+global_backward_pre_hooks = hook_table()
+global_backward_hooks = hook_table()
+global_buffer_registration_hooks = hook_table()
+global_module_registration_hooks = hook_table()
+global_parameter_registration_hooks = hook_table()
 
 
 def register_module_forward_pre_hook(hook: Callable) -> RemovableHandle:
     """Run `hook(module, args)` before the forward of every module."""
-    return global_forward_pre_hooks.register(hook)
+    return register(global_forward_pre_hooks, hook)
 
 
 def register_module_forward_hook(hook: Callable, *, with_kwargs: bool = False, always_call: bool = False
                                  ) -> RemovableHandle:
     """Run `hook(module, args, output)` after the forward of every module."""
-    return global_forward_hooks.register(hook, flags=((global_forward_hooks_with_kwargs, with_kwargs),
-                                                      (global_forward_hooks_always_called, always_call)))
+    return register(global_forward_hooks, hook, flags=((global_forward_hooks_with_kwargs, with_kwargs),
+                                                       (global_forward_hooks_always_called, always_call)))
 
 
 def register_module_full_backward_pre_hook(hook: Callable) -> RemovableHandle:
     """Run `hook(module, grad_output)` when gradients arrive at the output of any module."""
-    return global_backward_pre_hooks.register(hook)
+    return register(global_backward_pre_hooks, hook)
 
 
 def register_module_full_backward_hook(hook: Callable) -> RemovableHandle:
     """Run `hook(module, grad_input, grad_output)` when gradients of any module's inputs are known."""
-    return global_backward_hooks.register(hook)
+    return register(global_backward_hooks, hook)
 
 
 def register_module_buffer_registration_hook(hook: Callable) -> RemovableHandle:
     """Run `hook(module, name, buffer)` when any buffer is registered; it may return another buffer."""
-    return global_buffer_registration_hooks.register(hook)
+    return register(global_buffer_registration_hooks, hook)
 
 
 def register_module_module_registration_hook(hook: Callable) -> RemovableHandle:
     """Run `hook(module, name, submodule)` when any submodule is registered; it may return another module."""
-    return global_module_registration_hooks.register(hook)
+    return register(global_module_registration_hooks, hook)
 
 
 def register_module_parameter_registration_hook(hook: Callable) -> RemovableHandle:
     """Run `hook(module, name, param)` when any parameter is registered; it may return another parameter."""
-    return global_parameter_registration_hooks.register(hook)
+    return register(global_parameter_registration_hooks, hook)
 
 
 class HookMethods:
@@ -124,9 +135,8 @@ class HookMethods:
 
         With `with_kwargs`, the hook is called as `hook(module, args, kwargs)` and may return (args, kwargs).
         """
-        return self._forward_pre_hooks.register(
-            hook, prepend, ((self._forward_pre_hooks_with_kwargs, with_kwargs),)
-        )
+        flags = ((self._forward_pre_hooks_with_kwargs, with_kwargs),)
+        return register(self._forward_pre_hooks, hook, prepend, flags)
 
     def register_forward_hook(self, hook: Callable, *, prepend: bool = False, with_kwargs: bool = False,
                               always_call: bool = False) -> RemovableHandle:
@@ -135,16 +145,17 @@ class HookMethods:
         With `with_kwargs`, it is called as `hook(module, args, kwargs, output)`; with `always_call`, also
         when forward raises.
         """
-        return self._forward_hooks.register(hook, prepend, ((self._forward_hooks_with_kwargs, with_kwargs),
-                                                            (self._forward_hooks_always_called, always_call)))
+        flags = ((self._forward_hooks_with_kwargs, with_kwargs),
+                 (self._forward_hooks_always_called, always_call))
+        return register(self._forward_hooks, hook, prepend, flags)
 
     def register_full_backward_pre_hook(self, hook: Callable, prepend: bool = False) -> RemovableHandle:
         """Run `hook(module, grad_output)` when the output's gradients are known; it may return other ones."""
-        return self._backward_pre_hooks.register(hook, prepend)
+        return register(self._backward_pre_hooks, hook, prepend)
 
     def register_full_backward_hook(self, hook: Callable, prepend: bool = False) -> RemovableHandle:
         """Run `hook(module, grad_input, grad_output)`; what it returns replaces grad_input."""
-        return self._backward_hooks.register(hook, prepend)
+        return register(self._backward_hooks, hook, prepend)
 
     def register_backward_hook(self, hook: Callable) -> RemovableHandle:
         """The same as register_full_backward_hook."""
@@ -152,30 +163,30 @@ class HookMethods:
 
     def register_state_dict_pre_hook(self, hook: Callable) -> RemovableHandle:
         """Run `hook(module, prefix, keep_vars)` before state_dict collects."""
-        return self._state_dict_pre_hooks.register(hook)
+        return register(self._state_dict_pre_hooks, hook)
 
     def register_state_dict_post_hook(self, hook: Callable) -> RemovableHandle:
         """Run `hook(module, state_dict, prefix, local_metadata)` after state_dict; it changes the dict in
         place."""
         hook._from_public_api = True  # type: ignore[attr-defined]
-        return self._state_dict_hooks.register(hook)
+        return register(self._state_dict_hooks, hook)
 
     def _register_state_dict_hook(self, hook: Callable) -> RemovableHandle:
-        return self._state_dict_hooks.register(hook)
+        return register(self._state_dict_hooks, hook)
 
     def register_load_state_dict_pre_hook(self, hook: Callable) -> RemovableHandle:
         """Run `hook(module, state_dict, prefix, local_metadata, strict, missing, unexpected, errors)` before
         loading."""
-        return self._load_state_dict_pre_hooks.register(_WithModule(hook, self))
+        return register(self._load_state_dict_pre_hooks, _WithModule(hook, self))
 
     def _register_load_state_dict_pre_hook(
         self, hook: Callable, with_module: bool = False
     ) -> RemovableHandle:
-        return self._load_state_dict_pre_hooks.register(_WithModule(hook, self) if with_module else hook)
+        return register(self._load_state_dict_pre_hooks, _WithModule(hook, self) if with_module else hook)
 
     def register_load_state_dict_post_hook(self, hook: Callable) -> RemovableHandle:
         """Run `hook(module, incompatible_keys)` after loading; it may change the two lists in place."""
-        return self._load_state_dict_post_hooks.register(hook)
+        return register(self._load_state_dict_post_hooks, hook)
 
 
 class _WithModule:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import warnings
-from collections import OrderedDict, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from copy import deepcopy
 from itertools import chain
@@ -13,8 +13,9 @@ from typing import Any, Generic, TypeVar
 import lazygrad
 from lazygrad import ops
 from lazygrad.dtypes import DType
-from lazygrad.errors import ArgumentError, ArgumentTypeError
+from lazygrad.errors import ArgumentError, ArgumentTypeError, MissingError
 from lazygrad.graph import Node
+from lazygrad.nn.module_hooks import HookTable, RemovableHandle, hook_table, register
 from lazygrad.optim.settings import plain
 from lazygrad.optim.term import Term
 from lazygrad.tensors import Tensor
@@ -34,31 +35,17 @@ class _Required:
 required = _Required()
 
 
-class _Hook:
-    """What registering a hook returns; `remove()` takes the hook out again."""
-
-    def __init__(self, table: OrderedDict[object, Callable], hook: Callable, prepend: bool = False) -> None:
-        self._table = table
-        table[self] = hook
-        if prepend:
-            table.move_to_end(self, last=False)
-
-    def remove(self) -> None:
-        self._table.pop(self, None)
+_of_all_before, _of_all_after = hook_table(), hook_table()  # hooks of every optimizer's steps
 
 
-_of_all_before: OrderedDict[object, Callable] = OrderedDict()  # hooks of every optimizer's steps
-_of_all_after: OrderedDict[object, Callable] = OrderedDict()
-
-
-def register_optimizer_step_pre_hook(hook: Callable) -> _Hook:
+def register_optimizer_step_pre_hook(hook: Callable) -> RemovableHandle:
     """Run `hook(optimizer, args, kwargs)` before each step of every optimizer; it may return new ones."""
-    return _Hook(_of_all_before, hook)
+    return register(_of_all_before, hook)
 
 
-def register_optimizer_step_post_hook(hook: Callable) -> _Hook:
+def register_optimizer_step_post_hook(hook: Callable) -> RemovableHandle:
     """Run `hook(optimizer, args, kwargs)` after each step of every optimizer."""
-    return _Hook(_of_all_after, hook)
+    return register(_of_all_after, hook)
 
 
 def _with_hooks(step: Callable) -> Callable:
@@ -94,12 +81,12 @@ class Optimizer:
     state: defaultdict[Any, dict[str, Any]]
     param_groups: list[dict[str, Any]]
     _steps_taken = 0
-    _optimizer_step_pre_hooks: OrderedDict
-    _optimizer_step_post_hooks: OrderedDict
-    _optimizer_state_dict_pre_hooks: OrderedDict
-    _optimizer_state_dict_post_hooks: OrderedDict
-    _optimizer_load_state_dict_pre_hooks: OrderedDict
-    _optimizer_load_state_dict_post_hooks: OrderedDict
+    _optimizer_step_pre_hooks: HookTable
+    _optimizer_step_post_hooks: HookTable
+    _optimizer_state_dict_pre_hooks: HookTable
+    _optimizer_state_dict_post_hooks: HookTable
+    _optimizer_load_state_dict_pre_hooks: HookTable
+    _optimizer_load_state_dict_post_hooks: HookTable
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -144,7 +131,7 @@ class Optimizer:
 
     def _set_up(self) -> None:
         for name in self._hook_tables:
-            self.__dict__.setdefault(name, OrderedDict())
+            self.__dict__.setdefault(name, hook_table())
         self.__dict__.setdefault("_steps_taken", 0)
         self.__dict__.setdefault("state", defaultdict(dict))
         self.__dict__.setdefault("param_groups", [])
@@ -166,29 +153,29 @@ class Optimizer:
 
     # Hooks
 
-    def register_step_pre_hook(self, hook: Callable) -> _Hook:
+    def register_step_pre_hook(self, hook: Callable) -> RemovableHandle:
         """Run `hook(optimizer, args, kwargs)` before each step; it may return new (args, kwargs)."""
-        return _Hook(self._optimizer_step_pre_hooks, hook)
+        return register(self._optimizer_step_pre_hooks, hook)
 
-    def register_step_post_hook(self, hook: Callable) -> _Hook:
+    def register_step_post_hook(self, hook: Callable) -> RemovableHandle:
         """Run `hook(optimizer, args, kwargs)` after each step."""
-        return _Hook(self._optimizer_step_post_hooks, hook)
+        return register(self._optimizer_step_post_hooks, hook)
 
-    def register_state_dict_pre_hook(self, hook: Callable, prepend: bool = False) -> _Hook:
+    def register_state_dict_pre_hook(self, hook: Callable, prepend: bool = False) -> RemovableHandle:
         """Run `hook(optimizer)` before state_dict."""
-        return _Hook(self._optimizer_state_dict_pre_hooks, hook, prepend)
+        return register(self._optimizer_state_dict_pre_hooks, hook, prepend)
 
-    def register_state_dict_post_hook(self, hook: Callable, prepend: bool = False) -> _Hook:
+    def register_state_dict_post_hook(self, hook: Callable, prepend: bool = False) -> RemovableHandle:
         """Run `hook(optimizer, state_dict)` after state_dict; it may return another one."""
-        return _Hook(self._optimizer_state_dict_post_hooks, hook, prepend)
+        return register(self._optimizer_state_dict_post_hooks, hook, prepend)
 
-    def register_load_state_dict_pre_hook(self, hook: Callable, prepend: bool = False) -> _Hook:
+    def register_load_state_dict_pre_hook(self, hook: Callable, prepend: bool = False) -> RemovableHandle:
         """Run `hook(optimizer, state_dict)` before loading; it may return another one."""
-        return _Hook(self._optimizer_load_state_dict_pre_hooks, hook, prepend)
+        return register(self._optimizer_load_state_dict_pre_hooks, hook, prepend)
 
-    def register_load_state_dict_post_hook(self, hook: Callable, prepend: bool = False) -> _Hook:
+    def register_load_state_dict_post_hook(self, hook: Callable, prepend: bool = False) -> RemovableHandle:
         """Run `hook(optimizer)` after loading."""
-        return _Hook(self._optimizer_load_state_dict_post_hooks, hook, prepend)
+        return register(self._optimizer_load_state_dict_post_hooks, hook, prepend)
 
     # Groups
 
@@ -255,7 +242,7 @@ class Optimizer:
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Update the parameters once; every optimizer defines it. Returns what `closure` returned."""
-        raise ArgumentTypeError(f"[optim] {type(self).__name__} does not define step")
+        raise MissingError(f"[optim] {type(self).__name__} does not define step")
 
     # Saving and loading
 
@@ -363,7 +350,7 @@ class ParameterwiseOptimizer(Optimizer):
     ) -> Any:
         """The parameter's new value; changes `state`. Values are float32 or wider, `number` makes settings
         into data."""
-        raise ArgumentTypeError(f"[optim] {type(self).__name__} does not define update")
+        raise MissingError(f"[optim] {type(self).__name__} does not define update")
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Update every parameter that has a gradient; returns the closure's loss. With `differentiable`, new

@@ -73,11 +73,7 @@ class Lion(ElementwiseOptimizer):
         *,
         maximize: bool = False,
     ) -> None:
-        found = checked_settings(locals())
-        for k, beta in enumerate(betas):
-            if not 0.0 <= beta < 1.0:
-                raise ArgumentError(f"[optimizer] Invalid beta parameter at index {k}: {beta}")
-        super().__init__(params, found)
+        super().__init__(params, checked_settings(locals()))
 
     def update(
         self, param: Term, grad: Term, state: dict[str, Any], group: dict[str, Any], number: Numbers[Term]

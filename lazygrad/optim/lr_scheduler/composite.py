@@ -7,7 +7,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from typing import Any
 
-from lazygrad.errors import ArgumentError, ArgumentTypeError, ShapeError
+from lazygrad.errors import ArgumentError, ArgumentTypeError
 from lazygrad.optim.lr_scheduler.base import LRScheduler, check_optimizer, set_value, values_of
 from lazygrad.optim.optimizer import Optimizer
 from lazygrad.optim.settings import plain
@@ -27,12 +27,11 @@ class ReduceLROnPlateau(LRScheduler):
         if threshold_mode not in ("rel", "abs"):
             raise ArgumentError(f"[ReduceLROnPlateau] threshold mode {threshold_mode} is unknown!")
         groups = len(optimizer.param_groups)
-        many = isinstance(min_lr, list | tuple)
-        lows = list(min_lr) if isinstance(min_lr, list | tuple) else [min_lr] * groups
-        if len(lows) != groups:
-            raise ArgumentError(f"[ReduceLROnPlateau] expected {groups} min_lrs, got {len(lows)}")
-        self.factor, self.optimizer, self.default_min_lr = factor, optimizer, None if many else min_lr
-        self.min_lrs: list[Any] = lows
+        self.factor, self.optimizer = factor, optimizer
+        self.default_min_lr = None if isinstance(min_lr, list | tuple) else min_lr
+        self.min_lrs: list[Any] = list(min_lr) if isinstance(min_lr, list | tuple) else [min_lr] * groups
+        if len(self.min_lrs) != groups:
+            raise ArgumentError(f"[ReduceLROnPlateau] expected {groups} min_lrs, got {len(self.min_lrs)}")
         self.patience, self.cooldown, self.eps, self.last_epoch = patience, cooldown, eps, 0
         self._last_lr = values_of(optimizer, "lr")
         self.mode_worse = math.inf if mode == "min" else -math.inf
@@ -75,12 +74,11 @@ class ReduceLROnPlateau(LRScheduler):
         groups = self.optimizer.param_groups
         if len(groups) != len(self.min_lrs):
             if self.default_min_lr is None:
-                raise ShapeError(
+                raise ArgumentError(
                     f"[ReduceLROnPlateau] The number of param groups in the `optimizer` ({len(groups)}) "
-                    f"differs from when "
-                    f"`ReduceLROnPlateau` was initialized ({len(self.min_lrs)}), usually due to a new "
-                    "param group being added to the optimizer. Please modify the `min_lrs` field to match "
-                    "the length of the `optimizer` param groups."
+                    f"differs from when `ReduceLROnPlateau` was initialized ({len(self.min_lrs)}), usually "
+                    "due to a new param group being added to the optimizer. Please modify the `min_lrs` "
+                    "field to match the length of the `optimizer` param groups."
                 )
             self.min_lrs = [self.default_min_lr] * len(groups)
         for group, low in zip(groups, self.min_lrs, strict=True):

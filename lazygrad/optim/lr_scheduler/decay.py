@@ -22,12 +22,13 @@ class _FunctionLR(LRScheduler):
         if not isinstance(lr_lambda, list | tuple):
             self.lr_lambdas = [lr_lambda] * groups
         elif len(lr_lambda) != groups:
-            raise ArgumentError(f"[LambdaLR] Expected {groups} lr_lambdas, but got {len(lr_lambda)}")
+            raise ArgumentError(f"[{type(self).__name__}] Expected {groups} lr_lambdas, but got "
+                                f"{len(lr_lambda)}")
         else:
             self.lr_lambdas = list(lr_lambda)
         for function in self.lr_lambdas:
             if not callable(function):
-                raise ArgumentTypeError(f"[LambdaLR] lr_lambda should be a function, but got "
+                raise ArgumentTypeError(f"[{type(self).__name__}] lr_lambda should be a function, but got "
                                         f"{type(function).__name__}")
         super().__init__(optimizer, last_epoch)
 
