@@ -28,6 +28,17 @@ CALLS: dict[str, Callable[[Any], Any]] = {
     "integers padded with a float": lambda m: m.nn.functional.pad(m.tensor([3]), (1, 1), value=1.7),
     "a window with one number too many": lambda m: m.hann_window(4, True, 0.3),
     "windows of two numbers": lambda m: m.hamming_window(4, True, 0.3, 0.7),
+    "more repetitions than told": lambda m: m.ones(2).repeat_interleave(m.tensor([1, 2]), output_size=5),
+    "repetitions as told": lambda m: m.tensor([1, 2]).repeat_interleave(m.tensor([1, 2]), output_size=3),
+    "a chain with a vector": lambda m: m.chain_matmul(m.ones(2), m.ones(2, 2)),
+    "a chain of one": lambda m: m.chain_matmul(m.ones(2, 2)),
+    "a chain": lambda m: m.chain_matmul(m.ones(2, 3), m.ones(3, 4), m.ones(4, 1)),
+    "NaN as a bound": lambda m: m.tensor([1.0, float("nan")]).clamp(min=float("nan")),
+    "NaN as the upper bound": lambda m: m.tensor([1.0, float("inf")]).clamp(0.0, float("nan")),
+    "triangles": lambda m: [m.tril_indices(3, 4, 1), m.triu_indices(4, 3, -1), m.triu_indices(2, 3, 5)],
+    "a slice of memory": lambda m: m.frombuffer(memoryview(bytearray(8))[2:6], dtype=m.int16),
+    "no memory": lambda m: m.frombuffer(5, dtype=m.int16),
+    "a float too large for an index": lambda m: m.zeros(2, dtype=m.int8).__setitem__(0, 128.5),
     "weights of bytes": lambda m: m.cov(m.tensor([[1.0, 2.0]]), fweights=m.tensor([1, 2], dtype=m.uint8)),
 }
 
@@ -43,3 +54,13 @@ def test_the_same_as_pytorch(name: str) -> None:
     assert not isinstance(ours, Exception), ours
     check(ours, theirs)
     assert getattr(ours, "requires_grad", None) == getattr(theirs, "requires_grad", None)
+
+
+def test_device_zero_is_an_accelerator() -> None:
+    x = lazygrad.ones(2, device="cpu")
+    there = outcome(lambda: lazygrad.zeros(2, device=0))
+    for call in (lambda: lazygrad.zeros_like(x, device=0), lambda: x.new_full((2,), 1.0, device=0),
+                 lambda: lazygrad.rand_like(x, device=0)):
+        made = outcome(call)
+        assert type(made) is type(there), made
+        assert isinstance(made, Exception) or made.device == there.device

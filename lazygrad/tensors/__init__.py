@@ -2,9 +2,9 @@
 
 A file imports only from files listed before it: devices, modes, views, recording, cell, passes, lifetimes,
 realization, autocasting, signatures, core, return_types, storage, shared_memory, promotion, values,
-conversion, axes, arithmetic, elementwise, blending, reals, shapes, movement, reduction, scans, differences,
-creation, constructor, typed_storage, exchange, limits,
-printing, flow, autograd; then examples, indexing, lookup, joining, linear, convolution, pooling, byte_images,
+conversion, axes, limits, arithmetic, elementwise, blending, reals, shapes, movement, reduction, scans,
+differences, creation, constructor, typed_storage, exchange, printing, flow, autograd; then examples,
+indexing, lookup, joining, linear, convolution, pooling, byte_images,
 resizing, spectra, mersenne, generator, placing, counter_draws, torch_numbers, torch_rejection, torch_draws,
 random, random_inplace, sorting, parts, integers, special, polynomials, window_functions, statistics,
 matrices, triangular,

@@ -121,7 +121,8 @@ def new_empty_strided(
     **options: Any,
 ) -> Tensor:
     """`empty_strided` of this tensor's type and device."""
-    return empty_strided(size, stride, dtype=dtype or x._dtype, device=device or x.device, **options)
+    where = x.device if device is None else device
+    return empty_strided(size, stride, dtype=dtype or x._dtype, device=where, **options)
 
 
 # Functions of Python's, element by element

@@ -170,6 +170,8 @@ def is_tensor(obj: Any) -> bool:
 def filled(
     name: str, size: Sequence[int], value: Any, dtype: DType, device: Any, requires_grad: bool
 ) -> Tensor:
+    """A tensor of a shape that holds one number, for a creator of this name. Raises ShapeError for negative
+    sizes."""
     if any(n < 0 for n in size):
         raise ShapeError(
             f"[{name}] Trying to create tensor with negative dimension {min(size)}: {list(size)}"
@@ -209,9 +211,8 @@ def _filler(name: str, value: int) -> None:
         requires_grad: bool = False,
         memory_format: Any = None,
     ) -> Tensor:
-        return filled(
-            name + "_like", input._shape, value, dtype or input._dtype, device or input.device, requires_grad
-        )
+        where = input.device if device is None else device
+        return filled(name + "_like", input._shape, value, dtype or input._dtype, where, requires_grad)
 
     def new(
         x: Tensor,
@@ -222,7 +223,8 @@ def _filler(name: str, value: int) -> None:
         requires_grad: bool = False,
     ) -> Tensor:
         shape = sizes_of(name, sizes, size)
-        return filled("new_" + name, shape, value, dtype or x._dtype, device or x.device, requires_grad)
+        where = x.device if device is None else device
+        return filled("new_" + name, shape, value, dtype or x._dtype, where, requires_grad)
 
     fill.__doc__ = f"A tensor of a shape, filled as `{name}`; of the default float type where none is given."
     fill_like.__doc__ = f"`{name}` in the shape, type and device of another tensor."
@@ -273,7 +275,7 @@ def full_like(
         input._shape,
         fill_value,
         dtype=dtype or input._dtype,
-        device=device or input.device,
+        device=input.device if device is None else device,
         requires_grad=requires_grad,
     )
 
@@ -289,9 +291,8 @@ def new_full(
     requires_grad: bool = False,
 ) -> Tensor:
     """A filled tensor of another shape, of this tensor's type and device."""
-    return full(
-        size, fill_value, dtype=dtype or x._dtype, device=device or x.device, requires_grad=requires_grad
-    )
+    where = x.device if device is None else device
+    return full(size, fill_value, dtype=dtype or x._dtype, device=where, requires_grad=requires_grad)
 
 
 @method("new_tensor")
@@ -299,7 +300,8 @@ def new_tensor(
     x: Tensor, data: Any, *, dtype: DType | None = None, device: Any = None, requires_grad: bool = False
 ) -> Tensor:
     """A tensor with a copy of data, of this tensor's type and device."""
-    return tensor(data, dtype=dtype or x._dtype, device=device or x.device, requires_grad=requires_grad)
+    where = x.device if device is None else device
+    return tensor(data, dtype=dtype or x._dtype, device=where, requires_grad=requires_grad)
 
 
 # Sequences

@@ -151,11 +151,10 @@ def frombuffer(
     Raises ArgumentError where they are not there."""
     checked_dtype("frombuffer", dtype)
     try:
-        memory = np.frombuffer(buffer, np.uint8)
-    except (TypeError, ValueError, BufferError) as problem:
-        if len(memoryview(buffer) if _has_bytes(buffer) else b"x"):
-            raise ArgumentError("[frombuffer] object does not implement Python buffer protocol.") from problem
-        memory = np.zeros(0, np.uint8)
+        view = memoryview(buffer)
+    except TypeError as problem:
+        raise ArgumentError("[frombuffer] object does not implement Python buffer protocol.") from problem
+    memory = np.frombuffer(view, np.uint8) if view.nbytes else np.zeros(0, np.uint8)
     length, size = memory.nbytes, dtype.itemsize
     if not length or not count:
         raise ArgumentError(

@@ -270,10 +270,8 @@ def getitem(x: Tensor, index: Any) -> Tensor:
 
 def number_node(op: str, value: Any, dtype: DType) -> Node:
     """A Python number as a 0-d constant. Raises DTypeError where an integer type cannot hold it."""
-    if isinstance(value, int) and dtype.is_integer and not dtype.min <= value <= dtype.max:
-        raise DTypeError(f"[{op}] value {value} cannot be converted to {dtype!r} without overflow: it holds "
-                         f"{dtype.min} to {dtype.max}")
-    if isinstance(value, float) and dtype.is_integer and not dtype.min - 1 < value < dtype.max + 1:
+    # what is behind the point of a float is cut off
+    if dtype.is_integer and not dtype.min - 1 < value < dtype.max + 1:
         raise DTypeError(f"[{op}] value {value} cannot be converted to {dtype!r} without overflow: it holds "
                          f"{dtype.min} to {dtype.max}")
     if isinstance(value, float) and dtype.kind != "float":

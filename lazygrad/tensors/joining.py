@@ -196,6 +196,9 @@ def repeat_interleave(input: Tensor, repeats: int | Tensor | None = None, dim: i
     counts = read(repeats)
     if (counts < 0).any():
         raise ShapeError(f"[{op}] repeats can not be negative: {int(counts.min())}")
+    if output_size not in (None, int(counts.sum())):
+        raise ShapeError(f"[{op}] allocated size does not match required size: output_size is {output_size}, "
+                         f"but the repeats sum to {int(counts.sum())}")
     return index_select(x, axis, index_tensor(np.repeat(np.arange(len(counts)), counts), x.cell.device))
 
 
@@ -291,11 +294,7 @@ def combinations(input: Tensor, r: int = 2, with_replacement: bool = False) -> T
     choose = itertools.combinations_with_replacement if with_replacement else itertools.combinations
     rows = list(choose(range(input._shape[0]), r))
     if not r or not rows:
-        return apply(
-            "combinations",
-            lambda x: ops.const(0, x.dtype, (len(rows) if r else 0, r)[: 2 if r else 1]),
-            input,
-        )
+        return apply("combinations", lambda x: ops.const(0, x.dtype, (0, r) if r else (0,)), input)
     return getitem(input, index_tensor(rows, input.cell.device))
 
 
@@ -333,10 +332,8 @@ def _triangle_indices(name: str, lower: bool) -> None:
         """The row and column numbers (2, count) of a triangle's elements, row by row."""
         if row < 0 or col < 0:
             raise ArgumentError(f"[{name}] row and col must be non-negative, got {row} and {col}")
-        pairs = [
-            (i, j) for i in range(row) for j in range(col) if (j - i <= offset if lower else j - i >= offset)
-        ]
-        found = index_tensor(list(zip(*pairs, strict=True)) if pairs else [[], []], usable_device(device))
+        below = np.tri(row, col, offset if lower else offset - 1, dtype=bool)
+        found = index_tensor(np.nonzero(below if lower else ~below), usable_device(device))
         return found if dtype is dtypes.int64 else found.to(dtype)
 
     indices.__name__ = name

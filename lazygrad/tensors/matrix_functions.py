@@ -11,7 +11,7 @@ from lazygrad.compositions import orthogonal
 from lazygrad.dtypes import pytorch_name
 from lazygrad.errors import ArgumentError, ArgumentTypeError, DTypeError, ShapeError
 from lazygrad.tensors.arithmetic import mul, sub
-from lazygrad.tensors.core import FUNCTIONS, Tensor, function
+from lazygrad.tensors.core import FUNCTIONS, Tensor, creator, function
 from lazygrad.tensors.limits import finfo
 from lazygrad.tensors.linear import matmul
 from lazygrad.tensors.matrices import (
@@ -110,6 +110,15 @@ def multi_dot(tensors: Sequence[Tensor]) -> Tensor:
     result = product(0, len(found) - 1)
     result = result.squeeze(-1) if column else result
     return result.squeeze(0) if row else result
+
+
+@creator("chain_matmul")
+def chain_matmul(*matrices: Tensor) -> Tensor:
+    """The product of one or more matrices, in the order of the fewest multiplications."""
+    for x in matrices:
+        if x.ndim != 2:
+            raise ShapeError(f"[chain_matmul] Tensor dimension is {x.ndim}, expected 2 instead.")
+    return matrices[0] if len(matrices) == 1 else multi_dot(matrices)
 
 
 @linalg("matmul")

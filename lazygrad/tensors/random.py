@@ -78,7 +78,7 @@ def _float_creator(name: str, make: Callable[[Draws, Place, DType], Node], doc: 
     ) -> Tensor:
         dtype = dtype or input._dtype
         need_float(f"{name}_like", dtype)
-        place = place_like(input, usable_device(device or input.device))
+        place = place_like(input, usable_device(input.device if device is None else device))
         made = from_node(make(draws(generator), place, dtype), place.device)
         return made.requires_grad_() if requires_grad else made
 
@@ -165,7 +165,7 @@ def randint_like(input: Tensor, *bounds: int, dtype: DType | None = None, layout
     low, high = bounds if len(bounds) == 2 else (low, bounds[0] if bounds else high)
     if high is None:
         raise ArgumentTypeError("[randint_like] expected (input, low, high) or (input, high), got no bound")
-    place = place_like(input, usable_device(device or input.device))
+    place = place_like(input, usable_device(input.device if device is None else device))
     low, high = integer("randint_like", "low", low), integer("randint_like", "high", high)
     node = integers("randint_like", generator, place, low, high, dtype or input._dtype)
     made = from_node(node, place.device)
