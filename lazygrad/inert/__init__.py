@@ -17,6 +17,7 @@ from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from types import ModuleType
 from typing import Any
 
+from lazygrad.inert.kinds import OTHERS
 from lazygrad.inert.paths import PATHS, elsewhere
 from lazygrad.inert.processes import LOADED, MANY_PROCESSES, of_many_processes
 
@@ -45,6 +46,8 @@ def names_of(module: str) -> Callable[[str], Any]:
                 return elsewhere(module, name)
         if module.startswith(MANY_PROCESSES):
             return of_many_processes(module, name)
+        if OTHERS in row:
+            return row[OTHERS]
         theirs = module.replace("lazygrad", "torch", 1)
         raise AttributeError(f"module {module!r} has no attribute {name!r}: lazygrad lacks {theirs}.{name}")
 

@@ -140,7 +140,6 @@ ACCEPTED: dict[str, dict[str, Any]] = {
         "skip_guard_on_all_nn_modules_unsafe skip_guard_on_globals_unsafe "
         "skip_guard_on_inbuilt_nn_modules_unsafe", ignored),
     "lazygrad.compiler.config": dict(_COMPILER),
-    "lazygrad._functorch.config": {},
     "lazygrad._dynamo": {
         **each("nonstrict_trace dont_skip_tracing register_backend", lambda: same),
         **each("reset_code_caches reset_recompile_user_contexts set_recursion_limit skip_frame "

@@ -8,6 +8,8 @@ from typing import Any
 
 from lazygrad.errors import UnsupportedError
 
+OTHERS = "*"  # the name of a row that stands for all names that a module's other rows lack
+
 
 def ignored(result: Any = None) -> Callable[..., Any]:
     """A function that takes anything, does nothing, and returns `result`."""

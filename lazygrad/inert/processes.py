@@ -22,6 +22,10 @@ _KEPT: dict[str, Any] = {  # what can be ignored where there is one process
     **{f"lazygrad.distributed.tensor.{module}{name}": nothing(name)
        for name in ("Placement", "Replicate", "Shard", "Partial", "_StridedShard")
        for module in ("", "placement_types.")},
+    **{f"lazygrad.distributed._tensor.{name}": nothing(name) for name in ("Placement", "Replicate", "Shard")},
+    **{f"lazygrad.distributed.tensor.parallel.{name}": nothing(name)  # plans, which name what is to be split
+       for name in ("ColwiseParallel", "RowwiseParallel", "SequenceParallel", "PrepareModuleInput",
+                    "PrepareModuleOutput", "PrepareModuleInputOutput", "ParallelStyle")},
     "lazygrad.distributed.elastic.multiprocessing.errors.record": lambda function: function,
     "lazygrad.distributed.rpc.is_available": ignored(False),
     "lazygrad.distributed.rpc.api._require_initialized": lambda function: function,

@@ -10,6 +10,7 @@ from typing import Any
 from lazygrad.errors import LibraryError, UnsupportedError
 from lazygrad.inert.absent import ABSENT
 from lazygrad.inert.accepted import ACCEPTED
+from lazygrad.inert.internals import INTERNALS
 from lazygrad.inert.kinds import Nothing, each, each_named, ignored, kind, nothing, refused, same
 from lazygrad.inert.more_names import MORE_NAMES, NO_DISPATCH, NO_SCRIPT, NO_TOOL
 from lazygrad.inert.operators import Operators
@@ -105,20 +106,12 @@ _OWN: dict[str, dict[str, Any]] = {
     "lazygrad._dynamo.eval_frame": {"OptimizedModule": _OPTIMIZED},
     "lazygrad._dynamo.exc": {"Unsupported": UnsupportedError, "TorchDynamoException": UnsupportedError},
     "lazygrad._dynamo._trace_wrapped_higher_order_op": {"TransformGetItemToIndex": Nothing},
-    "lazygrad._dynamo.config": {
-        "suppress_errors": False,
-        "cache_size_limit": 8,
-        "recompile_limit": 8,
-        "capture_scalar_outputs": False,
-        "verbose": False,
-    },
     "lazygrad._dynamo.utils": {"is_compile_supported": ignored(False)},
     "lazygrad._inductor": {
         "cudagraph_mark_step_begin": ignored(),
         "list_mode_options": ignored({}),
         "list_options": ignored([]),
     },
-    "lazygrad._inductor.config": {"coordinate_descent_tuning": False, "fx_graph_cache": False},
     "lazygrad.compiler": {
         **each("allow_in_graph disable assume_constant_result", lambda: same),
         **each("reset cudagraph_mark_step_begin", ignored),
@@ -284,4 +277,4 @@ _REASONS = {
     "sobol": "there are no quasi-random numbers here: draw rand(n, dimension), or pass others' numbers",
     "tool": NO_TOOL,
 }
-TABLES = _united(refusals(_REASONS), ACCEPTED, SETTINGS, ABSENT, MORE_NAMES, _OWN)
+TABLES = _united(refusals(_REASONS), ACCEPTED, SETTINGS, ABSENT, MORE_NAMES, INTERNALS, _OWN)

@@ -220,6 +220,10 @@ class _ConvTransposeNd(_ConvNd):
                         self._output_padding(input, output_size), self.groups, self.dilation)
 
 
+class _ConvTransposeMixin(_ConvTransposeNd):
+    """PyTorch's older base of transposed convolutions, which code still names."""
+
+
 class ConvTranspose1d(_ConvTransposeNd):
     """The gradient of Conv1d as a layer; weight (in_channels, out_channels / groups, k)."""
 

@@ -92,6 +92,11 @@ _BUILT_IN: dict[Any, Container] = {
     tuple: Container(lambda value: (list(value), None), lambda new, _: tuple(new)),
     namedtuple: Container(lambda value: (list(value), type(value)), lambda new, kind: kind(*new)),
 }
+# PyTorch's names of how these are opened and made again
+_list_flatten, _list_unflatten = _BUILT_IN[list].flatten_fn, _BUILT_IN[list].unflatten_fn
+_tuple_flatten, _tuple_unflatten = _BUILT_IN[tuple].flatten_fn, _BUILT_IN[tuple].unflatten_fn
+_namedtuple_flatten = _BUILT_IN[namedtuple].flatten_fn
+_namedtuple_unflatten = _BUILT_IN[namedtuple].unflatten_fn
 SUPPORTED_NODES = ChainMap[Any, Container](REGISTERED, _BUILT_IN)
 
 

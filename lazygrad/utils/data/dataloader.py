@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
 import multiprocessing
 import os
@@ -14,14 +13,20 @@ from lazygrad.errors import ArgumentError, ArgumentTypeError
 from lazygrad.tensors.generator import Generator
 from lazygrad.utils.data.collate import default_collate, default_convert
 from lazygrad.utils.data.dataset import Dataset, IterableDataset
-from lazygrad.utils.data.iterators import LoaderIterator, SingleProcessIterator, WorkersIterator
+from lazygrad.utils.data.iterators import (
+    DatasetKind,
+    LoaderIterator,
+    SingleProcessIterator,
+    WorkersIterator,
+)
 from lazygrad.utils.data.sampler import BatchSampler, RandomSampler, Sampler, SequentialSampler
-from lazygrad.utils.data.worker import Fetcher, get_worker_info
+from lazygrad.utils.data.worker import get_worker_info
 
 T_co = TypeVar("T_co", covariant=True)
 # PyTorch's names of them, which other iterators ask for
 _BaseDataLoaderIter, _MultiProcessingDataLoaderIter = LoaderIterator, WorkersIterator
-_SingleProcessDataLoaderIter = SingleProcessIterator
+_SingleProcessDataLoaderIter, _DatasetKind = SingleProcessIterator, DatasetKind
+_collate_fn_t = Callable[[list[Any]], Any]
 _FIXED = ("batch_size", "batch_sampler", "sampler", "drop_last", "dataset", "persistent_workers")
 
 
@@ -101,7 +106,7 @@ class DataLoader(Generic[T_co]):
             )
         if batch_size is not None and batch_sampler is None:
             batch_sampler = BatchSampler(sampler, batch_size, drop_last)
-        self.dataset, self._is_iterable = dataset, is_iterable
+        self.dataset, self._dataset_kind = dataset, DatasetKind.Iterable if is_iterable else DatasetKind.Map
         self.num_workers, self.timeout, self.worker_init_fn = num_workers, timeout, worker_init_fn
         self.prefetch_factor = 2 if num_workers and prefetch_factor is None else prefetch_factor
         self.pin_memory, self.pin_memory_device = pin_memory, pin_memory_device
@@ -111,7 +116,7 @@ class DataLoader(Generic[T_co]):
         self.collate_fn = collate_fn or (default_convert if batch_sampler is None else default_collate)
         self.persistent_workers, self.in_order = persistent_workers, in_order
         self._iterator: WorkersIterator | None = None
-        self._said_length: int | None = None
+        self._IterableDataset_len_called: int | None = None
         self._made = True
         self._warn_of_many_workers()
 
@@ -192,18 +197,9 @@ class DataLoader(Generic[T_co]):
     def _index_sampler(self) -> Any:
         return self.sampler if self.batch_sampler is None else self.batch_sampler
 
-    def _fetcher_maker(self) -> Callable[[], Fetcher]:
-        return functools.partial(
-            Fetcher,
-            self.dataset,
-            self._is_iterable,
-            self.batch_sampler is not None,
-            self.collate_fn,
-            self.drop_last,
-        )
-
-    def _fetcher(self) -> Fetcher:
-        return self._fetcher_maker()()
+    @property
+    def _auto_collation(self) -> bool:
+        return self.batch_sampler is not None
 
     def __iter__(self) -> LoaderIterator:
         if not self.num_workers:
@@ -217,29 +213,13 @@ class DataLoader(Generic[T_co]):
         return self._iterator
 
     def __len__(self) -> int:
-        if not self._is_iterable:
+        if self._dataset_kind == DatasetKind.Map:
             return len(self._index_sampler)
-        count = self._said_length = len(self.dataset)  # type: ignore[arg-type]
+        count = self._IterableDataset_len_called = len(self.dataset)  # type: ignore[arg-type]
         if self.batch_size is not None:
             count = count // self.batch_size if self.drop_last else -(-count // self.batch_size)
-            self._said_length = count
+            self._IterableDataset_len_called = count
         return count
-
-    def _check_length(self, given: int) -> None:
-        """Warn where an iterable dataset gives more than its length said."""
-        if self._is_iterable and self._said_length is not None and given > self._said_length:
-            text = (
-                f"Length of IterableDataset {self.dataset} was reported to be {self._said_length} "
-                f"(when accessing len(dataloader)), but {given} samples have been fetched. "
-            )
-            if self.num_workers:
-                text += (
-                    "For multiprocessing data-loading, this could be caused by not properly "
-                    "configuring the IterableDataset replica at each worker. Please see "
-                    "https://pytorch.org/docs/stable/data.html#torch.utils.data.IterableDataset for "
-                    "examples."
-                )
-            warnings.warn(text, stacklevel=3)
 
 
 __all__ = ["DataLoader", "default_collate", "default_convert", "get_worker_info"]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import multiprocessing
 import os
 import pickle
 import time
+import warnings
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from multiprocessing.connection import wait
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +23,31 @@ if TYPE_CHECKING:
     from lazygrad.utils.data.dataloader import DataLoader
 
 JOIN_SECONDS = 5.0
+
+
+class DatasetKind:
+    """How a loader reads its dataset: by index, or one sample after the other."""
+
+    Map, Iterable = 0, 1
+
+    @staticmethod
+    def create_fetcher(
+        kind: int, dataset: Any, auto_collation: bool, collate_fn: Callable[[Any], Any], drop_last: bool
+    ) -> Fetcher:
+        """What makes the batches of a dataset."""
+        return Fetcher(dataset, kind == DatasetKind.Iterable, auto_collation, collate_fn, drop_last)
+
+
+def _fetcher_maker(loader: DataLoader[Any]) -> Callable[[], Fetcher]:
+    """Makes a loader's fetcher, from attributes that PyTorch's loaders have, and others' loaders too."""
+    return functools.partial(
+        DatasetKind.create_fetcher,
+        loader._dataset_kind,
+        loader.dataset,
+        loader._auto_collation,
+        loader.collate_fn,
+        loader.drop_last,
+    )
 
 
 class LoaderIterator:
@@ -45,8 +72,26 @@ class LoaderIterator:
     def __next__(self) -> Any:
         batch = self._next()
         self.given += 1
-        self.loader._check_length(self.given)
+        self._check_length()
         return batch
+
+    def _check_length(self) -> None:
+        """Warn where an iterable dataset gives more than its length said."""
+        loader, said = self.loader, self.loader._IterableDataset_len_called
+        if loader._dataset_kind == DatasetKind.Map or said is None or self.given <= said:
+            return
+        text = (
+            f"Length of IterableDataset {loader.dataset} was reported to be {said} "
+            f"(when accessing len(dataloader)), but {self.given} samples have been fetched. "
+        )
+        if loader.num_workers:
+            text += (
+                "For multiprocessing data-loading, this could be caused by not properly "
+                "configuring the IterableDataset replica at each worker. Please see "
+                "https://pytorch.org/docs/stable/data.html#torch.utils.data.IterableDataset for "
+                "examples."
+            )
+        warnings.warn(text, stacklevel=3)
 
     def _next(self) -> Any:
         raise StopIteration
@@ -57,7 +102,7 @@ class SingleProcessIterator(LoaderIterator):
 
     def __init__(self, loader: DataLoader[Any]):
         super().__init__(loader)
-        self.fetcher: Fetcher = loader._fetcher()
+        self.fetcher = _fetcher_maker(loader)()
 
     def _next(self) -> Any:
         return self.fetcher.fetch(next(self.sampled))
@@ -73,7 +118,7 @@ class _Worker:
         self.process = context.Process(
             target=work,
             args=(
-                loader._fetcher_maker(),
+                _fetcher_maker(loader),
                 loader.dataset,
                 self.tasks,
                 theirs,
