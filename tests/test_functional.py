@@ -216,6 +216,12 @@ def test_cross_entropy_of_extreme_logits() -> None:
     assert np.isfinite(logits.grad.numpy()).all()
 
 
+def test_margins_are_floats_beside_whole_numbers() -> None:
+    a, b, y = lazygrad.tensor([1, 2]), lazygrad.tensor([3, 1]), lazygrad.tensor([1, -1])
+    loss = F.margin_ranking_loss(a, b, y, reduction="sum")
+    assert loss.dtype is lazygrad.float32 and loss.item() == 3.0
+
+
 def test_ignored_targets_count_for_nothing() -> None:
     logits = lazygrad.tensor([[1.0, 2.0], [math.nan, 0.0]], requires_grad=True)
     loss = functional.cross_entropy(logits, lazygrad.tensor([1, -100]))
