@@ -17,16 +17,25 @@ def mean(x: Node, over: Sequence[int]) -> Node:
     return ops.div(total, ops.like(float(product(x.shape[i] for i in over)), total))
 
 
+def centered(x: Node, over: Sequence[int]) -> Node:
+    """x - mean."""
+    return ops.sub(x, axes.expand(mean(x, over), x.shape))
+
+
+def mean_square(x: Node, over: Sequence[int]) -> Node:
+    """The mean of squares over axes, which keep the size 1; of what is centered, the biased variance."""
+    return mean(ops.mul(x, x), over)
+
+
 def standardized(x: Node, over: Sequence[int], eps: float) -> Node:
     """x - mean over the root of (biased) variance + eps."""
-    centered = ops.sub(x, axes.expand(mean(x, over), x.shape))
-    return root_mean_square_one(centered, over, eps)
+    return root_mean_square_one(centered(x, over), over, eps)
 
 
 def root_mean_square_one(x: Node, over: Sequence[int], eps: float) -> Node:
     """x over the root of the mean square + eps (Zhang and Sennrich, Root Mean Square Layer Normalization,
     2019)."""
-    square = mean(ops.mul(x, x), over)
+    square = mean_square(x, over)
     scale = ops.rsqrt(ops.add(square, ops.like(eps, square)))
     return ops.mul(x, axes.expand(scale, x.shape))
 

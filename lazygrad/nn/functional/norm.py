@@ -11,7 +11,14 @@ import numpy as np
 
 import lazygrad
 from lazygrad.compositions import axes
-from lazygrad.compositions.normalization import affine, root_mean_square_one, standardized
+from lazygrad.compositions.normalization import (
+    affine,
+    centered,
+    mean,
+    mean_square,
+    root_mean_square_one,
+    standardized,
+)
 from lazygrad.dtypes import pytorch_name
 from lazygrad.errors import ArgumentError, DTypeError, OutOfBoundsError, ShapeError
 from lazygrad.graph import Node
@@ -33,10 +40,11 @@ def _per_channel(x: Tensor, ndim: int) -> Tensor:
 def _standardized(x: Tensor, over: Sequence[int], eps: float) -> tuple[Tensor, Tensor, Tensor]:
     """(x with mean 0 and variance 1 over the axes, mean, biased variance), the last two with size 1 on the
     axes."""
-    mean = x.mean(over, keepdim=True)
-    centered = x - mean
-    variance = (centered * centered).mean(over, keepdim=True)
-    return centered * (variance + eps).rsqrt(), mean, variance
+    return (
+        apply("mul", lambda n: standardized(n, over, eps), x),
+        apply("mean", lambda n: mean(n, over), x),
+        apply("var", lambda n: mean_square(centered(n, over), over), x),
+    )
 
 
 def _check_types(name: str, input: Tensor, *parameters: Tensor | None) -> None:
@@ -124,10 +132,10 @@ def batch_norm(
     if count == 1:
         raise ArgumentError("[batch_norm] Expected more than 1 value per channel when training, "
                             f"got input size {input.size()}")
-    result, mean, variance = _standardized(x, [i for i in range(ndim) if i != 1], eps)
+    result, center, variance = _standardized(x, [i for i in range(ndim) if i != 1], eps)
     # nothing to learn from a batch without elements
     if running_mean is not None and count:
-        _blend(running_mean, mean.reshape(-1), momentum)
+        _blend(running_mean, center.reshape(-1), momentum)
     if running_var is not None and count:
         _blend(running_var, variance.reshape(-1) * (count / (count - 1)), momentum)
     return _affine(result, scale, shift).to(input.dtype)
@@ -155,9 +163,9 @@ def instance_norm(input: Tensor, running_mean: Tensor | None = None, running_var
     if count == 1:
         raise ArgumentError("[instance_norm] Expected more than 1 spatial element when training, "
                             f"got input size {input.size()}")
-    result, mean, variance = _standardized(wide(input), over, eps)
+    result, center, variance = _standardized(wide(input), over, eps)
     if running_mean is not None:
-        _blend(running_mean, mean.flatten(1).mean(0), momentum)
+        _blend(running_mean, center.flatten(1).mean(0), momentum)
     if running_var is not None:
         _blend(running_var, (variance.flatten(1) * (count / max(count - 1, 1))).mean(0), momentum)
     return _affine(result, None if weight is None else _per_channel(weight, ndim),
