@@ -33,7 +33,7 @@ from lazygrad.tensors.grad_fn import GradFn, Label, made_by
 from lazygrad.tensors.modes import mode
 from lazygrad.tensors.recording import now
 from lazygrad.tensors.signatures import checked, register
-from lazygrad.tensors.views import Chain, Movement, read_through, write_back
+from lazygrad.tensors.views import Chain, Movement, read_through, whole_row, write_back
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {}
 
@@ -171,7 +171,7 @@ class Tensor:
         """The position of the first element in the storage."""
         return self._offset
 
-    def is_contiguous(self, memory_format: Any = None) -> bool:
+    def is_contiguous(self, *, memory_format: Any = None) -> bool:
         """True where the elements stand in row-major order without gaps."""
         return self._strides is None or is_packed(self._shape, self._strides)
 
@@ -427,11 +427,8 @@ def common_device(name: str, tensors: Sequence[Tensor]) -> str:
 
 
 def _on_device(node: Node, source: str, target: str) -> Node:
-    return (
-        node
-        if source == target or node.op.name in ("scalar", "const")
-        else ops.copy(node, arg=(source, target))
-    )
+    stays = source == target or node.op.name in ("scalar", "const")
+    return node if stays else ops.copy(node, arg=(source, target))
 
 
 def view_of(
@@ -472,9 +469,8 @@ def storage_of(tensor: Tensor) -> Tensor:
     if history.prefix:  # a root over a part of a storage: the rest has no part in its gradient
         tracked, cell = mode.enabled and tensor.requires_grad, history.cell
         history = History(cell, write_back(cell.plain(), history.prefix, history.root()) if tracked else None)
-    size, dtype = history.cell.node.size, tensor._dtype
-    bits = () if history.cell.node.dtype is dtype else (("bitcast", dtype),)  # of a view as another type
-    return assemble(Tensor, history, (("reshape", (size,)), *bits), (size,), dtype, None, 0)
+    chain, size = whole_row(history.cell.node, tensor._dtype)
+    return assemble(Tensor, history, chain, (size,), tensor._dtype, None, 0)
 
 
 def is_packed(shape: Sequence[int], strides: Sequence[int]) -> bool:
