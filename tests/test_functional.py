@@ -2,11 +2,13 @@
 checked."""
 
 import math
+import warnings
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
+from torch_support import pytorch
 
 import lazygrad
 from lazygrad.nn import functional
@@ -218,7 +220,7 @@ def test_cross_entropy_of_extreme_logits() -> None:
 
 def test_margins_are_floats_beside_whole_numbers() -> None:
     a, b, y = lazygrad.tensor([1, 2]), lazygrad.tensor([3, 1]), lazygrad.tensor([1, -1])
-    loss = F.margin_ranking_loss(a, b, y, reduction="sum")
+    loss = functional.margin_ranking_loss(a, b, y, reduction="sum")
     assert loss.dtype is lazygrad.float32 and loss.item() == 3.0
 
 
@@ -427,3 +429,43 @@ def test_gumbel_softmax() -> None:
     assert abs(values[:, 1].mean() - 0.75) < 0.03
     hard[:, 0].sum().backward()
     assert logits.grad.abs().sum().item() > 0
+
+
+def test_embedding_bags_end_where_the_last_offset_says() -> None:
+    weight, input = np.arange(6.0).reshape(3, 2) - 2, [0, 1, 1, 2, 0]
+    for offsets in ([0, 2, 2, 4], [0, 5], [0]):
+        found = [
+            m.nn.functional.embedding_bag(
+                m.tensor(input), m.tensor(weight), m.tensor(offsets), mode="sum", include_last_offset=True
+            )
+            for m in (lazygrad, pytorch())
+        ]
+        np.testing.assert_array_equal(found[0].numpy(), found[1].numpy())
+    rows = functional.embedding_bag(lazygrad.tensor(input), lazygrad.tensor(weight),
+                                    lazygrad.tensor([], dtype=lazygrad.int64))
+    assert rows.shape == (0, 2)
+
+
+def test_old_flags_of_losses_are_read_and_warned_of_by_name() -> None:
+    for m in (lazygrad, pytorch()):
+        flags = m.nn._reduction.legacy_get_string
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            assert [flags(a, r, emit_warning=False) for a in (None, False) for r in (None, False)] == [
+                "mean", "none", "sum", "none"]
+        with pytest.warns(UserWarning, match="please use reduction='sum' instead"):
+            m.nn.functional.l1_loss(m.ones(2), m.ones(2), size_average=False)
+
+
+def test_heads_that_do_not_divide_are_refused() -> None:
+    one, four = lazygrad.ones(1, 1, 2, 4), lazygrad.ones(1, 4, 2, 4)
+    with pytest.raises(RuntimeError, match="must divide that of query: 4 and 4 for 1"):
+        functional.scaled_dot_product_attention(one, four, four, enable_gqa=True)
+
+
+def test_norms_but_for_one_dimension() -> None:
+    for shape in ((3,), (2, 3), (2, 3, 4)):
+        v = rng.standard_normal(shape)
+        for dim in (0, -1, len(shape) - 1):
+            ours, theirs = (m.norm_except_dim(m.tensor(v), 2, dim) for m in (lazygrad, pytorch()))
+            np.testing.assert_allclose(ours.numpy(), theirs.numpy(), rtol=1e-12)
