@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from lazygrad import ops
-from lazygrad.dtypes import DType
-from lazygrad.errors import DTypeError, GradientError, ShapeError
+from lazygrad.dtypes import DType, pytorch_name
+from lazygrad.errors import GradientError, ShapeError
 from lazygrad.helpers import product
 from lazygrad.missing import check_type
 from lazygrad.tensors.axes import axes_of, axis_of, sizes_of
@@ -89,13 +89,15 @@ def reshaped_view(x: Tensor, shape: tuple[int, ...]) -> Tensor | None:
 
 
 @method("view")
-def view(x: Tensor, *shape: Any, size: Any = None) -> Tensor:
-    """Another shape over the same storage, or another dtype of the same width. Raises ShapeError where only a
-    copy could have the shape."""
-    if len(shape) == 1:
+def view(x: Tensor, *shape: Any, size: Any = None, dtype: DType | None = None) -> Tensor:
+    """Another shape, or another dtype, over the same storage. Raises ShapeError where only a copy could have
+    the shape; and where a dtype of another width, by which the last dimension grows or shrinks, does not fit
+    the sizes or strides. A view as another dtype has no gradient."""
+    if dtype is None and len(shape) == 1:
         check_type("view", shape[0])
-    if len(shape) == 1 and isinstance(shape[0], DType):
-        return _view_bits(x, shape[0])
+        dtype = shape[0] if isinstance(shape[0], DType) else None
+    if dtype is not None:
+        return _view_bits(x, dtype)
     sizes = _filled_in("view", x, sizes_of("view", shape, size))
     result = reshaped_view(x, sizes)
     if result is None:
@@ -111,16 +113,39 @@ def view(x: Tensor, *shape: Any, size: Any = None) -> Tensor:
 
 def _view_bits(x: Tensor, dtype: DType) -> Tensor:
     if dtype is x._dtype:
-        return view_of(x, (), x._shape, x._strides)
+        return view_of(x.detach(), [], x._shape, x._strides)
+    shape: tuple[int, ...] = x._shape
+    strides, offset = x._strides, x._offset
     if dtype.itemsize != x._dtype.itemsize:
-        raise DTypeError(
-            f"[view] {x._dtype!r} has {x._dtype.itemsize} bytes and {dtype!r} has "
-            f"{dtype.itemsize}: a view "
-            f"as another dtype needs equal widths"
-        )
-    result = view_of(x.detach(), ("bitcast", dtype), x._shape, x._strides)
+        shape, strides, offset = _resized_elements(x, dtype)
+    result = view_of(x.detach(), ("bitcast", dtype), shape, strides, offset)
     result._dtype = dtype
     return result
+
+
+def _resized_elements(x: Tensor, dtype: DType) -> tuple[tuple[int, ...], tuple[int, ...], int]:
+    """Sizes, strides and offset of x's memory as elements of another width. Raises ShapeError where they do
+    not fit."""
+    width, other = x._dtype.itemsize, dtype.itemsize
+    shape, strides, ratio = tuple(x._shape), x.stride(), max(width, other) // min(width, other)
+    as_other = f"to view {pytorch_name(x._dtype)} as {pytorch_name(dtype)} (different element sizes)"
+    if not shape:
+        raise ShapeError(f"[view] self.dim() cannot be 0 {as_other}")
+
+    def expect(holds: bool, what: str, found: int) -> None:
+        if not holds:
+            raise ShapeError(f"[view] self.{what} {as_other}, but got {found}")
+
+    wider = other > width
+    if wider:
+        expect(shape[-1] % ratio == 0, f"size(-1) must be divisible by {ratio}", shape[-1])
+        expect(x._offset % ratio == 0, f"storage_offset() must be divisible by {ratio}", x._offset)
+    expect(strides[-1] == 1, "stride(-1) must be 1", strides[-1])
+    if not wider:
+        return (*shape[:-1], shape[-1] * ratio), (*(s * ratio for s in strides[:-1]), 1), x._offset * ratio
+    for axis, stride in enumerate(strides[:-1]):
+        expect(stride % ratio == 0, f"stride({axis}) must be divisible by {ratio}", stride)
+    return (*shape[:-1], shape[-1] // ratio), (*(s // ratio for s in strides[:-1]), 1), x._offset // ratio
 
 
 @function("reshape")

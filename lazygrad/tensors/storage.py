@@ -15,7 +15,8 @@ import numpy as np
 
 from lazygrad import dtypes, ops
 from lazygrad.dtypes import DType
-from lazygrad.errors import ArgumentError, DTypeError, ShapeError
+from lazygrad.errors import ArgumentError, ShapeError
+from lazygrad.graph import Node
 from lazygrad.helpers import inverse_permutation, product
 from lazygrad.missing import refuse
 from lazygrad.runtime.registry import open_device
@@ -24,7 +25,7 @@ from lazygrad.tensors.core import Tensor, assemble, is_packed, method, row_strid
 from lazygrad.tensors.devices import device as device_type
 from lazygrad.tensors.devices import usable_device
 from lazygrad.tensors.realization import realize_cells
-from lazygrad.tensors.views import Chain
+from lazygrad.tensors.views import Chain, whole_row
 
 MOST_AXES = 64  # of an array of NumPy
 _of_cells: WeakValueDictionary[int, UntypedStorage] = WeakValueDictionary()
@@ -217,8 +218,7 @@ class UntypedStorage:
         self._raw = self._raw.view(f"V{dtype.itemsize}").view(f"u{dtype.itemsize}").byteswap().view(np.uint8)
 
     def cell(self, dtype: DType, shape: Sequence[int] | None = None) -> Cell:
-        """The cell; made now, of this type and shape, where there is none. Raises DTypeError where it has
-        elements of another size."""
+        """The cell; made now, of this type and shape, where there is none."""
         if self._cell is None:
             assert self._raw is not None
             self._cell = cell_of_bytes(self._raw, dtype, shape, self._where, self._lend is not None)
@@ -226,10 +226,6 @@ class UntypedStorage:
                 self._lend(self._cell, self._raw)
             self._raw = None
             _of_cells[id(self._cell)] = self
-        elif self._cell.node.dtype.itemsize != dtype.itemsize:
-            raise DTypeError(
-                f"[storage] one storage cannot hold {self._cell.node.dtype.name} and {dtype.name} at a time"
-            )
         return self._cell
 
     def __repr__(self) -> str:
@@ -312,9 +308,7 @@ def strided_tensor(
     packed = is_packed(shape, strides)
     whole = packed and product(shape) * dtype.itemsize == storage.nbytes()
     cell = storage.cell(dtype, shape if whole else None)
-    chain = _walk(cell, shape, strides, offset)
-    if cell.node.dtype is not dtype:
-        chain = (*chain, ("bitcast", dtype))
+    chain = _walk(cell.node, dtype, shape, strides, offset)
     told = None if strides == row_strides_of(shape) else strides
     return assemble(Tensor, History(cell), chain, shape, dtype, told, offset)
 
@@ -347,16 +341,18 @@ def _short(value: Any) -> str:
     return f"[{text}{', ...' if len(value) > 8 else ''}]"
 
 
-def _walk(cell: Cell, shape: tuple[int, ...], strides: tuple[int, ...], offset: int) -> Chain:
-    """The movements that read a cell with these strides: moves of whole axes where there are such."""
-    size, count = cell.node.size, product(shape)
+def _walk(
+    node: Node, dtype: DType, shape: tuple[int, ...], strides: tuple[int, ...], offset: int
+) -> Chain:
+    """The movements that read a storage with these strides: moves of whole axes where there are such."""
+    flat, size = whole_row(node, dtype)
+    count = product(shape)
     order = sorted(range(len(shape)), key=lambda axis: (-strides[axis], axis))
     ordered = tuple(shape[axis] for axis in order)
-    flat: Chain = () if cell.node.shape == (size,) else (("reshape", (size,)),)
     if not is_packed(shape, strides) and not is_packed(ordered, [strides[axis] for axis in order]):
         return (*flat, ("strided", (shape, strides, offset)))
     first = offset if count else 0
-    if count == size and cell.node.shape == shape and is_packed(shape, strides):
+    if dtype is node.dtype and node.shape == shape and is_packed(shape, strides):
         return ()
     chain = flat if count == size else (*flat, ("shrink", ((first, first + count),)))
     if is_packed(shape, strides):

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lazygrad import dtypes, ops
+from lazygrad.dtypes import DType
 from lazygrad.errors import ShapeError
 from lazygrad.graph import Node
 from lazygrad.helpers import inverse_permutation
@@ -91,6 +92,51 @@ def _read_strided(base: Node, arg: Any) -> Node:
     return ops.gather(ops.reshape(base, arg=(base.size,)), strided_places(arg), arg=(0,))
 
 
+_UNSIGNED = {1: dtypes.uint8, 2: dtypes.uint16, 4: dtypes.uint32, 8: dtypes.uint64}
+
+
+def _as_bits(x: Node, dtype: DType) -> Node:
+    """The bits of x as elements of a type; where these are narrower or wider, the last axis grows or shrinks:
+    the lowest bits come first, as in the memory of the processors that there are."""
+    width, other = x.dtype.itemsize, dtype.itemsize
+    if width == other:
+        return ops.bitcast(x, arg=dtype)
+    bits, ratio = ops.bitcast(x, arg=_UNSIGNED[width]), max(width, other) // min(width, other)
+    lead, last = x.shape[:-1], x.shape[-1]
+    if other < width:
+        parts = ops.expand(ops.reshape(bits, arg=(*x.shape, 1)), arg=(*x.shape, ratio))
+        found = ops.cast(ops.shr(parts, _places_of_bits(parts, 8 * other)), arg=_UNSIGNED[other])
+        found = ops.reshape(found, arg=(*lead, last * ratio))
+        if dtype is dtypes.bool_:
+            return ops.ne(found, ops.const(0, found.dtype, found.shape))
+        return ops.bitcast(found, arg=dtype)
+    parts = ops.reshape(ops.cast(bits, arg=_UNSIGNED[other]), arg=(*lead, last // ratio, ratio))
+    whole = ops.sum_(ops.shl(parts, _places_of_bits(parts, 8 * width)), arg=(parts.ndim - 1,))
+    return ops.bitcast(ops.reshape(whole, arg=(*lead, last // ratio)), arg=dtype)
+
+
+def _places_of_bits(parts: Node, step: int) -> Node:
+    """How far the last axis' parts are shifted within an element."""
+    count = parts.shape[-1]
+    steps = ops.mul(ops.iota(count), ops.const(step, dtypes.int64, (count,)))
+    row = ops.reshape(ops.cast(steps, arg=parts.dtype), arg=(*(1,) * (parts.ndim - 1), count))
+    return ops.expand(row, arg=parts.shape)
+
+
+def whole_row(node: Node, dtype: DType) -> tuple[Chain, int]:
+    """The movements by which all of a storage is a row of elements of a type, and how many these are; bytes
+    at its end that make no whole element are left out."""
+    size = node.size
+    chain: Chain = () if node.shape == (size,) else (("reshape", (size,)),)
+    if dtype is node.dtype:
+        return chain, size
+    count = size * node.dtype.itemsize // dtype.itemsize
+    used = count * dtype.itemsize // node.dtype.itemsize
+    if used != size:
+        chain = (*chain, ("shrink", ((0, used),)))
+    return (*chain, ("bitcast", dtype)), count
+
+
 def _write_expanded(base: Node, shape: Any, new: Node) -> Node:
     assert base.shape == new.shape, "write_back writes through the places of an expanded base"
     return new
@@ -109,9 +155,7 @@ MOVEMENTS = {
     "steps": MovementRow(_read_steps, _write_steps),  # (axis, step): every step-th element
     "window": MovementRow(lambda x, arg: ops.window(x, arg=arg), _write_windows),
     "strided": MovementRow(_read_strided, lambda x, arg, new: _write_places(x, strided_places(arg), new)),
-    "bitcast": MovementRow(
-        lambda x, arg: ops.bitcast(x, arg=arg), lambda x, arg, new: ops.bitcast(new, arg=x.dtype)
-    ),
+    "bitcast": MovementRow(_as_bits, lambda x, arg, new: _as_bits(new, x.dtype)),
 }
 
 
@@ -127,14 +171,18 @@ def write_back(base: Node, chain: Chain, new: Node) -> Node:
 
     Where elements of the base stand in the view more than once, they must all become the same.
     """
+    if not chain:
+        return new
     bases = [base]
     for name, arg in chain[:-1]:
         bases.append(MOVEMENTS[name].read(bases[-1], arg))
+    cast = next((i for i, (name, _) in enumerate(chain) if name == "bitcast"), None)
+    if cast is not None:  # what is before it has other elements than what is behind
+        new = write_back(_as_bits(bases[cast], chain[cast][1]), chain[cast + 1 :], new)
+        return write_back(base, chain[:cast], _as_bits(new, bases[cast].dtype))
     if any(name == "expand" and tuple(arg) != b.shape for (name, arg), b in zip(chain, bases, strict=True)):
-        moves = tuple(movement for movement in chain if movement[0] != "bitcast")
-        places = read_through(ops.reshape(ops.iota(base.size), arg=base.shape), moves)
-        same_type = new if new.dtype is base.dtype else ops.bitcast(new, arg=base.dtype)
-        return _write_places(base, places, same_type)
+        places = read_through(ops.reshape(ops.iota(base.size), arg=base.shape), chain)
+        return _write_places(base, places, new)
     for (name, arg), below in zip(reversed(chain), reversed(bases), strict=False):
         new = MOVEMENTS[name].write(below, arg, new)
     return new
