@@ -246,9 +246,9 @@ def lstsq(A: Tensor, B: Tensor, rcond: float | None = None, *, driver: str | Non
     there are several; A (..., m, n), B (..., m, k) or vectors (..., m).
 
     Singular values up to rcond times the greatest one (by default the distance from 1 to the next number,
-    times the greater size) count as 0, whatever the driver; which of the other three results are not empty
-    follows it: "gelsy" (the default) has the rank, "gelsd" and "gelss" all, "gels" the residuals. Residuals
-    are given for matrices of full rank with more rows than columns.
+    times the greater size) count as 0, but "gels" asks for no rcond. Which of the other three results are not
+    empty follows the driver: "gelsy" (the default) has the rank, "gelsd" and "gelss" all, "gels" the
+    residuals. Residuals are given for matrices of full rank with more rows than columns.
     """
     name = "torch.linalg.lstsq"
     check_float(name, A, B)
@@ -266,6 +266,7 @@ def lstsq(A: Tensor, B: Tensor, rcond: float | None = None, *, driver: str | Non
     if A.shape[-2] != right.shape[-2]:
         raise ShapeError(f"[{name}] {name}: input.size(-2) should match other.size(-2)")
     driver = driver or "gelsy"
+    rcond = None if driver == "gels" else rcond  # which takes all for matrices of full rank
     solution = matmul(_pinv(name, A, None, rcond, False), right)
     rank = matrix_rank(A, rtol=rcond)
     rows, columns = A.shape[-2:]

@@ -8,7 +8,7 @@ from typing import Any
 from lazygrad import dtypes
 from lazygrad.errors import ArgumentTypeError
 from lazygrad.tensors.core import FUNCTIONS, Tensor
-from lazygrad.tensors.promotion import get_default_dtype
+from lazygrad.tensors.promotion import get_default_dtype, result_type
 from lazygrad.tensors.values import read
 
 POLYNOMIALS: dict[str, Any] = {}
@@ -58,9 +58,11 @@ def _publish(name: str, shifted: bool) -> None:
 
 
 def _argument(input: Any, n: Any) -> Tensor:
+    both = result_type(input, n)
+    dtype = both if both.kind == "float" else get_default_dtype()
     if not isinstance(input, Tensor):
-        return FUNCTIONS["full"](tuple(n.shape), float(input), device=n.device)
-    return input if input.is_floating_point() else input.to(get_default_dtype())
+        return FUNCTIONS["full"](tuple(n.shape), float(input), dtype=dtype, device=n.device)
+    return input.to(dtype)
 
 
 for _name in _ROWS:

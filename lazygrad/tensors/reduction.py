@@ -127,7 +127,9 @@ def prod(
 def _truth(name: str, row: Callable[..., Node]) -> Callable[..., Tensor]:
     def test(input: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
         target = dtypes.uint8 if input._dtype is dtypes.uint8 else dtypes.bool_
-        result = fold(name, row, truth(input), axes_of(name, dim, input.ndim), keepdim)
+        none = isinstance(dim, tuple | list) and not dim  # no dimension, where other reductions take all
+        axes = () if none else axes_of(name, dim, input.ndim)
+        result = fold(name, row, truth(input), axes, keepdim)
         return result if target is dtypes.bool_ else result.to(target)
 
     test.__name__ = test.__qualname__ = name
@@ -386,7 +388,7 @@ def norm(
             f"[norm] linalg.vector_norm cannot compute the {order} norm on an empty tensor because the "
             "operation does not have an identity"
         )
-    if order == math.inf or order == -math.inf:
+    if abs(order) == math.inf or order and product(x._shape[d] for d in axes) == 1:
         return (amax if order > 0 else amin)(x.abs(), axes, keepdim)
     if order == 0:  # it has a derivative, which is 0 wherever it is anything
         count = sum_(x.detach().ne(0), axes, keepdim).to(x._dtype)
