@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lazygrad.errors import ArgumentError
-from lazygrad.nn.functional.classification_loss import chosen_reduction
+from lazygrad.nn.functional.classification_loss import reduction_of_flags, warn_of_flags
 
 _NUMBERS = {"none": 0, "mean": 1, "elementwise_mean": 1, "sum": 2}
 
@@ -17,7 +17,10 @@ def get_enum(reduction: str) -> int:
 
 def legacy_get_string(size_average: bool | None, reduce: bool | None, emit_warning: bool = True) -> str:
     """The reduction that the older pair of flags means."""
-    return chosen_reduction("mean", size_average, reduce)
+    reduction = reduction_of_flags(size_average, reduce)
+    if emit_warning:
+        warn_of_flags(reduction, stacklevel=3)
+    return reduction
 
 
 def legacy_get_enum(size_average: bool | None, reduce: bool | None, emit_warning: bool = True) -> int:

@@ -46,9 +46,11 @@ def scaled_dot_product_attention(query: Tensor, key: Tensor, value: Tensor, attn
             "[scaled_dot_product_attention] Explicit attn_mask should not be set when is_causal=True"
         )
     if enable_gqa:
-        repeats = query.shape[-3] // key.shape[-3]
-        key = key.repeat_interleave(repeats, -3)
-        value = value.repeat_interleave(query.shape[-3] // value.shape[-3], -3)
+        heads = query.shape[-3]
+        if any(heads % max(t.shape[-3], 1) for t in (key, value)):
+            raise ShapeError("[scaled_dot_product_attention] Number of heads in key and value must divide "
+                             f"that of query: {key.shape[-3]} and {value.shape[-3]} for {heads}")
+        key, value = (t.repeat_interleave(heads // max(t.shape[-3], 1), -3) for t in (key, value))
     scale = 1 / math.sqrt(query.shape[-1]) if scale is None else scale
     dtype = query.dtype
     # scores of 16 bits would be wrong by a tenth where they are large

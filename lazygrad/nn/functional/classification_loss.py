@@ -17,13 +17,22 @@ from lazygrad.tensors.grad_fn import as_operation, one_operation
 from lazygrad.tensors.promotion import check_same_type
 
 
+def reduction_of_flags(size_average: bool | None, reduce: bool | None) -> str:
+    """PyTorch's reading of the two old arguments."""
+    return "none" if reduce is False else "sum" if size_average is False else "mean"
+
+
+def warn_of_flags(reduction: str, stacklevel: int = 4) -> None:
+    """Warn that there are newer words for the two old arguments."""
+    warnings.warn(f"size_average and reduce args will be deprecated, please use reduction={reduction!r} "
+                  "instead.", stacklevel=stacklevel)
+
+
 def chosen_reduction(reduction: str, size_average: bool | None, reduce: bool | None) -> str:
-    """The reduction to use, with PyTorch's reading of the two old arguments."""
+    """The reduction to use: the two old arguments count where one is given."""
     if size_average is not None or reduce is not None:
-        warnings.warn("size_average and reduce args will be deprecated, please use reduction='...' instead.",
-                      stacklevel=3)
-        average = size_average is None or size_average
-        reduction = "none" if reduce is False else "mean" if average else "sum"
+        reduction = reduction_of_flags(size_average, reduce)
+        warn_of_flags(reduction)
     if reduction not in ("none", "mean", "sum"):
         raise ArgumentError(f"[reduction] {reduction} is not a valid value for reduction")
     return reduction
@@ -50,9 +59,8 @@ def _class_axis(name: str, input: Tensor, target: Tensor) -> int:
     if tuple(target.shape) == expected:
         return axis
     if target.ndim and input.ndim > 1 and target.shape[0] != input.shape[0]:
-        raise ArgumentError(f"[cross_entropy] Expected input batch_size ({input.shape[0]}) to match "
-                            f"target batch_size "
-                            f"({target.shape[0]}).")
+        raise ArgumentError(f"[{name}] Expected input batch_size ({input.shape[0]}) to match target "
+                            f"batch_size ({target.shape[0]}).")
     raise ShapeError(f"[{name}] Expected target size {list(expected)}, got {list(target.shape)} "
                      f"for input {list(input.shape)}")
 
@@ -127,7 +135,7 @@ def cross_entropy(
     shape)."""
     reduction = chosen_reduction(reduction, size_average, reduce)
     if not 0.0 <= label_smoothing <= 1.0:
-        raise ShapeError(
+        raise ArgumentError(
             f"[cross_entropy] label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing}"
         )
     axis = 0 if input.ndim == 1 else 1
@@ -187,7 +195,7 @@ def _soft_cross_entropy(
     input: Tensor, target: Tensor, weight: Tensor | None, reduction: str, label_smoothing: float, axis: int
 ) -> Tensor:
     if not target.is_floating_point():
-        raise ShapeError(f"[cross_entropy] Expected floating point type for target with class probabilities, "
+        raise DTypeError(f"[cross_entropy] Expected floating point type for target with class probabilities, "
                          f"got {target.dtype}")
     classes = input.shape[axis]
     if label_smoothing > 0:
@@ -198,7 +206,7 @@ def _soft_cross_entropy(
     if reduction == "none":
         return -product.sum(axis).to(input.dtype)
     total = -product.sum()
-    count = max(input.numel() // max(classes, 1), 0)
+    count = input.numel() // max(classes, 1)
     if reduction == "mean":
         return as_operation((total / count).to(input.dtype), "DivBackward1", input, target)
     return total.to(input.dtype)

@@ -20,10 +20,5 @@ def pdist(input: Tensor, p: float = 2.0) -> Tensor:
         raise ShapeError(f"[pdist] pdist only supports 2D tensors, (N, M), got shape {tuple(input.shape)}")
     if p < 0:
         raise ArgumentError(f"[pdist] pdist only supports non-negative p values, got {p}")
-    count = input.shape[0]
-    first = [i for i in range(count) for _ in range(i + 1, count)]
-    second = [j for i in range(count) for j in range(i + 1, count)]
-    rows = [
-        input[lazygrad.tensor(index, dtype=lazygrad.int64, device=input.device)] for index in (first, second)
-    ]
-    return (rows[0] - rows[1]).norm(p, -1)
+    first, second = lazygrad.triu_indices(input.shape[0], input.shape[0], 1, device=input.device)
+    return (input[first] - input[second]).norm(p, -1)

@@ -48,21 +48,21 @@ def dropout1d(input: Tensor, p: float = 0.5, training: bool = True, inplace: boo
     _check("dropout1d", p)
     if input.ndim not in (2, 3):
         raise ShapeError(f"[dropout1d] Expected 2D or 3D input, but received {tuple(input.shape)}")
-    return _feature_dropout("dropout1d", input, p, training, inplace, input.ndim - 2)
+    return feature_dropout("dropout1d", input, p, training, inplace, input.ndim - 2)
 
 
 def dropout2d(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
     """Zero whole channels of a (N, C, H, W) tensor. Others are taken, too, with a warning: axis 1 has their
     channels."""
     _warn_of_axes("dropout2d", input, (4,))
-    return _feature_dropout("dropout2d", input, p, training, inplace, 1)
+    return feature_dropout("dropout2d", input, p, training, inplace, 1)
 
 
 def dropout3d(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
     """Zero whole channels of a (N, C, D, H, W) or (C, D, H, W) tensor. Others are taken, too, with a warning:
     axis 0 has their channels."""
     _warn_of_axes("dropout3d", input, (4, 5))
-    return _feature_dropout("dropout3d", input, p, training, inplace, int(input.ndim == 5))
+    return feature_dropout("dropout3d", input, p, training, inplace, int(input.ndim == 5))
 
 
 def _warn_of_axes(name: str, input: Tensor, usual: tuple[int, ...]) -> None:
@@ -75,7 +75,7 @@ def _warn_of_axes(name: str, input: Tensor, usual: tuple[int, ...]) -> None:
         )
 
 
-def _feature_dropout(
+def feature_dropout(
     name: str, input: Tensor, p: float, training: bool, inplace: bool, channel_axis: int
 ) -> Tensor:
     _check(name, p)

@@ -72,8 +72,7 @@ def embedding_bag(
     """The sum, mean or maximum over each bag of rows of `weight`: (bags, size).
 
     input (bags, rows), or (n,) with `offsets` (bags,), where bags begin (`include_last_offset`: and the last
-    ends).
-    Rows `padding_idx` count for nothing; empty bags are 0. `per_sample_weights` scale rows of sums.
+    ends). Rows `padding_idx` count for nothing; empty bags are 0. `per_sample_weights` scale rows of sums.
     """
     _check(input, weight, offsets, mode, scale_grad_by_freq, sparse, per_sample_weights)
     rows = embedding(input, weight, padding_idx, max_norm, norm_type, scale_grad_by_freq, sparse)
@@ -82,13 +81,14 @@ def embedding_bag(
     counted: Any = lazygrad.ones(input.shape, dtype=lazygrad.bool, device=input.device)
     if padding_idx is not None:
         counted = input != padding_idx % weight.shape[0]
+    if offsets is not None:
+        bag, inside, bags = bag_of_each(input.shape[0], offsets, include_last_offset)
+        counted = counted & inside
     rows = rows.masked_fill(~counted.unsqueeze(-1), -math.inf if mode == "max" else 0.0)
     if offsets is None:
         return _of_rows(rows, counted, mode)
-    starts = offsets[:-1] if include_last_offset else offsets
-    bags = starts.shape[0]
-    places = lazygrad.arange(input.shape[0], device=input.device)
-    bag = (places.unsqueeze(1) >= starts).sum(1) - 1
+    if not bags:
+        return rows[:0]
     shape, where = (bags, weight.shape[1]), bag.unsqueeze(1).expand(rows.shape)
     if mode == "max":
         found = rows.new_full(shape, -math.inf).scatter_reduce(0, where, rows, "amax", include_self=True)
@@ -98,6 +98,19 @@ def embedding_bag(
         return total
     counts = rows.new_zeros(bags).scatter_add(0, bag, counted.to(rows.dtype))
     return total / counts.clamp(min=1).unsqueeze(1)
+
+
+def bag_of_each(count: int, offsets: Tensor, include_last_offset: bool) -> tuple[Tensor, Tensor, int]:
+    """Which bag each of `count` rows is in, whether it comes before the end of the last one, each (count,),
+    and the number of bags."""
+    places = lazygrad.arange(count, dtype=offsets.dtype, device=offsets.device)
+    if not include_last_offset:
+        starts, inside = offsets, lazygrad.ones_like(places, dtype=lazygrad.bool)
+    elif offsets.shape[0]:
+        starts, inside = offsets[:-1], places < offsets[-1]
+    else:
+        raise ArgumentError("[embedding_bag] include_last_offset: number of offset should be at least 1")
+    return lazygrad.searchsorted(starts, places, right=True) - 1, inside, starts.shape[0]
 
 
 def _of_rows(rows: Tensor, counted: Tensor, mode: str) -> Tensor:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import lazygrad
 from lazygrad.errors import ArgumentError, ShapeError, UnsupportedError
 from lazygrad.nn import functional as F
 from lazygrad.nn.functional import recurrence
+from lazygrad.nn.functional.dropout import feature_dropout as channels_dropped
+from lazygrad.nn.functional.embedding_bag import bag_of_each
 from lazygrad.nn.functional.recurrence import MODES, Weights
 from lazygrad.tensors import Tensor
 from lazygrad.tensors.outputs import with_out
@@ -32,12 +35,7 @@ conv_tbc, native_channel_shuffle = F.conv_tbc, F.native_channel_shuffle
 # Dropout
 
 
-def _channels_dropped(input: Tensor, p: float, train: bool, inplace: bool) -> Tensor:
-    """Whole channels set to zero, of (N, C, ...)."""
-    if not train or p == 0:
-        return input
-    noise = F.dropout(input.new_ones((*input.shape[:2], *(1,) * (input.ndim - 2))), p)
-    return input.mul_(noise) if inplace else input * noise
+_channels_dropped = partial(channels_dropped, "feature_dropout", channel_axis=1)
 
 
 def _dropping(name: str, function: Callable[..., Tensor], inplace: bool) -> Callable[..., Tensor]:
@@ -154,10 +152,11 @@ native_batch_norm = with_out(
 
 
 def norm_except_dim(v: Tensor, pow: int = 2, dim: int = 0) -> Tensor:
-    """The norm over all dimensions but one, which are kept with size 1."""
+    """The norms over all dimensions but `dim`, which stay with size 1; over all of them, 0-d, for dim -1."""
     if dim == -1:
         return v.norm(pow)
-    return v.norm(pow, [i for i in range(v.ndim) if i != dim % v.ndim], keepdim=True)
+    others = [d for d in range(v.ndim) if d != dim % v.ndim]
+    return v.norm(pow, others, keepdim=True) if others else v.abs()
 
 
 # Losses, whose reductions are numbers here: 0 none, 1 mean, 2 sum
@@ -281,12 +280,11 @@ def embedding_bag(
         indices, weight, offsets, scale_grad_by_freq=scale_grad_by_freq, mode=("sum", "mean", "max")[mode],
         sparse=sparse, per_sample_weights=per_sample_weights, include_last_offset=include_last_offset,
         padding_idx=padding_idx)
-    places = lazygrad.arange(indices.shape[0], device=indices.device)
-    starts = offsets[:-1] if include_last_offset else offsets
-    bag = (places.unsqueeze(1) >= starts).sum(1) - 1
-    counted = lazygrad.ones_like(bag) if padding_idx is None else (
-        indices != padding_idx % weight.shape[0]).to(bag.dtype)
-    sizes = lazygrad.zeros_like(starts, dtype=bag.dtype).scatter_add(0, bag, counted)
+    bag, counted, count = bag_of_each(indices.shape[0], offsets, include_last_offset)
+    if padding_idx is not None:
+        counted = counted & (indices != padding_idx % weight.shape[0])
+    sizes = bag.new_zeros(count)
+    sizes = sizes.scatter_add(0, bag, counted.to(bag.dtype)) if count else sizes
     return bags, bag, sizes, sizes
 
 

@@ -9,10 +9,11 @@ import lazygrad
 from lazygrad import linalg
 from lazygrad.errors import ArgumentError, AxisError
 from lazygrad.nn import functional as F
+from lazygrad.nn.functional.root import norm_except_dim
 from lazygrad.nn.module import Module
 from lazygrad.nn.utils.parametrize import _LACKING, register_parametrization
 from lazygrad.nn.utils.spectral_norm import as_matrix, power_iterations, rows_of
-from lazygrad.nn.utils.weight_norm import norm_except_dim, weight_of
+from lazygrad.nn.utils.weight_norm import weight_of
 from lazygrad.tensors import Tensor
 
 

@@ -6,20 +6,10 @@ import warnings
 from typing import Any
 
 from lazygrad.errors import ArgumentError
+from lazygrad.nn.functional.root import norm_except_dim
 from lazygrad.nn.module import Module
 from lazygrad.nn.parameter import Parameter
 from lazygrad.tensors import Tensor
-
-
-def norm_except_dim(v: Tensor, pow: int = 2, dim: int = 0) -> Tensor:
-    """The norms over all dimensions but `dim`, which stay with size 1; over all of them, 0-d, for dim -1."""
-    if dim == -1:
-        return v.norm(pow)
-    return (
-        v.norm(pow, tuple(d for d in range(v.ndim) if d != dim % v.ndim), keepdim=True)
-        if v.ndim > 1
-        else v.abs()
-    )
 
 
 def weight_of(v: Tensor, g: Tensor, dim: int = 0) -> Tensor:
