@@ -124,6 +124,9 @@ class GradScaler:
         """Change what the scale is multiplied by when it is cut."""
         self._backoff_factor = new_factor
 
+    def _get_growth_tracker(self) -> int:  # PyTorch's name, which savers of states ask
+        return self._growth_tracker
+
     def get_growth_interval(self) -> int:
         """After how many steps the scale grows."""
         return self._growth_interval

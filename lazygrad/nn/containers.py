@@ -35,6 +35,14 @@ class _Numbered(Module):
     def _key(self, index: Any) -> str:
         return list(self._modules)[_position(index, self)]
 
+    # PyTorch's names, which subclasses call
+
+    def _get_abs_string_index(self, idx: Any) -> str:
+        return str(_position(idx, self))
+
+    def _get_item_by_idx(self, iterator: Iterable[Any], idx: Any) -> Any:
+        return list(iterator)[_position(idx, self)]
+
     def __len__(self) -> int:
         return len(self._modules)
 

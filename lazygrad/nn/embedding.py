@@ -58,6 +58,9 @@ class Embedding(Module):
     def reset_parameters(self) -> None:
         """Standard normal rows; the padding row zero."""
         init.normal_(self.weight)
+        self._fill_padding_idx_with_zero()
+
+    def _fill_padding_idx_with_zero(self) -> None:  # PyTorch's name: subclasses draw rows of their own
         if self.padding_idx is not None:
             with lazygrad.no_grad():
                 self.weight[self.padding_idx].fill_(0)
@@ -155,6 +158,9 @@ class EmbeddingBag(Module):
     def reset_parameters(self) -> None:
         """Standard normal rows; the padding row zero."""
         Embedding.reset_parameters(self)  # type: ignore[arg-type]
+
+    def _fill_padding_idx_with_zero(self) -> None:
+        Embedding._fill_padding_idx_with_zero(self)  # type: ignore[arg-type]
 
     def forward(
         self, input: Tensor, offsets: Tensor | None = None, per_sample_weights: Tensor | None = None

@@ -110,6 +110,9 @@ class Module(TreeMethods, StateMethods, HookMethods):
         if isinstance(name, str) and "." in name:
             raise KeyError(f'module name can\'t contain ".", got: {name}')
         self._check_new_name("module", name, self._modules)
+        self._put_module(name, module)
+
+    def _put_module(self, name: str, module: Module | None) -> None:
         for hook in hooks.global_module_registration_hooks.values():
             result = hook(self, name, module)
             module = module if result is None else result
@@ -158,13 +161,13 @@ class Module(TreeMethods, StateMethods, HookMethods):
             if modules is None:
                 raise AttributeError("cannot assign module before Module.__init__() call")
             self._forget(name, state, params, buffers)
-            self.add_module(name, value)
+            self._put_module(name, value)  # a method may have this name: the method is what is found
         elif modules is not None and name in modules:
             if value is not None:
                 raise ArgumentTypeError(f"[Module] cannot assign '{_typename(value)}' as child module "
                                         f"'{name}' "
                                         "(torch.nn.Module or None expected)")
-            self.add_module(name, value)
+            self._put_module(name, value)
         elif isinstance(value, Tensor) and (
             isinstance(value, Buffer) or (buffers is not None and name in buffers)
         ):
@@ -386,6 +389,17 @@ class Module(TreeMethods, StateMethods, HookMethods):
                 if result is not None:
                     args = result if isinstance(result, tuple) else (result,)
         return args, kwargs
+
+    # PyTorch's names, which loops that call forward themselves ask
+
+    def _slow_forward(self, *args: Any, **kwargs: Any) -> Any:
+        return self.forward(*args, **kwargs)
+
+    def _get_backward_hooks(self) -> tuple[list[Callable], list[Callable]]:
+        return [*hooks.global_backward_hooks.values(), *self._backward_hooks.values()], []
+
+    def _get_backward_pre_hooks(self) -> list[Callable]:
+        return [*hooks.global_backward_pre_hooks.values(), *self._backward_pre_hooks.values()]
 
     def _backward_watch(self) -> BackwardHooks | None:
         """What watches this call's gradients; None without backward hooks."""

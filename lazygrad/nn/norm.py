@@ -196,8 +196,19 @@ class _InstanceNorm(_NormBase):
             raise ArgumentError(f"[InstanceNorm] expected input's size at dim={1 if batched else 0} to "
                                 f"match num_features "
                                 f"({self.num_features}), but got: {channels}.")
-        result = F.instance_norm(
-            input if batched else input.unsqueeze(0),
+        return self._apply_instance_norm(input) if batched else self._handle_no_batch_input(input)
+
+    # PyTorch's names of the parts, which subclasses call
+
+    def _get_no_batch_dim(self) -> int:
+        return self.ndims[0]
+
+    def _handle_no_batch_input(self, input: Tensor) -> Tensor:
+        return self._apply_instance_norm(input.unsqueeze(0)).squeeze(0)
+
+    def _apply_instance_norm(self, input: Tensor) -> Tensor:
+        return F.instance_norm(
+            input,
             self.running_mean,
             self.running_var,
             self.weight,
@@ -206,7 +217,6 @@ class _InstanceNorm(_NormBase):
             0.0 if self.momentum is None else self.momentum,
             self.eps,
         )
-        return result if batched else result.squeeze(0)
 
 
 class InstanceNorm1d(_InstanceNorm):

@@ -143,6 +143,41 @@ class RNNBase(Module):
         """The shape of an LSTM's first cell state for an input."""
         return (*self.get_expected_hidden_size(input, batch_sizes)[:2], self.hidden_size)
 
+    def check_hidden_size(
+        self, hx: Tensor, expected_hidden_size: tuple[int, int, int],
+        msg: str = "Expected hidden size {}, got {}",
+    ) -> None:
+        """Raises RuntimeError for a state of another shape."""
+        if tuple(hx.shape) != tuple(expected_hidden_size):
+            text = msg.format(tuple(expected_hidden_size), list(hx.shape))
+            raise ShapeError(f"[{type(self).__name__}] {text}")
+
+    def check_forward_args(self, input: Tensor, hidden: Any, batch_sizes: Tensor | None) -> None:
+        """Raises RuntimeError for an input or a first state of other shapes than the weights ask for."""
+        self.check_input(input, batch_sizes)
+        states = (hidden,) if isinstance(hidden, lazygrad.Tensor) else tuple(hidden)
+        sizes = [expected(input, batch_sizes)
+                 for expected in (self.get_expected_hidden_size, self.get_expected_cell_size)]
+        for place, (state, size) in enumerate(zip(states, sizes, strict=False)):
+            name = f"hidden[{place}]" if len(states) > 1 else "hidden"
+            self.check_hidden_size(state, size, f"Expected {name} size {{}}, got {{}}")
+
+    def permute_hidden(self, hx: Any, permutation: Tensor | None) -> Any:
+        """States whose sequences stand in another order; unchanged without one."""
+        if permutation is None:
+            return hx
+        if isinstance(hx, tuple):
+            return tuple(state.index_select(1, permutation) for state in hx)
+        return hx.index_select(1, permutation)
+
+    def _init_flat_weights(self) -> None:
+        """Accepted: weights are looked up by their names in each call."""
+
+    _update_flat_weights = _init_flat_weights
+
+    def _weights_have_changed(self) -> bool:
+        return False
+
     def _state_sizes(self) -> list[int]:
         return [self.proj_size or self.hidden_size, self.hidden_size][: MODES[self.mode].states]
 

@@ -114,6 +114,19 @@ class Optimizer:
     def _count_step(self) -> None:
         self._steps_taken += 1
 
+    # PyTorch's names, which optimizers of others call: nothing has to be prepared here
+
+    def _patch_step_function(self) -> None:
+        pass
+
+    _optimizer_step_code = _cuda_graph_capture_health_check = _patch_step_function
+    _accelerator_graph_capture_health_check = _patch_step_function
+
+    @staticmethod
+    def profile_hook_step(func: Callable[..., Any]) -> Callable[..., Any]:
+        """The function."""
+        return func
+
     def _replay_structure(self) -> Any:
         """What a recorded step depends on beside numbers, which it reads anew: flags, and which tensors there
         are."""

@@ -71,6 +71,11 @@ def _at_each_run(step: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
+def _closed_form(self: Any) -> list[Any]:
+    """The learning rates of the groups at `last_epoch`, of a schedule that has them in closed form."""
+    return [self.lr_at(self.last_epoch, base) for base in self.base_lrs]
+
+
 class LRScheduler:
     """Changes the learning rate of every group each time `step` is called.
 
@@ -106,6 +111,8 @@ class LRScheduler:
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        if "lr_at" in cls.__dict__:
+            cls._get_closed_form_lr = _closed_form  # type: ignore[attr-defined]
         if "step" in cls.__dict__:
             cls.step = _at_each_run(cls.__dict__["step"])  # type: ignore[method-assign]
 
@@ -145,11 +152,9 @@ class LRScheduler:
         self._get_lr_called_within_step = True
         try:
             self.last_epoch = self.last_epoch + 1 if epoch is None else epoch
-            if epoch is not None and hasattr(self, "lr_at"):
-                rates = [self.lr_at(epoch, base) for base in self.base_lrs]
-            else:
-                rates = self.get_lr()
-            self._set_rates(rates)
+            # subclasses of users may give a closed form of their own
+            closed = None if epoch is None else getattr(self, "_get_closed_form_lr", None)
+            self._set_rates(self.get_lr() if closed is None else closed())
         finally:
             self._get_lr_called_within_step = False
 

@@ -115,7 +115,7 @@ class DataLoader(Generic[T_co]):
         self.sampler, self.batch_sampler, self.generator = sampler, batch_sampler, generator
         self.collate_fn = collate_fn or (default_convert if batch_sampler is None else default_collate)
         self.persistent_workers, self.in_order = persistent_workers, in_order
-        self._iterator: WorkersIterator | None = None
+        self._iterator: Any = None  # the one that persists
         self._IterableDataset_len_called: int | None = None
         self._made = True
         self._warn_of_many_workers()
@@ -201,13 +201,14 @@ class DataLoader(Generic[T_co]):
     def _auto_collation(self) -> bool:
         return self.batch_sampler is not None
 
+    def _get_iterator(self) -> LoaderIterator:  # PyTorch's name: subclasses give iterators of their own
+        return WorkersIterator(self) if self.num_workers else SingleProcessIterator(self)
+
     def __iter__(self) -> LoaderIterator:
-        if not self.num_workers:
-            return SingleProcessIterator(self)
-        if not self.persistent_workers:
-            return WorkersIterator(self)
+        if not self.num_workers or not self.persistent_workers:
+            return self._get_iterator()
         if self._iterator is None:
-            self._iterator = WorkersIterator(self)
+            self._iterator = self._get_iterator()
         else:
             self._iterator.reset(self)
         return self._iterator
