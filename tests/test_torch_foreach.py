@@ -12,13 +12,10 @@ from typing import Any
 
 import pytest
 from conftest import share
-from torch.testing._internal import common_methods_invocations
 from torch_calls import Calls
-from torch_samples import DTYPES, last_word, torch
+from torch_samples import DTYPES, FOREACH_OPS, last_word, torch
 
-KINDS = ("unary", "binary", "pointwise", "reduce", "other")
-OPS = [op for kind in KINDS for op in getattr(common_methods_invocations, f"foreach_{kind}_op_db")]
-CASES = [(op, dtype) for op in OPS for dtype in DTYPES]
+CASES = [(op, dtype) for op in FOREACH_OPS for dtype in DTYPES]
 SAMPLES = {"NUMPY": 4, "CPU": 4, "CL": 2}
 DISTANCE = {"CPU": 6, "CL": 16}  # of operations that devices take which compile
 
@@ -26,7 +23,7 @@ DISTANCE = {"CPU": 6, "CL": 16}  # of operations that devices take which compile
 def is_usual(case: Any, device: str) -> bool:
     """Whether a case runs where not all are asked for: other dtypes for each operation."""
     op, dtype = case
-    number = OPS.index(op)
+    number = FOREACH_OPS.index(op)
     if device in DISTANCE:
         turn, rest = divmod(number, DISTANCE[device])
         return rest == 0 and dtype is DTYPES[turn % len(DTYPES)]

@@ -26,8 +26,11 @@ pytest.importorskip("expecttest", reason="PyTorch's samples of its operations ne
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
+    from torch.testing._internal import common_methods_invocations
     from torch.testing._internal.common_methods_invocations import op_db
 
+FOREACH_OPS = [op for kind in ("unary", "binary", "pointwise", "reduce", "other")
+               for op in getattr(common_methods_invocations, f"foreach_{kind}_op_db")]
 NAMESPACES = (
     "",
     "nn",
@@ -92,6 +95,15 @@ def samples(op: Any, dtype: Any, gradients: bool) -> list[Any]:
         warnings.simplefilter("ignore")
         torch.manual_seed(0)
         return list(op.sample_inputs("cpu", dtype, requires_grad=gradients))
+
+
+def reference_samples(op: Any, dtype: Any) -> list[Any]:
+    """Further samples of operations that have some: infinities, NaN, sizes up to a million, broadcasts."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.manual_seed(0)
+        drawn = list(op.reference_inputs("cpu", dtype))
+    return [s for s in drawn if not any(isinstance(v, complex) for v in [*s.args, *s.kwargs.values()])]
 
 
 def first_dtype(op: Any) -> Any:
