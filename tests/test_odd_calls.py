@@ -39,6 +39,7 @@ CALLS: dict[str, Callable[[Any], Any]] = {
     "a slice of memory": lambda m: m.frombuffer(memoryview(bytearray(8))[2:6], dtype=m.int16),
     "no memory": lambda m: m.frombuffer(5, dtype=m.int16),
     "a float too large for an index": lambda m: m.zeros(2, dtype=m.int8).__setitem__(0, 128.5),
+    "roots of negative sums": lambda m: m.nn.functional.lp_pool1d(m.tensor([[[1.0, -2.0, 3.0]]]), 3, 2),
     "weights of bytes": lambda m: m.cov(m.tensor([[1.0, 2.0]]), fweights=m.tensor([1, 2], dtype=m.uint8)),
 }
 

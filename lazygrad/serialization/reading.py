@@ -7,8 +7,8 @@ what the pickle names is filled in when it has been read.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
 
 import numpy as np
 
@@ -144,8 +144,9 @@ def read_legacy(source: Source, restore: Restore, unpickle: Unpickle) -> Any:
     if version != PROTOCOL_VERSION:
         raise FileFormatError(f"[load] {source.name}: Invalid protocol version: {str(version)[:20]}")
     facts = plain(cursor, nothing)
-    little = facts.get("little_endian", True) if isinstance(facts, dict) else True
-    storages = _Storages(restore, (sys.byteorder == "little") != bool(little))
+    is_big = isinstance(facts, dict) and not facts.get("little_endian", True)
+    order: Literal["little", "big"] = "big" if is_big else "little"
+    storages = _Storages(restore, order != sys.byteorder)
     waiting: dict[str, tuple[UntypedStorage, DType | None, int]] = {}
 
     def persistent(saved: Any) -> Any:
@@ -175,18 +176,22 @@ def read_legacy(source: Source, restore: Restore, unpickle: Unpickle) -> Any:
     keys = plain(cursor, nothing)
     if not isinstance(keys, list) or len(keys) != len(waiting) or set(map(str, keys)) != set(waiting):
         raise FileFormatError(f"[load] {source.name}: its list of storages is not that of its pickle")
-    position = cursor.position
-    for key in keys:
-        storage, dtype, count = waiting[str(key)]
-        size = source.read(position, LEGACY_SIZE_BYTES, "a storage's size")
-        told = int.from_bytes(size, "little" if little else "big")
-        itemsize = dtype.itemsize if dtype else 1
+    in_order = [waiting[str(key)] for key in keys]
+    return made, _fill_all(in_order, source, cursor.position, order, storages.swapped)
+
+
+def _fill_all(waiting: Sequence[tuple[UntypedStorage, DType | None, int]], source: Source, position: int,
+              order: Literal["little", "big"], swapped: bool) -> int:
+    """Give storages their bytes, one after the other from a position on; the position after them."""
+    for storage, dtype, count in waiting:
+        told = int.from_bytes(source.read(position, LEGACY_SIZE_BYTES, "a storage's size"), order)
         if told != count:
             raise FileFormatError(f"[load] {source.name}: a storage of {count} elements says it has {told}")
+        itemsize = dtype.itemsize if dtype else 1
         raw = source.array(position + LEGACY_SIZE_BYTES, count * itemsize, "a storage")
-        fill(storage, raw, dtype if storages.swapped else None)
+        fill(storage, raw, dtype if swapped else None)
         position += LEGACY_SIZE_BYTES + raw.nbytes
-    return made, position
+    return position
 
 
 def fill(storage: UntypedStorage, raw: np.ndarray, swapped: DType | None) -> None:

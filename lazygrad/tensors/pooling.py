@@ -127,7 +127,8 @@ def _power_pool(rank: int) -> None:
     def power_pool(
         input: Tensor, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False
     ) -> Tensor:
-        """The norm_type-th root of the sum of powers of each window."""
+        """The norm_type-th root of the sum of powers of each window: NaN for an odd norm_type where that sum
+        is negative."""
         kernel, steps, pads, ones = _settings(op, rank, kernel_size, stride, 0)
         is_batched = _check_not_empty(op, input, rank)
         p = float(norm_type)
@@ -138,10 +139,9 @@ def _power_pool(rank: int) -> None:
             _, around = windows.pool_pads(op, power, kernel, steps, pads, ones, ceil_mode)
             seen = windows.windows_of(windows.pad_spatial(power, around), kernel, steps, ones)
             summed = axes.total(seen, range(x.ndim, seen.ndim))
-            positive = ops.maximum(summed, axes.full(0, summed))
-            is_zero = ops.eq(positive, axes.full(0, positive))
-            safe = ops.where(is_zero, axes.full(1, positive), positive)
-            return ops.where(is_zero, positive, ops.pow_(safe, axes.full(1 / p, safe)))
+            is_zero = ops.eq(summed, axes.full(0, summed))
+            safe = ops.where(is_zero, axes.full(1, summed), summed)
+            return ops.where(is_zero, summed, ops.pow_(safe, axes.full(1 / p, safe)))
 
         return apply(op, lambda x: with_batch(is_batched, x, build), input)
 

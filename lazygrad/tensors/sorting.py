@@ -163,11 +163,42 @@ def mode(input: Tensor, dim: int = -1, keepdim: bool = False) -> Any:
 # Quantiles
 
 _INTERPOLATIONS = ("linear", "lower", "higher", "midpoint", "nearest")
+_ONE_PLACE = {"lower": ops.floor, "higher": ops.ceil, "nearest": ops.round_}  # of those that blend no two
 
 
 def _quantile(
     op: str, x: Tensor, q: Any, dim: int | None, keepdim: bool, interpolation: str, skip_nan: bool
 ) -> Tensor:
+    quantiles = _checked_quantiles(op, x, q, interpolation)
+    kept = (1,) * x.ndim if dim is None else None
+    flat = x.reshape(-1) if dim is None else x
+    axis = axis_of(op, 0 if dim is None else dim, flat.ndim)
+    keepdim = keepdim and (x.ndim > 0)
+    flat = flat if flat.ndim else flat.reshape(1)
+    if not flat._shape[axis]:
+        raise ShapeError(f"[{op}] input tensor must be non-empty")
+
+    def build(n: Node, *variable: Node) -> Node:
+        each: list[Node | None] = [None] * quantiles.size
+        if variable:
+            flat_q = axes.reshape(variable[0], (quantiles.size,))
+            each = [axes.reshape(axes.shrink_axis(flat_q, 0, i, i + 1), ()) for i in range(quantiles.size)]
+        parts = [_one_quantile(n, axis, float(at), q_i, interpolation, skip_nan)
+                 for at, q_i in zip(quantiles.reshape(-1), each, strict=True)]
+        parts = [
+            axes.reshape(p, kept) if keepdim and kept is not None else _squeezed(p, axis, keepdim)
+            for p in parts
+        ]
+        if not quantiles.ndim:
+            return parts[0]
+        return ops.cat(*(axes.insert_axis(p, 0) for p in parts), arg=0)
+
+    # only a weight between two elements changes with q
+    return apply(op, build, flat, *([q] if isinstance(q, Tensor) and interpolation == "linear" else []))
+
+
+def _checked_quantiles(op: str, x: Tensor, q: Any, interpolation: str) -> np.ndarray:
+    """The values of q, (count,) or (). Raises ArgumentError, DTypeError."""
     if interpolation not in _INTERPOLATIONS:
         raise ArgumentError(f"[{op}] interpolation must be one of {', '.join(_INTERPOLATIONS)}, got "
                             f"{interpolation!r}")
@@ -180,60 +211,34 @@ def _quantile(
                          f"{tuple(q._shape)} of {q._dtype!r}")
     if not ((quantiles >= 0) & (quantiles <= 1)).all():
         raise ArgumentError(f"[{op}] q values must be in the range [0, 1], got {quantiles.tolist()}")
-    kept = (1,) * x.ndim if dim is None else None
-    flat = x.reshape(-1) if dim is None else x
-    axis = axis_of(op, 0 if dim is None else dim, flat.ndim)
-    keepdim = keepdim and (x.ndim > 0)
-    flat = flat if flat.ndim else flat.reshape(1)
-    if not flat._shape[axis]:
-        raise ShapeError(f"[{op}] input tensor must be non-empty")
+    return quantiles
 
-    def one(n: Node, at: float, variable: Node | None) -> Node:
-        size = n.shape[axis]
-        values, _ = ordering.sort(n, axis, False)
-        nans = ordering.nan_count(n, axis)
-        count = ops.sub(axes.full(size, nans), nans) if skip_nan else axes.full(size, nans)
-        last = axes.cast(
-            ops.maximum(ops.sub(count, axes.full(1, count)), axes.full(0, count)), dtypes.float64
-        )
-        rank = ops.mul(last, axes.full(at, last))
-        if not skip_nan:  # a NaN anywhere is the result: the last in order is one then
-            rank = ops.where(ops.lt(axes.full(0, nans), nans), axes.full(size - 1, rank), rank)
-        low, high = ops.floor(rank), ops.ceil(rank)
-        if interpolation in ("lower", "higher", "nearest"):
-            low = high = {"lower": low, "higher": high, "nearest": ops.round_(rank)}[interpolation]
-        weight = axes.cast(
-            axes.full(0.5, rank) if interpolation == "midpoint" else ops.sub(rank, low), n.dtype
-        )
-        if variable is not None:
-            weight = ops.surrogate(
-                weight, ops.mul(axes.cast(last, n.dtype), axes.broadcast(variable, weight.shape))
-            )
 
-        def element(place: Node) -> Node:
-            return ordering.take_along(
-                values, ops.minimum(axes.cast(place, dtypes.int64), axes.full(size - 1, nans)), axis
-            )
+def _one_quantile(n: Node, axis: int, at: float, variable: Node | None, interpolation: str, skip_nan: bool
+                  ) -> Node:
+    """A quantile along an axis, which stays with size 1. `variable`: q as a node, for its derivative."""
+    size = n.shape[axis]
+    values, _ = ordering.sort(n, axis, False)
+    nans = ordering.nan_count(n, axis)
+    count = ops.sub(axes.full(size, nans), nans) if skip_nan else axes.full(size, nans)
+    last = axes.cast(ops.maximum(ops.sub(count, axes.full(1, count)), axes.full(0, count)), dtypes.float64)
+    rank = ops.mul(last, axes.full(at, last))
+    if not skip_nan:  # a NaN anywhere is the result: the last in order is one then
+        rank = ops.where(ops.lt(axes.full(0, nans), nans), axes.full(size - 1, rank), rank)
 
-        a, b = element(low), element(high)
-        return a if low is high else ops.add(a, ops.mul(weight, ops.sub(b, a)))
+    def element(place: Node) -> Node:
+        inside = ops.minimum(axes.cast(place, dtypes.int64), axes.full(size - 1, nans))
+        return ordering.take_along(values, inside, axis)
 
-    def build(n: Node, *variable: Node) -> Node:
-        each: list[Node | None] = [None] * quantiles.size
-        if variable:
-            flat_q = axes.reshape(variable[0], (quantiles.size,))
-            each = [axes.reshape(axes.shrink_axis(flat_q, 0, i, i + 1), ()) for i in range(quantiles.size)]
-        parts = [one(n, float(at), q_i) for at, q_i in zip(quantiles.reshape(-1), each, strict=True)]
-        parts = [
-            axes.reshape(p, kept) if keepdim and kept is not None else _squeezed(p, axis, keepdim)
-            for p in parts
-        ]
-        if not quantiles.ndim:
-            return parts[0]
-        return ops.cat(*(axes.insert_axis(p, 0) for p in parts), arg=0)
-
-    # only a weight between two elements changes with q
-    return apply(op, build, flat, *([q] if isinstance(q, Tensor) and interpolation == "linear" else []))
+    if interpolation in _ONE_PLACE:
+        return element(_ONE_PLACE[interpolation](rank))
+    low = ops.floor(rank)
+    weight = axes.cast(axes.full(0.5, rank) if interpolation == "midpoint" else ops.sub(rank, low), n.dtype)
+    if variable is not None:
+        slope = ops.mul(axes.cast(last, n.dtype), axes.broadcast(variable, weight.shape))
+        weight = ops.surrogate(weight, slope)
+    a, b = element(low), element(ops.ceil(rank))
+    return ops.add(a, ops.mul(weight, ops.sub(b, a)))
 
 
 @function("quantile")
