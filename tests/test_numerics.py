@@ -72,6 +72,11 @@ FLOATS: dict[str, tuple[Any, tuple[np.ndarray, ...]]] = {
     "clamp_min by a tensor": (lambda T, x, y: x.clamp_min(y), ENDS),
     "clamp_max by a tensor": (lambda T, x, y: T.clamp(x, max=y), ENDS),
     "atan2": (lambda T, x, y: T.atan2(x, y), ENDS),
+    "xlogy": (lambda T, x, y: T.xlogy(x, y), ENDS),
+    "logaddexp": (lambda T, x, y: T.logaddexp(x, y), ENDS),
+    "logaddexp2": (lambda T, x, y: T.logaddexp2(x, y), ENDS),
+    "huber_loss": (lambda T, x, y: T.nn.functional.huber_loss(x, y, reduction="none"), ENDS),
+    "smooth_l1_loss": (lambda T, x, y: T.nn.functional.smooth_l1_loss(x, y, reduction="none"), ENDS),
     "copysign": (lambda T, x, y: T.copysign(x, y), ENDS),
     "frexp of ends": (lambda T, x, y: tuple(T.frexp(x)), ENDS),
     "sum_to_size": (lambda T, x: x.sum_to_size(4, 1), (M,)),
@@ -111,6 +116,16 @@ def test_integers(name: str, dtype: str) -> None:
     a, b = (np.abs(v) if dtype == "uint8" else v for v in (COUNTS, OTHERS))
     both = [getattr(T, name)(*(T.tensor(v, dtype=getattr(T, dtype)) for v in (a % 12, b % 11)))
             for T in (lazygrad, torch)]
+    check(*both)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int8", "int16"])
+@pytest.mark.parametrize("name", ["gcd", "lcm"])
+def test_all_pairs_of_narrow_integers(name: str, dtype: str) -> None:
+    steps = np.arange(0, 256) if dtype == "uint8" else np.arange(-128, 128)
+    steps = steps * (256 if dtype == "int16" else 1)
+    both = [getattr(T, name)(x[:, None], x)
+            for T in (lazygrad, pytorch()) for x in [T.tensor(steps, dtype=getattr(T, dtype))]]
     check(*both)
 
 

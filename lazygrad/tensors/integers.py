@@ -15,7 +15,14 @@ from lazygrad.tensors.arithmetic import with_in_place
 from lazygrad.tensors.axes import axes_of, sizes_of
 from lazygrad.tensors.core import FUNCTIONS, Tensor, apply, function
 from lazygrad.tensors.grad_fn import as_operation
-from lazygrad.tensors.promotion import check_tensor, elementwise, get_default_dtype, result_type, rounded_once
+from lazygrad.tensors.promotion import (
+    check_tensor,
+    converted,
+    elementwise,
+    get_default_dtype,
+    result_type,
+    rounded_once,
+)
 from lazygrad.tensors.return_types import return_type
 
 
@@ -49,8 +56,10 @@ def gcd(input: Tensor, other: Tensor) -> Tensor:
 def _lcm(x: Node, y: Node) -> Node:
     divisor = _gcd(x, y)
     safe = ops.where(ops.eq(divisor, ops.like(0, divisor)), ops.like(1, divisor), divisor)
-    value = ops.mul(ops.truncdiv(x, safe), y)
-    return ops.abs_(value) if x.dtype.kind == "int" else value
+    # products of narrow types have all their digits, as in C, when their signs are dropped
+    wide = max(x.dtype, dtypes.int32, key=lambda d: d.bits)
+    value = ops.mul(ops.truncdiv(converted(x, wide), converted(safe, wide)), converted(y, wide))
+    return converted(ops.abs_(value) if wide.kind == "int" else value, x.dtype)
 
 
 @with_in_place("lcm")
