@@ -80,6 +80,7 @@ class MappedSource(Source):
             self.memory = np.frombuffer(mmap.mmap(file.fileno(), 0, access=access), np.uint8)
 
     def array(self, offset: int, count: int, what: str = "a part") -> np.ndarray:
+        """The mapped pages themselves."""
         self.check(offset, count, what)
         return aligned(0) if self.memory is None else self.memory[offset : offset + count]
 

@@ -136,6 +136,7 @@ class AccumulateGrad(GradFn):
 
     @property
     def variable(self) -> Any:
+        """The leaf, None once it is gone."""
         return self._leaf()
 
 

@@ -101,22 +101,13 @@ def _written(op: str, input: Tensor, dim: int, index: Tensor, src: Any, mode: st
     if not index._shape.numel():
         return input.clone()
     shape = tuple(index._shape)
-    if isinstance(src, Tensor):
-        return apply(op, lambda x, i, s: places.put_along(
-            op, x, i, s if source is not None else axes.broadcast(s, shape), axis, mode), input, index, src)
-    return apply(
-        op,
-        lambda x, i: places.put_along(
-            op,
-            x,
-            i,
-            axes.expand(axes.reshape(number_node(op, src, x.dtype), (1,) * len(shape)), shape),
-            axis,
-            mode,
-        ),
-        input,
-        index,
-    )
+
+    def build(x: Node, i: Node, *given: Node) -> Node:
+        values = given[0] if given else number_node(op, src, x.dtype)
+        values = values if source is not None else axes.broadcast(values, shape)
+        return places.put_along(op, x, i, values, axis, mode)
+
+    return apply(op, build, input, index, *([src] if isinstance(src, Tensor) else []))
 
 
 @with_in_place("scatter")
@@ -161,12 +152,13 @@ def scatter_reduce(input: Tensor, dim: int, index: Tensor, src: Tensor, reduce: 
 # A 1-d index along one dimension
 
 
-def _check_row_index(op: str, x: Tensor, dim: Any, index: Tensor, negative: bool) -> tuple[int, Tensor]:
+def _check_row_index(
+    op: str, x: Tensor, dim: Any, index: Tensor, allowed: tuple[DType, ...] = _EITHER,
+    error: type[LazygradError] = DTypeError, negative: bool = False,
+) -> tuple[int, Tensor]:
+    """The axis, and the index in one dimension. Raises `error` for an index of another type."""
     axis = axis_of(op, dim, x.ndim)
-    if op == "index_fill":
-        _check_integer(op, index, _WIDE, OutOfBoundsError)
-    else:
-        _check_integer(op, index, _WIDE if op == "index_copy" else _EITHER)
+    _check_integer(op, index, allowed, error)
     if index.ndim > 1:
         raise OutOfBoundsError(f"[{op}] Index is supposed to be a vector, but got dim: {index.ndim}")
     check_index(op, index, x._shape[axis] if x.ndim else 1, axis, negative)
@@ -176,7 +168,7 @@ def _check_row_index(op: str, x: Tensor, dim: Any, index: Tensor, negative: bool
 @function("index_select")
 def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
     """The slices of input along dim that a 1-d index names: a copy."""
-    axis, index = _check_row_index("index_select", input, dim, index, negative=False)
+    axis, index = _check_row_index("index_select", input, dim, index)
     if not input.ndim and index._shape[0] != 1:
         raise ShapeError("[index_select] Index to scalar can have only 1 value, got "
                          f"{index._shape[0]} value(s)")
@@ -207,7 +199,7 @@ def _check_rows(op: str, x: Tensor, axis: int, index: Tensor, source: Tensor) ->
 @with_in_place("index_add")
 def index_add(input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: Any = 1) -> Tensor:
     """input with alpha times the slices of source added to those that a 1-d index names."""
-    axis, index = _check_row_index("index_add", input, dim, index, negative=False)
+    axis, index = _check_row_index("index_add", input, dim, index)
     source = _check_rows("index_add", input, axis, index, source)
 
     def build(x: Node, i: Node, s: Node) -> Node:
@@ -220,7 +212,7 @@ def index_add(input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: 
 @with_in_place("index_copy")
 def index_copy(input: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor:
     """input with the slices that a 1-d index names replaced by those of source."""
-    axis, index = _check_row_index("index_copy", input, dim, index, negative=False)
+    axis, index = _check_row_index("index_copy", input, dim, index, _WIDE)
     source = _check_rows("index_copy", input, axis, index, source)
     return apply(
         "index_copy",
@@ -235,7 +227,7 @@ def index_copy(input: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor
 def index_fill(input: Tensor, dim: int, index: Tensor, value: Any) -> Tensor:
     """input with the slices that a 1-d index names filled with a number or a 0-d tensor."""
     op = "index_fill"
-    axis, index = _check_row_index(op, input, dim, index, negative=True)
+    axis, index = _check_row_index(op, input, dim, index, _WIDE, OutOfBoundsError, negative=True)
     if isinstance(value, Tensor) and value.ndim:
         raise ShapeError(f"[{op}] only supports a 0-dimensional value tensor, but got tensor with "
                          f"{value.ndim} dimension(s).")
@@ -261,7 +253,7 @@ def index_reduce(input: Tensor, dim: int, index: Tensor, source: Tensor, reduce:
     op = "index_reduce"
     if reduce not in ("prod", "mean", "amax", "amin"):
         raise ArgumentError(f"[{op}] reduce argument must be one of prod, mean, amax, amin, got {reduce!r}")
-    axis, index = _check_row_index(op, input, dim, index, negative=False)
+    axis, index = _check_row_index(op, input, dim, index)
     source = _check_rows(op, input, axis, index, source)
 
     def build(x: Node, i: Node, s: Node) -> Node:
