@@ -3,7 +3,7 @@ free."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from lazygrad import ops
@@ -32,6 +32,9 @@ def _is_end(node: Node) -> bool:
 # what the floors above do on the way: the gradient of a leaf with hooks becomes what the hooks make of it,
 # and the gradients of a call's parts, by number, become one for each of its inputs, or None
 Visit = Callable[[Node, Any], Any]
+# the cotangent of a node -> what takes its place, and, where the derivative does not count, what nodes below
+# receive
+Around = Callable[[Node], tuple[Node, Sequence[tuple[Node, Node | None]] | None]]
 
 
 @collector_paused()
@@ -41,13 +44,15 @@ def gradient(
     wrt: Sequence[Node],
     visit: Visit | None = None,
     partial: bool = False,
+    around: Mapping[Node, Around] | None = None,
 ) -> list[Node | None]:
     """The sum over outputs of `cotangent * d output / d w` for every w of `wrt`, of w's shape and dtype.
 
     Each cotangent has the shape and dtype of its output. None stands where no differentiable path leads from
     an output to w. `visit` is called once for each hooked leaf and each call on the way, when all of its
     gradient has arrived; without it hooks do not run, and calls are differentiable again.
-    `partial`: paths end at the first node of `wrt`, so that none of them is counted below another one. Raises
+    `partial`: paths end at the first node of `wrt`, so that none of them is counted below another one.
+    `around`: what runs where a node's derivative is asked for. Raises
     GradientError where a path goes through an op that has no derivative.
     """
     wanted = set(wrt)
@@ -70,10 +75,11 @@ def gradient(
         if output in on_path or output in wanted:
             _accumulate(totals, output, cotangent)
     for node in reversed(order):
-        shares: Sequence[Node | None]
+        pairs: Iterable[tuple[Node, Node | None]]
         if node in calls:
             parts = calls.pop(node)
             shares = node.arg.backward(node, parts, True) if visit is None else visit(node, parts)
+            pairs = zip(node.inputs, shares, strict=True)
         else:
             total = totals.pop(node, None)
             if total is None:
@@ -87,8 +93,11 @@ def gradient(
             if node.op.name == "part":
                 calls.setdefault(node.inputs[0], {})[node.arg] = total
                 continue
-            shares = _shares(node, total)
-        for x, share in zip(node.inputs, shares, strict=True):
+            receivers = None
+            if around and node in around:
+                total, receivers = around[node](total)
+            pairs = zip(node.inputs, _shares(node, total), strict=True) if receivers is None else receivers
+        for x, share in pairs:
             if share is not None and (x in on_path or x in wanted):
                 _accumulate(totals, x, share)
     return [found.get(w) for w in wrt]

@@ -17,8 +17,9 @@ from lazygrad.graph import Node, topological
 from lazygrad.tensors.cell import Mark, Token
 from lazygrad.tensors.core import FUNCTIONS, Tensor, from_node, method
 from lazygrad.tensors.flow import check_not_spent, free
-from lazygrad.tensors.grad_fn import GradFn, Label, made_by
+from lazygrad.tensors.grad_fn import GradFn, Label, RemovableHandle, hooks_of, made_by
 from lazygrad.tensors.modes import no_grad, set_grad_enabled
+from lazygrad.tensors.operation_hooks import HookedPass, after, before, hooks_of_leaf
 from lazygrad.tensors.passes import note_pass
 from lazygrad.tensors.realization import relieve
 
@@ -134,14 +135,24 @@ def hooks_and_calls(create_graph: bool, all_leaves: bool) -> Visit:
 
     def visit(node: Node, given: Any) -> Any:
         if node.op.name == "call":
-            before, running.all_leaves = running.all_leaves, all_leaves
+            outer, running.all_leaves = running.all_leaves, all_leaves
             try:
                 return node.arg.backward(node, given, create_graph)
             finally:
-                running.all_leaves = before
+                running.all_leaves = outer
         return _call_hooks(node.arg.hooks, _wrap(given, node.arg.device, create_graph), create_graph)
 
     return visit
+
+
+def _gradient(outputs: Sequence[Tensor], roots: Sequence[Node], seeds: Sequence[Node], order: Sequence[Node],
+              wanted: Sequence[Node], create_graph: bool, all_leaves: bool) -> list[Node | None]:
+    """The graph rewrite, with all hooks on the way."""
+    visit = hooks_and_calls(create_graph, all_leaves)
+    if not hooks_of:
+        return gradient(roots, seeds, wanted, visit)
+    hooked = HookedPass(outputs, order, create_graph, visit)
+    return gradient(roots, seeds, wanted, hooked.on_the_way, around=hooked.around())
 
 
 def _call_hooks(hooks: dict[int, Any], g: Tensor, create_graph: bool) -> Node:
@@ -171,8 +182,8 @@ def _targets(order: Sequence[Node], inputs: Any) -> list[tuple[Tensor, Node]]:
 
 
 def _lost(order: Sequence[Node]) -> list[Node]:
-    """The leaves whose tensors are gone, where calls may have effects on the way to them."""
-    if not any(node.op.name == "call" for node in order):
+    """The leaves whose tensors are gone, where calls and hooks may have effects on the way to them."""
+    if not hooks_of and not any(node.op.name == "call" for node in order):
         return []
     return [n for n in order if n.op.name == "leaf" and isinstance(n.arg, Token) and n.arg.tensor() is None]
 
@@ -206,7 +217,7 @@ def backward(
     wanted = [node for _, node in targets] + (_lost(order) if inputs is None else [])
     totals: dict[int, tuple[Tensor, Node]] = {}
     with _one_pass(order, wanted):
-        found = gradient(roots, seeds, wanted, hooks_and_calls(create_graph, inputs is None))
+        found = _gradient(outputs, roots, seeds, order, wanted, create_graph, inputs is None)
         for (tensor, _), g in zip(targets, found, strict=False):
             if g is not None:
                 before = totals.get(id(tensor))
@@ -224,6 +235,9 @@ def backward(
 def _accumulate(tensor: Tensor, new: Tensor, create_graph: bool) -> None:
     if tensor.is_leaf and tensor._hooks:
         new = _wrap(_call_hooks(tensor._hooks, new, create_graph), tensor.cell.device, create_graph)
+    hooks = hooks_of_leaf(tensor)
+    if hooks is not None:
+        (new,) = before(hooks, (new,), create_graph)
     if tensor._grad is None:
         tensor._grad = new
     elif create_graph:
@@ -234,6 +248,8 @@ def _accumulate(tensor: Tensor, new: Tensor, create_graph: bool) -> None:
     for hook in list((tensor._after_grad or {}).values()):
         if hook(tensor) is not None:
             raise GradientError("[backward] Tensor post accumulate grad hooks should return None.")
+    if hooks is not None:
+        after(hooks, (), (new,), create_graph)
 
 
 def _places(x: Tensor, order: Sequence[Node]) -> list[Node]:
@@ -278,7 +294,7 @@ def grad(
     wanted = [node for nodes in places for node in nodes]
     totals: list[Node | None] = []
     with _one_pass(order, wanted):
-        shares = iter(gradient(roots, seeds, wanted, hooks_and_calls(create_graph, False)))
+        shares = iter(_gradient(outputs, roots, seeds, order, wanted, create_graph, False))
         for x, nodes in zip(inputs, places, strict=True):
             found = [g for g in itertools.islice(shares, len(nodes)) if g is not None]
             g = functools.reduce(ops.add, found) if found else None
@@ -363,24 +379,6 @@ def detach_(x: Tensor) -> Tensor:
 
 
 # Hooks
-
-
-class RemovableHandle:
-    """What registering a hook returns: `remove()` takes the hook away. Also a context manager."""
-
-    def __init__(self, hooks: dict[int, Any], hook: Any):
-        self.hooks, self.id = hooks, max(hooks, default=-1) + 1
-        hooks[self.id] = hook
-
-    def remove(self) -> None:
-        """Take the hook away."""
-        self.hooks.pop(self.id, None)
-
-    def __enter__(self) -> RemovableHandle:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.remove()
 
 
 def _mark(x: Tensor) -> Mark:

@@ -10,11 +10,10 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Callable, Sequence
-from typing import Any, NoReturn, ParamSpec
+from typing import Any, ParamSpec
 from weakref import WeakKeyDictionary, WeakSet, ref
 
 from lazygrad.graph import Node
-from lazygrad.missing import refuse
 from lazygrad.tensors.cell import Token
 from lazygrad.tensors.modes import mode
 
@@ -77,6 +76,32 @@ labels: WeakSet[Label] = WeakSet()
 Source = Any
 
 
+class RemovableHandle:
+    """What registering a hook returns: `remove()` takes the hook away. Also a context manager."""
+
+    def __init__(self, hooks: dict[int, Any], hook: Any):
+        self.hooks, self.id = hooks, max(hooks, default=-1) + 1
+        hooks[self.id] = hook
+
+    def remove(self) -> None:
+        """Take the hook away."""
+        self.hooks.pop(self.id, None)
+
+    def __enter__(self) -> RemovableHandle:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.remove()
+
+
+class OperationHooks:
+    """The hooks of one operation, in the order in which they were registered."""
+
+    def __init__(self) -> None:
+        self.before: dict[int, Any] = {}
+        self.after: dict[int, Any] = {}
+
+
 class GradFn:
     """The operation that made a tensor. The class is named as PyTorch names it: `MulBackward0`.
 
@@ -110,12 +135,16 @@ class GradFn:
         """Whatever the user wants to note of the operation."""
         return _metadata.setdefault(self, {})
 
-    def register_hook(self, fn: Callable[..., Any]) -> NoReturn:
-        """Raises UnsupportedError: gradients flow through another graph, which has no such places."""
-        refuse("register_hook", "operations have no hooks here: tensor.register_hook(fn) sees the gradient "
-               "of a result or of an input")
+    def register_hook(self, fn: Callable[..., Any]) -> RemovableHandle:
+        """Call `fn(grad_inputs, grad_outputs)`, two tuples, when a backward pass has computed the gradients
+        of what `next_functions` names; a tuple that it returns takes the place of the first. Where an
+        operation of several steps was given a tensor twice, all of its gradient stands at the first place."""
+        return RemovableHandle(hooks_of.setdefault(self, OperationHooks()).after, fn)
 
-    register_prehook = register_hook
+    def register_prehook(self, fn: Callable[..., Any]) -> RemovableHandle:
+        """Call `fn(grad_outputs)` when a backward pass has computed the gradient of the result; a tuple that
+        it returns takes its place."""
+        return RemovableHandle(hooks_of.setdefault(self, OperationHooks()).before, fn)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} object at {id(self):#x}>"
@@ -140,6 +169,7 @@ class AccumulateGrad(GradFn):
         return self._leaf()
 
 
+hooks_of: WeakKeyDictionary[GradFn, OperationHooks] = WeakKeyDictionary()
 _metadata: WeakKeyDictionary[GradFn, dict[Any, Any]] = WeakKeyDictionary()
 _leaves: WeakKeyDictionary[Token, AccumulateGrad] = WeakKeyDictionary()
 _classes: dict[str, type[GradFn]] = {}
