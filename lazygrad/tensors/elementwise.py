@@ -246,20 +246,36 @@ def _binary(
 
 
 def _log_add(scale: float) -> Callable[[Node, Node], Node]:
+    def gradient(g: Node, value: Node, x: Node, y: Node) -> tuple[Node, Node]:
+        apart = _scale(scale)(ops.sub(x, y))
+        return ops.mul(g, _sigmoid(apart)), ops.mul(g, _sigmoid(ops.neg(apart)))
+
     @precise
     def build(x: Node, y: Node) -> Node:
-        high, low = ops.maximum(x, y), ops.minimum(x, y)
+        a, b = ops.detach(x), ops.detach(y)
+        high, low = ops.maximum(a, b), ops.minimum(a, b)
         # equal infinities would give inf - inf
-        gap = ops.where(ops.eq(x, y), ops.like(0, x), ops.sub(low, high))
-        return ops.add(high, _scale(1 / scale)(ops.log1p(ops.exp(_scale(scale)(gap)))))
+        gap = ops.where(ops.eq(a, b), ops.like(0, a), ops.sub(low, high))
+        value = ops.add(high, _scale(1 / scale)(ops.log1p(ops.exp(_scale(scale)(gap)))))
+        return ops.surrogate(value, x, y, arg=gradient)
 
     return build
 
 
 def _xlogy(x: Node, y: Node) -> Node:
+    """x * log(y), 0 where x is; there the derivative by x is log(y), but 0 where that is no finite number."""
+    a, b, zero = ops.detach(x), ops.detach(y), ops.like(0, x)
+    product = ops.mul(a, ops.log(b))
+    value = ops.where(ops.ne(b, b), b, ops.where(ops.eq(a, zero), zero, product))
+    return ops.surrogate(value, x, y, arg=_xlogy_gradient)
+
+
+def _xlogy_gradient(g: Node, value: Node, x: Node, y: Node) -> tuple[Node, Node]:
     zero = ops.like(0, x)
-    product = ops.mul(x, ops.log(y))
-    return ops.where(ops.ne(y, y), y, ops.where(ops.eq(x, zero), zero, product))
+    flat = ops.bitand(ops.eq(x, zero), ops.le(y, zero))
+    flat = ops.bitor(flat, ops.eq(g, zero))
+    by_x = ops.where(flat, zero, ops.mul(g, ops.log(ops.where(flat, ops.like(1, y), y))))
+    return by_x, ops.div(ops.mul(g, x), y)
 
 
 def _copysign(x: Node, y: Node) -> Node:

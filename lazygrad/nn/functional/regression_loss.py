@@ -79,7 +79,9 @@ def smooth_l1_loss(
     _warn_of_broadcast(input, target)
     input, target = promoted(input, target)
     distance = (wide(input) - wide(target)).abs()
-    loss = lazygrad.where(distance < beta, 0.5 * distance * distance / beta, distance - 0.5 * beta)
+    far = distance >= beta
+    near = lazygrad.where(far, 0, distance)  # the derivative of an infinite square is NaN
+    loss = lazygrad.where(far, distance - 0.5 * beta, 0.5 * near * near / beta)
     return reduced(loss, reduction).to(lazygrad.result_type(input, target))
 
 
@@ -97,7 +99,9 @@ def huber_loss(input: Tensor, target: Tensor, reduction: str = "mean", delta: fl
     input, target = promoted(input, target)
     check_castable("huber_loss", input.dtype, kept)
     distance = (wide(input) - wide(target)).abs()
-    loss = lazygrad.where(distance < delta, 0.5 * distance * distance, delta * (distance - 0.5 * delta))
+    far = distance >= delta
+    near = lazygrad.where(far, 0, distance)  # the derivative of an infinite square is NaN
+    loss = lazygrad.where(far, delta * (distance - 0.5 * delta), 0.5 * near * near)
     return _weighted(loss, weight, reduction).to(kept)
 
 
