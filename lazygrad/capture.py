@@ -20,6 +20,7 @@ from lazygrad.engine import download, find_plan, take_slices, uploaded
 from lazygrad.graph import HostNumber, Node, intern, topological
 from lazygrad.group import inputs_in_plan
 from lazygrad.interpret import interpret
+from lazygrad.plan import pack
 from lazygrad.runtime.device import Buffer, Device, Part
 from lazygrad.runtime.registry import open_device
 
@@ -191,7 +192,7 @@ class PlannedGraph(CapturedGraph):
                 end = offset + dtype.itemsize
                 held = self.packed[offset:end].view(dtype.numpy) if dtype.numpy == dtype.storage else None
                 self.numbers.append((value, dtype, offset, held))
-            self._pack(value.value, dtype, offset)
+            pack(self.packed, value.value, dtype, offset)
         words = self.packed.view(np.int64) if plan.starts else self.packed
         self.starts: list[tuple[int, int, int, int]] = []  # promise, extra bytes, item size, place
         for n, place in plan.starts:
@@ -205,10 +206,6 @@ class PlannedGraph(CapturedGraph):
             self.scalars = self.device.allocate(plan.scalar_bytes)
             self._bind(SCALARS, self.scalars)
             self.device.copy_in(self.scalars, self.packed)
-
-    def _pack(self, value: Any, dtype: DType, offset: int) -> None:
-        bits = to_storage(np.asarray(value, dtype.numpy), dtype).reshape(1)
-        self.packed[offset:offset + dtype.itemsize] = bits.view(np.uint8)
 
     def _lay_out_results(self, sources: Sequence[Node]) -> None:
         """What to do for each target, by the kind of its place."""
@@ -284,7 +281,7 @@ class PlannedGraph(CapturedGraph):
         with np.errstate(all="ignore"):
             for value, (_, dtype, offset, held) in zip(values, self.numbers, strict=False):
                 if held is None:
-                    self._pack(value, dtype, offset)
+                    pack(self.packed, value, dtype, offset)
                 else:
                     held[0] = value
         if self.starts:

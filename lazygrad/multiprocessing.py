@@ -73,8 +73,7 @@ def start_processes(
     context: Any = get_context(start_method)
     errors = [context.SimpleQueue() for _ in range(nprocs)]
     processes = [
-        context.Process(target=_started, args=(fn, i, args, errors[i]), daemon=daemon)  # type:
-        # ignore[attr-defined]
+        context.Process(target=_started, args=(fn, i, args, errors[i]), daemon=daemon)
         for i in range(nprocs)
     ]
     for process in processes:

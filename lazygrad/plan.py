@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from threading import Lock
+from typing import Any
 
 import numpy as np
 
@@ -15,6 +16,12 @@ from lazygrad.graph import Node
 from lazygrad.helpers import product
 from lazygrad.runtime.device import Buffer, Device, Part, Program, Replay
 from lazygrad.schedule import Slot
+
+
+def pack(packed: np.ndarray, value: Any, dtype: DType, offset: int) -> None:
+    """Put a number into bytes as memory holds it."""
+    bits = to_storage(np.asarray(value, dtype.numpy), dtype).reshape(1)
+    packed[offset:offset + dtype.itemsize] = bits.view(np.uint8)
 
 
 @dataclass(frozen=True)
@@ -120,8 +127,7 @@ class Plan:
     def _packed(self, sources: Sequence[Node]) -> np.ndarray:
         packed = np.zeros(self.scalar_bytes, np.uint8)
         for number, dtype, offset in self.scalars:
-            bits = to_storage(np.asarray(sources[number].arg.value, dtype.numpy), dtype).reshape(1)
-            packed[offset:offset + dtype.itemsize] = bits.view(np.uint8)
+            pack(packed, sources[number].arg.value, dtype, offset)
         for number, place in self.starts:
             source = sources[number]
             packed.view(np.int64)[place] = source.arg.offset // source.dtype.itemsize

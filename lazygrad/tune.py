@@ -23,6 +23,7 @@ from lazygrad.codegen.loopnest import If, Loop, LoopNest, Statement
 from lazygrad.dtypes import DType
 from lazygrad.errors import LazygradError, OutOfMemoryError
 from lazygrad.group import Group
+from lazygrad.rules_elementwise import MANTISSA
 from lazygrad.runtime import cache as disk
 from lazygrad.runtime.device import Buffer, Device, Program, Replay
 from lazygrad.scratch import Layout, Scratch, random_values
@@ -267,6 +268,6 @@ def agrees(found: np.ndarray, expected: np.ndarray, dtype: DType, terms: float) 
     if not np.array_equal(found[~finite], expected[~finite], equal_nan=True):
         return False
     one, other = found[finite].astype(np.float64), expected[finite].astype(np.float64)
-    digits = {"float16": 11, "bfloat16": 8, "float32": 24, "float64": 53}[dtype.name]
-    bound = 2.0 ** -digits * (16 + 2 * math.sqrt(max(terms, 0))) * float(np.abs(other).max(initial=0.0))
+    largest = float(np.abs(other).max(initial=0.0))
+    bound = 2.0 ** -MANTISSA[dtype.name] * (16 + 2 * math.sqrt(max(terms, 0))) * largest
     return bool(np.all(np.abs(one - other) <= bound))

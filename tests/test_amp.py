@@ -160,3 +160,11 @@ def test_grad_scaler_without_a_gpu_warns_and_does_nothing() -> None:
     assert not scaler.is_enabled() and scaler.get_scale() == 1.0
     with pytest.warns(UserWarning, match="CUDA is not available"), lazygrad.autocast("cuda"):
         assert not lazygrad.is_autocast_enabled("cuda")
+
+
+def test_grad_scaler_refuses_float16() -> None:
+    for m in (lazygrad, pytorch()):
+        weight, scaler = m.nn.Parameter(m.ones(2, dtype=m.float16)), m.amp.GradScaler("cpu")
+        scaler.scale(weight.float().sum()).backward()
+        with pytest.raises(ValueError, match="Attempting to unscale FP16 gradients"):
+            scaler.step(m.optim.SGD([weight], 0.1))

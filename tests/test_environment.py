@@ -207,6 +207,10 @@ def test_distributed_in_one_process() -> None:
     assert dist.is_available() and not dist.is_initialized()
     with pytest.raises(ValueError, match="Default process group has not been initialized"):
         dist.get_rank()
+    kept = [lazygrad.zeros(2)]
+    with pytest.raises(ValueError, match="Default process group has not been initialized"):
+        dist.all_gather(kept, lazygrad.ones(2))
+    assert kept[0].tolist() == [0.0, 0.0]
     with pytest.raises(UnsupportedError, match="one process, not in 4"):
         dist.init_process_group("gloo", rank=0, world_size=4)
     dist.init_process_group("gloo", rank=0, world_size=1)
@@ -450,6 +454,11 @@ def test_pytree_of_registered_classes() -> None:
             x: int
 
         @dataclasses.dataclass
+        class Partly:
+            x: int
+            y: int = 7
+
+        @dataclasses.dataclass
         class Known:
             x: int
             y: int
@@ -461,6 +470,11 @@ def test_pytree_of_registered_classes() -> None:
             serialized_type_name=f"{tree.__name__}.Pair",
         )
         tree.register_dataclass(Known)
+        with pytest.raises(ValueError, match="Missing fields in `field_names`.*'y'"):
+            tree.register_dataclass(Partly, field_names=["x"])
+        tree.register_dataclass(Partly, field_names=["x"], drop_field_names=["y"])
+        parts, shape = tree.tree_flatten(Partly(1, 2))
+        assert parts == [1] and tree.tree_unflatten(parts, shape) == Partly(1, 7)
         value = {"a": Pair(1, [2, 3], "n"), "b": Plain(4), "c": Known(5, 6)}
         leaves, spec = tree.tree_flatten(value)
         assert leaves == [1, 2, 3, Plain(4), 5, 6]

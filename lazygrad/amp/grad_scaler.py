@@ -8,13 +8,16 @@ from collections.abc import Iterable
 from typing import Any
 
 from lazygrad import cuda
+from lazygrad.dtypes import float16
 from lazygrad.errors import ArgumentError
 from lazygrad.tensors import FUNCTIONS
 from lazygrad.tensors.core import Tensor
+from lazygrad.tensors.guards import Guarded, guard
 from lazygrad.tensors.modes import no_grad
 
 
-class GradScaler:
+@guard
+class GradScaler(Guarded):
     """Scales losses, unscales gradients before an optimizer's step, and leaves out steps with gradients that
     are not finite. It must read whether they are, once for each step."""
 
@@ -50,13 +53,12 @@ class GradScaler:
             return outputs * self._scale
         if isinstance(outputs, Iterable):
             values = [self.scale(y) for y in outputs]
-            return type(outputs)(values) if isinstance(outputs, list | tuple) else values  # type:
-            # ignore[call-arg]
+            return type(outputs)(values) if isinstance(outputs, list | tuple) else values
         raise ArgumentError("[GradScaler] outputs must be a Tensor or an iterable of Tensors")
 
     def unscale_(self, optimizer: Any) -> None:
-        """Divide the gradients of an optimizer's parameters by the scale. Raises ArgumentError where
-        that has been done since the last update."""
+        """Divide the gradients of an optimizer's parameters by the scale. Raises ArgumentError where that has
+        been done since the last update, and for float16, where what was scaled has lost its digits."""
         if not self._enabled:
             return
         if id(optimizer) in self._stepped:
@@ -66,6 +68,9 @@ class GradScaler:
                 "[GradScaler] unscale_() has already been called on this optimizer since the last update()."
             )
         grads = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+        if any(g.dtype is float16 for g in grads):
+            raise ArgumentError("[GradScaler] Attempting to unscale FP16 gradients: keep parameters in "
+                                "float32")
         with no_grad():
             for g in grads:
                 g.mul_(1.0 / self._scale)
@@ -123,6 +128,9 @@ class GradScaler:
     def set_backoff_factor(self, new_factor: float) -> None:
         """Change what the scale is multiplied by when it is cut."""
         self._backoff_factor = new_factor
+
+    def _get_growth_tracker(self) -> int:  # PyTorch's name, which savers of states ask
+        return self._growth_tracker
 
     def _get_growth_tracker(self) -> int:  # PyTorch's name, which savers of states ask
         return self._growth_tracker

@@ -32,7 +32,10 @@ class Backend:
 
 
 class ProcessGroup:
-    """A group of this process alone."""
+    """A group of this process alone; `backend`: how its processes were to talk."""
+
+    def __init__(self, backend: str = "gloo") -> None:
+        self.backend = backend
 
     def rank(self) -> int:
         """The number of this process: 0."""
@@ -61,9 +64,6 @@ class group:
     WORLD: ProcessGroup | None = None
 
 
-_backend: list[str] = []
-
-
 def is_available() -> bool:
     """True: a group of one process can be made."""
     return True
@@ -71,7 +71,7 @@ def is_available() -> bool:
 
 def is_initialized() -> bool:
     """Whether init_process_group has been called."""
-    return bool(_backend)
+    return group.WORLD is not None
 
 
 def is_torchelastic_launched() -> bool:
@@ -113,34 +113,33 @@ def init_process_group(
             "the script without torchrun (WORLD_SIZE=1); all cores of the machine are "
             "used anyway"
         )
-    _backend.append(backend or "gloo")
-    group.WORLD = ProcessGroup()
+    group.WORLD = ProcessGroup(backend or "gloo")
 
 
 def destroy_process_group(group_: Any = None) -> None:
     """Forget the group."""
-    _check()
-    _backend.clear()
+    _world()
     group.WORLD = None
 
 
-def _check() -> None:
-    if not is_initialized():
+def _world() -> ProcessGroup:
+    if group.WORLD is None:
         raise ArgumentError(
             "[distributed] Default process group has not been initialized, please make "
             "sure to call init_process_group."
         )
+    return group.WORLD
 
 
 def get_rank(group: Any = None) -> int:
     """The number of this process: 0. Raises ArgumentError before init_process_group."""
-    _check()
+    _world()
     return 0
 
 
 def get_world_size(group: Any = None) -> int:
     """How many processes there are: 1. Raises ArgumentError before init_process_group."""
-    _check()
+    _world()
     return 1
 
 
@@ -149,8 +148,7 @@ get_node_local_rank = get_rank
 
 def get_backend(group: Any = None) -> str:
     """What init_process_group was told."""
-    _check()
-    return _backend[0]
+    return _world().backend
 
 
 def get_default_backend_for_device(device: Any) -> str:
@@ -160,12 +158,15 @@ def get_default_backend_for_device(device: Any) -> str:
 
 def new_group(ranks: Any = None, *args: Any, **options: Any) -> ProcessGroup:
     """A group of this process."""
-    _check()
+    _world()
     return ProcessGroup()
 
 
-def _done(async_op: bool) -> Work | None:
-    _check()
+def _done(async_op: bool, output: Tensor | None = None, value: Tensor | None = None) -> Work | None:
+    """A collective in which one tensor takes the values of another, if any do."""
+    _world()
+    if output is not None and value is not None:
+        output.copy_(value)
     return Work() if async_op else None
 
 
@@ -192,16 +193,14 @@ def all_gather(
     tensor_list: Sequence[Tensor], tensor: Tensor, group: Any = None, async_op: bool = False
 ) -> Work | None:
     """The one tensor of the list takes the values of tensor."""
-    tensor_list[0].copy_(tensor)
-    return _done(async_op)
+    return _done(async_op, tensor_list[0], tensor)
 
 
 def all_gather_into_tensor(
     output_tensor: Tensor, input_tensor: Tensor, group: Any = None, async_op: bool = False
 ) -> Work | None:
     """output_tensor takes the values of input_tensor."""
-    output_tensor.copy_(input_tensor.reshape(output_tensor.shape))
-    return _done(async_op)
+    return _done(async_op, output_tensor, input_tensor.reshape(output_tensor.shape))
 
 
 reduce_scatter_tensor = all_gather_into_tensor
@@ -215,9 +214,7 @@ def gather(
     async_op: bool = False,
 ) -> Work | None:
     """The one tensor of gather_list takes the values of tensor."""
-    if gather_list:
-        gather_list[0].copy_(tensor)
-    return _done(async_op)
+    return _done(async_op, gather_list[0] if gather_list else None, tensor)
 
 
 def scatter(
@@ -228,14 +225,12 @@ def scatter(
     async_op: bool = False,
 ) -> Work | None:
     """tensor takes the values of the one tensor of scatter_list."""
-    if scatter_list:
-        tensor.copy_(scatter_list[0])
-    return _done(async_op)
+    return _done(async_op, tensor, scatter_list[0] if scatter_list else None)
 
 
 def all_gather_object(object_list: list[Any], obj: Any, group: Any = None) -> None:
     """The one place of the list takes the object."""
-    _check()
+    _world()
     object_list[0] = obj
 
 
@@ -243,7 +238,7 @@ def broadcast_object_list(
     object_list: list[Any], src: int = 0, group: Any = None, device: Any = None
 ) -> None:
     """The list is the result already."""
-    _check()
+    _world()
 
 
 def barrier(group: Any = None, async_op: bool = False, device_ids: Any = None) -> Work | None:
@@ -253,4 +248,4 @@ def barrier(group: Any = None, async_op: bool = False, device_ids: Any = None) -
 
 def monitored_barrier(*args: Any, **options: Any) -> None:
     """Everyone is here."""
-    _check()
+    _world()

@@ -136,7 +136,7 @@ class _RandomSlope(FunctionModule):
     def _take(self, settings: dict[str, Any]) -> None:
         super()._take(settings)
         if self.lower > self.upper:
-            raise ArgumentError(f"[RandomSlope] RReLU: lower {self.lower} is greater than upper {self.upper}")
+            raise ArgumentError(f"[RReLU] lower {self.lower} is greater than upper {self.upper}")
 
     def forward(self, input: Tensor) -> Tensor:
         """The input with random slopes in training, the middle slope else."""

@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 import lazygrad
-from lazygrad.errors import ArgumentError, ShapeError
+from lazygrad.errors import ArgumentError, ArgumentTypeError
 from lazygrad.nn import functional as F
 from lazygrad.nn import init
 from lazygrad.nn.module import Module
@@ -39,21 +39,21 @@ class _ConvNd(Module):
         dtype: Any,
     ) -> None:
         super().__init__()
+        name = type(self).__name__
         if groups <= 0:
-            raise ArgumentError("[ConvNd] groups must be a positive integer")
+            raise ArgumentError(f"[{name}] groups must be a positive integer")
         if in_channels % groups:
-            raise ArgumentError("[ConvNd] in_channels must be divisible by groups")
+            raise ArgumentError(f"[{name}] in_channels must be divisible by groups")
         if out_channels % groups:
-            raise ArgumentError("[ConvNd] out_channels must be divisible by groups")
+            raise ArgumentError(f"[{name}] out_channels must be divisible by groups")
         if isinstance(padding, str) and padding not in ("same", "valid"):
-            raise ArgumentError(f"[ConvNd] Invalid padding string {padding!r}, should be one of "
+            raise ArgumentError(f"[{name}] Invalid padding string {padding!r}, should be one of "
                                 f"{{'same', 'valid'}}")
         if padding == "same" and any(s != 1 for s in per_axis(stride, self.rank)):
-            raise ArgumentError("[ConvNd] padding='same' is not supported for strided convolutions")
+            raise ArgumentError(f"[{name}] padding='same' is not supported for strided convolutions")
         if padding_mode not in _PADDING_MODES:
-            raise ArgumentError(f"[ConvNd] padding_mode must be one of {set(_PADDING_MODES)}, but got "
-                                f"padding_mode="
-                                f"'{padding_mode}'")
+            raise ArgumentError(f"[{name}] padding_mode must be one of {set(_PADDING_MODES)}, but got "
+                                f"padding_mode='{padding_mode}'")
         self.in_channels, self.out_channels = in_channels, out_channels
         self.kernel_size, self.stride = per_axis(kernel_size, self.rank), per_axis(stride, self.rank)
         self.padding: Any = padding if isinstance(padding, str) else per_axis(padding, self.rank)
@@ -170,8 +170,8 @@ class _ConvTransposeNd(_ConvNd):
         dtype: Any = None,
     ) -> None:
         if padding_mode != "zeros":
-            raise ArgumentError(f'[TransposedConvolution] Only "zeros" padding mode is supported for '
-                                f'{type(self).__name__}')
+            name = type(self).__name__
+            raise ArgumentError(f'[{name}] Only "zeros" padding mode is supported for {name}')
         super().__init__(
             in_channels,
             out_channels,
@@ -196,25 +196,23 @@ class _ConvTransposeNd(_ConvNd):
         wanted = wanted[-rank:] if len(wanted) == input.ndim else wanted
         if len(wanted) != rank:
             raise ArgumentError(
-                f"[TransposedConvolution] ConvTranspose{rank}D: for {input.ndim}D input, output_size must "
-                f"have {rank} or "
-                f"{input.ndim} elements (got {len(wanted)})"
+                f"[{type(self).__name__}] ConvTranspose{rank}D: for {input.ndim}D input, output_size must "
+                f"have {rank} or {input.ndim} elements (got {len(wanted)})"
             )
         smallest = [(input.shape[i - rank] - 1) * self.stride[i] - 2 * self.padding[i]
                     + self.dilation[i] * (self.kernel_size[i] - 1) + 1 for i in range(rank)]
         largest = [low + stride - 1 for low, stride in zip(smallest, self.stride, strict=True)]
         if any(not low <= size <= high for size, low, high in zip(wanted, smallest, largest, strict=True)):
             raise ArgumentError(
-                f"[TransposedConvolution] requested an output size of {list(wanted)}, but valid sizes "
-                f"range from {smallest} to "
-                f"{largest} (for an input of {input.size()[2:]})"
+                f"[{type(self).__name__}] requested an output size of {list(wanted)}, but valid sizes "
+                f"range from {smallest} to {largest} (for an input of {input.size()[2:]})"
             )
         return tuple(size - low for size, low in zip(wanted, smallest, strict=True))
 
     def forward(self, input: Tensor, output_size: Any = None) -> Tensor:
         """(N, in_channels, ...) or (in_channels, ...) to out_channels and larger spatial sizes."""
         if isinstance(self.padding, str):
-            raise ShapeError(f"[conv_transpose] padding must be numbers, not {self.padding!r}")
+            raise ArgumentTypeError(f"[conv_transpose] padding must be numbers, not {self.padding!r}")
         convolve = getattr(F, f"conv_transpose{self.rank}d")
         return convolve(input, self.weight, self.bias, self.stride, self.padding,
                         self._output_padding(input, output_size), self.groups, self.dilation)

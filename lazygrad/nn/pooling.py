@@ -23,11 +23,11 @@ class _Pooling(FunctionModule):
         super()._take(settings)
 
 
-def _family(name: str, doc: str, shown: str, **settings: Any) -> Any:
+def _family(name: str, doc: str, shown: str, base: type = _Pooling, **settings: Any) -> Any:
     """A class from which a family of pooling modules is derived, and whose __init__ is theirs."""
     own = {"__doc__": doc, "__module__": __name__, "_settings": signature_of(settings),
            "_passed": tuple(settings), "_shown": tuple(shown.split())}
-    return type(name, (_Pooling,), own)
+    return type(name, (base,), own)
 
 
 def _row(base: type, name: str, function: Any, doc: str, **more: Any) -> Any:
@@ -42,9 +42,9 @@ _MaxPoolNd = _family("_MaxPoolNd", "Maxima of windows.", "kernel_size stride pad
                      **_window, dilation=1, return_indices=False, ceil_mode=False)
 _AvgPoolNd = _family("_AvgPoolNd", "Means of windows.", "kernel_size stride padding", **_window,
                      ceil_mode=False, count_include_pad=True)
+# its stride stays None, and the function knows what that means
 _LPPoolNd = _family("_LPPoolNd", "Norms of windows.", "norm_type kernel_size stride ceil_mode",
-                    norm_type=REQUIRED, kernel_size=REQUIRED, stride=None, ceil_mode=False)
-_LPPoolNd._take = FunctionModule._take  # their stride stays None, and the function knows what that means
+                    FunctionModule, norm_type=REQUIRED, kernel_size=REQUIRED, stride=None, ceil_mode=False)
 _AdaptiveAvgPoolNd = _family("_AdaptiveAvgPoolNd", "Means of some windows.", "output_size",
                              output_size=REQUIRED)
 _AdaptiveMaxPoolNd = _family("_AdaptiveMaxPoolNd", "Maxima of some windows.", "output_size",

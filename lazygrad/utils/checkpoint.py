@@ -25,6 +25,7 @@ from lazygrad.tensors.generator import Drawn
 from lazygrad.tensors.modes import enable_grad, mode
 from lazygrad.tensors.realization import realize_cells
 from lazygrad.tree import flatten
+from lazygrad.utils.checkpoint_policy import check_backward_validity
 
 Contexts = tuple[AbstractContextManager[Any], AbstractContextManager[Any]]
 
@@ -154,8 +155,7 @@ class CheckpointFunction(Function):
     def forward(
         ctx: Any, run_function: Callable[..., Any], preserve_rng_state: bool, *args: Any
     ) -> Any:
-        if not any(isinstance(a, Tensor) and a.requires_grad for a in args):
-            warnings.warn("None of the inputs have requires_grad=True. Gradients will be None", stacklevel=4)
+        check_backward_validity(args)
         ctx.run_function, ctx.drawn = run_function, Drawn() if preserve_rng_state else None
         ctx.autocast = state.active
         ctx.args = [None if isinstance(a, Tensor) else a for a in args]

@@ -71,7 +71,8 @@ def _text(tag: str, text: str) -> bytes:
 
 
 class SummaryWriter:
-    """Writes events to a file in `log_dir` (runs/<time>_<host> unless given). Also a context manager."""
+    """Writes events to a file in `log_dir` (runs/<time>_<host> unless given). Also a context manager. All
+    events go into the one file in their order, so that `purge_step` and `max_queue` have nothing to do."""
 
     def __init__(
         self,

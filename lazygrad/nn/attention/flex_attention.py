@@ -6,6 +6,7 @@ tensors of all indices, which broadcast; what they read of tensors by index, the
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -80,7 +81,7 @@ def create_mask(
     """What a mask_mod allows (bool), or what a score_mod makes of zeros: (B or 1, H or 1, Q_LEN, KV_LEN)."""
     sizes = (B or 1, H or 1, Q_LEN, KV_LEN)
     indices = _indices(sizes, device)
-    if mod_fn.__code__.co_argcount == 5 if hasattr(mod_fn, "__code__") else False:
+    if len(inspect.signature(mod_fn).parameters) == 5:
         return mod_fn(lazygrad.zeros(sizes, device=device), *indices).expand(sizes)
     return mod_fn(*indices).expand(sizes)
 
@@ -191,27 +192,8 @@ def flex_attention(
     query (B, Hq, L, E), key (B, Hkv, S, E), value (B, Hkv, S, Ev) give (B, Hq, L, Ev). `return_lse`: also
     the log of each row's sum of exponentials (B, Hq, L). Rows that may see nothing are 0.
     """
-    if not query.ndim == key.ndim == value.ndim == 4:
-        raise ShapeError(
-            "[flex_attention] query, key and value must have 4 axes: "
-            f"{tuple(query.shape)}, {tuple(key.shape)}, {tuple(value.shape)}"
-        )
-    if query.shape[-1] != key.shape[-1]:
-        raise ArgumentError(
-            "[flex_attention] Expect query and key/value to have the same embedding dimension but got "
-            f"E={query.shape[-1]} and E={key.shape[-1]}."
-        )
+    _check_inputs(query, key, value, enable_gqa)
     if query.shape[1] != key.shape[1]:
-        if not enable_gqa:
-            raise ArgumentError(
-                "[flex_attention] Expect query and key/value to have the same number of heads but got "
-                f"Hq={query.shape[1]} and Hkv={key.shape[1]}. Try setting enable_gqa=True for GQA."
-            )
-        if query.shape[1] % key.shape[1]:
-            raise ArgumentError(
-                "[flex_attention] Expect number of query heads to be a multiple of kv heads for GQA "
-                f"but got Hq={query.shape[1]} and Hkv={key.shape[1]}."
-            )
         repeats = query.shape[1] // key.shape[1]
         key, value = key.repeat_interleave(repeats, 1), value.repeat_interleave(repeats, 1)
     scale = 1.0 / math.sqrt(query.shape[-1]) if scale is None else scale
@@ -237,6 +219,30 @@ def flex_attention(
             lse if return_aux.lse else None, greatest.squeeze(-1) if return_aux.max_scores else None
         )
     return (output, lse) if return_lse else output
+
+
+def _check_inputs(query: Tensor, key: Tensor, value: Tensor, enable_gqa: bool) -> None:
+    if not query.ndim == key.ndim == value.ndim == 4:
+        raise ShapeError(
+            "[flex_attention] query, key and value must have 4 axes: "
+            f"{tuple(query.shape)}, {tuple(key.shape)}, {tuple(value.shape)}"
+        )
+    if query.shape[-1] != key.shape[-1]:
+        raise ArgumentError(
+            "[flex_attention] Expect query and key/value to have the same embedding dimension but got "
+            f"E={query.shape[-1]} and E={key.shape[-1]}."
+        )
+    heads, others = query.shape[1], key.shape[1]
+    if heads != others and not enable_gqa:
+        raise ArgumentError(
+            "[flex_attention] Expect query and key/value to have the same number of heads but got "
+            f"Hq={heads} and Hkv={others}. Try setting enable_gqa=True for GQA."
+        )
+    if heads != others and (not others or heads % others):
+        raise ArgumentError(
+            "[flex_attention] Expect number of query heads to be a multiple of kv heads for GQA "
+            f"but got Hq={heads} and Hkv={others}."
+        )
 
 
 def _check_sizes(mask: BlockMask, sizes: tuple[int, ...]) -> None:

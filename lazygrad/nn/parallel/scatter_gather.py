@@ -20,16 +20,17 @@ def scatter(inputs: Any, target_gpus: Sequence[Any], dim: int = 0) -> list[Any]:
     count = len(target_gpus)
     if isinstance(inputs, Tensor):
         return list(inputs.chunk(count, dim))
-    if is_namedtuple(inputs):
-        parts = zip(*(scatter(x, target_gpus, dim) for x in inputs), strict=False)
-        return [type(inputs)(*part) for part in parts]
-    if isinstance(inputs, tuple | list) and inputs:
-        parts = zip(*(scatter(x, target_gpus, dim) for x in inputs), strict=False)
-        return [type(inputs)(part) for part in parts]
-    if isinstance(inputs, dict) and inputs:
-        parts = zip(*(scatter(item, target_gpus, dim) for item in inputs.items()), strict=False)
-        return [type(inputs)(part) for part in parts]
+    if isinstance(inputs, tuple | list | dict) and inputs:
+        items = inputs.items() if isinstance(inputs, dict) else inputs
+        parts = zip(*(scatter(x, target_gpus, dim) for x in items), strict=False)
+        return [_remade(inputs, part) for part in parts]
     return [inputs for _ in target_gpus]
+
+
+def _remade(container: Any, parts: Any) -> Any:
+    """A container of the same type."""
+    kind: Any = type(container)
+    return kind._make(parts) if is_namedtuple(container) else kind(parts)
 
 
 def scatter_kwargs(inputs: tuple[Any, ...] | None, kwargs: dict[str, Any] | None, target_gpus: Sequence[Any],
@@ -51,5 +52,4 @@ def gather(outputs: Any, target_device: Any, dim: int = 0) -> Any:
         return None
     if isinstance(first, dict):
         return type(first)((key, gather([d[key] for d in outputs], target_device, dim)) for key in first)
-    parts = (gather(part, target_device, dim) for part in zip(*outputs, strict=True))
-    return type(first)._make(parts) if is_namedtuple(first) else type(first)(parts)
+    return _remade(first, (gather(part, target_device, dim) for part in zip(*outputs, strict=True)))
