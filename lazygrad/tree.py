@@ -41,10 +41,12 @@ LEAF = Tree(None)
 
 @dataclasses.dataclass(frozen=True)
 class Container:
-    """How values of a registered class are opened, and made again of other children and the same context."""
+    """How values of a registered class are opened, and made again of other children and the same context;
+    and how they are opened with the way to each child before it."""
 
     flatten_fn: Callable[[Any], tuple[Sequence[Any], Any]]
     unflatten_fn: Callable[[list[Any], Any], Any]
+    flatten_with_keys_fn: Callable[[Any], tuple[Sequence[tuple[Any, Any]], Any]] | None = None
 
 
 REGISTERED: dict[type, Container] = {}
