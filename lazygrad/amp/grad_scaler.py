@@ -12,12 +12,10 @@ from lazygrad.dtypes import float16
 from lazygrad.errors import ArgumentError
 from lazygrad.tensors import FUNCTIONS
 from lazygrad.tensors.core import Tensor
-from lazygrad.tensors.guards import Guarded, guard
 from lazygrad.tensors.modes import no_grad
 
 
-@guard
-class GradScaler(Guarded):
+class GradScaler:
     """Scales losses, unscales gradients before an optimizer's step, and leaves out steps with gradients that
     are not finite. It must read whether they are, once for each step."""
 
@@ -128,9 +126,6 @@ class GradScaler(Guarded):
     def set_backoff_factor(self, new_factor: float) -> None:
         """Change what the scale is multiplied by when it is cut."""
         self._backoff_factor = new_factor
-
-    def _get_growth_tracker(self) -> int:  # PyTorch's name, which savers of states ask
-        return self._growth_tracker
 
     def _get_growth_tracker(self) -> int:  # PyTorch's name, which savers of states ask
         return self._growth_tracker
