@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import ChainMap, OrderedDict, defaultdict, namedtuple
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from lazygrad.errors import ArgumentError
@@ -19,14 +19,17 @@ def register_pytree_node(
     cls: type,
     flatten_fn: Callable[[Any], tuple[Sequence[Any], Context]],
     unflatten_fn: Callable[[list[Any], Context], Any],
+    *,
+    flatten_with_keys_fn: Callable[[Any], tuple[Sequence[tuple[Any, Any]], Context]] | None = None,
     **names: Any,
 ) -> None:
     """Let values of a class be containers: `flatten_fn(value)` gives children and a context that can be
-    compared, `unflatten_fn(children, context)` the value again. What exporters need besides (`names`) is
-    ignored. Raises ArgumentError for a class that is registered already."""
+    compared, `unflatten_fn(children, context)` the value again, `flatten_with_keys_fn` the children with the
+    way to each before it. What exporters need besides (`names`) is ignored. Raises ArgumentError for a class
+    that is registered already."""
     if cls in REGISTERED:
         raise ArgumentError(f"[register_pytree_node] {cls} is already registered")
-    REGISTERED[cls] = Container(flatten_fn, unflatten_fn)
+    REGISTERED[cls] = Container(flatten_fn, unflatten_fn, flatten_with_keys_fn)
 
 
 _register_pytree_node = register_pytree_node
@@ -53,12 +56,16 @@ def register_dataclass(
         cls,
         lambda value: ([getattr(value, name) for name in fields], tuple(fields)),
         lambda children, context: cls(**dict(zip(context, children, strict=True))),
+        flatten_with_keys_fn=lambda value: (
+            [(GetAttrKey(name), getattr(value, name)) for name in fields], tuple(fields)
+        ),
     )
 
 
 def register_constant(cls: type) -> None:
     """Let values of a class be containers of nothing, told apart by their equality."""
-    register_pytree_node(cls, lambda value: ([], value), lambda children, value: value)
+    register_pytree_node(cls, lambda value: ([], value), lambda children, value: value,
+                         flatten_with_keys_fn=lambda value: ([], value))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,6 +74,13 @@ class MappingKey:
 
     key: Any
 
+    def __str__(self) -> str:
+        return f"[{self.key!r}]"
+
+    def get(self, mapping: Any) -> Any:
+        """The value."""
+        return mapping[self.key]
+
 
 @dataclasses.dataclass(frozen=True)
 class SequenceKey:
@@ -74,12 +88,30 @@ class SequenceKey:
 
     idx: int
 
+    def __str__(self) -> str:
+        return f"[{self.idx!r}]"
+
+    def get(self, sequence: Any) -> Any:
+        """The element."""
+        return sequence[self.idx]
+
 
 @dataclasses.dataclass(frozen=True)
 class GetAttrKey:
     """The way to an attribute."""
 
     name: str
+
+    def __str__(self) -> str:
+        return f".{self.name}"
+
+    def get(self, owner: Any) -> Any:
+        """The attribute."""
+        return getattr(owner, self.name)
+
+
+KeyEntry = Any  # one of these, or what a `flatten_with_keys_fn` gives
+KeyPath = tuple[KeyEntry, ...]
 
 
 def _dict_flatten(value: dict[Any, Any]) -> tuple[list[Any], Context]:
@@ -144,14 +176,91 @@ class LeafSpec(metaclass=_OfTrees):
         return LEAF
 
 
+def _is_whole(value: Any, is_leaf: Callable[[Any], bool] | None) -> bool:
+    unknown = dataclasses.is_dataclass(value) and type(value) not in REGISTERED
+    return unknown or (is_leaf is not None and is_leaf(value))
+
+
 def tree_flatten(tree: Any, is_leaf: Callable[[Any], bool] | None = None) -> tuple[list[Any], Tree]:
     """The leaves of a nested value, and its shape. Dataclasses are leaves unless they are registered."""
+    return flatten(tree, lambda value: _is_whole(value, is_leaf))
 
-    def is_whole(value: Any) -> bool:
-        unknown = dataclasses.is_dataclass(value) and type(value) not in REGISTERED
-        return unknown or (is_leaf is not None and is_leaf(value))
 
-    return flatten(tree, is_whole)
+def tree_is_leaf(tree: Any, is_leaf: Callable[[Any], bool] | None = None) -> bool:
+    """Whether a value is a leaf and no container."""
+    return _is_whole(tree, is_leaf) or _get_node_type(tree) not in SUPPORTED_NODES
+
+
+def tree_iter(tree: Any, is_leaf: Callable[[Any], bool] | None = None) -> Iterator[Any]:
+    """The leaves of a nested value, one after the other."""
+    return iter(tree_leaves(tree, is_leaf))
+
+
+def _with_keys(value: Any) -> Iterable[tuple[KeyEntry, Any]]:
+    """The children of a container, each after the way to it."""
+    kind = type(value)
+    if kind in REGISTERED:
+        opened = REGISTERED[kind].flatten_with_keys_fn
+        if opened is None:
+            raise ArgumentError("[tree_flatten_with_path] Did not find a flatten_with_keys_fn for type: "
+                                f"{kind}. Please pass a flatten_with_keys_fn argument to "
+                                "register_pytree_node.")
+        return opened(value)[0]
+    if isinstance(value, dict):
+        return [(MappingKey(key), child) for key, child in value.items()]
+    if hasattr(kind, "_fields"):
+        return [(GetAttrKey(name), child) for name, child in zip(kind._fields, value, strict=True)]
+    return [(SequenceKey(i), child) for i, child in enumerate(value)]
+
+
+def tree_leaves_with_path(
+    tree: Any, is_leaf: Callable[[Any], bool] | None = None
+) -> list[tuple[KeyPath, Any]]:
+    """The leaves of a nested value, each after the way to it, a tuple of keys. Raises ArgumentError for
+    values of a class that was registered without keys."""
+    found: list[tuple[KeyPath, Any]] = []
+    waiting: list[tuple[KeyPath, Any]] = [((), tree)]
+    while waiting:
+        path, here = waiting.pop()
+        if tree_is_leaf(here, is_leaf):
+            found.append((path, here))
+        else:
+            waiting += [((*path, key), child) for key, child in reversed(list(_with_keys(here)))]
+    return found
+
+
+def tree_flatten_with_path(
+    tree: Any, is_leaf: Callable[[Any], bool] | None = None
+) -> tuple[list[tuple[KeyPath, Any]], Tree]:
+    """The leaves of a nested value as `tree_leaves_with_path` has them, and its shape."""
+    return tree_leaves_with_path(tree, is_leaf), tree_structure(tree, is_leaf)
+
+
+def tree_map_with_path(
+    func: Callable[..., Any], tree: Any, *rests: Any, is_leaf: Callable[[Any], bool] | None = None
+) -> Any:
+    """func of the way to each leaf, and of the leaves of values of one shape, as a value of that shape.
+    Raises ArgumentError for values of other shapes."""
+    leaves, spec = tree_flatten_with_path(tree, is_leaf)
+    others = [tree_leaves(rest) for rest in rests]
+    for rest in others:
+        if len(rest) != len(leaves):
+            raise ArgumentError(f"[tree_map_with_path] Node arity mismatch; expected {len(leaves)}, but got "
+                                f"{len(rest)}.")
+    paths, values = [path for path, _ in leaves], [value for _, value in leaves]
+    return spec.unflatten([func(*each) for each in zip(paths, values, *others, strict=True)])
+
+
+def keystr(kp: KeyPath) -> str:
+    """A way as text, as Python would walk it: ['weights'][0].bias"""
+    return "".join(map(str, kp))
+
+
+def key_get(obj: Any, kp: KeyPath) -> Any:
+    """What a way leads to in a value."""
+    for key in kp:
+        obj = key.get(obj)
+    return obj
 
 
 def tree_unflatten(leaves: Iterable[Any], treespec: Tree) -> Any:
