@@ -15,6 +15,9 @@ import lazygrad
 CALLS: dict[str, Callable[[Any], Any]] = {
     "full of a tensor, a leaf": lambda m: m.full((2,), m.tensor(1.5), requires_grad=True),
     "full_like of a tensor, a leaf": lambda m: m.full_like(m.ones(2), m.tensor(1.5), requires_grad=True),
+    "full of a byte": lambda m: m.full((2,), m.tensor(1, dtype=m.uint8)),
+    "full of a double": lambda m: m.full((2,), m.tensor(1, dtype=m.float64)),
+    "full of a bool": lambda m: m.full((2,), m.tensor(True)),
     "randperm, a leaf": lambda m: m.randperm(3, dtype=m.float32, requires_grad=True).requires_grad,
     "slice_copy beyond": lambda m: m.slice_copy(m.ones(2, 3), 5, 0, 1),
     "slice_copy from the end": lambda m: m.slice_copy(m.ones(2, 3), -1, 0, 1),
@@ -55,6 +58,17 @@ def test_the_same_as_pytorch(name: str) -> None:
     assert not isinstance(ours, Exception), ours
     check(ours, theirs)
     assert getattr(ours, "requires_grad", None) == getattr(theirs, "requires_grad", None)
+
+
+@pytest.mark.parametrize("deviation", ["std", "std_mean"])
+def test_deviations_of_equal_numbers_have_no_slope(deviation: str) -> None:
+    grads = []
+    for m in (lazygrad, pytorch()):
+        x = m.tensor([[1.0, 1.0], [1.0, 3.0]], requires_grad=True)
+        made = getattr(m, deviation)(x, 1)
+        (made if deviation == "std" else made[0]).sum().backward()
+        grads.append(x.grad)
+    check(*grads)
 
 
 def test_device_zero_is_an_accelerator() -> None:

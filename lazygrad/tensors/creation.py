@@ -253,8 +253,11 @@ def full(
     value, shape = check_operand("full", fill_value), sizes_of("full", (size,))
     if not isinstance(value, Tensor):
         return filled("full", shape, value, dtype or number_dtype(value), device, requires_grad)
+    # as of the number that it holds
+    types = {"bool": dtypes.bool_, "float": promotion.get_default_dtype()}
+    target = dtype or types.get(value._dtype.kind, dtypes.int64)
     where = value.device if device is None else device
-    made = value.to(where, dtype or value._dtype).expand(shape).clone()
+    made = value.to(where, target).expand(shape).clone()
     return made.requires_grad_() if requires_grad else made
 
 

@@ -338,9 +338,9 @@ def _moment(
 
 var = _moment("var", lambda variance, _: variance,
               "The variance over dimensions, divided by count - correction (1 by default).")
-std = _moment("std", lambda variance, _: variance.sqrt(), "The square root of the variance.")
+std = _moment("std", lambda variance, _: _power(variance, 0.5), "The square root of the variance.")
 var_mean = _moment("var_mean", lambda variance, average: (variance, average()), "The variance and the mean.")
-std_mean = _moment("std_mean", lambda variance, average: (variance.sqrt(), average()),
+std_mean = _moment("std_mean", lambda variance, average: (_power(variance, 0.5), average()),
                    "The standard deviation and the mean.")
 
 
@@ -401,7 +401,7 @@ def norm(
 
 
 def _power(x: Tensor, exponent: float) -> Tensor:
-    """x ** exponent for sizes x, with derivative 0 at 0 as PyTorch's norms have it."""
+    """x ** exponent for sizes x, with derivative 0 at 0 as PyTorch's norms and deviations have it."""
     at_zero = 0.0 if exponent > 0 else math.inf
     positive = apply("norm", lambda n: ops.where(ops.eq(n, ops.like(0, n)), ops.like(1, n), n), x)
 
