@@ -369,6 +369,14 @@ def test_names_that_packages_of_models_ask_for() -> None:
 
     with pytest.raises(UnsupportedError, match="TorchDispatchMode"), Counting():
         pass
+
+    class Seeing(lazygrad.overrides.TorchFunctionMode):
+        def __torch_function__(self, func: Any, kinds: Any, args: Any = (), kwargs: Any = None) -> Any:
+            return func(*args, **(kwargs or {}))
+
+    seeing = Seeing()  # made, perhaps never entered
+    with pytest.raises(UnsupportedError, match="replace the functions themselves"), seeing:
+        pass
     lazygrad._assert_async(lazygrad.tensor(True))
     with pytest.raises(RuntimeError, match="not so"):
         lazygrad._assert_async(lazygrad.tensor(0), "not so")

@@ -185,6 +185,26 @@ def test_data_and_detach_share_storage():
     assert x.tolist() == [1, 1]
 
 
+def test_new_storage_of_what_an_operation_made(device):
+    """The derivative stays, the value is the new one; views of the old value keep that."""
+    for m in (lazygrad, pytorch()):
+        where = {"device": device} if m is lazygrad else {}
+        x = m.tensor([1.0, 2.0], requires_grad=True, **where)
+        y = x * 3
+        part = y[:1]
+        y.data = m.tensor([5.0, 6.0], **where)
+        assert y.tolist() == [5, 6] and part.tolist() == [3] and y.requires_grad and not y.is_leaf
+        (y * y).sum().backward()
+        assert x.grad.tolist() == [30, 36]
+        z = x.exp()
+        before = z * 2
+        z.data = z.data * 0 + 10  # as rules of relevance do, in hooks
+        (z + before.detach() * 0).sum().backward()
+        assert [round(g, 3) for g in x.grad.tolist()] == [32.718, 43.389]
+        with pytest.raises(RuntimeError):
+            x.exp().data = m.zeros(2, dtype=m.int32, **where)
+
+
 def test_view_as_another_type_of_the_same_width():
     ours, theirs = both([1.0, -2.0])
     check(ours.view(lazygrad.int32), theirs.view(pytorch().int32))

@@ -79,6 +79,13 @@ def kind(name: str, instead: str) -> Any:
     return type(name.rpartition(".")[2], (), rows)
 
 
+def mode(name: str, instead: str) -> Any:
+    """A class of contexts that can be named, derived from and made; entering one raises UnsupportedError."""
+    refuse = refused(name, instead)
+    rows = {"__enter__": refuse, "__exit__": ignored(None), "__doc__": instead, "instead": instead}
+    return type(name.rpartition(".")[2], (), rows)
+
+
 def each(names: str, make: Callable[..., Any], *args: Any) -> dict[str, Any]:
     """A row for each name of a list, made by a kind that does not ask for it."""
     return {name: make(*args) for name in names.split()}

@@ -7,10 +7,17 @@ import math
 from typing import Any
 
 from lazygrad import __version__
-from lazygrad.inert.kinds import each, each_named, ignored, kind, nothing, refused, same
+from lazygrad.inert.kinds import each, each_named, ignored, kind, mode, nothing, refused, same
 
 _NO_SYMBOLS = "sizes are plain Python integers here"
-NO_DISPATCH = "operations are not dispatched here: there is no place to step between"
+NO_DISPATCH = (
+    "operations are not dispatched here: there is no place to step between; hooks of modules "
+    "(register_forward_hook) and tensors see values and gradients, lazygrad.explain(x) the kernels"
+)
+NO_OVERRIDES = (
+    "calls of functions are not overridden here: replace the functions themselves, use hooks of modules "
+    "(register_forward_hook), or set what the mode would change (set_default_device, set_default_dtype)"
+)
 _NO_GRAPHS = "steps are replayed by lazygrad.jit(function), which needs no capturing by hand"
 NO_TOOL = (
     "time calls with time.perf_counter() around .realize(); DEBUG=2 prints what each kernel takes, its "
@@ -87,7 +94,7 @@ MORE_NAMES: dict[str, dict[str, Any]] = {
     "lazygrad.futures": _FUTURES,
     "lazygrad.torch_version": {"TorchVersion": str, "internal_version": __version__},
     "lazygrad.utils._python_dispatch": {
-        **each_named("utils._python_dispatch", "TorchDispatchMode", kind, NO_DISPATCH),
+        **each_named("utils._python_dispatch", "TorchDispatchMode", mode, NO_DISPATCH),
         **each("is_traceable_wrapper_subclass is_in_torch_dispatch_mode", ignored, False),
     },
     "lazygrad.utils.benchmark": each_named(

@@ -11,8 +11,8 @@ from lazygrad.errors import LibraryError, UnsupportedError
 from lazygrad.inert.absent import ABSENT
 from lazygrad.inert.accepted import ACCEPTED
 from lazygrad.inert.internals import INTERNALS
-from lazygrad.inert.kinds import Nothing, each, each_named, ignored, kind, nothing, refused, same
-from lazygrad.inert.more_names import MORE_NAMES, NO_DISPATCH, NO_SCRIPT, NO_TOOL
+from lazygrad.inert.kinds import Nothing, each, each_named, ignored, kind, mode, nothing, refused, same
+from lazygrad.inert.more_names import MORE_NAMES, NO_DISPATCH, NO_OVERRIDES, NO_SCRIPT, NO_TOOL
 from lazygrad.inert.operators import Operators
 from lazygrad.inert.refused import refusals
 from lazygrad.inert.settings import SETTINGS
@@ -241,7 +241,7 @@ _OWN: dict[str, dict[str, Any]] = {
         "handle_torch_function": refused(
             "overrides.handle_torch_function", "tensors have no __torch_function__ here"
         ),
-        "TorchFunctionMode": nothing("TorchFunctionMode"),
+        "TorchFunctionMode": mode("overrides.TorchFunctionMode", NO_OVERRIDES),
     },
     "lazygrad.utils.hooks": {"RemovableHandle": RemovableHandle},
     "lazygrad.utils._contextlib": {"_DecoratorContextManager": Nothing},

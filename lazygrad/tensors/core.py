@@ -335,7 +335,8 @@ class Tensor:
 
     @property
     def data(self) -> Tensor:
-        """The same storage without the gradient history; assigning replaces the storage."""
+        """The same storage without the gradient history; assigning replaces the storage. What an operation
+        made keeps its derivative, and takes a value of its own shape and dtype alone."""
         return self.detach()
 
     @data.setter
@@ -343,12 +344,17 @@ class Tensor:
         token = self._history.token
         chain = value._history.prefix + value._chain
         cell = value._history.cell
-        if self.requires_grad:
-            if token is None:
+        if not self.is_leaf:
+            if value._shape != self._shape or value._dtype is not self._dtype:
                 raise GradientError(
-                    "[data] only leaves and tensors that require no gradient can take new storage"
+                    "[data] what an operation made can take a value of its own shape and dtype alone: "
+                    f"{tuple(self._shape)} of {self._dtype!r}, not {tuple(value._shape)} of "
+                    f"{value._dtype!r}; detach() it first"
                 )
-            token = Token(self, cell) if token.tensor() is not self else token
+            self._history, self._chain = History(cell, self.graph_node(), chain), ()
+            self._history.version = -1  # another value than that of the node, which has the derivative
+        elif self.requires_grad:
+            assert token is not None
             token.cell = ref(cell)
             self._history, self._chain = History(cell, prefix=chain, token=token), ()
         else:
