@@ -72,6 +72,8 @@ FLOATS: dict[str, tuple[Any, tuple[np.ndarray, ...]]] = {
     "clamp_min by a tensor": (lambda T, x, y: x.clamp_min(y), ENDS),
     "clamp_max by a tensor": (lambda T, x, y: T.clamp(x, max=y), ENDS),
     "atan2": (lambda T, x, y: T.atan2(x, y), ENDS),
+    "max of NaN": (lambda T, x: T.max(x), (np.array([1, np.nan, 3, np.nan]),)),
+    "min of ties": (lambda T, x: x.min(), (np.array([1.0, 3, 1, 2]),)),
     "xlogy": (lambda T, x, y: T.xlogy(x, y), ENDS),
     "logaddexp": (lambda T, x, y: T.logaddexp(x, y), ENDS),
     "logaddexp2": (lambda T, x, y: T.logaddexp2(x, y), ENDS),

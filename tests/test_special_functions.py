@@ -137,6 +137,20 @@ def test_polygamma_beside_pytorch():
         np.testing.assert_allclose(ours.numpy(), theirs.numpy(), rtol=1e-9)
 
 
+def test_gamma_family_left_of_zero():
+    x = np.array([-1e-30, -1e-9, -0.3, -0.5, -0.7, -1 - 1e-9, -1.5, -2 + 1e-9, -2.25])
+    t = lg.tensor(x, dtype=lg.float64)
+    wanted = {
+        "lgamma": (t.lgamma(), lambda v: mp.log(abs(mp.gamma(v)))),
+        "digamma": (t.digamma(), mp.digamma),
+        "trigamma": (lg.polygamma(1, t), lambda v: mp.zeta(2, v)),
+        "zeta": (lg.special.zeta(3.0, t), lambda v: mp.zeta(3, v)),
+    }
+    for name, (ours, function) in wanted.items():
+        right = [float(function(mp.mpf(float(v)))) for v in x]
+        np.testing.assert_allclose(ours.numpy(), right, rtol=2e-14, err_msg=name)
+
+
 def test_polygamma_takes_no_powers():
     """A power of a whole order is a few products: as `pow` it took seconds to compile."""
     x = lg.rand(3, device="CPU") + 0.5

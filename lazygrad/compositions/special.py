@@ -172,10 +172,9 @@ def _lgamma(x: Node) -> Node:
     main = plus(0.5 * math.log(2 * math.pi) - 0.5, main)
     value = ops.sub(ops.add(main, series), ops.where(small, ops.log(product), ops.like(0, x)))
     value = ops.where(ops.eq(z, ops.like(math.inf, z)), z, value)
-    # reflection (DLMF 5.5.3); the sine of what is left of x, since pi * x is rounded
-    part = ops.sub(x, ops.floor(x))
-    sine = ops.sin(times(math.pi, ops.minimum(part, ops.sub(one, part))))
-    reflected = ops.sub(ops.log(ops.div(ops.like(math.pi, x), sine)), value)
+    # reflection (DLMF 5.5.3); the sine of the distance to a whole number, since pi * x is rounded
+    part = ops.abs_(ops.sub(x, ops.round_(x)))
+    reflected = ops.sub(ops.log(ops.div(ops.like(math.pi, x), ops.sin(times(math.pi, part)))), value)
     pole = ops.bitand(ops.le(x, ops.like(0, x)), ops.eq(part, ops.like(0, x)))
     reflected = ops.where(pole, ops.like(math.inf, x), reflected)
     result = ops.where(negative, reflected, value)
@@ -199,7 +198,7 @@ def _digamma(x: Node) -> Node:
     value = ops.sub(ops.sub(ops.log(shifted), series), total)
     value = ops.where(ops.eq(z, ops.like(math.inf, z)), z, value)
     # reflection (DLMF 5.5.4)
-    part = ops.sub(x, ops.floor(x))
+    part = ops.sub(x, ops.round_(x))
     whole = ops.eq(part, zero)
     cotangent = ops.reciprocal(ops.tan(times(math.pi, ops.where(whole, ops.like(0.5, x), part))))
     reflected = ops.where(whole, ops.like(math.nan, x), ops.sub(value, times(math.pi, cotangent)))
@@ -242,12 +241,14 @@ def _zeta(s: Node, q: Node, power: int | None = None) -> Node:
     def summed(q: Node) -> Node:
         return _sum_of_powers(above, q, falling)
 
-    # left of 0, for whole s: the sum over all k depends on the fraction of q alone; from it that over k < 0
-    part = ops.where(right, ops.like(0.5, q), ops.sub(q, ops.floor(q)))
-    part = ops.where(ops.eq(part, zero), ops.like(0.5, q), part)
+    # left of 0, for whole s: the sum over all k depends on the distance to them alone, and on its sign if s
+    # is odd; from it that over k < 0
+    rest = ops.where(right, ops.like(0.5, q), ops.sub(q, ops.round_(q)))
+    part = ops.abs_(ops.where(ops.eq(rest, zero), ops.like(0.5, q), rest))
     even = ops.eq(ops.floor(times(0.5, above)), times(0.5, above))
     sign = ops.where(even, one, ops.neg(one))
     over_all = ops.add(summed(part), ops.mul(sign, summed(ops.sub(one, part))))
+    over_all = ops.where(ops.lt(rest, zero), ops.mul(sign, over_all), over_all)
     value = summed(ops.where(right, q, ops.sub(one, q)))
     value = ops.where(right, value, ops.sub(over_all, ops.mul(sign, value)))
     pole = ops.bitand(ops.bitnot(right), ops.eq(q, ops.floor(q)))

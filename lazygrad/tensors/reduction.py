@@ -217,6 +217,24 @@ def _value_at(row: Callable[..., Node], x: Node, place: Node, axis: int) -> Node
     return ops.surrogate(value, alone) if x.dtype.kind == "float" else value
 
 
+def _shared(row: Callable[..., Node]) -> Callable[..., Node]:
+    """The extreme of all, whose gradient goes evenly to all that equal it, or to all NaN."""
+
+    def gradient(g: Node, value: Node, x: Node) -> tuple[Node]:
+        best = ops.expand(value, arg=x.shape)
+        unordered = ops.bitand(ops.ne(x, x), ops.ne(best, best))
+        ties = ops.cast(ops.bitor(ops.eq(x, best), unordered), arg=g.dtype)
+        share = ops.div(g, ops.sum_(ties, arg=tuple(range(x.ndim))))
+        return (ops.mul(ties, ops.expand(share, arg=x.shape)),)
+
+    def fold(x: Node, arg: tuple[int, ...]) -> Node:
+        if x.dtype.kind != "float":
+            return row(x, arg=arg)
+        return ops.surrogate(row(ops.detach(x), arg=arg), x, arg=gradient)
+
+    return fold
+
+
 def _extreme(name: str, row: Callable[..., Node], pair: Callable[..., Tensor]) -> None:
     result = pair_type(name)
 
@@ -226,7 +244,8 @@ def _extreme(name: str, row: Callable[..., Node], pair: Callable[..., Tensor]) -
         if dim is None:
             axes = tuple(range(input.ndim))
             _check_not_empty(name, input, axes)
-            return as_operation(fold(name, row, input, axes, False), f"{name.capitalize()}Backward1", input)
+            whole = fold(name, _shared(row), input, axes, False)
+            return as_operation(whole, f"{name.capitalize()}Backward1", input)
         place = axis_of(name, dim, input.ndim)
         if not input.ndim:
             return result(input.clone(), apply(name, lambda x: ops.const(0, dtypes.int64), input))
