@@ -23,8 +23,22 @@ class ArgumentTypeError(LazygradError, TypeError):
     """An argument of a wrong Python type."""
 
 
+class ConditionError(LazygradError, AssertionError):
+    """A condition on arguments that does not hold, where PyTorch asserts it."""
+
+
+class WrongObjectError(ArgumentTypeError, AttributeError):
+    """An argument of a Python type that has not what is asked of it: PyTorch lets Python say so."""
+
+
 class AxisError(LazygradError, IndexError):
     """An axis outside the dimensions of a tensor."""
+
+
+class NoSuchKeyError(LazygradError, KeyError):
+    """A key that a mapping has not."""
+
+    __str__ = Exception.__str__
 
 
 class OutOfBoundsError(LazygradError, IndexError, RuntimeError):

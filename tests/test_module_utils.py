@@ -98,7 +98,7 @@ def test_parameters_as_a_vector() -> None:
     assert layer.weight.tolist() == [[0.0, 1.0], [2.0, 3.0], [4.0, 5.0]]
     assert layer.bias.tolist() == [6.0, 7.0, 8.0]
     assert layer.weight.requires_grad
-    with pytest.raises(TypeError, match="expected torch.Tensor"):
+    with pytest.raises(TypeError, match="must be Tensor, not list"):
         nn.utils.vector_to_parameters([1.0], layer.parameters())
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import lazygrad
 from lazygrad.errors import ArgumentError, MissingError
 from lazygrad.tensors import Tensor
+from lazygrad.tensors.guards import Guarded
 
 __all__ = [
     "Constraint",
@@ -49,12 +50,13 @@ __all__ = [
 ]
 
 
-class Constraint:
+class Constraint(Guarded):
     """A region of tensors. `is_discrete`: of whole numbers; `event_dim`: how many dimensions on the right
     make one value."""
 
     is_discrete: Any = False
     event_dim: Any = 0
+    _guarded = ("__init__", "check")
     shown: tuple[str, ...] = ()  # attributes that repr names
 
     def check(self, value: Tensor) -> Tensor:

@@ -20,14 +20,13 @@ def one_of(name: str, probs: Any, logits: Any) -> None:
                             "both.")
 
 
-class Bernoulli(Distribution):
-    """1 with probability `probs`, else 0; or with the probability sigmoid(`logits`)."""
+class OfChance(Distribution):
+    """A distribution given by the chance `probs` of a yes, or by `logits`, whose sigmoid is the chance."""
 
     arg_constraints = {"probs": constraints.unit_interval, "logits": constraints.real}
-    has_enumerate_support = True
 
     def __init__(self, probs: Any = None, logits: Any = None, validate_args: bool | None = None) -> None:
-        one_of("Bernoulli", probs, logits)
+        one_of(type(self).__name__, probs, logits)
         if probs is not None:
             (self.probs,) = as_tensors(probs)
             self._param = self.probs
@@ -51,6 +50,14 @@ class Bernoulli(Distribution):
         """The shape of the parameter."""
         return self._param.size()
 
+    def _expanded(self, shape: Size) -> dict[str, Any]:
+        return {**super()._expanded(shape), "_param": self._param.expand(shape)}
+
+
+class Bernoulli(OfChance):
+    """1 with probability `probs`, else 0; or with the probability sigmoid(`logits`)."""
+
+    has_enumerate_support = True
     support = constraints.boolean
 
     @property

@@ -9,10 +9,12 @@ from lazygrad.distributions.constraints import Constraint
 from lazygrad.distributions.utils import LazyProperty
 from lazygrad.errors import ArgumentError, MissingError, ShapeError
 from lazygrad.tensors import Size, Tensor
+from lazygrad.tensors.guards import Guarded, guard
 from lazygrad.tensors.modes import no_grad
 
 
-class Distribution:
+@guard
+class Distribution(Guarded):
     """A distribution of tensors of shape `event_shape`, one for each element of `batch_shape`. Parameters and
     values are checked unless `validate_args` is False: ArgumentError names the constraint."""
 
@@ -20,6 +22,9 @@ class Distribution:
     has_rsample = False
     has_enumerate_support = False
     _validate_args = True
+    _guarded = tuple(
+        "__init__ log_prob cdf icdf sample rsample sample_n expand entropy enumerate_support".split()
+    )
 
     @staticmethod
     def set_default_validate_args(value: bool) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import lazygrad
@@ -15,9 +15,11 @@ from lazygrad.distributions.distribution import Distribution
 from lazygrad.distributions.utils import sum_last
 from lazygrad.errors import ArgumentError, MissingError
 from lazygrad.tensors import Size, Tensor
+from lazygrad.tensors.guards import Guarded, guard
 
 
-class Transform:
+@guard
+class Transform(Guarded):
     """y = f(x), from `domain` to `codomain`. `bijective`: it has an inverse. `cache_size` 1: the last x and y
     are kept, so that the inverse of that y is that x, to the last bit."""
 
@@ -72,24 +74,20 @@ class Transform:
         return {**self.__dict__, "_inv": None, "_cached_x_y": (None, None)}
 
     def __call__(self, x: Tensor) -> Tensor:
-        if not self._cache_size:
-            return self._call(x)
-        known, y = self._cached_x_y
-        if x is known:
-            return y
-        y = self._call(x)
-        self._cached_x_y = x, y
-        return y
+        return self._other(0, x, self._call)
 
     def _inv_call(self, y: Tensor) -> Tensor:
+        return self._other(1, y, self._inverse)
+
+    def _other(self, place: int, given: Tensor, compute: Callable[[Tensor], Tensor]) -> Tensor:
+        """The other one of a pair x, y of which one is given, by its place: that of the last pair, if it is
+        kept and is this one, else computed."""
         if not self._cache_size:
-            return self._inverse(y)
-        x, known = self._cached_x_y
-        if y is known:
-            return x
-        x = self._inverse(y)
-        self._cached_x_y = x, y
-        return x
+            return compute(given)
+        if self._cached_x_y[place] is not given:
+            made = compute(given)
+            self._cached_x_y = (made, given) if place else (given, made)
+        return self._cached_x_y[1 - place]
 
     def forward_shape(self, shape: Any) -> Size:
         """The shape of f(x) for x of a shape."""

@@ -50,6 +50,7 @@ class Gamma(Distribution):
         return _positive(standard_gamma(self.concentration.expand(shape)) / self.rate.expand(shape))
 
     def log_prob(self, value: Tensor) -> Tensor:
+        value = lazygrad.as_tensor(value, dtype=self.rate.dtype, device=self.rate.device)
         self._validate_sample(value)
         c = self.concentration
         return lazygrad.xlogy(c, self.rate) + lazygrad.xlogy(c - 1, value) - self.rate * value - c.lgamma()

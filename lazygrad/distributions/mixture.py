@@ -10,15 +10,12 @@ from lazygrad.distributions import constraints
 from lazygrad.distributions.constraints import Constraint
 from lazygrad.distributions.continuous import inside
 from lazygrad.distributions.derived import TransformedDistribution
-from lazygrad.distributions.discrete import Categorical, OverClasses, one_of
+from lazygrad.distributions.discrete import Categorical, OfChance, OverClasses
 from lazygrad.distributions.distribution import Distribution
 from lazygrad.distributions.transforms import ExpTransform, SigmoidTransform
 from lazygrad.distributions.utils import (
     as_tensors,
     clamp_probs,
-    lazy_property,
-    logits_to_probs,
-    probs_to_logits,
 )
 from lazygrad.errors import ArgumentError
 from lazygrad.tensors import Size, Tensor
@@ -104,41 +101,16 @@ class MixtureSameFamily(Distribution):
         return f"MixtureSameFamily(\n  {self.mixture_distribution},\n  {self.component_distribution})"
 
 
-class LogitRelaxedBernoulli(Distribution):
+class LogitRelaxedBernoulli(OfChance):
     """(logits + logistic noise) / temperature: the logits of what RelaxedBernoulli gives."""
 
-    arg_constraints = {"probs": constraints.unit_interval, "logits": constraints.real}
     support = constraints.real
     has_rsample = True
 
     def __init__(self, temperature: Any, probs: Any = None, logits: Any = None,
                  validate_args: bool | None = None) -> None:
-        one_of(type(self).__name__, probs, logits)
         self.temperature = temperature
-        if probs is not None:
-            (self.probs,) = as_tensors(probs)
-        else:
-            (self.logits,) = as_tensors(logits)
-        self._param = self.probs if probs is not None else self.logits
-        super().__init__(self._param.shape, (), validate_args)
-
-    def _expanded(self, shape: Size) -> dict[str, Any]:
-        return {**super()._expanded(shape), "_param": self._param.expand(shape)}
-
-    @lazy_property
-    def probs(self) -> Tensor:
-        """The chance of 1."""
-        return logits_to_probs(self.logits, True)
-
-    @lazy_property
-    def logits(self) -> Tensor:
-        """log(p / (1 - p))."""
-        return probs_to_logits(self.probs, True)
-
-    @property
-    def param_shape(self) -> Size:
-        """The shape of the parameter."""
-        return self._param.size()
+        super().__init__(probs, logits, validate_args)
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
         shape = self._extended_shape(sample_shape)

@@ -6,7 +6,7 @@ import inspect
 from typing import Any
 
 import lazygrad
-from lazygrad.errors import ArgumentError
+from lazygrad.errors import ArgumentError, ArgumentTypeError
 from lazygrad.nn import conv, norm
 from lazygrad.nn.linear import Linear
 from lazygrad.nn.module import Module
@@ -102,9 +102,17 @@ class _LazyConv(LazyModuleMixin):
             "device",
             "dtype",
         )
+        twice = sorted(kwargs.keys() & set(names[: len(args)]))
+        if len(args) > len(names) or twice:
+            raise ArgumentTypeError(
+                f"[{type(self).__name__}] got {f'{twice[0]!r} twice' if twice else 'too many arguments'}: it "
+                f"takes out_channels, {', '.join(names)}"
+            )
         given = {**dict(zip(names, args, strict=False)), **kwargs}
         bias = given.pop("bias", True)
         groups = given.pop("groups", 1)
+        if groups <= 0:
+            raise ArgumentError(f"[{type(self).__name__}] groups must be a positive integer, got {groups}")
         # made without channels: groups divide them once they are known
         super().__init__(0, 0, **given, groups=1, bias=False)
         assert issubclass(type(self), base)

@@ -6,7 +6,7 @@ import warnings
 from functools import partial
 from typing import Any
 
-from lazygrad.errors import ArgumentError
+from lazygrad.errors import ArgumentError, ArgumentTypeError
 from lazygrad.nn import functional as F
 from lazygrad.nn.function_module import FunctionModule, signature_of
 from lazygrad.nn.function_module import define as _define
@@ -36,6 +36,22 @@ class _WeightedLoss(_Loss):
     _buffer_names = ("weight",)
 
 
+class _HuberLoss(_Loss):
+    def _take(self, settings: dict[str, Any]) -> None:
+        if not isinstance(settings["delta"], int | float):
+            raise ArgumentTypeError(
+                f"[HuberLoss] delta must be a float or int, got: {type(settings['delta']).__name__}"
+            )
+        super()._take(settings)
+
+
+class _MarginLoss(_WeightedLoss):
+    def _take(self, settings: dict[str, Any]) -> None:
+        if settings["p"] not in (1, 2):
+            raise ArgumentError(f"[MultiMarginLoss] only p == 1 and p == 2 supported, got {settings['p']}")
+        super()._take(settings)
+
+
 def _row(
     name: str,
     function: Any,
@@ -44,10 +60,11 @@ def _row(
     buffers: tuple[str, ...] = (),
     inputs: tuple[str, ...] = (),
     by_place: bool = True,
+    base: type | None = None,
     **settings: Any,
 ) -> Any:
     passed = [key for key in settings if key not in ("size_average", "reduce")]
-    base = _WeightedLoss if "weight" in buffers else _Loss
+    base = base or (_WeightedLoss if "weight" in buffers else _Loss)
     return _define(
         name,
         function,
@@ -66,7 +83,12 @@ L1Loss = _row("L1Loss", F.l1_loss, "|input - target|.", **_old)
 MSELoss = _row("MSELoss", F.mse_loss, "(input - target) ** 2.", **_old)
 SmoothL1Loss = _row("SmoothL1Loss", F.smooth_l1_loss, "Quadratic below beta, then linear.", **_old, beta=1.0)
 HuberLoss = _row(
-    "HuberLoss", F.huber_loss, "Quadratic below delta, then linear.", reduction="mean", delta=1.0
+    "HuberLoss",
+    F.huber_loss,
+    "Quadratic below delta, then linear.",
+    base=_HuberLoss,
+    reduction="mean",
+    delta=1.0,
 )
 NLLLoss = _row(
     "NLLLoss",
@@ -149,6 +171,7 @@ MultiMarginLoss = _row(
     "MultiMarginLoss",
     F.multi_margin_loss,
     "The target's score above the others by a margin.",
+    base=_MarginLoss,
     buffers=("weight",),
     p=1,
     margin=1.0,

@@ -16,6 +16,8 @@ from lazygrad.nn.module_state import StateMethods
 from lazygrad.nn.module_tree import TreeMethods
 from lazygrad.nn.parameter import Buffer, Parameter
 from lazygrad.tensors import Tensor
+from lazygrad.tensors.guards import Guarded, explain
+from lazygrad.tensors.signatures import INSIDE
 
 _TABLES = (
     "_forward_hooks",
@@ -32,7 +34,7 @@ _TABLES = (
 )
 
 
-class Module(TreeMethods, StateMethods, HookMethods):
+class Module(TreeMethods, StateMethods, HookMethods, Guarded):
     """Holds parameters, buffers and submodules under the names they are assigned to; subclasses define
     `forward`.
 
@@ -327,18 +329,24 @@ class Module(TreeMethods, StateMethods, HookMethods):
     # Calls
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if not (
-            self._forward_hooks
-            or self._forward_pre_hooks
-            or self._backward_hooks
-            or self._backward_pre_hooks
-            or hooks.global_forward_hooks
-            or hooks.global_forward_pre_hooks
-            or hooks.global_backward_hooks
-            or hooks.global_backward_pre_hooks
-        ):
-            return self.forward(*args, **kwargs)
-        return self._call_with_hooks(args, kwargs)
+        try:
+            if not (
+                self._forward_hooks
+                or self._forward_pre_hooks
+                or self._backward_hooks
+                or self._backward_pre_hooks
+                or hooks.global_forward_hooks
+                or hooks.global_forward_pre_hooks
+                or hooks.global_backward_hooks
+                or hooks.global_backward_pre_hooks
+            ):
+                return self.forward(*args, **kwargs)
+            return self._call_with_hooks(args, kwargs)
+        except INSIDE as problem:
+            error = explain(problem, type(self).forward, (self, *args), kwargs)
+            if error is problem:
+                raise
+            raise error from problem
 
     _call_impl = _wrapped_call_impl = __call__
     _compiled_call_impl = _is_full_backward_hook = None  # what programs of PyTorch's ask for

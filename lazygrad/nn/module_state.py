@@ -12,6 +12,7 @@ from lazygrad.errors import ArgumentError, ArgumentTypeError, MissingError
 from lazygrad.nn.module_hooks import HookTable
 from lazygrad.nn.parameter import Parameter
 from lazygrad.tensors import Tensor
+from lazygrad.tensors.guards import Guarded, guard
 
 _EXTRA_STATE = "_extra_state"
 
@@ -33,9 +34,11 @@ def _quoted(keys: list[str]) -> str:
     return ", ".join(f'"{key}"' for key in keys)
 
 
-class StateMethods:
+@guard
+class StateMethods(Guarded):
     """Saving and loading parameters, persistent buffers and extra state by their dotted names."""
 
+    _guarded: tuple[str, ...] = ("load_state_dict", "state_dict")
     _version: int = 1
     _parameters: dict[str, Any]
     _buffers: dict[str, Any]

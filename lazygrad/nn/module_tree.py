@@ -8,10 +8,18 @@ from typing import Any
 from lazygrad.errors import ArgumentError
 from lazygrad.nn.parameter import Parameter
 from lazygrad.tensors import Tensor
+from lazygrad.tensors.guards import Guarded, guard
 
 
-class TreeMethods:
+@guard
+class TreeMethods(Guarded):
     """Walks over a module and all below it."""
+
+    # of all modules: what may be called with names, places or parts that do not fit
+    _guarded: tuple[str, ...] = tuple(
+        "__init__ get_submodule set_submodule get_parameter get_buffer pop insert append extend update "
+        "__getitem__ __setitem__ __delitem__".split()
+    )
 
     _parameters: dict[str, Any]
     _buffers: dict[str, Any]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 import lazygrad
 from lazygrad import ops
 from lazygrad.errors import ArgumentError
@@ -238,7 +240,8 @@ class InstanceNorm3d(_InstanceNorm):
 
 
 def _as_shape(normalized_shape: int | Sequence[int]) -> tuple[int, ...]:
-    return (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
+    whole = isinstance(normalized_shape, int | np.integer)
+    return (normalized_shape,) if whole else tuple(normalized_shape)  # type: ignore[arg-type,return-value]
 
 
 class LayerNorm(_Affine):

@@ -7,8 +7,16 @@ from collections.abc import Sequence
 from typing import Any
 
 import lazygrad
-from lazygrad.errors import ArgumentError
+from lazygrad.errors import ArgumentError, WrongObjectError
 from lazygrad.tensors import Tensor
+
+
+def _check_tensor(name: str, data: Any) -> None:
+    if data is not None and not isinstance(data, Tensor):
+        kind = type(data).__name__
+        raise WrongObjectError(
+            f"[{name}] data must be Tensor or None, not {kind}: make one with tensor(data)"
+        )
 
 
 class Parameter(Tensor):
@@ -18,6 +26,7 @@ class Parameter(Tensor):
     """
 
     def __new__(cls, data: Tensor | None = None, requires_grad: bool = True) -> Parameter:
+        _check_tensor("Parameter", data)
         return Tensor._make_subclass(cls, lazygrad.empty(0) if data is None else data, requires_grad)
 
     def __init__(self, data: Tensor | None = None, requires_grad: bool = True) -> None:
@@ -48,6 +57,7 @@ class Buffer(Tensor, metaclass=_BufferType):
     """
 
     def __new__(cls, data: Tensor | None = None, *, persistent: bool = True) -> Any:
+        _check_tensor("Buffer", data)
         shown = (lazygrad.empty(0) if data is None else data).detach()
         result: Any = shown.requires_grad_(data is not None and data.requires_grad)
         result.persistent = persistent

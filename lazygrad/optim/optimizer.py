@@ -20,6 +20,7 @@ from lazygrad.optim.settings import plain
 from lazygrad.optim.term import Term
 from lazygrad.tensors import Tensor
 from lazygrad.tensors.core import from_node
+from lazygrad.tensors.guards import Guarded, guard
 from lazygrad.tensors.promotion import converted
 from lazygrad.tensors.realization import settle_constant
 from lazygrad.tensors.recording import at_each_run, host_choice, host_numbers, set_host_value
@@ -70,7 +71,8 @@ def _with_hooks(step: Callable) -> Callable:
     return run
 
 
-class Optimizer:
+@guard
+class Optimizer(Guarded):
     """Parameters in groups, each with its own settings, and what an optimizer remembers of each parameter.
 
     Subclasses give `defaults` and define `step`.
@@ -81,6 +83,7 @@ class Optimizer:
     state: defaultdict[Any, dict[str, Any]]
     param_groups: list[dict[str, Any]]
     _steps_taken = 0
+    _guarded = ("__init__", "add_param_group", "load_state_dict")
     _optimizer_step_pre_hooks: HookTable
     _optimizer_step_post_hooks: HookTable
     _optimizer_state_dict_pre_hooks: HookTable

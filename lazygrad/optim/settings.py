@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from lazygrad.errors import ArgumentError
+from lazygrad.errors import ArgumentError, OutOfBoundsError
 from lazygrad.tensors import Tensor
 
 
@@ -58,6 +58,8 @@ def checked_settings(arguments: dict[str, Any]) -> dict[str, Any]:
     for name, value in found.items():
         if name in _AT_LEAST_ZERO and not plain(value) >= 0.0:
             raise ArgumentError(f"[optimizer] Invalid {_AT_LEAST_ZERO[name]}: {value}")
+    if len(found.get("betas", (0, 0))) < 2:
+        raise OutOfBoundsError(f"[optimizer] betas must be two numbers, got {found['betas']}")
     for place, beta in enumerate(found.get("betas", ())):
         if not 0.0 <= plain(beta) < 1.0:
             raise ArgumentError(f"[optimizer] Invalid beta parameter at index {place}: {beta}")

@@ -335,7 +335,8 @@ def arange(
         raise ShapeError(
             f"[arange] upper bound and lower bound inconsistent with step sign: {start} to {end} by {step}"
         )
-    target = dtype or result_type(start, end, step, 0)
+    target = dtype or result_type(start, end, step)
+    target = dtypes.int64 if dtype is None and target is dtypes.bool_ else target
     count = (
         max(math.ceil((end - start) / step), 0)
         if float in map(type, (start, end, step))
@@ -505,7 +506,7 @@ def zero_(x: Tensor) -> Tensor:
 
 
 @method("copy_")
-def copy_(x: Tensor, src: Any, non_blocking: bool = False) -> Tensor:
+def copy_(x: Tensor, src: Tensor | float, non_blocking: bool = False) -> Tensor:
     """x takes the values of src, broadcast, converted and moved to its device."""
     source = src if isinstance(src, Tensor) else tensor(src)
     if source.ndim:

@@ -61,6 +61,10 @@ class device:
     __slots__ = ("name",)
 
     def __init__(self, type: Any, index: int | None = None):
+        if index is not None and (not isinstance(type, str) or isinstance(index, bool | float | str)):
+            raise ArgumentTypeError(
+                f"[device] device(): type must be str and index int, not {type!r} and {index!r}"
+            )
         self.name = canonical_device(type if index is None else f"{type}:{index}")
 
     @property

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from lazygrad.compositions.randomness import greatest_exact
 from lazygrad.errors import ArgumentError, ArgumentTypeError
 from lazygrad.graph import Node
@@ -31,8 +33,10 @@ def _filler(name: str, settings: dict[str, float | None], build: Build,
 
     def fill(x: Tensor, *args: Any, generator: Generator | None = None, **options: Any) -> Tensor:
         given = settings | dict(zip(settings, args, strict=False))
-        given |= {k.rstrip("_"): v for k, v in options.items()}
-        if len(args) > len(settings) or set(given) != set(settings):
+        by_name = {k.rstrip("_"): v for k, v in options.items()}
+        twice = by_name.keys() & set(list(settings)[: len(args)])
+        given |= by_name
+        if len(args) > len(settings) or set(given) != set(settings) or twice:
             raise ArgumentTypeError(f"[{name}] takes {', '.join(settings)} and generator, got {args} and "
                                     f"{options}")
         for setting, value in given.items():
@@ -86,7 +90,14 @@ def random_(x: Tensor, *bounds: int | None, to: int | None = None, generator: Ge
             **options: int) -> Tensor:
     """Fill with integers: random_(from, to) of [from, to), random_(to) of [0, to), random_() of all from 0
     on that the dtype holds exactly, random_(from, None) of those from there on."""
+    known = {"from", "to"} - ({"to"} if bounds else set())
+    if len(bounds) > 2 or not options.keys() <= known or (bounds and to is not None):
+        raise ArgumentTypeError(f"[random_] takes from, to and generator, got {bounds} and {options}")
     low, high = bounds if len(bounds) == 2 else (options.get("from"), bounds[0] if bounds else to)
+    for setting, bound in (("from", low), ("to", high)):
+        if not isinstance(bound, int | np.integer | Tensor | None) or isinstance(bound, bool):
+            raise ArgumentTypeError(f"[random_] random_(): argument '{setting}' must be int, not "
+                                    f"{type(bound).__name__}")
     place, dtype = place_of(x), x._dtype
     if low is None and high is None:
         return x.write(draws(generator).whole_range(place, dtype), "random_", replaces=True)

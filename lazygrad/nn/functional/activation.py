@@ -323,6 +323,8 @@ def log_softmax(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dty
 
 def softmax2d(input: Tensor) -> Tensor:
     """softmax over the channels of a (N, C, H, W) or (C, H, W) tensor."""
+    if input.ndim not in (3, 4):
+        raise ArgumentError(f"[softmax2d] expected input to be 3D or 4D, got {input.ndim}D instead")
     return softmax(input, -3)
 
 

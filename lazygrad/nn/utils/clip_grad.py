@@ -6,10 +6,12 @@ import math
 import warnings
 from collections.abc import Iterable
 from types import GeneratorType
+from typing import Any
 
 import lazygrad
 from lazygrad.errors import GradientError
 from lazygrad.tensors import Tensor
+from lazygrad.tensors.signatures import check_all
 
 Tensors = Tensor | Iterable[Tensor]
 
@@ -25,7 +27,7 @@ def _gradients(parameters: Tensors) -> list[Tensor]:
 @lazygrad.no_grad()
 def get_total_norm(
     tensors: Tensors,
-    norm_type: float = 2.0,
+    norm_type: Any = 2.0,
     error_if_nonfinite: bool = False,
     foreach: bool | None = None,
 ) -> Tensor:
@@ -49,7 +51,7 @@ def get_total_norm(
 
 @lazygrad.no_grad()
 def clip_grads_with_norm_(
-    parameters: Tensors, max_norm: float, total_norm: Tensor, foreach: bool | None = None
+    parameters: Tensors, max_norm: Any, total_norm: Tensor, foreach: bool | None = None
 ) -> None:
     """Scale gradients, in place, by max_norm / total_norm where that is less than 1."""
     scale = (float(max_norm) / (total_norm + 1e-6)).clamp(max=1.0)
@@ -59,8 +61,8 @@ def clip_grads_with_norm_(
 
 def clip_grad_norm_(
     parameters: Tensors,
-    max_norm: float,
-    norm_type: float = 2.0,
+    max_norm: Any,
+    norm_type: Any = 2.0,
     error_if_nonfinite: bool = False,
     foreach: bool | None = None,
 ) -> Tensor:
@@ -76,8 +78,8 @@ def clip_grad_norm_(
 
 def clip_grad_norm(
     parameters: Tensors,
-    max_norm: float,
-    norm_type: float = 2.0,
+    max_norm: Any,
+    norm_type: Any = 2.0,
     error_if_nonfinite: bool = False,
     foreach: bool | None = None,
 ) -> Tensor:
@@ -95,3 +97,6 @@ def clip_grad_value_(parameters: Tensors, clip_value: float, foreach: bool | Non
     """Cut every element of the gradients, in place, to at most clip_value and at least minus it."""
     for grad in _gradients(parameters):
         grad.clamp_(min=-float(clip_value), max=float(clip_value))
+
+
+check_all(globals())

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import lazygrad
 from lazygrad.errors import ArgumentTypeError
 from lazygrad.tensors import Tensor
+from lazygrad.tensors.signatures import check_all
 
 
 def _on_one_device(parameters: Iterable[Tensor]) -> list[Tensor]:
@@ -34,3 +35,6 @@ def vector_to_parameters(vec: Tensor, parameters: Iterable[Tensor]) -> None:
     for p in _on_one_device(parameters):
         p.data = vec[start : start + p.numel()].view_as(p).data
         start += p.numel()
+
+
+check_all(globals())

@@ -9,6 +9,7 @@ import lazygrad
 from lazygrad.nn.functional.multi_head import ExpectationError
 from lazygrad.nn.parameter import Parameter
 from lazygrad.tensors import Tensor
+from lazygrad.tensors.signatures import check_all
 
 
 def _folded(
@@ -92,3 +93,6 @@ def fuse_linear_bn_eval(linear: Any, bn: Any) -> Any:
         fused.weight, fused.bias, bn.running_mean, bn.running_var, bn.eps, bn.weight, bn.bias
     )
     return fused
+
+
+check_all(globals())

@@ -7,6 +7,7 @@ from typing import Any
 
 from lazygrad.errors import ArgumentError
 from lazygrad.nn.module import Module
+from lazygrad.tensors.signatures import check_all
 
 
 def skip_init(module_cls: Any, *args: Any, **kwargs: Any) -> Any:
@@ -17,3 +18,6 @@ def skip_init(module_cls: Any, *args: Any, **kwargs: Any) -> Any:
         raise ArgumentError("[skip_init] Module must support a 'device' arg to skip initialization")
     # nothing has been computed yet: what initial values would be is forgotten
     return module_cls(*args, **kwargs).to_empty(device=kwargs.get("device", "cpu"))
+
+
+check_all(globals())

@@ -15,6 +15,7 @@ from lazygrad.nn.utils.parametrize import _LACKING, register_parametrization
 from lazygrad.nn.utils.spectral_norm import as_matrix, power_iterations, rows_of
 from lazygrad.nn.utils.weight_norm import weight_of
 from lazygrad.tensors import Tensor
+from lazygrad.tensors.signatures import check_all
 
 
 def _tensor_of(module: Module, name: str) -> Tensor:
@@ -221,3 +222,6 @@ def spectral_norm(
     """Divide a weight by its greatest singular value."""
     made = _SpectralNorm(_tensor_of(module, name), n_power_iterations, rows_of(module, dim), eps)
     return register_parametrization(module, name, made)
+
+
+check_all(globals())

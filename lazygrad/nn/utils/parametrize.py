@@ -14,6 +14,7 @@ from lazygrad.nn.containers import ModuleDict, ModuleList
 from lazygrad.nn.module import Module
 from lazygrad.nn.parameter import Parameter
 from lazygrad.tensors import Tensor
+from lazygrad.tensors.signatures import check_all
 
 _cache_enabled = 0
 _cache: dict[tuple[int, str], Tensor | None] = {}
@@ -327,3 +328,6 @@ def transfer_parametrizations_and_params(
         for original in source._names():
             setattr(to_module.parametrizations[name], original, getattr(source, original))
     return to_module
+
+
+check_all(globals())

@@ -14,6 +14,7 @@ from lazygrad.errors import ArgumentError, ArgumentTypeError, AxisError
 from lazygrad.nn.module import Module
 from lazygrad.nn.utils.convert_parameters import parameters_to_vector
 from lazygrad.tensors import Tensor
+from lazygrad.tensors.signatures import check_all
 
 KINDS = ("unstructured", "structured", "global")
 
@@ -387,3 +388,6 @@ def remove(module: Module, name: str) -> Module:
 def is_pruned(module: Module) -> bool:
     """Whether a parameter of this module, or of one inside, is pruned."""
     return any(_methods(m) for m in module.modules())
+
+
+check_all(globals())

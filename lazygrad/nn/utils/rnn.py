@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import lazygrad
 from lazygrad.errors import ArgumentError, ShapeError
 from lazygrad.tensors import Tensor
+from lazygrad.tensors.signatures import check_all
 
 
 class PackedSequence_(NamedTuple):
@@ -287,3 +288,6 @@ def unpack_sequence(packed_sequences: PackedSequence) -> list[Tensor]:
     """The sequences of a packed one, in the order that they had before packing."""
     padded, lengths = pad_packed_sequence(packed_sequences, batch_first=True)
     return unpad_sequence(padded, lengths, batch_first=True)
+
+
+check_all(globals())

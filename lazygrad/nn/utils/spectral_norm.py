@@ -12,6 +12,7 @@ from lazygrad.nn.conv import _ConvTransposeNd
 from lazygrad.nn.module import Module
 from lazygrad.nn.parameter import Parameter
 from lazygrad.tensors import Tensor
+from lazygrad.tensors.signatures import check_all
 
 
 def as_matrix(weight: Tensor, dim: int) -> Tensor:
@@ -138,3 +139,6 @@ def remove_spectral_norm(module: Any, name: str = "weight") -> Any:
             del module._state_dict_hooks[key]
             break
     return module
+
+
+check_all(globals())

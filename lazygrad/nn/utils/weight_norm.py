@@ -10,6 +10,7 @@ from lazygrad.nn.functional.root import norm_except_dim
 from lazygrad.nn.module import Module
 from lazygrad.nn.parameter import Parameter
 from lazygrad.tensors import Tensor
+from lazygrad.tensors.signatures import check_all
 
 
 def weight_of(v: Tensor, g: Tensor, dim: int = 0) -> Tensor:
@@ -78,3 +79,6 @@ def remove_weight_norm(module: Any, name: str = "weight") -> Any:
             del module._forward_pre_hooks[key]
             return module
     raise ArgumentError(f"[remove_weight_norm] weight_norm of '{name}' not found in {module}")
+
+
+check_all(globals())

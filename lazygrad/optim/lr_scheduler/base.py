@@ -8,10 +8,11 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
-from lazygrad.errors import ArgumentError, ArgumentTypeError
+from lazygrad.errors import ArgumentError, ArgumentTypeError, NoSuchKeyError
 from lazygrad.optim.optimizer import Optimizer
 from lazygrad.optim.settings import plain
 from lazygrad.tensors import Tensor
+from lazygrad.tensors.guards import Guarded, guard
 from lazygrad.tensors.recording import at_each_run
 
 _ORDER = (
@@ -76,13 +77,15 @@ def _closed_form(self: Any) -> list[Any]:
     return [self.lr_at(self.last_epoch, base) for base in self.base_lrs]
 
 
-class LRScheduler:
+@guard
+class LRScheduler(Guarded):
     """Changes the learning rate of every group each time `step` is called.
 
     Subclasses give `next_lr(group, base_lr)`, the rate after the group's present one, and where there is one
     `lr_at(epoch, base_lr)`, the same in closed form.
     """
 
+    _guarded = ("__init__", "step", "load_state_dict")
     _is_initial = False
     # what state_dict leaves out
     _unsaved: tuple[str, ...] = ("optimizer", "_steps_before")
@@ -94,9 +97,9 @@ class LRScheduler:
             if last_epoch == -1:
                 group.setdefault("initial_lr", plain(group["lr"]))
             elif "initial_lr" not in group:
-                raise KeyError(
-                    f"param 'initial_lr' is not specified in param_groups[{place}] when resuming scheduler "
-                    f"with last_epoch >= 0: load the optimizer's state first"
+                raise NoSuchKeyError(
+                    f"[lr_scheduler] param 'initial_lr' is not specified in param_groups[{place}] when "
+                    f"resuming scheduler with last_epoch >= 0: load the optimizer's state first"
                 )
         self.base_lrs = values_of(optimizer, "initial_lr")
         self.last_epoch = last_epoch

@@ -13,6 +13,7 @@ from lazygrad import dtypes
 from lazygrad.errors import ArgumentTypeError, ShapeError
 from lazygrad.tensors import FUNCTIONS
 from lazygrad.tensors.core import Tensor
+from lazygrad.tensors.signatures import check_all
 
 np_str_obj_array_pattern = re.compile(r"[SaUO]")
 default_collate_err_msg_format = (
@@ -134,3 +135,6 @@ def default_collate(batch: Sequence[Any]) -> Any:
     """Samples as one batch: tensors and arrays stacked, numbers as a tensor, texts as they are, and the parts
     of dicts, named tuples, tuples (as a list) and lists each as a batch. Raises as `collate` does."""
     return collate(batch, collate_fn_map=default_collate_fn_map)
+
+
+check_all(globals())

@@ -11,6 +11,7 @@ from typing import Any, Generic, TypeVar
 
 from lazygrad.errors import ArgumentError, ArgumentTypeError
 from lazygrad.tensors.generator import Generator
+from lazygrad.tensors.guards import Guarded, guard
 from lazygrad.utils.data.collate import default_collate, default_convert
 from lazygrad.utils.data.dataset import Dataset, IterableDataset
 from lazygrad.utils.data.iterators import (
@@ -37,7 +38,8 @@ class _Endless(Sampler[Any]):
         return itertools.repeat(None)
 
 
-class DataLoader(Generic[T_co]):
+@guard
+class DataLoader(Guarded, Generic[T_co]):
     """Batches of a dataset, as an iterable that may be walked many times.
 
     `sampler` or `batch_sampler` say in which order, else `shuffle` does; `batch_size=None` gives single

@@ -9,17 +9,21 @@ import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Generic, TypeVar
 
-from lazygrad.errors import ArgumentError, MissingError
+from lazygrad.errors import ArgumentError, ConditionError, MissingError
 from lazygrad.tensors import FUNCTIONS
 from lazygrad.tensors.core import Tensor
 from lazygrad.tensors.generator import Generator, default_generator
+from lazygrad.tensors.guards import Guarded
+from lazygrad.tensors.signatures import check_all
 
 T_co = TypeVar("T_co", covariant=True)
 
 
-class Dataset(Generic[T_co]):
+class Dataset(Guarded, Generic[T_co]):
     """Samples by index: subclasses define `__getitem__`, mostly `__len__`, and `__getitems__(indices)` if
     they can fetch a batch at once."""
+
+    _guarded = ("__init__", "__getitem__")
 
     def __getitem__(self, index: Any) -> T_co:
         raise MissingError("[Dataset] Subclasses of Dataset should implement __getitem__.")
@@ -43,7 +47,10 @@ class TensorDataset(Dataset[tuple[Tensor, ...]]):
 
     def __init__(self, *tensors: Tensor):
         if any(tensors[0].size(0) != tensor.size(0) for tensor in tensors):
-            raise AssertionError("Size mismatch between tensors")
+            raise ConditionError(
+                "[TensorDataset] Size mismatch between tensors: the first sizes must agree of "
+                f"{', '.join(str(tuple(t.shape)) for t in tensors)}"
+            )
         self.tensors = tensors
 
     def __getitem__(self, index: Any) -> tuple[Tensor, ...]:
@@ -108,9 +115,9 @@ class ConcatDataset(Dataset[Any]):
     def __init__(self, datasets: Iterable[Dataset[Any]]):
         self.datasets = list(datasets)
         if not self.datasets:
-            raise AssertionError("datasets should not be an empty iterable")
+            raise ConditionError("[ConcatDataset] datasets should not be an empty iterable")
         if any(isinstance(d, IterableDataset) for d in self.datasets):
-            raise AssertionError("ConcatDataset does not support IterableDataset")
+            raise ConditionError("[ConcatDataset] ConcatDataset does not support IterableDataset")
         self.cumulative_sizes = self.cumsum(self.datasets)
 
     @staticmethod
@@ -141,7 +148,7 @@ class ChainDataset(IterableDataset[Any]):
     def _checked(self) -> Iterator[Any]:
         for dataset in self.datasets:
             if not isinstance(dataset, IterableDataset):
-                raise AssertionError("ChainDataset only supports IterableDataset")
+                raise ConditionError("[ChainDataset] ChainDataset only supports IterableDataset")
             yield dataset
 
     def __iter__(self) -> Iterator[Any]:
@@ -210,3 +217,6 @@ def random_split(
     order = FUNCTIONS["randperm"](sum(lengths), generator=generator).tolist()
     ends = itertools.accumulate(int(n) for n in lengths)
     return [Subset(dataset, order[end - int(n) : end]) for n, end in zip(lengths, ends, strict=True)]
+
+
+check_all(globals())

@@ -10,6 +10,7 @@ from lazygrad import dtypes
 from lazygrad.errors import ArgumentError, ArgumentTypeError, MissingError
 from lazygrad.tensors import FUNCTIONS
 from lazygrad.tensors.generator import Generator
+from lazygrad.tensors.guards import Guarded
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -19,7 +20,7 @@ def random_seed(generator: Generator | None = None) -> int:
     return FUNCTIONS["empty"]((), dtype=dtypes.int64).random_(generator=generator).item()
 
 
-class Sampler(Generic[T_co]):
+class Sampler(Guarded, Generic[T_co]):
     """Indices, or lists of indices: subclasses define `__iter__`, and mostly `__len__`."""
 
     def __init__(self, data_source: Any = None):
