@@ -205,6 +205,20 @@ def test_new_storage_of_what_an_operation_made(device):
             x.exp().data = m.zeros(2, dtype=m.int32, **where)
 
 
+def test_storage_that_a_leaf_is_a_part_of_is_not_written(device):
+    for m in (lazygrad, pytorch()):
+        whole = m.ones(4, device=device) if m is lazygrad else m.ones(4)
+        leaf = whole[1:].requires_grad_()
+        strided = leaf.as_strided((2,), (1,), 0)
+        with pytest.raises(RuntimeError, match="a view of a leaf Variable that requires grad"):
+            strided.add_(1)
+        strided.sum().backward()
+        assert leaf.grad.tolist() == [1, 0, 0] and whole.tolist() == [1] * 4
+        with m.no_grad():
+            leaf.as_strided((2,), (1,), 0).add_(1)
+        assert whole.tolist() == [2, 2, 1, 1]
+
+
 def test_view_as_another_type_of_the_same_width():
     ours, theirs = both([1.0, -2.0])
     check(ours.view(lazygrad.int32), theirs.view(pytorch().int32))

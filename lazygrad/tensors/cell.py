@@ -121,7 +121,8 @@ class History:
 
     Without `requires_grad` there is nothing to know. With a token the root is a leaf. Otherwise `node` is the
     differentiable graph of the root as of `version` of the cell; if the cell was written since by someone who
-    is not recorded, the value is the cell's and the derivative stays that of `node`. `passes`: the backward
+    is not recorded, the value is the cell's and the derivative stays that of `node`. `over_leaf`: the root is
+    a storage that some leaf is a part of. `passes`: the backward
     passes that began here, where there was one.
     """
 
@@ -130,6 +131,7 @@ class History:
         "base",
         "cell",
         "node",
+        "over_leaf",
         "passes",
         "prefix",
         "requires_grad",
@@ -144,7 +146,7 @@ class History:
         self.base: Node | None = None  # of a leaf: the value that `node` reads
         self.passes: Any
         self.requires_grad = node is not None or token is not None
-        self.spent = False
+        self.spent = self.over_leaf = False
         if node is not None:
             tracked_histories.add(self)
 

@@ -288,7 +288,7 @@ class Tensor:
         history = self._history
         other = value._history.requires_grad if isinstance(value, Tensor) else False
         tracked = mode.enabled and (self.requires_grad or other)
-        if tracked and history.token is not None:
+        if tracked and (history.token is not None or history.over_leaf):
             what = "a leaf Variable" if self.is_leaf else "a view of a leaf Variable"
             raise GradientError(
                 f"[{name}] {what} that requires grad is being used in an in-place operation: put it under "
@@ -474,7 +474,9 @@ def storage_of(tensor: Tensor) -> Tensor:
     history = tensor._history
     if history.prefix:  # a root over a part of a storage: the rest has no part in its gradient
         tracked, cell = mode.enabled and tensor.requires_grad, history.cell
+        is_leaf = history.token is not None
         history = History(cell, write_back(cell.plain(), history.prefix, history.root()) if tracked else None)
+        history.over_leaf = tracked and is_leaf
     chain, size = whole_row(history.cell.node, tensor._dtype)
     return assemble(Tensor, history, chain, (size,), tensor._dtype, None, 0)
 
