@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import ModuleType
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, get_type_hints
 from weakref import ref
 
 Member = TypeVar("Member")
@@ -89,6 +89,17 @@ class Living(Generic[Member]):
 
     def __contains__(self, member: Member) -> bool:
         return ref(member) in self._members
+
+
+def evaluate_annotations(kinds: Iterable[type]) -> None:
+    """Make the annotations of classes, and of lazygrad's classes that they are made of, types instead of
+    text: programs read them off instances, where the names in the text mean nothing."""
+    bases = {base for kind in kinds for base in kind.__mro__}
+    for kind in (base for base in bases if base.__module__.startswith("lazygrad")):
+        own = vars(kind).get("__annotations__", {})
+        if any(isinstance(value, str) for value in own.values()):
+            types = get_type_hints(kind, include_extras=True)
+            kind.__annotations__ = {name: types[name] for name in own}
 
 
 def add_paths(package: str, paths: Mapping[str, Sequence[ModuleType]]) -> None:

@@ -1,5 +1,7 @@
 """What subclasses and loops of public code call of PyTorch's classes under names with an underscore."""
 
+import typing
+
 import numpy as np
 import pytest
 from torch_support import check, pytorch
@@ -138,3 +140,14 @@ def test_optimizers_of_others_check_nothing():
     optimizer = Plain([p])
     optimizer.profile_hook_step(optimizer.step)()
     assert p.tolist() == [0, 0]
+
+
+def test_annotations_of_instances_are_types():
+    kinds = [value for value in vars(lazygrad.nn).values() if isinstance(value, type)]
+    assert len(kinds) > 100
+    for kind in kinds:  # looked at far from the files whose names they use
+        for value in getattr(kind, "__annotations__", {}).values():
+            assert not isinstance(value, str), kind
+    loss = lazygrad.nn.CrossEntropyLoss()
+    loss.__annotations__ = typing.get_type_hints(loss, globalns={}, localns={})
+    assert loss(lazygrad.zeros(1, 2), lazygrad.tensor([0])).item() == pytest.approx(np.log(2))

@@ -3,6 +3,7 @@
 import importlib
 from typing import Any
 
+from lazygrad.helpers import evaluate_annotations
 from lazygrad.inert import names_of
 from lazygrad.nn import attention, functional, init, parallel, utils
 from lazygrad.nn.activation import (
@@ -398,3 +399,5 @@ __all__ = [
     "NLLLoss2d",
     "init",
 ]
+
+evaluate_annotations(value for value in list(globals().values()) if isinstance(value, type))
