@@ -22,7 +22,39 @@ VALUES = {"add_": [1, 3, 5], "add": [1, 4, 7], "torch.add": [1, 3, 5], "sub": [1
           "sub_": [1, 0.5, 0], "addcmul": [1, 3, 9], "addcmul_": [1, 2, 4], "addcdiv_": [1, 0.5, 0],
           "torch.addcdiv": [1, 1.25, 1.5]}
 
+PRODUCTS: dict[str, Any] = {
+    "addmm, beta": lambda T, v, a: T.addmm(2, a, a, a + 1),
+    "addmm": lambda T, v, a: T.addmm(2, a, 3, a, a + 1),
+    "x.addmm, beta": lambda T, v, a: a.addmm(3, a, a + 1),
+    "x.addmm": lambda T, v, a: a.addmm(2, 3, a, a + 1),
+    "addmm_": lambda T, v, a: a.clone().addmm_(0.5, 3, a, a + 1),
+    "addmv": lambda T, v, a: T.addmv(2, v, 3, a, v),
+    "x.addmv": lambda T, v, a: v.addmv(2, a, v), "addr": lambda T, v, a: T.addr(2, a, 3, v, v + 1),
+    "x.addr": lambda T, v, a: a.addr(2, 3, v, v + 1),
+    "addbmm": lambda T, v, a: T.addbmm(2, a, a[None], a[None]),
+    "baddbmm": lambda T, v, a: T.baddbmm(2, a[None], 3, a[None], a[None] + 1),
+}
 
+
+@pytest.mark.filterwarnings("ignore:This overload")
+@pytest.mark.parametrize("name", list(PRODUCTS))
+def test_factors_before_sums_with_products(name: str) -> None:
+    def value(T: Any) -> Any:
+        return PRODUCTS[name](T, T.arange(3.0), T.arange(9.0).reshape(3, 3)).tolist()
+
+    assert value(lazygrad) == value(pytorch())
+
+
+def test_factors_stand_first_or_by_name() -> None:
+    x = lazygrad.ones(2, 2)
+    with pytest.warns(UserWarning, match="This overload of addmm is deprecated"):
+        lazygrad.addmm(2, x, x, x)
+    for wrong in ((x, x, x, 2), (x, 2, x, 3, x), (2, 3, x, x, x), (2, x, x, x, x)):
+        with pytest.raises(ArgumentTypeError, match="takes 3 positional arguments"):
+            lazygrad.addmm(*wrong)
+
+
+@pytest.mark.filterwarnings("ignore:This overload")
 @pytest.mark.parametrize("name", list(FORMS))
 def test_a_factor_before_what_it_multiplies(name: str) -> None:
     def value(T: Any) -> Any:

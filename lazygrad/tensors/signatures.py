@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import inspect
 import struct
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from types import CodeType, FunctionType
@@ -25,6 +26,7 @@ from lazygrad.missing import NO_COMPLEX, check_layout, check_type, layout, memor
 from lazygrad.tensors.devices import device as _device
 
 _FACTORS = {"add": "alpha", "sub": "alpha", "addcmul": "value", "addcdiv": "value"}
+_MATRIX_SUMS = frozenset("addmm addmv addr addbmm baddbmm".split())
 _OTHER_NAMES = {"axis": "dim", "keepdims": "keepdim"}
 # arguments as PyTorch names them in another form of the same function
 _split = dict.fromkeys(("indices", "sections", "tensor_indices_or_sections"), "indices_or_sections")
@@ -246,7 +248,12 @@ class Signature:
         if other and not self.options:
             raise ArgumentTypeError(f"[{name}] {name}() got an unexpected keyword argument "
                                     f"{next(iter(other))!r}: it takes {', '.join(values) or 'nothing'}")
-        if len(excess) == 1 and self._number_first(values, excess[0]):
+        if excess and (self._factor_first(values, excess) or self._factors_first(values, excess)):
+            warnings.warn(
+                f"This overload of {name} is deprecated: give factors by name, as in "
+                f"{name}({', '.join(p.name if p.by_place else p.name + '=...' for p in self.parameters)})",
+                stacklevel=3,
+            )
             excess = ()
         if excess and not self.rest:
             places = [p for p in self.parameters if p.by_place]
@@ -260,15 +267,32 @@ class Signature:
         for place, parameter in enumerate(self.parameters, 1):
             values[parameter.name] = self._taken(place, parameter, values[parameter.name])
 
-    def _number_first(self, values: dict[str, Any], last: Any) -> bool:
+    def _factor_first(self, values: dict[str, Any], excess: tuple[Any, ...]) -> bool:
         """PyTorch's older forms, where a factor stands before what it multiplies: `x.add_(0.5, y)` is
         `x.add_(y, alpha=0.5)`. Whether these values are of such a form; they are put in order then."""
         factor = _FACTORS.get(self.name.rstrip("_"))
         places = [p.name for p in self.parameters if p.by_place][1:]
         if factor not in values or factor in places or isinstance(values[places[0]], Tensor):
             return False
-        given = [*(values[name] for name in places), last]
+        given = [*(values[name] for name in places), *excess]
+        if len(given) != len(places) + 1:
+            return False
         values.update(zip([factor, *places], given, strict=True))
+        return True
+
+    def _factors_first(self, values: dict[str, Any], excess: tuple[Any, ...]) -> bool:
+        """The same for sums with products of matrices: `addmm(beta, x, alpha, y, z)` and `x.addmm(beta, y,
+        z)`. The tensors keep their order; the first number is beta, another one alpha."""
+        places = [p.name for p in self.parameters if p.by_place]
+        given = [*(values[name] for name in places), *excess]
+        kinds = ("t" if isinstance(v, Tensor) else "n" if type(v) in (int, float) else "?" for v in given)
+        known = "".join(kinds) in ("nttt", "ntntt", "tntt", "tnntt")
+        if not known or self.name.rstrip("_") not in _MATRIX_SUMS:
+            return False
+        tensors = [v for v in given if isinstance(v, Tensor)]
+        numbers = [v for v in given if not isinstance(v, Tensor)]
+        values.update(zip(places, tensors, strict=True))
+        values.update(zip(("beta", "alpha"), numbers, strict=False))
         return True
 
     def _taken(self, place: int, parameter: Parameter, value: Any) -> Any:
