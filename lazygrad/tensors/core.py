@@ -33,7 +33,7 @@ from lazygrad.tensors.grad_fn import GradFn, Label, made_by
 from lazygrad.tensors.modes import mode
 from lazygrad.tensors.recording import now
 from lazygrad.tensors.signatures import checked, register
-from lazygrad.tensors.views import Chain, Movement, read_through, whole_row, write_back
+from lazygrad.tensors.views import Chain, Movement, is_packed, read_through, whole_row, write_back
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {}
 
@@ -479,16 +479,6 @@ def storage_of(tensor: Tensor) -> Tensor:
         history.over_leaf = tracked and is_leaf
     chain, size = whole_row(history.cell.node, tensor._dtype)
     return assemble(Tensor, history, chain, (size,), tensor._dtype, None, 0)
-
-
-def is_packed(shape: Sequence[int], strides: Sequence[int]) -> bool:
-    """Whether elements stand row by row without gaps."""
-    step = 1
-    for size, stride in zip(reversed(shape), reversed(strides), strict=True):
-        if size != 1 and stride != step:
-            return 0 in shape
-        step *= size
-    return True
 
 
 def row_strides_of(shape: Sequence[int]) -> tuple[int, ...]:

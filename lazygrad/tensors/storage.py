@@ -21,11 +21,11 @@ from lazygrad.helpers import inverse_permutation, product
 from lazygrad.missing import refuse
 from lazygrad.runtime.registry import open_device
 from lazygrad.tensors.cell import Cell, History
-from lazygrad.tensors.core import Tensor, assemble, is_packed, method, row_strides_of
+from lazygrad.tensors.core import Tensor, assemble, method, row_strides_of
 from lazygrad.tensors.devices import device as device_type
 from lazygrad.tensors.devices import usable_device
 from lazygrad.tensors.realization import realize_cells
-from lazygrad.tensors.views import Chain, whole_row
+from lazygrad.tensors.views import Chain, is_packed, whole_row
 
 MOST_AXES = 64  # of an array of NumPy
 _of_cells: WeakValueDictionary[int, UntypedStorage] = WeakValueDictionary()

@@ -6,7 +6,7 @@ of a cell. `write_back` undoes a chain: it gives the base's new node after the v
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -189,6 +189,16 @@ def write_back(base: Node, chain: Chain, new: Node) -> Node:
 
 
 # Places in memory, as PyTorch's storage has them
+
+
+def is_packed(shape: Sequence[int], strides: Sequence[int]) -> bool:
+    """Whether elements stand row by row without gaps."""
+    step = 1
+    for size, stride in zip(reversed(shape), reversed(strides), strict=True):
+        if size != 1 and stride != step:
+            return 0 in shape
+        step *= size
+    return True
 
 
 def _dense_bytes(x: Any) -> tuple[int, int] | None:
