@@ -419,3 +419,25 @@ def test_tables_of_hooks_may_be_exchanged() -> None:
     table[handle.id] = other[handle.id] = "own"
     handle.remove()
     assert not table and not other
+
+
+def test_backward_hooks_change_the_gradients_of_all_inputs() -> None:
+    class Sum(nn.Module):
+        def forward(self, a: Any, b: Any) -> Any:
+            return a * 2, b * 3
+
+    seen: list[Any] = []
+
+    def hook(module: nn.Module, of_inputs: Any, of_outputs: Any) -> Any:
+        seen.append([None if g is None else g.tolist() for g in (*of_inputs, *of_outputs)])
+        return tuple(g * 10 for g in of_inputs)
+
+    net = Sum()
+    net.register_full_backward_hook(hook)
+    a, b = (lazygrad.ones(1, requires_grad=True) for _ in range(2))
+    first, second = net(a, b)
+    (first + second).sum().backward()
+    assert (a.grad.item(), b.grad.item()) == (20.0, 30.0)
+    net(a, b)[0].sum().backward()  # nothing comes from the other output
+    assert (a.grad.item(), b.grad.item()) == (40.0, 30.0)
+    assert seen == [[[2.0], [3.0], [1.0], [1.0]], [[2.0], [0.0], [1.0], None]]
