@@ -13,6 +13,8 @@ from lazygrad.tensors.core import Tensor
 def integer(name: str, what: str, value: Any) -> int:
     """A Python int of an integer: also of NumPy's, and of a tensor with one element, which is read. Raises
     ArgumentTypeError for what is none, and for bools."""
+    if type(value) is int:
+        return value
     if not hasattr(value, "__index__") or isinstance(value, bool):
         raise ArgumentTypeError(f"[{name}] {what} must be an int, not {type(value).__name__} ({value!r})")
     return value.__index__()

@@ -33,11 +33,12 @@ def to(
 ) -> Tensor:
     """The tensor as another type, on another device, or as another tensor has both; itself if nothing
     changes."""
-    if args:
-        given, copy = _arguments_of_to(args, copy)
-        dtype, device = given.get("dtype", dtype), given.get("device", device)
-    check_type("to", dtype)
-    if dtype is not None and not isinstance(dtype, DType):
+    if len(args) == 1 and type(args[0]) is DType:
+        dtype = args[0]
+    elif args:
+        dtype, device, copy = _arguments_of_to(args, dtype, device, copy)
+    if dtype is not None and type(dtype) is not DType:
+        check_type("to", dtype)
         raise ArgumentTypeError(f"[to] dtype must be a lazygrad dtype, not {type(dtype).__name__}")
     source = x.cell.device
     target = source if device is None else usable_device(device)
@@ -52,28 +53,27 @@ def to(
 _DEVICE = device
 
 
-def _arguments_of_to(args: tuple[Any, ...], copy: bool) -> tuple[dict[str, Any], bool]:
-    """What is given by place: a tensor, a type, or a device and a type; then two flags, the second of them
-    `copy`."""
-    found: dict[str, Any] = {}
-    first = args[0]
-    flags = args[1:]
-    if isinstance(first, Tensor):
-        found = {"dtype": first._dtype, "device": first.device}
-    elif isinstance(first, DType) or first in OF_PYTHON:
-        found["dtype"] = OF_PYTHON.get(first, first)
-    elif first is None or isinstance(first, str | _DEVICE) or type(first) is int:
-        found["device"] = first
+def _arguments_of_to(args: tuple[Any, ...], dtype: Any, device: Any, copy: bool) -> tuple[Any, Any, bool]:
+    """(dtype, device, copy), of which these are given by place: a tensor, a type, or a device and a type;
+    then two flags, the second of them `copy`."""
+    first, *flags = args
+    if isinstance(first, str | _DEVICE) or first is None or type(first) is int:
+        device = first
         if flags:
-            found["dtype"], flags = OF_PYTHON.get(flags[0], flags[0]), flags[1:]
+            dtype = OF_PYTHON.get(flags[0], flags[0])
+            del flags[0]
+    elif isinstance(first, Tensor):
+        dtype, device = first._dtype, first.device
+    elif isinstance(first, DType) or first in OF_PYTHON:
+        dtype = OF_PYTHON.get(first, first)
     else:
         check_type("to", first)
         check_layout("to", first)
         raise ArgumentTypeError(f"[to] expected a dtype, a device or a Tensor, not {type(first).__name__}")
-    if len(flags) > 2 or not all(isinstance(flag, bool) for flag in flags):
+    if flags and (len(flags) > 2 or not all(isinstance(flag, bool) for flag in flags)):
         raise ArgumentTypeError("[to] takes a tensor, a dtype, or a device and a dtype, then non_blocking "
                                 f"and copy, got ({', '.join(type(a).__name__ for a in args)})")
-    return found, flags[1] if len(flags) > 1 else copy
+    return dtype, device, flags[1] if len(flags) > 1 else copy
 
 
 def _moved(x: Tensor, source: str, target: str) -> Tensor:

@@ -193,7 +193,7 @@ def _check_rows(op: str, x: Tensor, axis: int, index: Tensor, source: Tensor) ->
     if given != want or (not source.ndim and index._shape[0] != 1):
         raise ShapeError(f"[{op}] source {tuple(source._shape)} does not fit: index of {index._shape[0]} "
                          f"elements along dim {axis} of {tuple(x._shape)} needs {want}")
-    return source.reshape(given)
+    return source if tuple(source._shape) == given else source.reshape(given)
 
 
 @with_in_place("index_add")

@@ -227,7 +227,7 @@ def as_strided(input: Tensor, size: Any, stride: Any, storage_offset: int | None
     shape, strides = (tuple(integer("as_strided", what, n) for n in numbers)
                       for what, numbers in (("size", size), ("stride", stride)))
     offset = input._offset if storage_offset is None else integer("as_strided", "offset", storage_offset)
-    if any(n < 0 for n in (*shape, *strides)):
+    if shape and (min(shape) < 0 or min(strides, default=0) < 0):
         raise ShapeError(f"[as_strided] sizes and strides must not be negative, got {list(shape)} and "
                          f"{list(strides)}")
     base = storage_of(input)
