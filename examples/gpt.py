@@ -171,8 +171,10 @@ def main(arguments=None):
     options = parser.parse_args(arguments)
     if options.short:
         options.layers, options.width, options.length = 2, 64, 32
-    options.steps = options.steps or (40 if options.short else 2000)
-    characters = options.characters or (60 if options.short else 500)
+    if options.steps is None:
+        options.steps = 40 if options.short else 2000
+    if options.characters is None:
+        options.characters = 60 if options.short else 500
     if not options.text.exists():
         parser.error(f"there is no file {options.text}")
 
@@ -200,7 +202,7 @@ def main(arguments=None):
         options.save.parent.mkdir(parents=True, exist_ok=True)
         save_model(model, options.save)
         print(f"weights: {options.save}")
-    written = write(model, [number[c] for c in options.prompt], characters, options.temperature)
+    written = write(model, [number[c] for c in options.prompt], options.characters, options.temperature)
     print(options.prompt + "".join(alphabet[i] for i in written))
     return found
 
