@@ -32,102 +32,130 @@ class OnPurpose(NamedTuple):
 
 
 REFUSED, ACCEPTED, OTHER_ERROR = "refused here", "accepted here", "other error"
-FLAGS = "(a text|2|None|a float|a bool|a list)"
-SCALAR_INSIDE = "PyTorch's formula happens to take it, or not: one rule for all distributions here"
+FLAG = "(a text|2|None|a float|a bool|a list)"
+TYPES = "(int64|bool|float32|float64)"
+SHAPED = "(flat|no axis|empty|axis . longer|all .*|no numbers|one axis .*|two axes more)"
 ON_PURPOSE = (
+    # accepted here
+    OnPurpose(".*", ".*", ".*NumPy's", "a number of NumPy is one: PyTorch's code in Python forgets it"),
     OnPurpose(
         ACCEPTED,
-        ".*requires_grad_|set_grad_enabled|use_deterministic.*|autograd.*|nn.Parameter",
-        f".*: {FLAGS}",
-        "a flag is what its truth is",
+        ".*requires_grad_|set_grad_enabled|use_deterministic.*|nn.Parameter",
+        f".*: {FLAG}",
+        "as flags",
     ),
-    OnPurpose(
-        ".*", ".*", ".*NumPy's", "a number of NumPy is a number, which PyTorch's code in Python forgets"
-    ),
-    OnPurpose(
-        REFUSED, "nn.*ConvTranspose.*", "padding: a text", "named at once, where PyTorch's forward does"
-    ),
-    OnPurpose(
-        REFUSED, "nn.(BatchNorm.*|PReLU)|optim.Muon", ".*: (twice|far above)", "a number is not two, and few"
-    ),
-    OnPurpose(REFUSED, "nn.LPPool.*", "0: (int64|bool)", "norms need floats"),
-    OnPurpose(
-        REFUSED, "nn.(AdaptiveMaxPool|InstanceNorm).*", "0: empty", "an input without elements has no maxima"
-    ),
+    OnPurpose(ACCEPTED, "autograd.*|testing.assert_close", f"[a-z_]+: {FLAG}", "a flag is what its truth is"),
+    OnPurpose(ACCEPTED, "autograd.gradcheck", "nondet_tol: below zero", "nothing differs from run to run"),
+    OnPurpose(ACCEPTED, "autograd.functional.hessian", "1: empty", "a Hessian without elements"),
     OnPurpose(
         ACCEPTED, "nn.FractionalMaxPool.*", "(output_ratio: a list|0: far below)", "found at the first call"
     ),
     OnPurpose(ACCEPTED, "nn.Lazy.*", "(groups: a float|0: empty)", "found when the sizes are known"),
-    OnPurpose(ACCEPTED, "nn.LinearCrossEntropyLoss", "1: a bool", "True is 1"),
+    OnPurpose(ACCEPTED, "nn.LinearCrossEntropyLoss|nn.utils.prune.*|Tensor.stride", ".: a bool", "True is 1"),
     OnPurpose(ACCEPTED, "nn.CTCLoss.forward", "1: one axis more", "a batch of one is broadcast"),
+    OnPurpose(ACCEPTED, "nn.utils.vector_to_parameters|Tensor.map_", f"0: {TYPES}", "values are cast"),
+    OnPurpose(
+        ACCEPTED, "nn.utils.(parametrizations.)?weight_norm", "dim: far .*", "every dimension has a length"
+    ),
+    OnPurpose(
+        ACCEPTED, "nn.utils.clip_grad_value_", ".*", "there, a kernel refuses parameters without gradients"
+    ),
+    OnPurpose(
+        ACCEPTED,
+        "nn.init.trunc_normal_",
+        ".: (above one|below zero)",
+        "bounds the wrong way round draw nothing",
+    ),
+    OnPurpose(ACCEPTED, "utils.data.DataLoader", "timeout: .*", "nobody is waited for without workers"),
+    OnPurpose(
+        ACCEPTED,
+        "distributions.*|.*log_prob|.*cdf",
+        f".*: {TYPES}",
+        "whole numbers become floats, as elsewhere",
+    ),
+    OnPurpose(
+        ACCEPTED, "Gumbel.cdf", "0: all (above|infinite)", "within the support, which there is rounded"
+    ),
+    OnPurpose(
+        ACCEPTED,
+        "distributions.(OneHotCategorical|Binomial|Multinomial|NegativeBinomial|LKJCholesky|PowerT.*|CatT.*)",
+        ".*: (a float|a text|a list|no list|empty|no axis|far below)",
+        "found when it is sampled or applied: PyTorch asks a part of it first",
+    ),
+    OnPurpose(
+        ACCEPTED, "Size|Tensor.new_tensor", "0: .*", "sizes are asked where they are used; no number is NaN"
+    ),
+    OnPurpose(ACCEPTED, "result_type", ".*", "of any number of operands"),
+    OnPurpose(ACCEPTED, "Tensor.set_", "one more", "an offset is taken beside a tensor, too"),
+    # refused here
+    OnPurpose(REFUSED, "nn.*ConvTranspose.*", "padding: a text", "named at once, there at the first call"),
+    OnPurpose(
+        REFUSED,
+        "nn.(BatchNorm.*|PReLU)|optim.Muon|set_printoptions",
+        ".*: (twice|far above|a text)",
+        "not a number",
+    ),
+    OnPurpose(REFUSED, "nn.LPPool.*", "0: (int64|bool)", "norms need floats"),
+    OnPurpose(
+        REFUSED, "nn.(AdaptiveMaxPool|InstanceNorm|init.dirac_).*", "0: empty", "no elements, no maxima"
+    ),
+    OnPurpose(REFUSED, "nn.LSTM.forward", "1: the last twice", "a pair is two"),
+    OnPurpose(
+        REFUSED,
+        "nn.utils.rnn.*",
+        "(0: one axis less at 1|1: float..)",
+        "sequences of other shapes, lengths that are floats",
+    ),
+    OnPurpose(
+        REFUSED,
+        "distributions.*|.*cdf|.*log_prob",
+        f".*: ({TYPES}|a number)",
+        "parameters and values are of floats",
+    ),
+    OnPurpose(REFUSED, "logistic.expand", "0: empty", "a batch does not get fewer dimensions"),
+    OnPurpose(
+        REFUSED,
+        "Tensor.__.*__",
+        "(one more|twenty more|without .*|an unknown keyword)",
+        "Python gives operators two",
+    ),
+    OnPurpose(REFUSED, "amp.GradScaler", "init_scale: .*", "named at once, there at the first step"),
+    # another error
     OnPurpose(
         OTHER_ERROR, "nn.Transformer.*", "[01]: (no axis|one axis less)", "attention names the rank first"
     ),
-    OnPurpose(OTHER_ERROR, "nn.LSTM.forward", "1: .*", "a pair that is none"),
+    OnPurpose(OTHER_ERROR, "nn.LSTM.forward", "1: (empty|one less)", "a pair is two"),
     OnPurpose(
-        OTHER_ERROR,
-        "optim.lr_scheduler.*",
-        ".*: (a text|twice|None|a number)",
-        "a wrong value is one, of any kind",
+        OTHER_ERROR, "optim.lr_scheduler.*", f".*: ({FLAG}|twice|a number)", "a wrong value, of any kind"
     ),
+    OnPurpose(OTHER_ERROR, "utils.data.*Sampler", ".*", "asked when iteration begins: Python's own words"),
+    OnPurpose(OTHER_ERROR, "nn.utils.rnn.*", "[01]: (None|a float|a list)", "no sequences"),
     OnPurpose(
-        ".*", "nn.utils.clip_grad_value_", ".*", "PyTorch's own kernel refuses gradients that there are not"
-    ),
-    OnPurpose(
-        ACCEPTED,
-        "nn.utils.(prune.*|vector_to_parameters)",
-        ".*: (a bool|bool|int64)",
-        "True is 1, and values are cast",
-    ),
-    OnPurpose(
-        ".*",
-        "nn.utils.(rnn|parametriz|spectral|weight).*",
-        ".*",
-        "checked before what PyTorch finds in the middle",
-    ),
-    OnPurpose(
-        ".*",
-        "nn.init.(trunc_normal_|dirac_)",
-        ".*: (above one|below zero|empty)",
-        "bounds the wrong way round draw nothing",
-    ),
-    OnPurpose(
-        ".*",
-        "utils.data.*Sampler|utils.data.DataLoader",
-        ".*",
-        "iterators ask when they begin: Python's own words",
+        OTHER_ERROR, "nn.Module.(to|type)|Tensor.type", "(one more|0: a number)", "a number names a device"
     ),
     OnPurpose(
         OTHER_ERROR,
-        "nn.Module.*|nn.Buffer|Tensor.type",
+        "nn.Module.(load_state_dict|__getattr__)",
         ".*",
-        "what is loaded or looked up by name, as PyTorch words it",
+        "in PyTorch's words, which programs read",
+    ),
+    OnPurpose(OTHER_ERROR, "nn.Module.state_dict", "twenty more", "older forms by place"),
+    OnPurpose(OTHER_ERROR, ".*cdf", f"0: {SHAPED}", "a part has no cdf, whatever the value is"),
+    OnPurpose(
+        OTHER_ERROR,
+        ".*cdf|.*log_prob",
+        "0: (None|a text|a list|no list)",
+        "no tensor: one rule for all distributions",
     ),
     OnPurpose(
-        ACCEPTED,
-        "distributions.*|.*log_prob|.*icdf|.*cdf",
-        ".*: (int64|bool|float32|a float|far below|empty|no axis)",
-        "whole numbers and truths become floats, as everywhere",
+        OTHER_ERROR, "distributions.(LowRank|Reshape).*", ".*: (no axis|a .* at .)", "sizes that do not fit"
     ),
-    OnPurpose(REFUSED, "distributions.*|.*log_prob|.*icdf|.*cdf|.*expand", ".*", SCALAR_INSIDE),
-    OnPurpose(OTHER_ERROR, "distributions.*|.*log_prob|.*icdf|.*cdf|.*expand", ".*", SCALAR_INSIDE),
+    OnPurpose(OTHER_ERROR, "Tensor.(stride|__.etitem__)", "0: .*", "Python's own words about an index"),
     OnPurpose(
-        ACCEPTED,
-        "Size|Tensor.new_tensor",
+        OTHER_ERROR,
+        "autograd.*|func.*|device|result_type|amp.GradScaler|testing.assert_close",
         ".*",
-        "sizes are made at every step, and asked where they are used",
-    ),
-    OnPurpose(
-        ".*",
-        "Tensor.(__.*__|stride|detach_|map_|set_)",
-        ".*",
-        "operators are called by Python, with two operands",
-    ),
-    OnPurpose(
-        ".*",
-        "testing.assert_close|autograd.*|func.*|amp.GradScaler|device|set_.*|result_type",
-        ".*",
-        "words and kinds of PyTorch's own code in Python",
+        "refused there by code in Python, some in other words",
     ),
 )
 

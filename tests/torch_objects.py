@@ -313,7 +313,7 @@ def tensors() -> Iterator[Case]:
         for name, args, given in rows:
 
             def find(m: Any, of: Of, name: str = name, start: Any = start) -> Any:
-                made = of(start.clone())
+                made = of(start).clone()
                 if name in NEED_GRADIENTS:
                     made = (
                         (made.requires_grad_() * 2)
