@@ -13,8 +13,8 @@ import numpy as np
 
 import lazygrad
 from lazygrad import config
+from lazygrad.engine.report import LEVELS, size_text
 from lazygrad.errors import LazygradError
-from lazygrad.report import LEVELS, size_text
 from lazygrad.run_script import run_script
 from lazygrad.runtime.cl_platform import describe, find_devices, target_of
 from lazygrad.runtime.registry import open_device

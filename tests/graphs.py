@@ -4,7 +4,7 @@ from lazygrad import ops
 from lazygrad.codegen.loopnest import Array
 from lazygrad.codegen.lower import Place
 from lazygrad.graph import Node
-from lazygrad.group import Group
+from lazygrad.scheduler.group import Group
 
 
 def softmax(x: Node, axis: int) -> Node:

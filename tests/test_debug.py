@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 import lazygrad as torch
-from lazygrad import config, engine, report
+from lazygrad import config, engine
+from lazygrad.engine import report
 
 ROOT = Path(__file__).parent.parent
 

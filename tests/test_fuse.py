@@ -6,11 +6,11 @@ import pytest
 from graphs import contraction, softmax
 
 from lazygrad import dtypes, ops
-from lazygrad.fuse import fuse
 from lazygrad.graph import topological
-from lazygrad.group import IN_MEMORY, nbytes
-from lazygrad.order import order_groups
-from lazygrad.schedule import plan_memory
+from lazygrad.scheduler.fuse import fuse
+from lazygrad.scheduler.group import IN_MEMORY, nbytes
+from lazygrad.scheduler.order import order_groups
+from lazygrad.scheduler.schedule import plan_memory
 from lazygrad.source import Target
 
 

@@ -10,7 +10,7 @@ from lazygrad import dtypes, ops
 from lazygrad.codegen.loopnest import show
 from lazygrad.codegen.lower_group import lower
 from lazygrad.differentiation import gradient
-from lazygrad.fuse import fuse
+from lazygrad.scheduler.fuse import fuse
 from lazygrad.simplify import simplify
 from lazygrad.source import Target
 

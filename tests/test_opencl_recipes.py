@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 from opencl_support import device_target, run_source
 
-from lazygrad import access, dtypes, expr, ops
-from lazygrad.access import Use
+from lazygrad import dtypes, expr, ops
 from lazygrad.codegen.loopnest import Array, LoopNest
 from lazygrad.codegen.lower import Place
 from lazygrad.codegen.lower_group import lower
@@ -18,8 +17,10 @@ from lazygrad.codegen.opencl import render
 from lazygrad.codegen.opencl_recipe import optimize
 from lazygrad.dtypes import DType, float16, float32, int32, int64
 from lazygrad.graph import Node
-from lazygrad.group import Group, is_special
 from lazygrad.interpret import interpret
+from lazygrad.scheduler import access
+from lazygrad.scheduler.access import Use
+from lazygrad.scheduler.group import Group, is_special
 from lazygrad.source import Target
 
 

@@ -5,9 +5,9 @@ import random
 from graphs import contraction
 
 from lazygrad import dtypes, ops
-from lazygrad.fuse import fuse
-from lazygrad.group import nbytes
-from lazygrad.order import order_groups
+from lazygrad.scheduler.fuse import fuse
+from lazygrad.scheduler.group import nbytes
+from lazygrad.scheduler.order import order_groups
 from lazygrad.source import Target
 
 TARGET = Target("CPU", "llvm", vector_bytes=64, max_parameters=1000)

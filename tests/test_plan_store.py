@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from lazygrad import config, engine, plan_store
+from lazygrad import config, engine
+from lazygrad.engine import plan_store
 
 ROOT = Path(__file__).parent.parent
 PROGRAM = """
@@ -77,7 +78,7 @@ def test_whole_files_that_hold_no_plan_are_absent(tmp_path, payload):
 
 
 def test_names_do_not_depend_on_the_process():
-    code = ("from lazygrad import plan_store; from lazygrad.runtime.cpu import cpu_device;"
+    code = ("from lazygrad.engine import plan_store; from lazygrad.runtime.cpu import cpu_device;"
             "print(plan_store._name(('a', 1, (2.0,)), cpu_device()))")
     found = {subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT,
                             env={**os.environ, "PYTHONHASHSEED": seed}).stdout for seed in ("1", "2")}

@@ -13,12 +13,12 @@ from lazygrad.codegen.lower import Place
 from lazygrad.codegen.lower_group import lower
 from lazygrad.differentiation import gradient
 from lazygrad.dtypes import DType, float32
-from lazygrad.fuse import fuse
 from lazygrad.graph import Node, topological
-from lazygrad.group import Group
 from lazygrad.interpret import interpret
-from lazygrad.order import order_groups
 from lazygrad.runtime.cpu import cpu_device
+from lazygrad.scheduler.fuse import fuse
+from lazygrad.scheduler.group import Group
+from lazygrad.scheduler.order import order_groups
 from lazygrad.simplify import simplify
 from lazygrad.source import Target
 

@@ -15,9 +15,9 @@ from lazygrad.graph import Node, topological
 from lazygrad.ops import OPS
 from lazygrad.ops.elementwise import signed_between
 from lazygrad.rewrite import Rule, rewrite
-from lazygrad.rules_elementwise import holds_exactly
-from lazygrad.rules_reduction import reduce_merging_rules
 from lazygrad.simplify import RULES, simplify
+from lazygrad.simplify.elementwise import holds_exactly
+from lazygrad.simplify.reduction import reduce_merging_rules
 from lazygrad.verify import verify
 
 F = dtypes.float32

@@ -13,9 +13,9 @@ from lazygrad.codegen.lower_group import lower
 from lazygrad.codegen.lower_radix import LONG, SHORT
 from lazygrad.codegen.lower_select import selects
 from lazygrad.dtypes import DType, float32
-from lazygrad.fuse import fuse
 from lazygrad.graph import Node
 from lazygrad.runtime.cpu import cpu_device
+from lazygrad.scheduler.fuse import fuse
 
 TARGET = cpu_device().target
 

@@ -3,7 +3,8 @@
 import pytest
 
 import lazygrad as lg
-from lazygrad import backend, config, engine, nn, optim
+from lazygrad import config, engine, nn, optim
+from lazygrad.engine import backend
 from lazygrad.nn import functional as F
 
 

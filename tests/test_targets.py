@@ -166,7 +166,7 @@ def sources(case: str, target: Target, monkeypatch: pytest.MonkeyPatch) -> list[
         return load(self, replace(source, text="\n".join(empty)))
 
     with monkeypatch.context() as patch, config.override(CACHE_DIR="off"):
-        patch.setattr("lazygrad.backend._kernels", {})
+        patch.setattr("lazygrad.engine.backend._kernels", {})
         result = made(case)
         patch.setattr(CpuDevice, "target", property(lambda self: target))
         patch.setattr(CpuDevice, "load", keep)
@@ -229,7 +229,7 @@ def emulated(every_back_end, monkeypatch) -> None:
                 if begin < end:  # a phase that is no loop does not look at them
                     machine.call(name, record.buffers, begin, end, own.ctypes.data)
 
-    monkeypatch.setattr("lazygrad.backend._kernels", {})
+    monkeypatch.setattr("lazygrad.engine.backend._kernels", {})
     monkeypatch.setattr("lazygrad.engine._plans", {})
     monkeypatch.setattr(CpuDevice, "target", property(lambda self: target))
     monkeypatch.setattr(CpuDevice, "load", load_for_arm)

@@ -13,15 +13,16 @@ import pytest
 from conftest import COMPILING
 
 import lazygrad as lg
-from lazygrad import backend, config, dtypes, engine, ops, plan_store, tune
+from lazygrad import config, dtypes, engine, ops
 from lazygrad.codegen.choice import UNTUNED, Choice, read_choice
 from lazygrad.codegen.loopnest import Compute, If, Loop, Store
 from lazygrad.codegen.opencl_rows import rewrite_values
+from lazygrad.engine import backend, plan_store, tune
+from lazygrad.engine.scratch import Layout, Scratch, random_values
 from lazygrad.expr import Guard
-from lazygrad.group import Group
 from lazygrad.nn import functional as F
 from lazygrad.runtime.registry import open_device
-from lazygrad.scratch import Layout, Scratch, random_values
+from lazygrad.scheduler.group import Group
 
 ROOT = Path(__file__).parent.parent
 
@@ -292,7 +293,7 @@ def test_a_kernel_without_safe_indices_is_not_tuned_and_says_so(capfd, compiling
 PROGRAM = """
 import sys
 import lazygrad as lg
-from lazygrad import tune
+from lazygrad.engine import tune
 tune.SHORT = 0.0
 if "must know" in sys.argv:
     tune._measured = None

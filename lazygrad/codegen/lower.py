@@ -12,8 +12,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
-from lazygrad import access, expr
-from lazygrad.access import Use
+from lazygrad import expr
 from lazygrad.codegen.loopnest import (
     Accumulate,
     Array,
@@ -34,6 +33,8 @@ from lazygrad.expr import Expr, Var
 from lazygrad.graph import Literal, Node
 from lazygrad.helpers import product
 from lazygrad.ops import OPS
+from lazygrad.scheduler import access
+from lazygrad.scheduler.access import Use
 
 FARTHEST = 1 << 40  # elements from the beginning of a storage
 

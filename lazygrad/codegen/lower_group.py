@@ -6,8 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
-from lazygrad import access, expr
-from lazygrad.access import Use
+from lazygrad import expr
 from lazygrad.codegen.loopnest import (
     Accumulate,
     Array,
@@ -25,9 +24,11 @@ from lazygrad.codegen.lower_sort import argsort_phases, argtop_phases
 from lazygrad.codegen.work import count_work
 from lazygrad.expr import Expr, Var
 from lazygrad.graph import Node
-from lazygrad.group import Group, is_special, name_of
 from lazygrad.ops import OPS
 from lazygrad.ops.movement import cat_offsets
+from lazygrad.scheduler import access
+from lazygrad.scheduler.access import Use
+from lazygrad.scheduler.group import Group, is_special, name_of
 from lazygrad.source import Target
 
 _SCATTER_COMBINE = {"add": "add", "multiply": "mul", "maximum": "maximum", "minimum": "minimum"}

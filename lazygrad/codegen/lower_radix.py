@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lazygrad import access, expr
+from lazygrad import expr
 from lazygrad.codegen.loopnest import (
     Accumulate,
     Array,
@@ -33,6 +33,7 @@ from lazygrad.dtypes import BY_NAME, bool_, int64, uint32, uint64
 from lazygrad.expr import Expr, Guard, Var
 from lazygrad.graph import Node
 from lazygrad.helpers import ceil_div
+from lazygrad.scheduler import access
 
 DIGIT_BITS = 8
 BUCKETS = 1 << DIGIT_BITS

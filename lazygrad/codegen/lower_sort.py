@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lazygrad import access, expr
+from lazygrad import expr
 from lazygrad.codegen.loopnest import (
     Accumulate,
     Array,
@@ -31,6 +31,7 @@ from lazygrad.dtypes import DType, bool_, int64
 from lazygrad.expr import Expr, Guard, Var
 from lazygrad.graph import Node
 from lazygrad.ops import argsort
+from lazygrad.scheduler import access
 from lazygrad.source import Target
 
 BLOCK = 32

@@ -27,7 +27,7 @@ from lazygrad.dtypes import DType, bool_, int32
 from lazygrad.expr import Expr, Guard, Var
 from lazygrad.graph import Node
 from lazygrad.ops import OPS
-from lazygrad.tape import COLUMNS, TapeGroup
+from lazygrad.scheduler.tape import COLUMNS, TapeGroup
 
 # rows on truths, as arithmetic on 0 and 1
 _ON_TRUTHS = {"bitand": "mul", "mul": "mul", "minimum": "minimum", "bitor": "maximum", "add": "maximum",

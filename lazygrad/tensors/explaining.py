@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from lazygrad import config, ops, report
-from lazygrad.capture import Promised
-from lazygrad.engine import tell_plan
+from lazygrad import config, ops
+from lazygrad.engine import report, tell_plan
+from lazygrad.engine.capture import Promised
 from lazygrad.graph import Node, intern, topological
 from lazygrad.tensors import realization
 from lazygrad.tensors.cell import Cell

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from lazygrad.graph import Node, topological
-from lazygrad.group import is_contraction
+from lazygrad.scheduler.group import is_contraction
 from lazygrad.tensors.cell import Cell, live_cells, pending_cells, tracked_histories
 from lazygrad.tensors.passes import recent_passes
 

@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from lazygrad import ops, report
-from lazygrad.capture import Promised
+from lazygrad import ops
 from lazygrad.compositions.bounds import bounds, interval_of, record, unmeasured
 from lazygrad.dtypes import DType
-from lazygrad.engine import download, upload
+from lazygrad.engine import download, report, upload
+from lazygrad.engine.capture import Promised
 from lazygrad.errors import CaptureError, OutOfBoundsError
 from lazygrad.graph import HostNumber, Node, intern, topological
 from lazygrad.interpret import interpret

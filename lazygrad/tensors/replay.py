@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from lazygrad import ops
-from lazygrad.capture import CapturedGraph, Promised, capture, copied
+from lazygrad.engine.capture import CapturedGraph, Promised, capture, copied
 from lazygrad.errors import CaptureError
 from lazygrad.graph import Node, topological
 from lazygrad.tensors.blueprint import Blueprint, Maker, blueprint_of, structure_of

@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from lazygrad import config, ops
-from lazygrad.capture import PlannedGraph
 from lazygrad.dtypes import DType
+from lazygrad.engine.capture import PlannedGraph
 from lazygrad.graph import Node
 from lazygrad.tensors.cell import Cell, History
 from lazygrad.tensors.core import Size, assemble

@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 
 from lazygrad import ops
-from lazygrad.capture import copied
 from lazygrad.compositions.bounds import interval_of
 from lazygrad.engine import download, upload
+from lazygrad.engine.capture import copied
 from lazygrad.graph import Node
 from lazygrad.interpret import interpret
 from lazygrad.tensors.blueprint import Blueprint

@@ -14,15 +14,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lazygrad import config
-from lazygrad.backend import Kernel
 from lazygrad.codegen.choice import UNTUNED
+from lazygrad.engine.backend import Kernel
 from lazygrad.graph import Node, topological
-from lazygrad.group import Group
 from lazygrad.runtime.device import Buffer, Device, Program
-from lazygrad.schedule import Schedule
+from lazygrad.scheduler.group import Group
+from lazygrad.scheduler.schedule import Schedule
 
 if TYPE_CHECKING:
-    from lazygrad.tune import Tuning
+    from lazygrad.engine.tune import Tuning
 
 LEVELS = (
     "nothing",
@@ -35,7 +35,7 @@ LEVELS = (
     "optimised LLVM IR and machine code of each kernel; memory that the schedule takes",
 )
 
-_PACKAGE = str(Path(__file__).parent) + os.sep
+_PACKAGE = str(Path(__file__).parent.parent) + os.sep
 _COLORS = {"name": "\033[36m", "slow": "\033[33m", "dim": "\033[2m", "head": "\033[1m"}
 _SLOW = 0.5  # share of a schedule's time from which a kernel stands out
 _announced: set[str] = set()

@@ -13,14 +13,15 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from lazygrad import access, expr
-from lazygrad.access import Use
-from lazygrad.cluster import pushed
+from lazygrad import expr
 from lazygrad.expr import Atom, Expr, Var
-from lazygrad.fusion_cost import LONGEST, Prices
 from lazygrad.graph import Node, topological
-from lazygrad.group import IN_MEMORY, inputs_in_plan, is_contraction
 from lazygrad.helpers import product
+from lazygrad.scheduler import access
+from lazygrad.scheduler.access import Use
+from lazygrad.scheduler.cluster import pushed
+from lazygrad.scheduler.fusion_cost import LONGEST, Prices
+from lazygrad.scheduler.group import IN_MEMORY, inputs_in_plan, is_contraction
 from lazygrad.source import Target
 
 LEAST_ROWS = 16  # rows, and elements of a row, below which whole matrices are small enough

@@ -13,16 +13,24 @@ from collections.abc import Collection, Sequence
 from functools import partial
 from itertools import combinations
 
-from lazygrad import access, expr
-from lazygrad.access import Use
-from lazygrad.chain import Chain, find_chains
-from lazygrad.cluster import FREE, Cluster, evaluations, head_uses, nested, reaches, waits
+from lazygrad import expr
 from lazygrad.expr import Dynamic, Var
-from lazygrad.fusion_cost import Prices, weight
 from lazygrad.graph import Node, Shape, consumers, topological
-from lazygrad.group import IN_MEMORY, READS_MEMORY, Group, inputs_in_plan, is_contraction, is_special
 from lazygrad.helpers import product
-from lazygrad.number_parts import MAX_NODES, Part, find_parts, number_groups
+from lazygrad.scheduler import access
+from lazygrad.scheduler.access import Use
+from lazygrad.scheduler.chain import Chain, find_chains
+from lazygrad.scheduler.cluster import FREE, Cluster, evaluations, head_uses, nested, reaches, waits
+from lazygrad.scheduler.fusion_cost import Prices, weight
+from lazygrad.scheduler.group import (
+    IN_MEMORY,
+    READS_MEMORY,
+    Group,
+    inputs_in_plan,
+    is_contraction,
+    is_special,
+)
+from lazygrad.scheduler.number_parts import MAX_NODES, Part, find_parts, number_groups
 from lazygrad.source import Target
 
 MAX_MERGED = 16  # kernels that are tried for merging at once

@@ -13,16 +13,16 @@ from weakref import ref
 
 import numpy as np
 
-from lazygrad import config, report
-from lazygrad.backend import SCALARS
+from lazygrad import config
 from lazygrad.dtypes import DType, from_storage, to_storage
-from lazygrad.engine import download, find_plan, take_slices, uploaded
+from lazygrad.engine import download, find_plan, report, take_slices, uploaded
+from lazygrad.engine.backend import SCALARS
+from lazygrad.engine.plan import pack
 from lazygrad.graph import HostNumber, Node, intern, topological
-from lazygrad.group import inputs_in_plan
 from lazygrad.interpret import interpret
-from lazygrad.plan import pack
 from lazygrad.runtime.device import Buffer, Device, Part
 from lazygrad.runtime.registry import open_device
+from lazygrad.scheduler.group import inputs_in_plan
 
 KEPT_BYTES = 1 << 20  # intermediates up to this size stay allocated between runs
 

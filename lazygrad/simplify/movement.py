@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from lazygrad import ops
 from lazygrad.graph import Literal, Node, Scalar
-from lazygrad.rules_elementwise import has_value, is_const, refill
+from lazygrad.simplify.elementwise import has_value, is_const, refill
 
 
 def move_constant(node: Node) -> Node | None:

@@ -10,7 +10,7 @@ from lazygrad import ops
 from lazygrad.graph import Node, Scalar, consumers
 from lazygrad.helpers import product
 from lazygrad.rewrite import Rule
-from lazygrad.rules_elementwise import MANTISSA, is_const
+from lazygrad.simplify.elementwise import MANTISSA, is_const
 
 
 def reduce_over_ones(node: Node) -> Node | None:

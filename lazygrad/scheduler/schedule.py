@@ -12,10 +12,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from lazygrad.access import Use
 from lazygrad.graph import Node
-from lazygrad.group import IN_MEMORY, Group, nbytes
 from lazygrad.helpers import round_up
+from lazygrad.scheduler.access import Use
+from lazygrad.scheduler.group import IN_MEMORY, Group, nbytes
 
 SMALL = 256  # bytes; what may share a slab
 ALIGN = 64

@@ -19,13 +19,13 @@ from lazygrad.codegen.lower_group import lower
 from lazygrad.codegen.lower_tape import lower_tape, tape_tables
 from lazygrad.dtypes import int64
 from lazygrad.graph import Node
-from lazygrad.group import Group, group_key, nbytes
 from lazygrad.runtime.device import Device, Part, Program
+from lazygrad.scheduler.group import Group, group_key, nbytes
+from lazygrad.scheduler.tape import TapeGroup
 from lazygrad.source import Source, Target
-from lazygrad.tape import TapeGroup
 
 if TYPE_CHECKING:
-    from lazygrad.tune import Tuning
+    from lazygrad.engine.tune import Tuning
 
 
 @dataclass(frozen=True)
@@ -168,7 +168,7 @@ def _compile(group: Group, memory: Memory, device: Device) -> Kernel:
     nest, program = made(UNTUNED)
     tuning = None
     if config.get("TUNE") and not config.get("NOOPT") and not isinstance(group, TapeGroup):
-        from lazygrad import tune  # nobody else waits for its imports
+        from lazygrad.engine import tune  # nobody else waits for its imports
 
         layout = tune.Layout(places, memory.extents(group))
         tuned = tune.Kernel(naive, group, layout, slots, lambda choice: made(choice)[1])

@@ -9,9 +9,9 @@ import numpy as np
 
 from lazygrad.dtypes import from_storage, to_storage
 from lazygrad.graph import Node, topological
-from lazygrad.group import Group, nbytes
 from lazygrad.interpret import run_node
 from lazygrad.runtime.device import Buffer, Device
+from lazygrad.scheduler.group import Group, nbytes
 
 RANDOM = 1 << 20  # different values of an input; a larger one repeats them
 UNWRITTEN = 0x7F  # of each byte of an output: a huge number in every type

@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from heapq import heappop, heappush
 
 from lazygrad.graph import Node
-from lazygrad.group import Group, nbytes
+from lazygrad.scheduler.group import Group, nbytes
 
 SMALL_PART = 16  # a kernel that makes so many times less than it reads works towards freeing what it reads
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 
-from lazygrad.access import Use
 from lazygrad.expr import Size
 from lazygrad.graph import Node, topological
 from lazygrad.helpers import product
+from lazygrad.scheduler.access import Use
 
 IN_MEMORY = frozenset(("buffer", "saved", "scalar"))
 _SPECIAL = frozenset(("scan", "sort", "matrix"))

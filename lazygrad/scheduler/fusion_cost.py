@@ -10,8 +10,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from lazygrad.graph import Node
-from lazygrad.group import IN_MEMORY, inputs_in_plan, is_special, nbytes
 from lazygrad.helpers import product
+from lazygrad.scheduler.group import IN_MEMORY, inputs_in_plan, is_special, nbytes
 from lazygrad.source import Target
 
 CACHED = 4  # how many times as fast as memory a cache is

@@ -11,12 +11,13 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from lazygrad import access, expr
-from lazygrad.access import Use
+from lazygrad import expr
 from lazygrad.expr import Dynamic, Expr, Guard, Var
 from lazygrad.graph import Node, Shape
-from lazygrad.group import is_contraction
 from lazygrad.helpers import product
+from lazygrad.scheduler import access
+from lazygrad.scheduler.access import Use
+from lazygrad.scheduler.group import is_contraction
 
 FREE = frozenset(("const", "iota"))  # sources that are computed where they are needed
 

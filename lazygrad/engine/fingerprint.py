@@ -13,7 +13,7 @@ import numpy as np
 
 from lazygrad.runtime.device import Device
 
-_PACKAGE = Path(__file__).parent
+_PACKAGE = Path(__file__).parent.parent
 
 
 def facts(device: Device) -> Any:

@@ -13,23 +13,24 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 
 import numpy as np
 
-from lazygrad import config, ops, report
-from lazygrad.backend import SCALARS, Memory, compile_group, tables_of
+from lazygrad import config, ops
 from lazygrad.dtypes import DType, from_storage, int64, to_storage
+from lazygrad.engine import report
+from lazygrad.engine.backend import SCALARS, Memory, compile_group, tables_of
+from lazygrad.engine.plan import Plan, Step
+from lazygrad.engine.plan_store import read_plan, write_plan
+from lazygrad.engine.report import Story
 from lazygrad.errors import OutOfMemoryError
-from lazygrad.fuse import fuse
 from lazygrad.graph import Node, intern, topological
-from lazygrad.group import inputs_in_plan
 from lazygrad.helpers import round_up, row_strides
 from lazygrad.interpret import interpret
-from lazygrad.number_parts import MANY_NUMBERS
-from lazygrad.order import order_groups
-from lazygrad.plan import Plan, Step
-from lazygrad.plan_store import read_plan, write_plan
-from lazygrad.report import Story
 from lazygrad.runtime.device import Buffer, Device, Part
 from lazygrad.runtime.registry import open_device
-from lazygrad.schedule import ALIGN, Schedule, Slot, plan_memory
+from lazygrad.scheduler.fuse import fuse
+from lazygrad.scheduler.group import inputs_in_plan
+from lazygrad.scheduler.number_parts import MANY_NUMBERS
+from lazygrad.scheduler.order import order_groups
+from lazygrad.scheduler.schedule import ALIGN, Schedule, Slot, plan_memory
 from lazygrad.simplify import simplify
 from lazygrad.source import Target
 

@@ -10,12 +10,10 @@ from collections import Counter
 from collections.abc import Sequence
 
 from lazygrad import ops
-from lazygrad import rules_elementwise as elementwise
-from lazygrad import rules_movement as movement
-from lazygrad import rules_reduction as reduction
 from lazygrad.graph import Node, topological
 from lazygrad.ops import OPS
 from lazygrad.rewrite import Rule, rewrite
+from lazygrad.simplify import elementwise, movement, reduction
 
 
 def simplify(

@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from lazygrad import config, ops, report
-from lazygrad.backend import SCALARS, Kernel
+from lazygrad import config, ops
 from lazygrad.dtypes import DType, to_storage
+from lazygrad.engine import report
+from lazygrad.engine.backend import SCALARS, Kernel
 from lazygrad.graph import Node
 from lazygrad.helpers import product
 from lazygrad.runtime.device import Buffer, Device, Part, Program, Replay
-from lazygrad.schedule import Slot
+from lazygrad.scheduler.schedule import Slot
 
 
 def pack(packed: np.ndarray, value: Any, dtype: DType, offset: int) -> None:

@@ -16,10 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from lazygrad import config, fingerprint
-from lazygrad.backend import Kernel
+from lazygrad import config
+from lazygrad.engine import fingerprint
+from lazygrad.engine.backend import Kernel
+from lazygrad.engine.plan import Plan, Step
 from lazygrad.errors import LazygradError
-from lazygrad.plan import Plan, Step
 from lazygrad.runtime import cache as disk
 from lazygrad.runtime.device import Device
 

@@ -15,11 +15,12 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from lazygrad import access, ops
-from lazygrad.cluster import FREE
+from lazygrad import ops
 from lazygrad.graph import Node, consumers, topological
-from lazygrad.group import IN_MEMORY, Group, inputs_in_plan
-from lazygrad.tape import make_tape
+from lazygrad.scheduler import access
+from lazygrad.scheduler.cluster import FREE
+from lazygrad.scheduler.group import IN_MEMORY, Group, inputs_in_plan
+from lazygrad.scheduler.tape import make_tape
 
 MAX_NODES = 800  # per kernel: compile time grows faster than linearly beyond
 MOST_GATHERED = 60  # numbers that one kernel brings together

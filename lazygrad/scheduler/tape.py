@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from lazygrad import access
 from lazygrad.dtypes import DType, bool_, float32, float64
 from lazygrad.graph import Node
-from lazygrad.group import Group
 from lazygrad.helpers import row_strides
+from lazygrad.scheduler import access
+from lazygrad.scheduler.group import Group
 
 COLUMNS = 5  # of an instruction
 _SAME_NUMBER = frozenset(("reshape", "expand", "permute", "flip", "shrink"))

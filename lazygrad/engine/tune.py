@@ -17,16 +17,16 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from lazygrad import fingerprint
 from lazygrad.codegen.choice import UNTUNED, Choice, read_choice
 from lazygrad.codegen.loopnest import If, Loop, LoopNest, Statement
 from lazygrad.dtypes import DType
+from lazygrad.engine import fingerprint
+from lazygrad.engine.scratch import Layout, Scratch, random_values
 from lazygrad.errors import LazygradError, OutOfMemoryError
-from lazygrad.group import Group
-from lazygrad.rules_elementwise import MANTISSA
 from lazygrad.runtime import cache as disk
 from lazygrad.runtime.device import Buffer, Device, Program, Replay
-from lazygrad.scratch import Layout, Scratch, random_values
+from lazygrad.scheduler.group import Group
+from lazygrad.simplify.elementwise import MANTISSA
 
 MARGIN = 0.95  # of the untuned kernel's time: what is not faster than that has not won
 HOPELESS = 1.5  # of it: what was slower than that the first time is not run again

@@ -1,0 +1,1 @@
+"""From a simplified graph to an ordered list of kernels: what each of them computes, and in which memory."""
