@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from lazygrad.inert import names_of
 from lazygrad.inert.kinds import ignored, refused, same
-from lazygrad.tensors.jit import jit as _record
+from lazygrad.tensors.jit.jitted import jit as _record
 
 _NO_FILES = (
     "there are no scripted modules here: save the state_dict() (lazygrad.save, or safetensors), and build "

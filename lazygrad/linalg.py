@@ -4,7 +4,7 @@ from typing import Any
 
 from lazygrad.errors import LinAlgError
 from lazygrad.helpers import named_in
-from lazygrad.tensors.matrices import LINALG
+from lazygrad.tensors.linalg.common import LINALG
 
 globals().update(LINALG)
 named_in(__name__, LINALG)

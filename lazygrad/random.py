@@ -1,7 +1,7 @@
 """PyTorch's `random` namespace: seeds and states of the default generator."""
 
 from lazygrad.tensors import FUNCTIONS
-from lazygrad.tensors.generator import default_generator
+from lazygrad.tensors.random.generator import default_generator
 
 fork_rng = FUNCTIONS["fork_rng"]
 get_rng_state = FUNCTIONS["get_rng_state"]

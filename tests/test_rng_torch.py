@@ -10,7 +10,7 @@ import pytest
 
 import lazygrad as lg
 from lazygrad import config
-from lazygrad.tensors.mersenne import Mersenne
+from lazygrad.tensors.random.mersenne import Mersenne
 
 FLOATS = ("float32", "float64", "float16", "bfloat16")
 SIZES = (0, 1, 15, 16, 17, 31, 100, 10000)

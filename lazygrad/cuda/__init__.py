@@ -17,7 +17,7 @@ from lazygrad.layouts import legacy_types
 from lazygrad.runtime import cl_platform
 from lazygrad.runtime.registry import opened
 from lazygrad.tensors.devices import device as device_type
-from lazygrad.tensors.generator import default_generator
+from lazygrad.tensors.random.generator import default_generator
 from lazygrad.tensors.typed_storage import legacy_storages
 
 _initialized = False

@@ -11,7 +11,7 @@ from lazygrad.distributions.distribution import Distribution
 from lazygrad.distributions.utils import as_tensors
 from lazygrad.errors import ArgumentError
 from lazygrad.tensors import Size, Tensor
-from lazygrad.tensors.random import sample_dirichlet, standard_gamma
+from lazygrad.tensors.random.creators import sample_dirichlet, standard_gamma
 
 
 def _positive(x: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from lazygrad.distributions.distribution import Distribution
 from lazygrad.distributions.utils import lazy_property, standard_normal
 from lazygrad.errors import ArgumentError
 from lazygrad.tensors import Size, Tensor
-from lazygrad.tensors.matrices import LINALG
+from lazygrad.tensors.linalg.common import LINALG
 
 cholesky, solve_triangular = LINALG["cholesky"], LINALG["solve_triangular"]
 

@@ -12,7 +12,7 @@ from lazygrad.amp.autocast_mode import set_autocast_dtype, set_autocast_enabled
 from lazygrad.dtypes import bfloat16, float16
 from lazygrad.inert.kinds import each, ignored, nothing, same
 from lazygrad.tensors import Tensor
-from lazygrad.tensors.generator import default_generator
+from lazygrad.tensors.random.generator import default_generator
 
 _COMPILER: dict[str, Any] = {
     "assume_static_by_default": True, "automatic_dynamic_shapes": True, "capture_scalar_outputs": False,

@@ -11,14 +11,15 @@ from lazygrad import dtypes
 from lazygrad.dtypes import pytorch_name
 from lazygrad.errors import ArgumentTypeError, DTypeError, GradientError, ShapeError
 from lazygrad.helpers import product
-from lazygrad.tensors import copies, integers, linear_algebra, parts, random, reals, special, statistics
+from lazygrad.tensors import copies, integers, linalg, parts, reals, special, statistics
 from lazygrad.tensors.axes import sizes_of
 from lazygrad.tensors.core import FUNCTIONS, Tensor, function, method, row_strides_of, storage_of
 from lazygrad.tensors.creation import full
-from lazygrad.tensors.matrices import LINALG
+from lazygrad.tensors.linalg.common import LINALG
 from lazygrad.tensors.modes import mode
 from lazygrad.tensors.movement import as_strided
 from lazygrad.tensors.promotion import check_castable
+from lazygrad.tensors.random import creators
 from lazygrad.tensors.views import check_apart
 
 
@@ -176,7 +177,7 @@ _TYPED_BY_OUT = frozenset("cumprod cumsum nansum prod sum".split())  # computed 
 _CREATORS = frozenset("arange empty eye full linspace logspace ones randperm range zeros".split())
 _TRUTH_AS_BYTES = frozenset("all any".split())
 _DEFINED_IN = (  # and in what these import
-    copies, integers, linear_algebra, parts, random, reals, special, statistics,
+    copies, creators, integers, linalg, parts, reals, special, statistics,
 )
 for _name in (*_NAMES, *_CREATORS, "bernoulli", "multinomial"):
     FUNCTIONS[_name] = with_out(_name, FUNCTIONS[_name])

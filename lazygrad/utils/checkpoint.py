@@ -21,8 +21,8 @@ from lazygrad.tensors.autocasting import autocast_as, state
 from lazygrad.tensors.autograd import backward, hooks_and_calls, running
 from lazygrad.tensors.cell import History, Token
 from lazygrad.tensors.core import Tensor
-from lazygrad.tensors.generator import Drawn
 from lazygrad.tensors.modes import enable_grad, mode
+from lazygrad.tensors.random.generator import Drawn
 from lazygrad.tensors.realization import realize_cells
 from lazygrad.tree import flatten
 from lazygrad.utils.checkpoint_policy import check_backward_validity

@@ -19,7 +19,7 @@ from lazygrad.tensors.arithmetic import store
 from lazygrad.tensors.core import apply, method
 from lazygrad.tensors.grad_fn import as_operation
 from lazygrad.tensors.promotion import check_same_type
-from lazygrad.tensors.random import slopes
+from lazygrad.tensors.random.creators import slopes
 
 _SELU_ALPHA = 1.6732632423543772848170429916717
 _SELU_SCALE = 1.0507009873554804934193349852946

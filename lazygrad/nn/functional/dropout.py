@@ -9,7 +9,7 @@ import lazygrad
 from lazygrad.errors import ArgumentError, ShapeError
 from lazygrad.tensors import Tensor
 from lazygrad.tensors.promotion import check_castable
-from lazygrad.tensors.random import kept
+from lazygrad.tensors.random.creators import kept
 
 # -selu(-infinity): what alpha dropout drops to
 _ALPHA = 1.7580993408473766

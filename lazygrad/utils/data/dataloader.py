@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Generic, TypeVar
 
 from lazygrad.errors import ArgumentError, ArgumentTypeError
-from lazygrad.tensors.generator import Generator
 from lazygrad.tensors.guards import Guarded, guard
+from lazygrad.tensors.random.generator import Generator
 from lazygrad.utils.data.collate import default_collate, default_convert
 from lazygrad.utils.data.dataset import Dataset, IterableDataset
 from lazygrad.utils.data.iterators import (

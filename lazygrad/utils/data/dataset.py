@@ -12,8 +12,8 @@ from typing import Any, Generic, TypeVar
 from lazygrad.errors import ArgumentError, ConditionError, MissingError
 from lazygrad.tensors import FUNCTIONS
 from lazygrad.tensors.core import Tensor
-from lazygrad.tensors.generator import Generator, default_generator
 from lazygrad.tensors.guards import Guarded
+from lazygrad.tensors.random.generator import Generator, default_generator
 from lazygrad.tensors.signatures import check_all
 
 T_co = TypeVar("T_co", covariant=True)

@@ -9,7 +9,7 @@ from typing import Any
 from lazygrad import distributed
 from lazygrad.errors import ArgumentError
 from lazygrad.tensors import FUNCTIONS
-from lazygrad.tensors.generator import Generator
+from lazygrad.tensors.random.generator import Generator
 from lazygrad.utils.data.sampler import Sampler
 
 

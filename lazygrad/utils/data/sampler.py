@@ -9,8 +9,8 @@ from typing import Any, Generic, TypeVar
 from lazygrad import dtypes
 from lazygrad.errors import ArgumentError, ArgumentTypeError, MissingError
 from lazygrad.tensors import FUNCTIONS
-from lazygrad.tensors.generator import Generator
 from lazygrad.tensors.guards import Guarded
+from lazygrad.tensors.random.generator import Generator
 
 T_co = TypeVar("T_co", covariant=True)
 

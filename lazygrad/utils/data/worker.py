@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from lazygrad import config
-from lazygrad.tensors.generator import default_generator
+from lazygrad.tensors.random.generator import default_generator
 from lazygrad.utils.data.collate import default_collate
 from lazygrad.utils.data.dataset import batch_at_once
 

@@ -9,8 +9,8 @@ import numpy as np
 
 from lazygrad import dtypes
 from lazygrad.dtypes import DType
-from lazygrad.tensors import torch_numbers as numbers
-from lazygrad.tensors.mersenne import Mersenne
+from lazygrad.tensors.random import torch_numbers as numbers
+from lazygrad.tensors.random.mersenne import Mersenne
 
 
 def truncated_normal(source: Mersenne, count: int, dtype: DType, mean: float, std: float, low: float,

@@ -11,7 +11,7 @@ from lazygrad.errors import ArgumentError, ShapeError
 from lazygrad.graph import Node
 from lazygrad.tensors.arithmetic import sub
 from lazygrad.tensors.core import FUNCTIONS, Tensor, function
-from lazygrad.tensors.matrices import (
+from lazygrad.tensors.linalg.common import (
     check_float,
     check_matrices,
     check_square,

@@ -18,7 +18,7 @@ from lazygrad import dtypes
 from lazygrad.compositions.randomness import greatest_exact
 from lazygrad.dtypes import DType
 from lazygrad.errors import ArgumentError
-from lazygrad.tensors.mersenne import Mersenne
+from lazygrad.tensors.random.mersenne import Mersenne
 
 _Factor = np.ndarray | np.floating | float
 _SINGLE, _DOUBLE = np.float32, np.float64

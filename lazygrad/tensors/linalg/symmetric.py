@@ -11,7 +11,7 @@ from lazygrad.compositions import symmetric as factor
 from lazygrad.errors import DTypeError, ShapeError
 from lazygrad.graph import Node
 from lazygrad.tensors.core import Tensor
-from lazygrad.tensors.matrices import (
+from lazygrad.tensors.linalg.common import (
     check_float,
     check_matrices,
     check_square,

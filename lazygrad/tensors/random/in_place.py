@@ -11,10 +11,8 @@ from lazygrad.compositions.randomness import greatest_exact
 from lazygrad.errors import ArgumentError, ArgumentTypeError
 from lazygrad.graph import Node
 from lazygrad.tensors.core import Tensor, method
-from lazygrad.tensors.generator import Generator
-from lazygrad.tensors.placing import place_of
 from lazygrad.tensors.promotion import NUMBERS
-from lazygrad.tensors.random import (
+from lazygrad.tensors.random.creators import (
     check_number_probability,
     check_probability,
     draws,
@@ -22,6 +20,8 @@ from lazygrad.tensors.random import (
     need_float,
     trials,
 )
+from lazygrad.tensors.random.generator import Generator
+from lazygrad.tensors.random.placing import place_of
 
 Build = Callable[..., Node]  # (draws, place, dtype, *settings)
 

@@ -13,8 +13,7 @@ from lazygrad.errors import ArgumentError, ArgumentTypeError, DTypeError, ShapeE
 from lazygrad.tensors.arithmetic import mul, sub
 from lazygrad.tensors.core import FUNCTIONS, Tensor, creator, function
 from lazygrad.tensors.limits import finfo
-from lazygrad.tensors.linear import matmul
-from lazygrad.tensors.matrices import (
+from lazygrad.tensors.linalg.common import (
     are_vectors,
     check_float,
     check_matrices,
@@ -22,10 +21,11 @@ from lazygrad.tensors.matrices import (
     linalg,
     made,
 )
-from lazygrad.tensors.orthogonal import eigvalsh, svdvals
+from lazygrad.tensors.linalg.orthogonal import eigvalsh, svdvals
+from lazygrad.tensors.linalg.solving import inv
+from lazygrad.tensors.linear import matmul
 from lazygrad.tensors.promotion import broadcast, check_same_type
 from lazygrad.tensors.return_types import return_type
-from lazygrad.tensors.solving import inv
 from lazygrad.tensors.statistics import vectors_crossed
 
 _Lstsq = return_type("linalg_lstsq", "solution", "residuals", "rank", "singular_values")

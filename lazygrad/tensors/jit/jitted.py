@@ -22,14 +22,14 @@ import numpy as np
 from lazygrad import config
 from lazygrad.errors import ArgumentTypeError
 from lazygrad.tensors.core import Tensor, creator
+from lazygrad.tensors.jit.reachable import Arguments, is_plain
+from lazygrad.tensors.jit.recorder import Recorder
+from lazygrad.tensors.jit.replay import MISS, Replay
+from lazygrad.tensors.jit.shortcut import shortcut
+from lazygrad.tensors.jit.stands import Stand, signature
 from lazygrad.tensors.modes import mode
 from lazygrad.tensors.promotion import get_default_dtype
-from lazygrad.tensors.reachable import Arguments, is_plain
-from lazygrad.tensors.recorder import Recorder
 from lazygrad.tensors.recording import now
-from lazygrad.tensors.replay import MISS, Replay
-from lazygrad.tensors.shortcut import shortcut
-from lazygrad.tensors.stands import Stand, signature
 
 KINDS = 256  # of arguments that one function remembers
 REPLAYS = 8  # of one kind of arguments: where more are asked for, the function changes what it depends on

@@ -11,7 +11,7 @@ from lazygrad.compositions import factorizations as factor
 from lazygrad.compositions import matrices as m
 from lazygrad.graph import Node
 from lazygrad.tensors.core import Tensor, function
-from lazygrad.tensors.matrices import (
+from lazygrad.tensors.linalg.common import (
     check_fit,
     check_matrices,
     check_square,

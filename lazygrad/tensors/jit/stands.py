@@ -23,10 +23,10 @@ from lazygrad.engine import download, upload
 from lazygrad.engine.capture import copied
 from lazygrad.graph import Node
 from lazygrad.interpret import interpret
-from lazygrad.tensors.blueprint import Blueprint
 from lazygrad.tensors.cell import Cell
 from lazygrad.tensors.core import Tensor
-from lazygrad.tensors.reachable import Arguments
+from lazygrad.tensors.jit.blueprint import Blueprint
+from lazygrad.tensors.jit.reachable import Arguments
 from lazygrad.tensors.realization import realize_cells
 
 _count = sys.getrefcount

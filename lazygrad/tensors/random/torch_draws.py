@@ -16,14 +16,14 @@ from lazygrad.compositions.randomness import greatest_exact
 from lazygrad.dtypes import DType
 from lazygrad.graph import Node
 from lazygrad.helpers import product
-from lazygrad.tensors import torch_numbers as numbers
-from lazygrad.tensors import torch_rejection as rejection
 from lazygrad.tensors.core import Tensor, apply, from_node
-from lazygrad.tensors.counter_draws import found_columns, race
 from lazygrad.tensors.examples import drawing_runs
-from lazygrad.tensors.generator import Generator
-from lazygrad.tensors.mersenne import Mersenne
-from lazygrad.tensors.placing import Place
+from lazygrad.tensors.random import torch_numbers as numbers
+from lazygrad.tensors.random import torch_rejection as rejection
+from lazygrad.tensors.random.counter_draws import found_columns, race
+from lazygrad.tensors.random.generator import Generator
+from lazygrad.tensors.random.mersenne import Mersenne
+from lazygrad.tensors.random.placing import Place
 from lazygrad.tensors.recording import host_array
 from lazygrad.tensors.values import read
 

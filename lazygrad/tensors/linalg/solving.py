@@ -12,7 +12,7 @@ from lazygrad.errors import DTypeError, ShapeError, UnsupportedError
 from lazygrad.graph import Node
 from lazygrad.helpers import product
 from lazygrad.tensors.core import FUNCTIONS, Tensor, function
-from lazygrad.tensors.matrices import (
+from lazygrad.tensors.linalg.common import (
     are_vectors,
     check_fit,
     check_float,
@@ -25,9 +25,9 @@ from lazygrad.tensors.matrices import (
     raise_where,
     several,
 )
+from lazygrad.tensors.linalg.triangular import singular
 from lazygrad.tensors.promotion import pytorch_name
 from lazygrad.tensors.return_types import return_type
-from lazygrad.tensors.triangular import singular
 
 _LU = return_type("linalg_lu", "P", "L", "U")
 _LUUnpack = return_type("lu_unpack", "P", "L", "U")

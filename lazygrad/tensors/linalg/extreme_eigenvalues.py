@@ -6,9 +6,9 @@ from typing import Any
 
 from lazygrad.errors import ArgumentError
 from lazygrad.tensors.core import FUNCTIONS, Tensor, function
-from lazygrad.tensors.matrices import check_square
-from lazygrad.tensors.orthogonal import eigh
-from lazygrad.tensors.triangular import cholesky, linalg_solve_triangular
+from lazygrad.tensors.linalg.common import check_square
+from lazygrad.tensors.linalg.orthogonal import eigh
+from lazygrad.tensors.linalg.triangular import cholesky, linalg_solve_triangular
 
 
 @function("lobpcg")

@@ -17,7 +17,7 @@ from lazygrad.engine.capture import PlannedGraph
 from lazygrad.graph import Node
 from lazygrad.tensors.cell import Cell, History
 from lazygrad.tensors.core import Size, assemble
-from lazygrad.tensors.replay import MISS, Replay
+from lazygrad.tensors.jit.replay import MISS, Replay
 
 RECYCLED_BYTES = 1 << 20  # a larger result takes so long that its memory is better given to whoever needs it
 RECYCLED = 2  # results of one call that are kept: in `y = f(x)` the last y lives until there is the next one

@@ -17,8 +17,8 @@ from lazygrad.dtypes import DType
 from lazygrad.graph import Node, Shape
 from lazygrad.helpers import product
 from lazygrad.tensors.core import Tensor, apply
-from lazygrad.tensors.generator import Generator
-from lazygrad.tensors.placing import Place
+from lazygrad.tensors.random.generator import Generator
+from lazygrad.tensors.random.placing import Place
 
 
 def _scaled(x: Node, scale: float, shift: float) -> Node:

@@ -21,7 +21,7 @@ from lazygrad.graph import Node
 from lazygrad.tensors.core import Tensor, creator, from_node
 from lazygrad.tensors.devices import usable_device
 from lazygrad.tensors.examples import counters
-from lazygrad.tensors.mersenne import STATE_BYTES, Mersenne
+from lazygrad.tensors.random.mersenne import STATE_BYTES, Mersenne
 from lazygrad.tensors.recording import at_each_run, check_no_recording, host_numbers
 from lazygrad.tensors.signatures import register
 from lazygrad.tensors.values import read

@@ -11,10 +11,10 @@ from lazygrad.dtypes import DType
 from lazygrad.errors import ArgumentTypeError, DTypeError, ShapeError
 from lazygrad.tensors.axes import axes_of
 from lazygrad.tensors.core import FUNCTIONS, Tensor, apply, creator
-from lazygrad.tensors.matrices import check_square, linalg
-from lazygrad.tensors.orthogonal import svdvals
+from lazygrad.tensors.linalg.common import check_square, linalg
+from lazygrad.tensors.linalg.orthogonal import svdvals
+from lazygrad.tensors.linalg.solving import inv_ex
 from lazygrad.tensors.promotion import pytorch_name
-from lazygrad.tensors.solving import inv_ex
 
 
 def _widened(name: str, x: Any, dtype: DType | None) -> Tensor:

@@ -16,16 +16,16 @@ from lazygrad.errors import ArgumentError, ArgumentTypeError, DTypeError, ShapeE
 from lazygrad.graph import Node, Shape
 from lazygrad.tensors.axes import integer, sizes_of
 from lazygrad.tensors.core import Tensor, apply, creator, from_node, method
-from lazygrad.tensors.counter_draws import CounterDraws
 from lazygrad.tensors.creation import arange
 from lazygrad.tensors.devices import usable_device
-from lazygrad.tensors.generator import Generator, chosen
 from lazygrad.tensors.limits import finfo
-from lazygrad.tensors.placing import Place, place_like, place_of
 from lazygrad.tensors.promotion import get_default_dtype
+from lazygrad.tensors.random.counter_draws import CounterDraws
+from lazygrad.tensors.random.generator import Generator, chosen
+from lazygrad.tensors.random.placing import Place, place_like, place_of
+from lazygrad.tensors.random.torch_draws import TorchDraws
 from lazygrad.tensors.recording import now
 from lazygrad.tensors.shapes import broadcast_tensors
-from lazygrad.tensors.torch_draws import TorchDraws
 from lazygrad.tensors.values import read
 
 Draws = CounterDraws | TorchDraws

@@ -14,12 +14,12 @@ from lazygrad import ops
 from lazygrad.engine.capture import CapturedGraph, Promised, capture, copied
 from lazygrad.errors import CaptureError
 from lazygrad.graph import Node, topological
-from lazygrad.tensors.blueprint import Blueprint, Maker, blueprint_of, structure_of
 from lazygrad.tensors.cell import Cell, Token, tracked_histories
 from lazygrad.tensors.core import Tensor
-from lazygrad.tensors.reachable import Arguments, difference, identity, reach
-from lazygrad.tensors.recorder import Recorder, substituted
-from lazygrad.tensors.stands import Condition, Output, Stand, Storage, buffer_node
+from lazygrad.tensors.jit.blueprint import Blueprint, Maker, blueprint_of, structure_of
+from lazygrad.tensors.jit.reachable import Arguments, difference, identity, reach
+from lazygrad.tensors.jit.recorder import Recorder, substituted
+from lazygrad.tensors.jit.stands import Condition, Output, Stand, Storage, buffer_node
 
 MISS: Any = object()  # what `run` returns where the recording does not hold
 

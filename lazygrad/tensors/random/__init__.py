@@ -1,0 +1,1 @@
+"""Random numbers: generators, the two ways to draw (`RNG=counter`, `RNG=torch`), and what fills tensors."""
