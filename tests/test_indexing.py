@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from torch_compare import assert_same, compare, lazy, lazy_of, torch
 
+import lazygrad
 from lazygrad.errors import LazygradError, OutOfBoundsError
 
 SHAPE = (4, 3, 5)
@@ -279,3 +280,25 @@ def test_large_mask(device):
     compare(device, lambda t, a: a[a > 1], x)
     compare(device, lambda t, a: t.nonzero(a > 1), x, gradients=False)
     compare(device, lambda t, a: t.nonzero(a > 9), x, gradients=False)
+
+
+@pytest.mark.parametrize("name", ["float16", "bfloat16"])
+def test_many_values_at_one_place_are_rounded_once(device: str, name: str) -> None:
+    rng = np.random.default_rng(4)
+    places = rng.integers(0, 5, 2000)
+    dtype = getattr(lazygrad, name)
+    index = lazygrad.tensor(places, device=device)
+    zeros, ones = (lazygrad.full((5,), value, dtype=dtype, device=device) for value in (0, 1))
+    x = lazygrad.tensor(rng.uniform(-2, 2, 2000), device=device).to(dtype)
+    exact = np.bincount(places, x.double().numpy())
+    near_one = lazygrad.tensor(rng.uniform(0.9, 1.1, 2000), device=device).to(dtype)
+    product = np.ones(5)
+    np.multiply.at(product, places, near_one.double().numpy())
+    mean = (1 + exact) / (1 + np.bincount(places))
+    for found, want in (
+        (zeros.scatter_add(0, index, x), exact),
+        (zeros.scatter_reduce(0, index, x, "sum"), exact),
+        (ones.scatter_reduce(0, index, x, "mean"), mean),
+        (ones.scatter_reduce(0, index, near_one, "prod"), product),
+    ):
+        np.testing.assert_allclose(found.double().numpy(), want, rtol=1.5e-3 if name == "float16" else 1.2e-2)

@@ -205,3 +205,14 @@ def test_no_activation_overflows_float16(device: str, name: str) -> None:
     got.sum().backward()
     for mine, other in ((got, want), (ours.grad, theirs.grad)):
         np.testing.assert_allclose(mine.detach().float().numpy(), other.detach().float().numpy(), 2e-3, 2e-4)
+
+
+def test_xlog1py_with_a_number_keeps_the_type(device: str) -> None:
+    x = [0.0, 1.0, 3.0, float("inf"), float("nan")]
+    for name in ("bfloat16", "float16", "float64"):
+        ours, theirs = (T.tensor(x, dtype=getattr(T, name)) for T in (lazygrad, torch))
+        ours = ours.to(device)
+        for call in (lambda T, v: T.special.xlog1py(v, 3.6875), lambda T, v: T.special.xlog1py(2.0, v)):
+            found, want = call(lazygrad, ours), call(torch, theirs)
+            assert found.dtype is getattr(lazygrad, name)
+            np.testing.assert_allclose(found.double().numpy(), want.double().numpy(), rtol=1e-2)

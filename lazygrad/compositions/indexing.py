@@ -88,7 +88,11 @@ def put_along(op: str, x: Node, index: Node, values: Node, axis: int, mode: str)
         return axes.reshape(put_along(op, base, places, new, 0, mode), x.shape)
     if values.shape != index.shape:
         values = ops.shrink(values, arg=tuple((0, n) for n in index.shape))
-    return ops.scatter(x, *along(op, x, index, axis), values, arg=(tuple(range(x.ndim)), mode))
+    # 16-bit sums and products are rounded once, as PyTorch's are here (those of `put` after every step)
+    wide = x.dtype.accumulator if mode in ("add", "multiply") else x.dtype
+    base, values = axes.cast(x, wide), axes.cast(values, wide)
+    written = ops.scatter(base, *along(op, x, index, axis), values, arg=(tuple(range(x.ndim)), mode))
+    return axes.cast(written, x.dtype)
 
 
 _MODES = {"sum": "add", "mean": "add", "prod": "multiply", "amax": "maximum", "amin": "minimum"}

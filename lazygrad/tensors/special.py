@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from lazygrad import dtypes, ops
-from lazygrad.compositions import bessel, incomplete_gamma, special
+from lazygrad.compositions import axes, bessel, incomplete_gamma, special
 from lazygrad.errors import ArgumentError, ArgumentTypeError, DTypeError
 from lazygrad.graph import Node
 from lazygrad.tensors.arithmetic import check_operands, check_tensor, elementwise, in_place, with_in_place
@@ -134,6 +134,15 @@ def _of_two(name: str, build: Any, what: str, takes_numbers: bool = False) -> An
     return evaluate
 
 
+@axes.precise
+def _xlog1py(x: Node, y: Node) -> Node:
+    zero = ops.like(0, x)
+    # the derivative by x is log1p(y) at 0 too, where that is finite
+    ends = ops.bitor(ops.le(y, ops.like(-1, y)), ops.eq(y, ops.like(math.inf, y)))
+    endless = ops.bitand(ops.eq(x, zero), ends)
+    return ops.where(endless, zero, ops.mul(x, ops.log1p(ops.where(endless, zero, y))))
+
+
 igamma = _of_two("igamma", incomplete_gamma.gammainc,
                  "The part of the gamma function's integral that lies below other, for the exponent input.")
 igammac = _of_two("igammac", incomplete_gamma.gammaincc,
@@ -142,5 +151,7 @@ zeta = _of_two("zeta", special.zeta,
                "Hurwitz's zeta function: the sum over k >= 0 of (other + k) ** -input.", takes_numbers=True)
 with_in_place("igamma")(igamma)
 with_in_place("igammac")(igammac)
-SPECIAL.update(gammainc=igamma, gammaincc=igammac, zeta=zeta)
+xlog1py = _of_two("xlog1py", _xlog1py, "input * log1p(other), 0 where input is 0 and other is no NaN.",
+                  takes_numbers=True)
+SPECIAL.update(gammainc=igamma, gammaincc=igammac, zeta=zeta, xlog1py=xlog1py)
 in_place("mvlgamma_", mvlgamma)
