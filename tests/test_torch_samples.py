@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from conftest import share
-from torch_calls import Calls, has_same_values
+from torch_calls import OTHER_ENDS, Calls, has_same_values
 from torch_samples import (
     DTYPES,
     OPS,
@@ -22,6 +22,7 @@ from torch_samples import (
     first_dtype,
     last_word,
     raised_by,
+    reference_samples,
     samples,
     title,
     torch,
@@ -66,6 +67,28 @@ def test_values(case: Any, device: str, request: pytest.FixtureRequest) -> None:
         calls.run(op, sample)
         if dtype is torch.float32:
             calls.run(op, sample.noncontiguous())
+    calls.compare()
+
+
+REFERENCE_CASES = [(op, dtype) for op, dtype in CASES if op.reference_inputs_func is not None]
+REFERENCE_DISTANCE = {"NUMPY": 67, "CPU": 331, "CL": 1201}  # of cases of the usual run
+_REFERENCE_NUMBERS = {(id(op), dtype): i for i, (op, dtype) in enumerate(REFERENCE_CASES)}
+
+
+def is_usual_reference(case: Any, device: str) -> bool:
+    op, dtype = case
+    return _REFERENCE_NUMBERS[id(op), dtype] % REFERENCE_DISTANCE[device] == 0
+
+
+@pytest.mark.usual(by=is_usual_reference)
+@pytest.mark.parametrize("case", REFERENCE_CASES, ids=lambda case: f"{title(case[0])}-{last_word(case[1])}")
+def test_reference_values(case: Any, device: str, request: pytest.FixtureRequest) -> None:
+    """Ends of types, large sizes and more strides; no gradients, which PyTorch's vectors give another value
+    at NaN than its single elements."""
+    op, dtype = case
+    calls = Calls(device, has_same_values(op, dtype) and has_same_values(op, dtype, OTHER_ENDS))
+    for sample in share(reference_samples(op, dtype), SAMPLES[device], request):
+        calls.run(op, sample)
     calls.compare()
 
 

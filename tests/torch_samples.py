@@ -103,7 +103,11 @@ def reference_samples(op: Any, dtype: Any) -> list[Any]:
         warnings.simplefilter("ignore")
         torch.manual_seed(0)
         drawn = list(op.reference_inputs("cpu", dtype))
-    return [s for s in drawn if not any(isinstance(v, complex) for v in [*s.args, *s.kwargs.values()])]
+    return [s for s in drawn if not any(is_complex_number(v) for v in [*s.args, *s.kwargs.values()])]
+
+
+def is_complex_number(value: Any) -> bool:
+    return isinstance(value, complex) or isinstance(value, torch.Tensor) and value.is_complex()
 
 
 def first_dtype(op: Any) -> Any:
