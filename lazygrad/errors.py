@@ -28,7 +28,7 @@ class ConditionError(LazygradError, AssertionError):
 
 
 class WrongObjectError(ArgumentTypeError, AttributeError):
-    """An argument of a Python type that has not what is asked of it: PyTorch lets Python say so."""
+    """An argument that lacks an attribute which is asked of it: PyTorch lets Python's error pass."""
 
 
 class AxisError(LazygradError, IndexError):
@@ -36,9 +36,9 @@ class AxisError(LazygradError, IndexError):
 
 
 class NoSuchKeyError(LazygradError, KeyError):
-    """A key that a mapping has not."""
+    """A key that a mapping lacks."""
 
-    __str__ = Exception.__str__
+    __str__ = Exception.__str__  # KeyError shows the repr of its text
 
 
 class OutOfBoundsError(LazygradError, IndexError, RuntimeError):

@@ -421,6 +421,23 @@ def test_tables_of_hooks_may_be_exchanged() -> None:
     assert not table and not other
 
 
+def test_all_hooks_have_handles_of_one_class() -> None:
+    x = lazygrad.ones(1, requires_grad=True)
+    y = x * 2
+    module = nn.Linear(1, 1)
+    handles = [
+        x.register_hook(print),
+        x.register_post_accumulate_grad_hook(print),
+        y.register_hook(print),
+        y.grad_fn.register_hook(print),
+        y.grad_fn.register_prehook(print),
+        module.register_forward_hook(print),
+        lazygrad.optim.SGD(module.parameters(), 0.1).register_step_pre_hook(print),
+    ]
+    assert {type(handle) for handle in handles} == {lazygrad.utils.hooks.RemovableHandle}
+    assert len({handle.id for handle in handles}) == len(handles)
+
+
 def test_backward_hooks_change_the_gradients_of_all_inputs() -> None:
     class Sum(nn.Module):
         def forward(self, a: Any, b: Any) -> Any:
@@ -441,3 +458,11 @@ def test_backward_hooks_change_the_gradients_of_all_inputs() -> None:
     net(a, b)[0].sum().backward()  # nothing comes from the other output
     assert (a.grad.item(), b.grad.item()) == (40.0, 30.0)
     assert seen == [[[2.0], [3.0], [1.0], [1.0]], [[2.0], [0.0], [1.0], None]]
+
+
+@pytest.mark.parametrize("kind", [
+    nn.Linear, lazygrad.optim.Optimizer, lazygrad.optim.Adam, lazygrad.distributions.Distribution,
+    lazygrad.amp.GradScaler, lazygrad.utils.data.DataLoader,
+])
+def test_constructors_are_guarded_once(kind: Any) -> None:
+    assert not hasattr(kind.__init__.__wrapped__, "__wrapped__")

@@ -12,11 +12,10 @@ from lazygrad.dtypes import float16
 from lazygrad.errors import ArgumentError
 from lazygrad.tensors import FUNCTIONS
 from lazygrad.tensors.core import Tensor
-from lazygrad.tensors.guards import Guarded, guard
+from lazygrad.tensors.guards import Guarded
 from lazygrad.tensors.modes import no_grad
 
 
-@guard
 class GradScaler(Guarded):
     """Scales losses, unscales gradients before an optimizer's step, and leaves out steps with gradients that
     are not finite. It must read whether they are, once for each step."""

@@ -9,11 +9,10 @@ from lazygrad.distributions.constraints import Constraint
 from lazygrad.distributions.utils import LazyProperty
 from lazygrad.errors import ArgumentError, MissingError, ShapeError
 from lazygrad.tensors import Size, Tensor
-from lazygrad.tensors.guards import Guarded, guard
+from lazygrad.tensors.guards import Guarded
 from lazygrad.tensors.modes import no_grad
 
 
-@guard
 class Distribution(Guarded):
     """A distribution of tensors of shape `event_shape`, one for each element of `batch_shape`. Parameters and
     values are checked unless `validate_args` is False: ArgumentError names the constraint."""

@@ -15,10 +15,9 @@ from lazygrad.distributions.distribution import Distribution
 from lazygrad.distributions.utils import sum_last
 from lazygrad.errors import ArgumentError, MissingError
 from lazygrad.tensors import Size, Tensor
-from lazygrad.tensors.guards import Guarded, guard
+from lazygrad.tensors.guards import Guarded
 
 
-@guard
 class Transform(Guarded):
     """y = f(x), from `domain` to `codomain`. `bijective`: it has an inverse. `cache_size` 1: the last x and y
     are kept, so that the inverse of that y is that x, to the last bit."""

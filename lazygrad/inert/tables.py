@@ -8,6 +8,7 @@ from collections import namedtuple
 from typing import Any
 
 from lazygrad.errors import LibraryError, UnsupportedError
+from lazygrad.hooks import RemovableHandle
 from lazygrad.inert.absent import ABSENT
 from lazygrad.inert.accepted import ACCEPTED
 from lazygrad.inert.internals import INTERNALS
@@ -18,7 +19,6 @@ from lazygrad.inert.refused import refusals
 from lazygrad.inert.settings import SETTINGS
 from lazygrad.missing import NO_QUANTIZED, NO_SPARSE
 from lazygrad.nn.module import parse_to
-from lazygrad.nn.module_hooks import RemovableHandle
 from lazygrad.profiler import profile, record_function
 from lazygrad.switches import get_default_device
 from lazygrad.tensors import Tensor, device, printing

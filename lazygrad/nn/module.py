@@ -8,10 +8,11 @@ from typing import Any
 
 import lazygrad
 from lazygrad.errors import ArgumentError, ArgumentTypeError, MissingError
+from lazygrad.hooks import hook_table
 from lazygrad.missing import check_type
 from lazygrad.nn import module_hooks as hooks
 from lazygrad.nn.module_backward import BackwardHooks
-from lazygrad.nn.module_hooks import HookMethods, hook_table
+from lazygrad.nn.module_hooks import HookMethods
 from lazygrad.nn.module_state import StateMethods
 from lazygrad.nn.module_tree import TreeMethods
 from lazygrad.nn.parameter import Buffer, Parameter

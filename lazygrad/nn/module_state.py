@@ -9,10 +9,10 @@ from typing import Any
 
 import lazygrad
 from lazygrad.errors import ArgumentError, ArgumentTypeError, MissingError
-from lazygrad.nn.module_hooks import HookTable
+from lazygrad.hooks import HookTable
 from lazygrad.nn.parameter import Parameter
 from lazygrad.tensors import Tensor
-from lazygrad.tensors.guards import Guarded, guard
+from lazygrad.tensors.guards import Guarded
 
 _EXTRA_STATE = "_extra_state"
 
@@ -34,7 +34,6 @@ def _quoted(keys: list[str]) -> str:
     return ", ".join(f'"{key}"' for key in keys)
 
 
-@guard
 class StateMethods(Guarded):
     """Saving and loading parameters, persistent buffers and extra state by their dotted names."""
 

@@ -8,10 +8,9 @@ from typing import Any
 from lazygrad.errors import ArgumentError
 from lazygrad.nn.parameter import Parameter
 from lazygrad.tensors import Tensor
-from lazygrad.tensors.guards import Guarded, guard
+from lazygrad.tensors.guards import Guarded
 
 
-@guard
 class TreeMethods(Guarded):
     """Walks over a module and all below it."""
 

@@ -15,12 +15,12 @@ from lazygrad import ops
 from lazygrad.dtypes import DType
 from lazygrad.errors import ArgumentError, ArgumentTypeError, MissingError
 from lazygrad.graph import Node
-from lazygrad.nn.module_hooks import HookTable, RemovableHandle, hook_table, register
+from lazygrad.hooks import HookTable, RemovableHandle, hook_table, register
 from lazygrad.optim.settings import plain
 from lazygrad.optim.term import Term
 from lazygrad.tensors import Tensor
 from lazygrad.tensors.core import from_node
-from lazygrad.tensors.guards import Guarded, guard
+from lazygrad.tensors.guards import Guarded
 from lazygrad.tensors.promotion import converted
 from lazygrad.tensors.realization import settle_constant
 from lazygrad.tensors.recording import at_each_run, host_choice, host_numbers, set_host_value
@@ -71,7 +71,6 @@ def _with_hooks(step: Callable) -> Callable:
     return run
 
 
-@guard
 class Optimizer(Guarded):
     """Parameters in groups, each with its own settings, and what an optimizer remembers of each parameter.
 

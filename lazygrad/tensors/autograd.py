@@ -14,12 +14,13 @@ from lazygrad import ops
 from lazygrad.differentiation import Visit, differentiable_inputs, gradient
 from lazygrad.errors import ArgumentError, ArgumentTypeError, GradientError, ShapeError
 from lazygrad.graph import Node, topological
+from lazygrad.hooks import RemovableHandle, hook_table, register
 from lazygrad.tensors.cell import Mark, Token
 from lazygrad.tensors.core import FUNCTIONS, Tensor, from_node, method
 from lazygrad.tensors.flow import check_not_spent, free
-from lazygrad.tensors.grad_fn import GradFn, Label, RemovableHandle, hooks_of, made_by
+from lazygrad.tensors.grad_fn import GradFn, Label, hooks_of, made_by
 from lazygrad.tensors.modes import no_grad, set_grad_enabled
-from lazygrad.tensors.operation_hooks import HookedPass, after, before, hooks_of_leaf
+from lazygrad.tensors.operation_hooks import HookedPass, hooks_of_leaf, run_hooks, run_prehooks
 from lazygrad.tensors.passes import note_pass
 from lazygrad.tensors.realization import relieve
 
@@ -237,7 +238,7 @@ def _accumulate(tensor: Tensor, new: Tensor, create_graph: bool) -> None:
         new = _wrap(_call_hooks(tensor._hooks, new, create_graph), tensor.cell.device, create_graph)
     hooks = hooks_of_leaf(tensor)
     if hooks is not None:
-        (new,) = before(hooks, (new,), create_graph)
+        (new,) = run_prehooks(hooks, (new,), create_graph)
     if tensor._grad is None:
         tensor._grad = new
     elif create_graph:
@@ -249,7 +250,7 @@ def _accumulate(tensor: Tensor, new: Tensor, create_graph: bool) -> None:
         if hook(tensor) is not None:
             raise GradientError("[backward] Tensor post accumulate grad hooks should return None.")
     if hooks is not None:
-        after(hooks, (), (new,), create_graph)
+        run_hooks(hooks, (), (new,), create_graph)
 
 
 def _places(x: Tensor, order: Sequence[Node]) -> list[Node]:
@@ -414,9 +415,9 @@ def register_hook(x: Tensor, hook: Any) -> RemovableHandle:
     """
     _check_hookable("register_hook", x)
     if not x.is_leaf:
-        return RemovableHandle(_mark(x).hooks, hook)
-    x._hooks = {} if x._hooks is None else x._hooks
-    return RemovableHandle(x._hooks, hook)
+        return register(_mark(x).hooks, hook)
+    x._hooks = hook_table() if x._hooks is None else x._hooks
+    return register(x._hooks, hook)
 
 
 @method("register_post_accumulate_grad_hook")
@@ -430,8 +431,8 @@ def register_post_accumulate_grad_hook(x: Tensor, hook: Any) -> RemovableHandle:
             "registered on "
             "non-leaf tensors"
         )
-    x._after_grad = {} if x._after_grad is None else x._after_grad
-    return RemovableHandle(x._after_grad, hook)
+    x._after_grad = hook_table() if x._after_grad is None else x._after_grad
+    return register(x._after_grad, hook)
 
 
 @method("retain_grad")

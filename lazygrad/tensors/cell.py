@@ -15,6 +15,7 @@ from weakref import ref
 from lazygrad import ops
 from lazygrad.graph import Node
 from lazygrad.helpers import Living
+from lazygrad.hooks import hook_table
 from lazygrad.tensors.recording import now
 from lazygrad.tensors.views import Chain, read_through, write_back
 
@@ -49,7 +50,7 @@ class Mark:
     def __init__(self, tensor: Any):
         self.tensor: Callable[[], Any] = ref(tensor)
         self.device: str = tensor.cell.device
-        self.hooks: dict[int, Callable[[Any], Any]] = {}
+        self.hooks = hook_table()
         self.retain = False
 
 

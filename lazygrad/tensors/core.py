@@ -26,6 +26,7 @@ from lazygrad.dtypes import DType, bool_
 from lazygrad.errors import DeviceError, GradientError, ShapeError
 from lazygrad.graph import Node
 from lazygrad.helpers import product, row_strides
+from lazygrad.hooks import HookTable
 from lazygrad.tensors.autocasting import with_autocast
 from lazygrad.tensors.cell import Cell, History, Token
 from lazygrad.tensors.devices import device
@@ -81,8 +82,8 @@ class Tensor:
     _graph: Node | None = None
     _graph_root: Node | None = None
     _grad: Tensor | None = None
-    _hooks: dict[int, Any] | None = None  # of a leaf: called with its gradient
-    _after_grad: dict[int, Any] | None = None  # of a leaf: called after its gradient was added to
+    _hooks: HookTable | None = None  # of a leaf: called with its gradient
+    _after_grad: HookTable | None = None  # of a leaf: called after its gradient was added to
     _base: Tensor | None = None  # of a view: the tensor it was made from
     _made_by: GradFn | None = None  # of a differentiable result: the operation that made it
     _label: Label | None = None  # what the user calls it

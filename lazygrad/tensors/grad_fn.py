@@ -14,6 +14,7 @@ from typing import Any, ParamSpec
 from weakref import WeakKeyDictionary, WeakSet, ref
 
 from lazygrad.graph import Node
+from lazygrad.hooks import RemovableHandle, hook_table, register
 from lazygrad.tensors.cell import Token
 from lazygrad.tensors.modes import mode
 
@@ -76,30 +77,11 @@ labels: WeakSet[Label] = WeakSet()
 Source = Any
 
 
-class RemovableHandle:
-    """What registering a hook returns: `remove()` takes the hook away. Also a context manager."""
-
-    def __init__(self, hooks: dict[int, Any], hook: Any):
-        self.hooks, self.id = hooks, max(hooks, default=-1) + 1
-        hooks[self.id] = hook
-
-    def remove(self) -> None:
-        """Take the hook away."""
-        self.hooks.pop(self.id, None)
-
-    def __enter__(self) -> RemovableHandle:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.remove()
-
-
 class OperationHooks:
     """The hooks of one operation, in the order in which they were registered."""
 
     def __init__(self) -> None:
-        self.before: dict[int, Any] = {}
-        self.after: dict[int, Any] = {}
+        self.before, self.after = hook_table(), hook_table()
 
 
 class GradFn:
@@ -139,12 +121,12 @@ class GradFn:
         """Call `fn(grad_inputs, grad_outputs)`, two tuples, when a backward pass has computed the gradients
         of what `next_functions` names; a tuple that it returns takes the place of the first. Where an
         operation of several steps was given a tensor twice, all of its gradient stands at the first place."""
-        return RemovableHandle(hooks_of.setdefault(self, OperationHooks()).after, fn)
+        return register(hooks_of.setdefault(self, OperationHooks()).after, fn)
 
     def register_prehook(self, fn: Callable[..., Any]) -> RemovableHandle:
         """Call `fn(grad_outputs)` when a backward pass has computed the gradient of the result; a tuple that
         it returns takes its place."""
-        return RemovableHandle(hooks_of.setdefault(self, OperationHooks()).before, fn)
+        return register(hooks_of.setdefault(self, OperationHooks()).before, fn)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} object at {id(self):#x}>"

@@ -28,8 +28,8 @@ _OURS = (_PACKAGE, str(Path(np.__file__).parent), sysconfig.get_path("stdlib"))
 
 
 def _is_of_the_user(trace: TracebackType | None) -> bool:
-    """Whether code outside of lazygrad, NumPy and Python has a part in it, or it is the answer of an object
-    about a name that it has not."""
+    """Whether code outside of lazygrad, NumPy and Python has a part in an error, or it is a __getattr__'s
+    answer that there is no such attribute."""
     frame = ""
     while trace is not None:
         place, frame = trace.tb_frame.f_code.co_filename, trace.tb_frame.f_code.co_name
@@ -91,20 +91,15 @@ def guarded(call: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class Guarded:
-    """A base whose subclasses in lazygrad have these methods guarded; those of users stay as they are."""
+    """A base for families of classes: those in lazygrad, the first one too, have the methods guarded that
+    `_guarded` names; those of users stay as they are."""
 
     _guarded: tuple[str, ...] = ("__init__",)
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        guard(cls)
-
-
-def guard(cls: Any) -> Any:
-    """A class of lazygrad's with the methods guarded that it names; for classes that begin a family."""
-    if cls.__module__.startswith("lazygrad."):
-        for name in cls._guarded:
-            own = cls.__dict__.get(name)
-            if isinstance(own, FunctionType):
-                setattr(cls, name, guarded(own))
-    return cls
+        if cls.__module__.startswith("lazygrad."):
+            for name in cls._guarded:
+                own = cls.__dict__.get(name)
+                if isinstance(own, FunctionType):
+                    setattr(cls, name, guarded(own))

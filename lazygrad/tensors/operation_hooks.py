@@ -44,16 +44,16 @@ class HookedPass:
             return self.visit(node, given)
         grads: Grads = tuple(self._wrap(given[i]) if i in given else None for i in range(max(given) + 1))
         for hooks in hooked:
-            grads = before(hooks, grads, self.create_graph)
+            grads = run_prehooks(hooks, grads, self.create_graph)
         shares = self.visit(node, {i: self._node(g) for i, g in enumerate(grads) if g is not None})
         inputs = first = tuple(None if s is None else self._wrap(s) for s in shares)
         for hooks in hooked:
-            inputs = after(hooks, inputs, grads, self.create_graph)
+            inputs = run_hooks(hooks, inputs, grads, self.create_graph)
         return shares if inputs is first else [None if g is None else self._node(g) for g in inputs]
 
     def _of(self, made: GradFn, node: Node, hooks: OperationHooks) -> Around:
         def run(total: Node) -> tuple[Node, list[tuple[Node, Node | None]] | None]:
-            grads = before(hooks, (self._wrap(total),), self.create_graph)
+            grads = run_prehooks(hooks, (self._wrap(total),), self.create_graph)
             if grads[0] is None:
                 return total, []
             total = self._node(grads[0])
@@ -62,7 +62,7 @@ class HookedPass:
             sources = self._sources(made)
             shares = self._shares(node, total, sources)
             inputs = tuple(None if s is None else self._wrap(s) for s in shares)
-            changed = after(hooks, inputs, grads, self.create_graph)
+            changed = run_hooks(hooks, inputs, grads, self.create_graph)
             if changed is inputs:
                 return total, None
             nodes = [None if g is None else self._node(g) for g in changed]
@@ -140,7 +140,7 @@ def _checked(hook: Callable[..., Any], changed: Any, before: Grads) -> Grads:
     return changed
 
 
-def before(hooks: OperationHooks, grads: Grads, create_graph: bool) -> Any:
+def run_prehooks(hooks: OperationHooks, grads: Grads, create_graph: bool) -> Any:
     """The gradients of an operation's results after its prehooks."""
     with set_grad_enabled(create_graph):
         for hook in list(hooks.before.values()):
@@ -149,7 +149,7 @@ def before(hooks: OperationHooks, grads: Grads, create_graph: bool) -> Any:
     return grads
 
 
-def after(hooks: OperationHooks, inputs: Grads, grads: Grads, create_graph: bool) -> Grads:
+def run_hooks(hooks: OperationHooks, inputs: Grads, grads: Grads, create_graph: bool) -> Grads:
     """The gradients of an operation's inputs after its hooks."""
     with set_grad_enabled(create_graph):
         for hook in list(hooks.after.values()):

@@ -12,7 +12,7 @@ from lazygrad.errors import ArgumentError, ArgumentTypeError, NoSuchKeyError
 from lazygrad.optim.optimizer import Optimizer
 from lazygrad.optim.settings import plain
 from lazygrad.tensors import Tensor
-from lazygrad.tensors.guards import Guarded, guard
+from lazygrad.tensors.guards import Guarded
 from lazygrad.tensors.recording import at_each_run
 
 _ORDER = (
@@ -77,7 +77,6 @@ def _closed_form(self: Any) -> list[Any]:
     return [self.lr_at(self.last_epoch, base) for base in self.base_lrs]
 
 
-@guard
 class LRScheduler(Guarded):
     """Changes the learning rate of every group each time `step` is called.
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Generic, TypeVar
 
 from lazygrad.errors import ArgumentError, ArgumentTypeError
-from lazygrad.tensors.guards import Guarded, guard
+from lazygrad.tensors.guards import Guarded
 from lazygrad.tensors.random.generator import Generator
 from lazygrad.utils.data.collate import default_collate, default_convert
 from lazygrad.utils.data.dataset import Dataset, IterableDataset
@@ -38,7 +38,6 @@ class _Endless(Sampler[Any]):
         return itertools.repeat(None)
 
 
-@guard
 class DataLoader(Guarded, Generic[T_co]):
     """Batches of a dataset, as an iterable that may be walked many times.
 
