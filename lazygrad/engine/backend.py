@@ -60,7 +60,7 @@ class Kernel:
     tuning: Tuning | None = None
 
 
-ALONE_FLOPS = 3 << 20  # of a contraction: about 30 us of one thread
+ALONE_FLOPS = 3 << 20  # a contraction of fewer (about 30 us of one thread) is not divided among workers
 _kernels: dict[Hashable, Kernel] = {}
 
 
@@ -168,7 +168,7 @@ def _compile(group: Group, memory: Memory, device: Device) -> Kernel:
     nest, program = made(UNTUNED)
     tuning = None
     if config.get("TUNE") and not config.get("NOOPT") and not isinstance(group, TapeGroup):
-        from lazygrad.engine import tune  # nobody else waits for its imports
+        from lazygrad.engine import tune  # here, so that only those who tune wait for its imports
 
         layout = tune.Layout(places, memory.extents(group))
         tuned = tune.Kernel(naive, group, layout, slots, lambda choice: made(choice)[1])

@@ -130,10 +130,10 @@ class PlannedGraph(CapturedGraph):
         self.replay = device.prepare([(s.kernel.program, (*s.memory, *s.tables)) for s in plan.steps])
         self.launch = self.replay.launcher()
         self.names = frozenset(self.replay.least)
-        # what is bound, from which byte on: weak references, since the buffers' owners keep them
+        # what each name is bound to, from which byte on; weakly, since the buffers' owners keep them
         self.buffers: dict[Hashable, tuple[ref[Buffer], int]] = {}
         number = {node.arg: i for i, node in enumerate(promises)}
-        # per source its promise, or -1 and a buffer that never changes
+        # the number of each source's promise; -1 for a buffer that never changes
         self.promise = [number.get(_root(node), -1) for node in sources]
         self.fixed = {n: node.arg for n, node in enumerate(sources)
                       if self.promise[n] < 0 and node.op.name in ("buffer", "saved")}
@@ -185,7 +185,8 @@ class PlannedGraph(CapturedGraph):
         """The bytes of the buffer that carries numbers: constants at once, others before each run."""
         plan = self.plan
         self.packed = np.zeros(plan.scalar_bytes, np.uint8)
-        self.numbers: list[tuple[HostNumber, DType, int, Any]] = []  # the last: where it is held, if plainly
+        # value, dtype, offset, and its bytes as an array of one element, where NumPy has the dtype
+        self.numbers: list[tuple[HostNumber, DType, int, Any]] = []
         for n, dtype, offset in plan.scalars:
             value = sources[n].arg
             if isinstance(value, HostNumber):

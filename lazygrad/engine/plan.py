@@ -54,19 +54,18 @@ class Plan:
 
     device: Device
     steps: tuple[Step, ...]
-    # bytes of small results, of small intermediates, of each result, of each block of intermediates
-    slab: int
-    small: int
-    results: tuple[int, ...]
-    blocks: tuple[int, ...]
+    slab: int  # bytes of all small results
+    small: int  # bytes of all small intermediates
+    results: tuple[int, ...]  # bytes of each other result
+    blocks: tuple[int, ...]  # bytes of each block that intermediates share
     scalars: tuple[tuple[int, DType, int], ...]  # (number among sources, dtype, byte offset)
-    # of parts that kernels find by a number: (number among sources, that of the int64 that tells the start)
+    # parts of buffers whose start is data: (number among sources, place of the start among the int64 scalars)
     starts: tuple[tuple[int, int], ...]
-    roots: tuple[int, ...]  # sources of which the whole memory is given to kernels, whatever part they are
-    parts: tuple[Part, ...]  # of memory that the plan makes
+    roots: tuple[int, ...]  # sources that are parts, but whose whole buffer is given to kernels
+    parts: tuple[Part, ...]  # of memory that the plan allocates
     scalar_bytes: int
     targets: tuple[tuple[Slot | int, int, DType, tuple[int, ...]], ...]
-    donated: tuple[int, ...]  # sources whose memory the results take, by number
+    donated: tuple[int, ...]  # numbers of the sources whose memory results are written over
     seconds: tuple[float, float]  # to plan and to compile
     compiled: int  # kernels compiled for this plan
     from_disk: bool = False  # an earlier process made it

@@ -28,14 +28,14 @@ from lazygrad.runtime.device import Buffer, Device, Program, Replay
 from lazygrad.scheduler.group import Group
 from lazygrad.simplify.elementwise import MANTISSA
 
-MARGIN = 0.95  # of the untuned kernel's time: what is not faster than that has not won
-HOPELESS = 1.5  # of it: what was slower than that the first time is not run again
-LARGEST = 1 << 30  # bytes of a kernel's memory: as much again is taken to try it, and as much to compare
-SHORT = 10e-6  # seconds: shorter kernels are left as they are
-LONG = 0.1  # seconds: of what takes longer the first time tells enough
-TURN = 200e-6  # seconds of launches that are timed together
-SECONDS, FEWEST, MOST = 0.5, 5, 15  # of timing a kernel's candidates, and of the turns of each
-FINAL = 3  # times as many of both for those that were better
+MARGIN = 0.95  # a choice must take less than this share of the untuned kernel's time
+HOPELESS = 1.5  # times the untuned kernel's time: a choice whose first run took longer is dropped
+LARGEST = 1 << 30  # bytes: kernels of more memory are not tuned; trying and comparing take as much each
+SHORT = 10e-6  # seconds: kernels that take less are not tuned
+LONG = 0.1  # seconds: the first run of a kernel that takes longer tells enough
+TURN = 200e-6  # seconds of launches that are timed together, as one turn
+SECONDS, FEWEST, MOST = 0.5, 5, 15  # for timing all choices of a kernel; turns of each choice
+FINAL = 3  # the better choices are timed again, for so many times as long
 Build = Callable[[Choice], Program]
 
 
@@ -57,7 +57,7 @@ class Tuning:
     trials: tuple[Trial, ...]
     gain: float = 1.0
     note: str = ""
-    known: bool = False  # from an earlier kernel or process: nothing was timed
+    known: bool = False  # found by an earlier kernel or process, not timed now
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Kernel:
 
 
 _known: dict[str, Tuning] = {}
-_turn = threading.Lock()  # who measures has the machine for itself
+_turn = threading.Lock()  # one kernel is measured at a time
 
 
 def tune(kernel: Kernel, candidates: Sequence[Choice], device: Device) -> Tuning:

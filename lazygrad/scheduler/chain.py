@@ -24,7 +24,7 @@ from lazygrad.scheduler.fusion_cost import LONGEST, Prices
 from lazygrad.scheduler.group import IN_MEMORY, inputs_in_plan, is_contraction
 from lazygrad.source import Target
 
-LEAST_ROWS = 16  # rows, and elements of a row, below which whole matrices are small enough
+LEAST_ROWS = 16  # rows, and elements of a row: of fewer, whole matrices are stored
 _INSIDE = frozenset(("elementwise", "movement"))
 _COMMON = "along"  # names the place in a row, whichever loop runs along it
 

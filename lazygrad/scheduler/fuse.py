@@ -33,10 +33,10 @@ from lazygrad.scheduler.group import (
 from lazygrad.scheduler.number_parts import MAX_NODES, Part, find_parts, number_groups
 from lazygrad.source import Target
 
-MAX_MERGED = 16  # kernels that are tried for merging at once
+MAX_MERGED = 16  # kernels that share a node: more are not tried for merging
 MAX_USES = 4  # different elements of one node that a kernel may evaluate at each point
 PARALLEL_WORK = 1 << 15  # elements above which a kernel must have parallel iterations
-FEW_ROWS = 8  # too few for every core to have work
+FEW_ROWS = 8  # fewer parallel iterations may leave cores without work
 
 
 class Fusion:
@@ -50,7 +50,7 @@ class Fusion:
         order = topological(targets, self.inputs)
         users = consumers(order, self.inputs)
         self.prices = Prices(order, users, self.targets, target, given)
-        # where another part stores something, a chain could reach beyond it
+        # beside other parts there are none: a chain could reach beyond what those store
         chains = () if given else find_chains(order, users, self.targets, self.prices, target)
         self.chains = {node: chain for chain in chains for node in chain.outputs}
         self.order = topological(targets, self.inputs)
@@ -113,7 +113,7 @@ class Fusion:
         its other users, and `readers`, read it from there."""
         for home in homes:
             if home.contraction is not None and self.prices.ends_reduction(node):
-                continue  # the reduction would be stored as well: better where that is computed
+                continue  # the reduction would be stored as well: better there than here
             others = [c for c in homes if c is not home] + readers
             uses = home.wanted(node, self.users[node])
             if (others and not self.refuse(home, node, uses, True)

@@ -16,8 +16,8 @@ from lazygrad.source import Target
 
 CACHED = 4  # how many times as fast as memory a cache is
 LAUNCH = 1 << 16  # bytes from memory that take as long as launching a kernel
-LONGEST = 64  # operations of one element beyond which a second copy of the code is not made
-MANY = 6  # buffers beyond which what a chain reads is not told apart
+LONGEST = 64  # operations of one element: longer code is not repeated in a second kernel
+MANY = 6  # buffers: what is computed from more is taken to read too many to count
 _MOST = 1 << 40
 
 _WEIGHTS = {"exp": 16, "exp2": 16, "expm1": 20, "log": 16, "log2": 16, "log10": 16, "log1p": 20, "sin": 20,

@@ -22,9 +22,9 @@ from lazygrad.scheduler.cluster import FREE
 from lazygrad.scheduler.group import IN_MEMORY, Group, inputs_in_plan
 from lazygrad.scheduler.tape import make_tape
 
-MAX_NODES = 800  # per kernel: compile time grows faster than linearly beyond
-MOST_GATHERED = 60  # numbers that one kernel brings together
-MANY_NUMBERS = 16  # in one memory: kernels that read so many take the memory, and where each number is
+MAX_NODES = 800  # of one kernel: beyond, compile time grows faster than linearly
+MOST_GATHERED = 60  # numbers that one kernel copies together
+MANY_NUMBERS = 16  # of one buffer: kernels that read so many take it whole, and the place of each
 _KINDS = frozenset(("elementwise", "movement", "source"))
 
 
@@ -103,7 +103,8 @@ def _gathers(order: Sequence[Node], in_memory: Collection[Node], most: int) -> I
     numbers = [n for n in order if n in alone]
     if len(numbers) <= most:
         return
-    shape = (1,) * (1 + max(n.ndim for n in order))  # of no node, so that a copy is none of the graph's
+    # a shape that no node of the graph has, so that no copy is one of its nodes
+    shape = (1,) * (1 + max(n.ndim for n in order))
     count = min(MOST_GATHERED, most)
     for first in range(0, len(numbers), count):
         mine = numbers[first:first + count]

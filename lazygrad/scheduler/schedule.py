@@ -17,11 +17,11 @@ from lazygrad.helpers import round_up
 from lazygrad.scheduler.access import Use
 from lazygrad.scheduler.group import IN_MEMORY, Group, nbytes
 
-SMALL = 256  # bytes; what may share a slab
+SMALL = 256  # bytes: what is no larger may share a slab
 ALIGN = 64
-FEW = 32  # small inputs and outputs of one kernel that may be buffers of their own
-NUMBER = 8  # bytes of one number: often a loss, which is kept long after what was computed with it
-FEW_NUMBERS = 8  # numbers among a kernel's targets that have buffers of their own, whoever else shares slabs
+FEW = 32  # small inputs and outputs of one kernel: where one has more, small values share a slab
+NUMBER = 8  # bytes of a single number: often a loss, which outlives what was computed with it
+FEW_NUMBERS = 8  # so many single numbers of one kernel keep buffers of their own beside a slab
 
 
 @dataclass(frozen=True)
