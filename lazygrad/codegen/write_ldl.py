@@ -16,8 +16,9 @@ from lazygrad.ops.linear_algebra import LEAST_SHARE
 
 
 def write_ldl(w: NestWriter, node: Node, inputs: Sequence[Matrices], out: Matrices) -> None:
-    """Both halves of what is left are kept, so that rows are columns; the factors of a step stay in its own
-    rows, from which they go to the lower half at the end."""
+    """Bunch and Kaufman's method. The rest of the matrix is kept in both halves, so that a column can be read
+    as a row, which runs in lanes; L's columns stand as rows, too, until the end, when they go to the lower
+    half. `inside_pair`: the row was taken together with the one before it."""
     n = node.shape[-2]
     kind, blocks, width = node.dtype.accumulator, ceil_div(n, TOGETHER), w.padded(n)
     for b in w.examples(out.count):
@@ -42,10 +43,10 @@ def write_ldl(w: NestWriter, node: Node, inputs: Sequence[Matrices], out: Matric
                 with w.when(pair):
                     w.set(result, (last, n), (-found).cast(kind))
                     _two_factors(w, full, rows, factors, k, last, width)
-                    _take(w, full, rows, factors, (0, 1), last, n)
+                    _eliminate(w, full, rows, factors, (0, 1), last, n)
                 with w.when(~pair):
                     _one_factor(w, full, rows, factors, k, regular, width)
-                    _take(w, full, rows, factors, (0,), k, n)
+                    _eliminate(w, full, rows, factors, (0,), k, n)
         for i in w.serial(n):
             for j in w.free(n):
                 lower = full.where((Guard(i - j, 0, n), Guard(j, 0, n)), j, i)
@@ -85,6 +86,7 @@ def _clamped(place: Number, n: int) -> Number:
 
 def _one_factor(w: NestWriter, full: Grid, rows: Grid, factors: Grid, k: Expr, regular: Number,
                 width: int) -> None:
+    """The row behind the pivot k, divided by it; 0 unless `regular`."""
     zero = number(0.0, full.array.dtype)
     pivot = w.let(full[k, k])
     for j in w.free(width, begin=k):
@@ -97,7 +99,7 @@ def _one_factor(w: NestWriter, full: Grid, rows: Grid, factors: Grid, k: Expr, r
 
 def _two_factors(w: NestWriter, full: Grid, rows: Grid, factors: Grid, k: Expr, last: Expr,
                  width: int) -> None:
-    """Both rows, multiplied by the inverse of the block."""
+    """The rows k and `last` behind their block, multiplied by its inverse."""
     zero = number(0.0, full.array.dtype)
     beside = w.let(full[k, last])
     first, second = w.let(full[last, last] / beside), w.let(full[k, k] / beside)
@@ -106,14 +108,14 @@ def _two_factors(w: NestWriter, full: Grid, rows: Grid, factors: Grid, k: Expr, 
         behind = from_(j, last + 1)
         pair = [w.let(guarded(behind, full[i, j], zero)) for i in (k, last)]
         found = (w.let(scale * (first * pair[0] - pair[1])), w.let(scale * (second * pair[1] - pair[0])))
-        for number_, (i, row, factor) in enumerate(zip((k, last), pair, found, strict=True)):
-            w.set(rows, (number_, j), row)
-            w.set(factors, (number_, j), factor)
+        for r, (i, row, factor) in enumerate(zip((k, last), pair, found, strict=True)):
+            w.set(rows, (r, j), row)
+            w.set(factors, (r, j), factor)
             w.set(full, (i, j), guarded(behind, factor, full[i, j]))
 
 
-def _take(w: NestWriter, full: Grid, rows: Grid, factors: Grid, which: Sequence[int], last: Expr,
-          n: int) -> None:
+def _eliminate(w: NestWriter, full: Grid, rows: Grid, factors: Grid, which: Sequence[int], last: Expr,
+               n: int) -> None:
     """From every row behind `last`, its factors times the block's rows."""
     for block in w.serial(ceil_div(n, TOGETHER), begin=(last + 1) // TOGETHER):
         lines = [block * TOGETHER + r for r in range(TOGETHER)]
@@ -173,6 +175,7 @@ def _subtract(w: NestWriter, x: Grid, to: Expr, factor: Number, source: Expr, co
 
 
 def _forward(w: NestWriter, a: Grid, x: Grid, k: Expr, n: int, columns: int, inside_pair: Grid) -> None:
+    """Solve for the block that begins with row k, and take it from the rows behind."""
     kind = x.array.dtype
     pair, place = _place(w, a, k, n)
     pair = w.let(pair & (counted(k, int32) < n - 1))
@@ -199,6 +202,7 @@ def _forward(w: NestWriter, a: Grid, x: Grid, k: Expr, n: int, columns: int, ins
 
 
 def _back(w: NestWriter, a: Grid, x: Grid, k: Expr, n: int, columns: int, inside_pair: Grid) -> None:
+    """From the block that ends with row k, take what the rows behind have in it."""
     pair, place = _place(w, a, k, n)
     pair = w.let(pair & (number(0, int32) < counted(k, int32)))
     w.set(inside_pair, (), pair.cast(int32))

@@ -20,8 +20,8 @@ def one_of(name: str, probs: Any, logits: Any) -> None:
                             "both.")
 
 
-class OfChance(Distribution):
-    """A distribution given by the chance `probs` of a yes, or by `logits`, whose sigmoid is the chance."""
+class BernoulliFamily(Distribution):
+    """A distribution given by the probability of success, as `probs` or as `logits`, log(p / (1 - p))."""
 
     arg_constraints = {"probs": constraints.unit_interval, "logits": constraints.real}
 
@@ -54,7 +54,7 @@ class OfChance(Distribution):
         return {**super()._expanded(shape), "_param": self._param.expand(shape)}
 
 
-class Bernoulli(OfChance):
+class Bernoulli(BernoulliFamily):
     """1 with probability `probs`, else 0; or with the probability sigmoid(`logits`)."""
 
     has_enumerate_support = True

@@ -10,7 +10,7 @@ from lazygrad.distributions import constraints
 from lazygrad.distributions.constraints import Constraint
 from lazygrad.distributions.continuous import inside
 from lazygrad.distributions.derived import TransformedDistribution
-from lazygrad.distributions.discrete import Categorical, OfChance, OverClasses
+from lazygrad.distributions.discrete import BernoulliFamily, Categorical, OverClasses
 from lazygrad.distributions.distribution import Distribution
 from lazygrad.distributions.transforms import ExpTransform, SigmoidTransform
 from lazygrad.distributions.utils import (
@@ -101,7 +101,7 @@ class MixtureSameFamily(Distribution):
         return f"MixtureSameFamily(\n  {self.mixture_distribution},\n  {self.component_distribution})"
 
 
-class LogitRelaxedBernoulli(OfChance):
+class LogitRelaxedBernoulli(BernoulliFamily):
     """(logits + logistic noise) / temperature: the logits of what RelaxedBernoulli gives."""
 
     support = constraints.real

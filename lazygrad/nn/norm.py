@@ -350,10 +350,10 @@ class LocalResponseNorm(Module):
 
 
 class CrossMapLRN2d(LocalResponseNorm):
-    """Division by the mean square of channels up to `size` / 2 away, as Lua Torch had it.
+    """Division by a power of the mean square of the channels up to `size` / 2 away, as in Lua Torch.
 
-    PyTorch keeps its sums, and so they are kept here: the first channel stays in all of them, and windows
-    of the gradient stand one channel lower than they should.
+    As PyTorch computes it, slips included: the first channel is never taken out of the running sums, and the
+    windows of the gradient stand one channel too low.
     """
 
     def __init__(self, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1) -> None:

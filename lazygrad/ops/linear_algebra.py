@@ -110,7 +110,8 @@ def _ldl_shape(inputs: tuple[Node, ...], arg: Any) -> Shape:
     return (*batch, n, n + 1)
 
 
-LEAST_SHARE = (1 + 17**0.5) / 8  # of what stands beside it that a pivot has: elements grow least so
+# of the greatest element beside it: a smaller one is no pivot; by this share elements grow least
+LEAST_SHARE = (1 + 17**0.5) / 8
 
 
 def _greatest(sizes: np.ndarray) -> tuple[Any, int]:

@@ -181,14 +181,17 @@ def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
     return apply("index_select", build, input, index)
 
 
-def _check_rows(op: str, x: Tensor, axis: int, index: Tensor, source: Tensor) -> Tensor:
-    """The source, with as many dimensions as x. Raises where it does not fit."""
+def _check_rows(
+    op: str, x: Tensor, axis: int, index: Tensor, source: Tensor, number_or_row: bool = False
+) -> Tensor:
+    """The source, with as many dimensions as x; `number_or_row`: of one element, one dimension may stand for
+    none, and none for one. Raises where it does not fit."""
     if source._dtype is not x._dtype:
         raise DTypeError(f"[{op}] self and source expected to have the same dtype, got {x._dtype!r} and "
                          f"{source._dtype!r}")
     want = tuple(index._shape[0] if i == axis else n for i, n in enumerate(x._shape))
     given = tuple(source._shape)
-    if op == "index_copy" and x.ndim + source.ndim == 1 and index._shape[0] == source.numel() == 1:
+    if number_or_row and x.ndim + source.ndim == 1 and index._shape[0] == source.numel() == 1:
         given = want
     if given != want or (not source.ndim and index._shape[0] != 1):
         raise ShapeError(f"[{op}] source {tuple(source._shape)} does not fit: index of {index._shape[0]} "
@@ -213,7 +216,7 @@ def index_add(input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: 
 def index_copy(input: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor:
     """input with the slices that a 1-d index names replaced by those of source."""
     axis, index = _check_row_index("index_copy", input, dim, index, _WIDE)
-    source = _check_rows("index_copy", input, axis, index, source)
+    source = _check_rows("index_copy", input, axis, index, source, number_or_row=True)
     return apply(
         "index_copy",
         lambda x, i, s: places.put_axis("index_copy", x, axis, i, s, "set"),

@@ -53,8 +53,6 @@ def cholesky_ex(A: Tensor, *, upper: bool = False, check_errors: bool = False) -
 
 
 def _cholesky(name: str, x: Tensor, upper: bool) -> Tensor:
-    if name == "cholesky" and not x.numel():  # of which the older function asks no more
-        return x.clone()
     result, info = _cholesky_ex(name, x, upper)
     raise_where(name, info, _not_positive)
     return result
@@ -71,8 +69,8 @@ def linalg_cholesky(A: Tensor, *, upper: bool = False) -> Tensor:
 
 @function("cholesky")
 def cholesky(input: Tensor, upper: bool = False) -> Tensor:
-    """As `linalg.cholesky`."""
-    return _cholesky("cholesky", input, upper)
+    """As `linalg.cholesky`; of no elements, any shape."""
+    return _cholesky("cholesky", input, upper) if input.numel() else input.clone()
 
 
 def _check_sides(name: str, a: Tensor, b: Tensor, left: bool) -> None:
