@@ -165,6 +165,8 @@ LOSSES: list[tuple[str, tuple, dict]] = [
     ("margin_ranking_loss", (normal(5), normal(5), signs(5)), {"margin": 0.2}),
     ("soft_margin_loss", (normal(3, 4), signs(3, 4)), {}),
     ("multilabel_soft_margin_loss", (normal(3, 4), (signs(3, 4) + 1) / 2), {"weight": positive(4)}),
+    ("multilabel_soft_margin_loss", (normal(3, 4), (signs(3, 4) + 1) / 2),
+     {"weight": positive(2, 3, 4), "reduction": "none"}),
     ("multi_margin_loss", (normal(3, 4), classes(4, 3)), {}),
     ("multi_margin_loss", (normal(3, 4), classes(4, 3)), {"p": 2, "margin": 0.7, "weight": positive(4)}),
     ("multilabel_margin_loss", (normal(2, 4), np.array([[3, 0, -1, 1], [1, -1, -1, -1]])), {}),
@@ -363,6 +365,7 @@ def test_attention(options: dict, query: tuple, key: tuple, device: str) -> None
 
 REARRANGED: list[tuple[str, tuple, dict]] = [
     ("linear", (normal(2, 3, 4), normal(5, 4), normal(5)), {}),
+    ("linear", (normal(4), normal(5, 4), normal(1, 5)), {}),
     ("bilinear", (normal(3, 4), normal(3, 2), normal(5, 4, 2), normal(5)), {}),
     ("embedding", (classes(6, 2, 3), normal(6, 4)), {}),
     ("embedding", (np.array([[0, 1, 0], [1, 1, 2]]), normal(6, 4)), {"padding_idx": 1}),

@@ -363,7 +363,7 @@ def test_sequential() -> None:
     del net[1]
     assert list(net._modules) == ["0", "1", "2", "3"]
     assert type(net.pop(3)).__name__ == "Sigmoid"
-    assert len(net + nn.Sequential(nn.ReLU())) == 4
+    assert len(net + nn.Sequential(nn.ReLU())) == 4 and len(net) == 3
     assert len(nn.Sequential(nn.ReLU()) * 3) == 3
     named = nn.Sequential(OrderedDict(a=nn.ReLU(), b=nn.Tanh()))
     assert named.b is named[1]

@@ -157,6 +157,16 @@ def test_polygamma_takes_no_powers():
     assert "pow" not in str(lg.explain(lg.polygamma(4, x)))
 
 
+def test_zeta_of_large_numbers_is_its_first_term():
+    s = lg.tensor([99.0, 999.0, 1500.0, 1e30, np.inf], dtype=lg.float64)
+    np.testing.assert_allclose(lg.special.zeta(s, 2.0).numpy(), 2.0 ** -s.numpy(), rtol=1e-14, atol=0)
+
+
+def test_all_of_the_gamma_functions_integral_lies_above_0():
+    a = lg.tensor([0.5, np.inf, np.nan])
+    assert lg.igamma(a, lg.zeros(3)).tolist() == [0, 0, 0] and lg.igammac(a, lg.zeros(3)).tolist() == [1, 1, 1]
+
+
 NAMES = [f"{shift}chebyshev_polynomial_{kind}" for shift in ("", "shifted_") for kind in "tuvw"]
 
 
