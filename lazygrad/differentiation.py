@@ -29,6 +29,14 @@ def _is_end(node: Node) -> bool:
     return node.op is ops.leaf and getattr(node.arg, "is_end", False)
 
 
+def aim(through: Mapping[Node, Node], node: Node, i: Node) -> Node:
+    """Where the share of an input goes: to the last leaf that stands over it for its users, of whom `node` is
+    one."""
+    while (over := through.get(i)) is not None and over is not node:
+        i = over
+    return i
+
+
 # what the floors above do on the way: the gradient of a leaf with hooks becomes what the hooks make of it,
 # and the gradients of a call's parts, by number, become one for each of its inputs, or None
 Visit = Callable[[Node, Any], Any]
@@ -45,6 +53,7 @@ def gradient(
     visit: Visit | None = None,
     partial: bool = False,
     around: Mapping[Node, Around] | None = None,
+    through: Mapping[Node, Node] | None = None,
 ) -> list[Node | None]:
     """The sum over outputs of `cotangent * d output / d w` for every w of `wrt`, of w's shape and dtype.
 
@@ -52,8 +61,8 @@ def gradient(
     an output to w. `visit` is called once for each hooked leaf and each call on the way, when all of its
     gradient has arrived; without it hooks do not run, and calls are differentiable again.
     `partial`: paths end at the first node of `wrt`, so that none of them is counted below another one.
-    `around`: what runs where a node's derivative is asked for. Raises
-    GradientError where a path goes through an op that has no derivative.
+    `around`: what runs where a node's derivative is asked for. `through`: a leaf over a node that gets what
+    the node's other users give. Raises GradientError where a path goes through an op that has no derivative.
     """
     wanted = set(wrt)
     found: dict[Node, Node] = {}
@@ -61,7 +70,8 @@ def gradient(
     below: dict[Node, tuple[Node, ...]] = {}
 
     def walk(node: Node) -> tuple[Node, ...]:
-        below[node] = () if partial and node in wanted else differentiable_inputs(node)
+        found = () if partial and node in wanted else differentiable_inputs(node)
+        below[node] = tuple([aim(through, node, i) for i in found]) if through else found
         return below[node]
 
     order = topological([o for o in outputs if o.dtype.kind == "float"], walk)
@@ -97,7 +107,8 @@ def gradient(
             if around and node in around:
                 total, receivers = around[node](total)
             pairs = zip(node.inputs, _shares(node, total), strict=True) if receivers is None else receivers
-        for x, share in pairs:
+        for i, share in pairs:
+            x = aim(through, node, i) if through else i
             if share is not None and (x in on_path or x in wanted):
                 _accumulate(totals, x, share)
     return [found.get(w) for w in wrt]

@@ -7,7 +7,7 @@ import functools
 import itertools
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from lazygrad import ops
@@ -15,10 +15,11 @@ from lazygrad.differentiation import Visit, differentiable_inputs, gradient
 from lazygrad.errors import ArgumentError, ArgumentTypeError, GradientError, ShapeError
 from lazygrad.graph import Node, topological
 from lazygrad.hooks import RemovableHandle, hook_table, register
-from lazygrad.tensors.cell import Mark, Token
+from lazygrad.tensors.cell import Token
 from lazygrad.tensors.core import FUNCTIONS, Tensor, from_node, method
 from lazygrad.tensors.flow import check_not_spent, free
 from lazygrad.tensors.grad_fn import GradFn, Label, hooks_of, made_by
+from lazygrad.tensors.marks import mark_of, retain, retained, retains, with_late_marks
 from lazygrad.tensors.modes import no_grad, set_grad_enabled
 from lazygrad.tensors.operation_hooks import HookedPass, hooks_of_leaf, run_hooks, run_prehooks
 from lazygrad.tensors.passes import note_pass
@@ -84,12 +85,12 @@ def _seeds(name: str, outputs: Sequence[Tensor], cotangents: Sequence[Any], crea
     return seeds
 
 
-def _walk(outputs: Sequence[Tensor]) -> tuple[list[Node], list[Node]]:
-    """The outputs' nodes and all nodes that gradients may reach from them."""
+def _walk(outputs: Sequence[Tensor]) -> tuple[list[Node], Sequence[Node], Mapping[Node, Node]]:
+    """The outputs' nodes, all nodes that gradients may reach from them, and the marks over some of these."""
     roots = [o.graph_node() for o in outputs]
     order = topological(roots, differentiable_inputs)
     check_not_spent(order, [o._history for o in outputs])
-    return roots, order
+    return roots, *with_late_marks(outputs, roots, order)
 
 
 def _wrap(node: Node, device: str, create_graph: bool) -> Tensor:
@@ -147,13 +148,14 @@ def hooks_and_calls(create_graph: bool, all_leaves: bool) -> Visit:
 
 
 def _gradient(outputs: Sequence[Tensor], roots: Sequence[Node], seeds: Sequence[Node], order: Sequence[Node],
-              wanted: Sequence[Node], create_graph: bool, all_leaves: bool) -> list[Node | None]:
+              through: Mapping[Node, Node], wanted: Sequence[Node], create_graph: bool,
+              all_leaves: bool) -> list[Node | None]:
     """The graph rewrite, with all hooks on the way."""
     visit = hooks_and_calls(create_graph, all_leaves)
     if not hooks_of:
-        return gradient(roots, seeds, wanted, visit)
+        return gradient(roots, seeds, wanted, visit, through=through)
     hooked = HookedPass(outputs, order, create_graph, visit)
-    return gradient(roots, seeds, wanted, hooked.on_the_way, around=hooked.around())
+    return gradient(roots, seeds, wanted, hooked.on_the_way, around=hooked.around(), through=through)
 
 
 def _call_hooks(hooks: dict[int, Any], g: Tensor, create_graph: bool) -> Node:
@@ -173,13 +175,11 @@ def _targets(order: Sequence[Node], inputs: Any) -> list[tuple[Tensor, Node]]:
     else:
         leaves, found = None, []
     for node in order:
-        if node.op.name == "leaf" and isinstance(node.arg, Token | Mark):
+        if node.op.name == "leaf" and isinstance(node.arg, Token):
             tensor = node.arg.tensor()
-            if tensor is None or (isinstance(node.arg, Mark) and not node.arg.retain):
-                continue
-            if isinstance(node.arg, Mark) or leaves is None or id(tensor) in leaves:
+            if tensor is not None and (leaves is None or id(tensor) in leaves):
                 found.append((tensor, node))
-    return found
+    return found + [pair for pair in retained(order) if not any(pair[0] is t for t, _ in found)]
 
 
 def _lost(order: Sequence[Node]) -> list[Node]:
@@ -213,12 +213,12 @@ def backward(
     outputs = _listed(tensors)
     cotangents = [None] * len(outputs) if grad_tensors is None else _listed(grad_tensors)
     seeds = _seeds("backward", outputs, cotangents, create_graph)
-    roots, order = _walk(outputs)
+    roots, order, through = _walk(outputs)
     targets = _targets(order, inputs)
     wanted = [node for _, node in targets] + (_lost(order) if inputs is None else [])
     totals: dict[int, tuple[Tensor, Node]] = {}
     with _one_pass(order, wanted):
-        found = _gradient(outputs, roots, seeds, order, wanted, create_graph, inputs is None)
+        found = _gradient(outputs, roots, seeds, order, through, wanted, create_graph, inputs is None)
         for (tensor, _), g in zip(targets, found, strict=False):
             if g is not None:
                 before = totals.get(id(tensor))
@@ -290,12 +290,12 @@ def grad(
                 "[grad] One of the differentiated Tensors does not require grad: call "
                 "requires_grad_() on it before computing with it"
             )
-    roots, order = _walk(outputs)
+    roots, order, through = _walk(outputs)
     places = [_places(x, order) for x in inputs]
     wanted = [node for nodes in places for node in nodes]
     totals: list[Node | None] = []
     with _one_pass(order, wanted):
-        shares = iter(_gradient(outputs, roots, seeds, order, wanted, create_graph, False))
+        shares = iter(_gradient(outputs, roots, seeds, order, through, wanted, create_graph, False))
         for x, nodes in zip(inputs, places, strict=True):
             found = [g for g in itertools.islice(shares, len(nodes)) if g is not None]
             g = functools.reduce(ops.add, found) if found else None
@@ -382,22 +382,9 @@ def detach_(x: Tensor) -> Tensor:
 # Hooks
 
 
-def _mark(x: Tensor) -> Mark:
-    """The mark of a tensor in the middle of a graph: its uses from now on go through it."""
-    node = x.graph_node()
-    if node.op.name == "leaf" and isinstance(node.arg, Mark) and node.arg.tensor() is x:
-        return node.arg
-    mark = Mark(x)
-    marked = ops.leaf(node, arg=mark)
-    if not x._chain:
-        x._history.node = x._graph_root = marked
-    x._graph = marked
-    return mark
-
-
 def arrival_of(x: Tensor) -> Any:
     """What stands for a tensor with a hook among a pass's arrivals."""
-    return x._history.token if x.is_leaf else _mark(x)
+    return x._history.token if x.is_leaf else mark_of(x)
 
 
 def _check_hookable(name: str, x: Tensor) -> None:
@@ -410,12 +397,11 @@ def register_hook(x: Tensor, hook: Any) -> RemovableHandle:
     """Call `hook(grad)` whenever the gradient of x is computed; what it returns, unless None, takes its
     place.
 
-    Uses of x made before the call do not pass the hook where x is not a leaf. Raises GradientError for a
-    tensor that requires no gradient.
+    Raises GradientError for a tensor that requires no gradient.
     """
     _check_hookable("register_hook", x)
     if not x.is_leaf:
-        return register(_mark(x).hooks, hook)
+        return register(mark_of(x).hooks, hook)
     x._hooks = hook_table() if x._hooks is None else x._hooks
     return register(x._hooks, hook)
 
@@ -441,15 +427,10 @@ def retain_grad(x: Tensor) -> None:
     if not x.requires_grad:
         raise GradientError("[retain_grad] can't retain_grad on Tensor that has requires_grad=False")
     if not x.is_leaf:
-        _mark(x).retain = True
+        retain(x)
 
 
-def _retains_grad(x: Tensor) -> bool:
-    node = x.graph_node() if x.requires_grad and not x.is_leaf else None
-    return node is not None and node.op.name == "leaf" and isinstance(node.arg, Mark) and node.arg.retain
-
-
-Tensor.retains_grad = property(_retains_grad, doc="Whether `.grad` is kept although this is no leaf.")
+Tensor.retains_grad = property(retains, doc="Whether `.grad` is kept although this is no leaf.")
 
 
 def _grad_fn(x: Tensor) -> GradFn | None:

@@ -42,16 +42,14 @@ class Token:
 
 class Mark:
     """Names one tensor in the middle of a graph whose gradient somebody wants to see: the argument of a
-    `leaf` node that lets the gradient through. `hooks` may change it, even when the tensor is gone; `retain`
-    keeps it in the tensor's `.grad`."""
+    `leaf` node that lets the gradient through. `hooks` may change it, even when the tensor is gone."""
 
-    __slots__ = ("__weakref__", "device", "hooks", "retain", "tensor")
+    __slots__ = ("__weakref__", "device", "hooks", "tensor")
 
     def __init__(self, tensor: Any):
         self.tensor: Callable[[], Any] = ref(tensor)
         self.device: str = tensor.cell.device
         self.hooks = hook_table()
-        self.retain = False
 
 
 class Spent:
