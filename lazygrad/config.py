@@ -138,3 +138,9 @@ def torch_home() -> Path:
     """Where PyTorch keeps what it downloads: TORCH_HOME, else a folder in the user's cache."""
     base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
     return Path(os.environ.get("TORCH_HOME") or os.path.join(base, "torch")).expanduser()
+
+
+def loading_is_forced(way: str) -> bool:
+    """Whether PyTorch's variable TORCH_FORCE_WEIGHTS_ONLY_LOAD, or ..._NO_WEIGHTS_ONLY_LOAD, is on now:
+    programs set them while they run."""
+    return os.environ.get(f"TORCH_FORCE_{way}_LOAD", "0").lower() in ("1", "y", "yes", "true")

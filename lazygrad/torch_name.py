@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import importlib
 import sys
-from importlib.abc import Loader, MetaPathFinder
+from collections.abc import Iterator
+from importlib.abc import Loader
 from importlib.machinery import ModuleSpec
+from importlib.metadata import Distribution, DistributionFinder
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -18,6 +20,7 @@ from typing import Any
 import lazygrad
 from lazygrad import dtypes
 from lazygrad.errors import TorchNameError
+from lazygrad.torch_classes import show_as_torch
 from lazygrad.version import TORCH_VERSION
 
 # where lazygrad's module of the same name is another thing
@@ -81,11 +84,32 @@ class TorchLoader(Loader):
                 sys.modules.setdefault(f"torch.{name.removeprefix('lazygrad.')}", loaded)
 
 
-class TorchFinder(MetaPathFinder):
+class TorchDistribution(Distribution):
+    """What is installed under the name torch: programs ask for its version before they import it."""
+
+    def read_text(self, filename: str) -> str | None:
+        """The text of a file about the package, None where there is none."""
+        return {
+            "METADATA": f"Metadata-Version: 2.1\nName: torch\nVersion: {TORCH_VERSION}\n",
+            "top_level.txt": "torch\n",
+        }.get(filename)
+
+    def locate_file(self, path: Any) -> Path:
+        """Where a file of the package is."""
+        return Path(lazygrad.__file__).parent / path
+
+
+class TorchFinder(DistributionFinder):
     """Finds `torch` and everything below it in lazygrad."""
 
+    def find_distributions(self, context: Any = None) -> Iterator[Distribution]:
+        """The package torch, if it is asked for."""
+        if context is None or context.name is None or context.name.lower() == "torch":
+            yield TorchDistribution()
+
     def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
-        """The spec of a module of torch. Raises ModuleNotFoundError for one that lazygrad lacks."""
+        """The spec of a module of torch. For one that lazygrad lacks, ModuleNotFoundError, or None where code
+        only asks whether it is there (`importlib.util.find_spec`)."""
         if fullname in _BESIDE:
             return ModuleSpec(fullname, TorchLoader(), origin=lazygrad.__file__, is_package=True)
         if fullname != "torch" and not fullname.startswith("torch."):
@@ -96,6 +120,8 @@ class TorchFinder(MetaPathFinder):
             except ModuleNotFoundError as error:
                 if error.name is None or not our_name(fullname).startswith(error.name):
                     raise  # something that our module needs
+                if sys._getframe(2).f_globals.get("__name__") == "importlib.util":
+                    return None
                 raise ModuleNotFoundError(
                     f"No module named {fullname!r}: torch is lazygrad here, which has neither a module nor a "
                     f"name {our_name(fullname)!r}"
@@ -116,8 +142,8 @@ def our_name(name: str) -> str:
 def as_torch() -> ModuleType:
     """Make `import torch` mean lazygrad in this process, with all of its modules, and return that `torch`.
 
-    Types and shapes print under the name of torch from then on. Processes that `multiprocessing` starts for
-    this one have the name too. Calling it again changes nothing. Raises
+    Types, shapes and classes have their names in torch from then on. Processes that `multiprocessing` starts
+    for this one have the name too. Calling it again changes nothing. Raises
     TorchNameError where PyTorch itself has been imported already.
     """
     there = sys.modules.get("torch")
@@ -133,4 +159,5 @@ def as_torch() -> ModuleType:
     if _STAND_IN not in sys.path:  # behind the folder of the program
         sys.path.insert(1, _STAND_IN)
     dtypes.shown_package = "torch"
+    show_as_torch()
     return importlib.import_module("torch")

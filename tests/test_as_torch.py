@@ -1,5 +1,7 @@
 """lazygrad under the name `torch`: imports, names that are missing, whole programs, and einops."""
 
+import itertools
+import operator
 import os
 import signal
 import subprocess
@@ -314,3 +316,55 @@ def test_processes_that_a_program_starts_know_the_name(tmp_path):
     done = run(WITH_PROCESSES, tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout == "[(0, 3, 'lazygrad.version'), (1, 3, 'lazygrad.version')]\n"
+
+
+def test_classes_say_that_they_are_of_torch(tmp_path):
+    """Programs ask `type(x).__module__` whose tensors they have: opt_einsum and autoray choose so."""
+    done = run(SOURCE + """
+import copy, inspect, pickle, typing
+x = torch.zeros(2)
+assert type(x).__module__ == "torch" and repr(torch.Tensor) == "<class 'torch.Tensor'>"
+assert repr(torch.dtype) == "<class 'torch.dtype'>" and repr(torch.Size) == "<class 'torch.Size'>"
+assert repr(nn.Conv2d) == "<class 'torch.nn.modules.conv.Conv2d'>"
+assert torch.optim.AdamW.__module__ == "torch.optim.adamw" and Net.__module__ == "__main__"
+assert typing.get_type_hints(double)["x"] is torch.Tensor
+for thing in (x, nn.Linear(2, 2), Net(), torch.float32, x.shape, Parameter(x)):
+    assert type(pickle.loads(pickle.dumps(thing))) is type(copy.deepcopy(thing)) is type(thing)
+step = torch.jit.script(lambda y: nn.functional.relu(y))
+import lazygrad
+net = Net()
+replayed = lazygrad.jit(lambda y: net(y))
+assert [replayed(torch.ones(1, 3)).shape for _ in range(3)] == [(1, 2)] * 3
+""", tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
+def test_versions_compare_as_versions_and_packages_find_torch(tmp_path):
+    done = run("""
+import importlib.metadata, importlib.util, torch
+found = torch.__version__
+assert found >= "2.9" and found >= (2, 0) and not found < (2, 2, 1) and (2, 0) < found and "1.13" < found
+assert importlib.metadata.version("torch") == str(found) == torch.version.__version__
+assert "torch" in {each.metadata["Name"] for each in importlib.metadata.distributions()}
+assert importlib.util.find_spec("torch.nn.functional") is not None
+assert importlib.util.find_spec("torch.no_such_module") is None
+try:
+    import torch.no_such_module
+except ModuleNotFoundError as error:
+    assert "lazygrad" in str(error)
+else:
+    raise AssertionError
+""", tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
+def test_versions_are_ordered_as_packaging_orders_them():
+    version = pytest.importorskip("packaging.version")
+    texts = ["1.0", "1.0.0", "1.0a1", "1.0.dev3", "1.0b2", "1.0rc1", "1.0.post1", "1.0.post1.dev2",
+             "1.0a1.dev1", "1.0+cpu", "1.0+a.1", "1.0+a.10", "1.10", "1.9", "2!0.1", "1.0-1", "v1.0", "1.0c1",
+             "1.0.dev0+x"]
+    for first, second in itertools.product(texts, texts):
+        for compare in (operator.lt, operator.le, operator.eq, operator.ne, operator.gt, operator.ge):
+            ours = compare(lazygrad.version.TorchVersion(first), second)
+            assert ours == compare(version.Version(first), version.Version(second)), (first, second)
+    assert lazygrad.version.TorchVersion("parrot") == "parrot" != lazygrad.version.TorchVersion("1.0")

@@ -428,3 +428,22 @@ def test_readers_keep_no_state():
         PickleReader(reader, rebuild.NAMES, repr).load()
     with pytest.raises(FileFormatError):
         unpickled(b"\x80\x02h\x00.")
+
+
+def test_the_environment_decides_what_may_be_read(monkeypatch):
+    data = saved(Harmless())
+    monkeypatch.setenv("TORCH_FORCE_WEIGHTS_ONLY_LOAD", "1")
+    with pytest.raises(UnsafeFileError, match="Harmless"):
+        lazygrad.load(io.BytesIO(data), weights_only=False)
+    monkeypatch.setenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "yes")
+    with pytest.raises(RuntimeError, match="both were set"):
+        lazygrad.load(io.BytesIO(data))
+    monkeypatch.delenv("TORCH_FORCE_WEIGHTS_ONLY_LOAD")
+    with pytest.warns(UserWarning, match="forcing weights_only=False"):
+        assert type(lazygrad.load(io.BytesIO(data))) is Harmless
+    with pytest.raises(UnsafeFileError, match="Harmless"):
+        lazygrad.load(io.BytesIO(data), weights_only=True)
+
+
+class Harmless:
+    """An object that no list of safe ones knows."""

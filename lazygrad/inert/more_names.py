@@ -8,6 +8,7 @@ from typing import Any
 
 from lazygrad import __version__
 from lazygrad.inert.kinds import each, each_named, ignored, kind, mode, nothing, refused, same
+from lazygrad.version import TORCH_VERSION, TorchVersion
 
 _NO_SYMBOLS = "sizes are plain Python integers here"
 NO_DISPATCH = (
@@ -92,7 +93,7 @@ MORE_NAMES: dict[str, dict[str, Any]] = {
         "Event": nothing("Event", synchronize=None, record=None, wait=None, query=True, elapsed_time=0.0),
     },
     "lazygrad.futures": _FUTURES,
-    "lazygrad.torch_version": {"TorchVersion": str, "internal_version": __version__},
+    "lazygrad.torch_version": {"TorchVersion": TorchVersion, "internal_version": str(TORCH_VERSION)},
     "lazygrad.utils._python_dispatch": {
         **each_named("utils._python_dispatch", "TorchDispatchMode", mode, NO_DISPATCH),
         **each("is_traceable_wrapper_subclass is_in_torch_dispatch_mode", ignored, False),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import lazygrad
@@ -62,6 +63,7 @@ class _ConvNd(Module):
             per_axis(output_padding, self.rank),
         )
         self.groups, self.padding_mode = groups, padding_mode
+        self._reversed_padding_repeated_twice = self._edges()  # programs read it, and pad by it themselves
         first, second = (in_channels, out_channels) if self.transposed else (out_channels, in_channels)
         self.weight = Parameter(
             lazygrad.empty(first, second // groups, *self.kernel_size, device=device, dtype=dtype)
@@ -78,17 +80,16 @@ class _ConvNd(Module):
                 bound = 1 / math.sqrt(fan_in)
                 init.uniform_(self.bias, -bound, bound)
 
-    def _edges(self) -> list[int]:
+    def _edges(self) -> Sequence[int]:
         """How much to pad before and after each axis, the last axis first, as F.pad takes it."""
         if self.padding == "valid":
             return [0] * (2 * self.rank)
+        if self.padding != "same":
+            return tuple(self.padding[i] for i in reversed(range(self.rank)) for _ in range(2))
         edges: list[int] = []
         for i in reversed(range(self.rank)):
-            if self.padding == "same":
-                total = self.dilation[i] * (self.kernel_size[i] - 1)
-                edges += [total // 2, total - total // 2]
-            else:
-                edges += [self.padding[i]] * 2
+            total = self.dilation[i] * (self.kernel_size[i] - 1)
+            edges += [total // 2, total - total // 2]
         return edges
 
     def extra_repr(self) -> str:
@@ -124,7 +125,8 @@ class _Convolution(_ConvNd):
         convolve = getattr(F, f"conv{self.rank}d")
         padding: Any = self.padding
         if self.padding_mode != "zeros":
-            input, padding = F.pad(input, self._edges(), mode=self.padding_mode), 0
+            input = F.pad(input, self._reversed_padding_repeated_twice, mode=self.padding_mode)
+            padding = 0
         return convolve(input, weight, bias, self.stride, padding, self.dilation, self.groups)
 
     def forward(self, input: Tensor) -> Tensor:

@@ -6,12 +6,21 @@ from functools import partial
 from typing import Any
 
 from lazygrad.nn import functional as F
-from lazygrad.nn.function_module import REQUIRED
+from lazygrad.nn.function_module import REQUIRED, FunctionModule
 from lazygrad.nn.function_module import define as _define
 from lazygrad.nn.module import Module
 from lazygrad.tensors import Tensor
 
 _row = partial(_define, module=__name__)
+
+
+class _Distance(FunctionModule):
+    p: float
+
+    @property
+    def norm(self) -> float:
+        """The p of the norm, under PyTorch's name."""
+        return self.p
 
 
 class Flatten(Module):
@@ -119,7 +128,8 @@ CosineSimilarity = _row(
     "CosineSimilarity", F.cosine_similarity, "The cosine of the angle along dim.", dim=1, eps=1e-8
 )
 PairwiseDistance = _row(
-    "PairwiseDistance", F.pairwise_distance, "The p-norm of the difference.", p=2.0, eps=1e-6, keepdim=False
+    "PairwiseDistance", F.pairwise_distance, "The p-norm of the difference.", base=_Distance, p=2.0, eps=1e-6,
+    keepdim=False,
 )
 Unfold = _row(
     "Unfold",

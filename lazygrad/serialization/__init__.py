@@ -15,6 +15,7 @@ import warnings
 from collections.abc import Iterator
 from typing import IO, Any
 
+from lazygrad.config import loading_is_forced
 from lazygrad.errors import ArgumentError, FileFormatError, TruncatedFileError
 from lazygrad.serialization.full_pickle import fully
 from lazygrad.serialization.locations import default_restore_location, location_tag, restorer
@@ -113,15 +114,16 @@ def load(
 
     `weights_only`, the default: tensors, plain values and containers, and what `add_safe_globals` was given;
     UnsafeFileError names whatever else the file asks for, and nothing of it is run. `weights_only=False` is
-    pickle: it runs whatever the file asks for. `map_location`: None, a device or its name, a dictionary of
-    names, or a function of a storage and the name of its device. `mmap`: storages are pages of the file, read
-    when they are used. Raises FileFormatError for files that are damaged, TruncatedFileError for those that
-    are cut short, DeviceError for devices that are not here, DTypeError for elements that lazygrad lacks.
+    pickle: it runs whatever the file asks for. TORCH_FORCE_WEIGHTS_ONLY_LOAD and
+    TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD in the environment decide as in PyTorch. `map_location`: None, a device
+    or its name, a dictionary of names, or a function of a storage and the name of its device. `mmap`:
+    storages are pages of the file, read when they are used. Raises FileFormatError for damaged files,
+    TruncatedFileError for those that are cut short, DeviceError for devices that are not here, DTypeError for
+    elements that lazygrad lacks.
     """
     if is_path(f) and os.fspath(f).endswith(".safetensors"):
         return _load_safetensors(f, map_location)
-    if weights_only is None:
-        weights_only = pickle_module is None
+    weights_only = _weights_alone(weights_only, pickle_module)
     if weights_only and pickle_module is not None:
         raise ArgumentError(
             "[load] Can not safely load weights when explicit pickle_module is specified"
@@ -148,6 +150,26 @@ def load(
         made, end = read_legacy(source, restore, unpickle)
         source.file.seek(source.start + end)
         return made
+
+
+def _weights_alone(asked: bool | None, pickle_module: Any) -> bool:
+    """Whether nothing but weights is read, as the call and PyTorch's environment variables have it."""
+    always, never = loading_is_forced("WEIGHTS_ONLY"), loading_is_forced("NO_WEIGHTS_ONLY")
+    if always and never:
+        raise ArgumentError(
+            "[load] Only one of `TORCH_FORCE_WEIGHTS_ONLY_LOAD` or `TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD` "
+            "should be set, but both were set."
+        )
+    if always:
+        return True
+    if asked is not None:
+        return asked
+    if never:
+        warnings.warn("Environment variable TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD detected, since the "
+                      "`weights_only` argument was not explicitly passed to `torch.load`, forcing "
+                      "weights_only=False.",
+                      stacklevel=3)
+    return pickle_module is None and not never
 
 
 def _load_safetensors(f: Any, map_location: Any) -> Any:

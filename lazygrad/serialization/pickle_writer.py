@@ -9,6 +9,7 @@ import io
 import pickle
 from collections import OrderedDict
 from functools import cache
+from types import FunctionType
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -16,6 +17,7 @@ import numpy as np
 from lazygrad.dtypes import DType
 from lazygrad.errors import ArgumentError, DTypeError
 from lazygrad.missing import MissingType, layout
+from lazygrad.nn.module import Module
 from lazygrad.nn.parameter import Parameter
 from lazygrad.serialization.locations import location_tag, name_of_device
 from lazygrad.serialization.rebuild import STORAGE_NAMES
@@ -24,6 +26,7 @@ from lazygrad.tensors.conversion import own_attributes
 from lazygrad.tensors.realization import realize_cells
 from lazygrad.tensors.storage import UntypedStorage, storage_of_cell
 from lazygrad.tensors.typed_storage import TypedStorage, typed_storage
+from lazygrad.torch_classes import torch_path
 
 
 class PyTorchName:
@@ -46,9 +49,28 @@ def _name_of(value: Any) -> PyTorchName | None:
         return value
     if isinstance(value, DType | MissingType):
         return torch_name("torch", value.name)
-    if value is Tensor:
-        return torch_name("torch", "Tensor")
-    return torch_name("torch.nn.parameter", "Parameter") if value is Parameter else None
+    path = torch_path(value) if isinstance(value, type | FunctionType) else None
+    return torch_name(*path) if path else None
+
+
+# what PyTorch's modules keep as attributes and classes of ours know: files hold it, PyTorch's would lack it
+_KNOWN = ("_is_full_backward_hook", "transposed", "_flat_weights", "_flat_weights_names", "min_val",
+          "max_val", "norm", "value")
+
+
+def _reduced_module(module: Module, protocol: int) -> Any:
+    reduced: Any = module.__reduce_ex__(protocol)
+    made, args, *rest = reduced
+    if rest and isinstance(rest[0], dict):
+        known = {name: getattr(module, name) for name in _KNOWN if _is_ours(type(module), name)}
+        rest[0] = {**known, **rest[0]}
+    return made, args, *rest
+
+
+def _is_ours(kind: type, name: str) -> bool:
+    """Whether a class of lazygrad's has an attribute, and no user's class has it in another way."""
+    owner = next((base.__module__ for base in kind.__mro__ if name in vars(base)), "")
+    return owner.partition(".")[0] in ("lazygrad", "torch")
 
 
 _PythonPickler: Any = getattr(pickle, "_Pickler")  # noqa: B009  the one whose parts can be replaced
@@ -73,6 +95,8 @@ class PickleWriter(_PythonPickler):
         if isinstance(value, device):
             kind, _, index = name_of_device(value).partition(":")
             return torch_name("torch", "device"), (kind, int(index)) if index else (kind,)
+        if isinstance(value, Module):
+            return _reduced_module(value, self.proto)
         if isinstance(value, layout):
             return torch_name("torch.serialization", "_get_layout"), (f"torch.{value.name}",)
         return NotImplemented
