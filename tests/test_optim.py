@@ -240,6 +240,11 @@ def test_zero_grad() -> None:
             ValueError,
             "Invalid beta parameter at index 0: 1.0",
         ),
+        (
+            lambda: optim.Adam([Parameter(lazygrad.ones(1))], betas=(0.9,)),
+            IndexError,
+            "betas must be two numbers",
+        ),
         (lambda: optim.Adam([Parameter(lazygrad.ones(1))], eps=-1), ValueError, "Invalid epsilon value: -1"),
     ],
 )
