@@ -40,8 +40,8 @@ def aim(through: Mapping[Node, Node], node: Node, i: Node) -> Node:
 # what the floors above do on the way: the gradient of a leaf with hooks becomes what the hooks make of it,
 # and the gradients of a call's parts, by number, become one for each of its inputs, or None
 Visit = Callable[[Node, Any], Any]
-# the cotangent of a node -> what takes its place, and, where the derivative does not count, what nodes below
-# receive
+# of a node's cotangent: the one that takes its place; and where that is not None, the shares of nodes below,
+# instead of those that the node's derivative would give
 Around = Callable[[Node], tuple[Node, Sequence[tuple[Node, Node | None]] | None]]
 
 

@@ -22,24 +22,17 @@ class HookedPass:
 
     def __init__(self, outputs: Sequence[Tensor], order: Sequence[Node], create_graph: bool, visit: Visit):
         self.order, self.create_graph, self.visit = order, create_graph, visit
-        self.device, self.records = outputs[0].cell.device, reached([o._made_by for o in outputs])
+        self.device = outputs[0].cell.device
+        self.hooked = _hooked(outputs, order)
 
     def around(self) -> dict[Node, Around]:
         """What runs in place of the derivative of each node that an operation with hooks made."""
-        return {node: self._of(made, node, hooks) for node, made, hooks in self._hooked()
-                if _call_of(node) is None}
-
-    def _hooked(self) -> list[tuple[Node, GradFn, OperationHooks]]:
-        there, found = set(self.order), []
-        for made in self.records:
-            node = None if made._node is None else made._node()
-            if node is not None and node in there:
-                found.append((node, made, hooks_of[made]))
-        return found
+        return {result: self._derivative(made, result, hooks) for result, made, hooks in self.hooked
+                if _call_of(result) is None}
 
     def on_the_way(self, node: Node, given: Any) -> Any:
         """What `visit` does, and for a call (`autograd.Function`) its hooks."""
-        hooked = [hooks for made, _, hooks in self._hooked() if _call_of(made) is node]
+        hooked = [hooks for result, _, hooks in self.hooked if _call_of(result) is node]
         if not hooked:
             return self.visit(node, given)
         grads: Grads = tuple(self._wrap(given[i]) if i in given else None for i in range(max(given) + 1))
@@ -51,7 +44,9 @@ class HookedPass:
             inputs = run_hooks(hooks, inputs, grads, self.create_graph)
         return shares if inputs is first else [None if g is None else self._node(g) for g in inputs]
 
-    def _of(self, made: GradFn, node: Node, hooks: OperationHooks) -> Around:
+    def _derivative(self, made: GradFn, node: Node, hooks: OperationHooks) -> Around:
+        """The derivative of the operation that made a node, with its hooks before and after."""
+
         def run(total: Node) -> tuple[Node, list[tuple[Node, Node | None]] | None]:
             grads = run_prehooks(hooks, (self._wrap(total),), self.create_graph)
             if grads[0] is None:
@@ -110,6 +105,16 @@ class HookedPass:
         return [None if s is None else shares.pop(s, None) for s in sources]
 
 
+def _hooked(outputs: Sequence[Tensor], order: Sequence[Node]) -> list[tuple[Node, GradFn, OperationHooks]]:
+    """The operations with hooks that outputs were made by, each after the node of its result."""
+    there, found = set(order), []
+    for made in _reached([o._made_by for o in outputs]):
+        node = None if made._node is None else made._node()
+        if node is not None and node in there:
+            found.append((node, made, hooks_of[made]))
+    return found
+
+
 def _call_of(node: Node) -> Node | None:
     """The call whose result a node is."""
     while node.op.name in ("surrogate", "leaf") and node.inputs:
@@ -117,7 +122,7 @@ def _call_of(node: Node) -> Node | None:
     return node.inputs[0] if node.op.name == "part" else None
 
 
-def reached(made: Sequence[GradFn | None]) -> list[GradFn]:
+def _reached(made: Sequence[GradFn | None]) -> list[GradFn]:
     """The operations with hooks that results were made by, directly or further back."""
     seen: set[GradFn] = set()
     waiting = [m for m in made if m is not None]
