@@ -409,8 +409,10 @@ def test_inference_mode_tells() -> None:
             assert m.is_inference_mode_enabled() and not m.is_grad_enabled()
         with m.inference_mode(False):
             assert not m.is_inference_mode_enabled() and m.is_grad_enabled()
-        with m.inference_mode(), m.inference_mode(False):
-            assert not m.is_inference_mode_enabled() and m.is_grad_enabled()
+        with m.inference_mode():
+            with m.inference_mode(False):
+                assert not m.is_inference_mode_enabled() and m.is_grad_enabled()
+            assert m.is_inference_mode_enabled() and not m.is_grad_enabled()
         assert m.inference_mode()(m.is_inference_mode_enabled)() and not m.is_inference_mode_enabled()
         assert m.inference_mode(m.is_inference_mode_enabled)()
 

@@ -53,6 +53,14 @@ def _changed_inside(m: Any, log: list[Any]) -> Any:
     return _values([x.grad])
 
 
+def _of_a_copy(m: Any, log: list[Any]) -> Any:
+    x, _ = _leaves(m)
+    y = (x * 2).clone()
+    y.grad_fn.register_hook(lambda inputs, outputs: (inputs[0] * 10,))
+    (y * 3).sum().backward()
+    return _values([x.grad])
+
+
 def _of_leaf(m: Any, log: list[Any]) -> Any:
     x, _ = _leaves(m)
     place = x.expand_as(x).grad_fn.next_functions[0][0]
