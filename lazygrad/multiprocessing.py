@@ -6,7 +6,7 @@ import multiprocessing
 from multiprocessing import *  # noqa: F403
 from typing import Any
 
-from lazygrad.errors import ArgumentError
+from lazygrad.errors import ArgumentError, ConditionError
 
 get_context = multiprocessing.get_context
 _sharing = ["file_system"]
@@ -110,6 +110,8 @@ def get_all_sharing_strategies() -> set[str]:
 
 
 def set_sharing_strategy(new_strategy: str) -> None:
-    """Remembered."""
-    assert new_strategy in get_all_sharing_strategies()
+    """Remembered. Raises ConditionError (an AssertionError, as in PyTorch) for a name that there is not."""
+    if new_strategy not in get_all_sharing_strategies():
+        raise ConditionError(f"[set_sharing_strategy] {new_strategy!r} is none of "
+                             f"{', '.join(sorted(get_all_sharing_strategies()))}")
     _sharing[0] = new_strategy

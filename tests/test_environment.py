@@ -402,6 +402,14 @@ def test_processes() -> None:
         mp.start_processes(fail_in_a_process, (), 1, start_method="fork")
 
 
+def test_strategies_of_sharing() -> None:
+    from lazygrad import multiprocessing as mp
+
+    assert mp.get_sharing_strategy() in mp.get_all_sharing_strategies()
+    with pytest.raises(AssertionError, match="'pigeons' is none of file_descriptor, file_system"):
+        mp.set_sharing_strategy("pigeons")
+
+
 def test_inference_mode_tells() -> None:
     for m in (lazygrad, pytorch()):
         assert not m.is_inference_mode_enabled()

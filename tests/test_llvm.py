@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from llvm_support import array, at, element, kernel, run, vector
+from op_cases import EXACT
 
 from lazygrad import dtypes, expr, ops
 from lazygrad.codegen.llvm import render
@@ -28,32 +29,6 @@ from lazygrad.runtime.cpu import cpu_device
 ELEMENTWISE = [
     row for row in OPS.values() if row.kind == "elementwise" and row.name not in ("cast", "bitcast")
 ]
-EXACT = {
-    "add",
-    "sub",
-    "mul",
-    "div",
-    "neg",
-    "abs",
-    "sign",
-    "reciprocal",
-    "maximum",
-    "minimum",
-    "sqrt",
-    "floor",
-    "ceil",
-    "trunc",
-    "round",
-    "where",
-    "lt",
-    "le",
-    "eq",
-    "ne",
-    "remainder",
-    "fmod",
-    "floordiv",
-    "truncdiv",
-}
 
 
 def samples(d: dtypes.DType, count: int = 45) -> np.ndarray:

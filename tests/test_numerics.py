@@ -176,6 +176,24 @@ def test_mistakes(call: Any) -> None:
     assert isinstance(theirs, Exception) and isinstance(ours, LazygradError)
 
 
+def test_a_bound_that_is_nan_is_taken_everywhere(device: str) -> None:
+    x = lazygrad.tensor([-1.0, 2.0, np.inf], device=device)
+    for bounds in ({"min": np.nan}, {"max": np.nan}, {"min": 0.0, "max": np.nan}):
+        assert x.clamp(**bounds).isnan().all()
+
+
+def test_slopes_of_xlogy_at_its_ends() -> None:
+    values = np.array([0.0, 1.0, -2.0, np.inf, np.nan])
+    x, y, g = (v.ravel() for v in np.meshgrid(values, values, [0.0, 1.0]))
+    found = []
+    for m in (lazygrad, pytorch()):
+        a, b = (m.tensor(v, requires_grad=True) for v in (x, y))
+        m.xlogy(a, b).backward(m.tensor(g))
+        found.append((a.grad.numpy(), b.grad.numpy()))
+    for ours, theirs in zip(*found, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
 def test_slope_of_sinc_near_zero() -> None:
     x = lazygrad.tensor([0.0, 1e-6, 1e-3, 0.1, 0.16, -1e-3], requires_grad=True, device="NUMPY")
     x.sinc().sum().backward()

@@ -156,3 +156,12 @@ def test_entropy_of_an_exponential_family() -> None:
     check(entropy(lazygrad), entropy(pytorch()), 1e-6, 1e-6)
     known = lazygrad.distributions.Exponential(lazygrad.tensor([0.5, 2.0, 3.0])).entropy()
     assert lazygrad.allclose(entropy(lazygrad), known)
+
+
+def test_the_last_pair_is_kept() -> None:
+    for m in (lazygrad, pytorch()):
+        transform = m.distributions.ExpTransform(cache_size=1)
+        x, y = m.tensor(2.0), m.tensor(5.0)
+        assert transform.inv(transform(x)) is x
+        assert transform(transform.inv(y)) is y
+        assert transform(x) is not y

@@ -273,7 +273,7 @@ def _xlogy(x: Node, y: Node) -> Node:
 def _xlogy_gradient(g: Node, value: Node, x: Node, y: Node) -> tuple[Node, Node]:
     zero = ops.like(0, x)
     flat = ops.bitand(ops.eq(x, zero), ops.le(y, zero))
-    flat = ops.bitor(flat, ops.eq(g, zero))
+    flat = ops.bitor(flat, ops.bitand(ops.eq(g, zero), ops.eq(y, y)))  # no 0 * infinity
     by_x = ops.where(flat, zero, ops.mul(g, ops.log(ops.where(flat, ops.like(1, y), y))))
     return by_x, ops.div(ops.mul(g, x), y)
 
