@@ -194,6 +194,14 @@ def test_slopes_of_xlogy_at_its_ends() -> None:
         np.testing.assert_array_equal(ours, theirs)
 
 
+def test_truth_over_no_dimension() -> None:
+    for m in (lazygrad, pytorch()):
+        x = m.tensor([[1, 0], [0, 2]])
+        for test in (m.any, m.all):
+            assert test(x, dim=()).tolist() == [[True, False], [False, True]]
+            assert test(x, dim=None).shape == ()
+
+
 def test_slope_of_sinc_near_zero() -> None:
     x = lazygrad.tensor([0.0, 1e-6, 1e-3, 0.1, 0.16, -1e-3], requires_grad=True, device="NUMPY")
     x.sinc().sum().backward()

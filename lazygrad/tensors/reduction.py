@@ -222,8 +222,7 @@ def _shared(row: Callable[..., Node]) -> Callable[..., Node]:
 
     def gradient(g: Node, value: Node, x: Node) -> tuple[Node]:
         best = ops.expand(value, arg=x.shape)
-        unordered = ops.bitand(ops.ne(x, x), ops.ne(best, best))
-        ties = ops.cast(ops.bitor(ops.eq(x, best), unordered), arg=g.dtype)
+        ties = ops.cast(ops.bitor(ops.eq(x, best), ops.ne(x, x)), arg=g.dtype)  # where x is NaN, so is best
         share = ops.div(g, ops.sum_(ties, arg=tuple(range(x.ndim))))
         return (ops.mul(ties, ops.expand(share, arg=x.shape)),)
 
