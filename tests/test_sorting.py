@@ -108,6 +108,7 @@ def test_counting(device):
     compare(device, lambda t, x: t.bincount(x, minlength=6), x)
     compare(device, lambda t, x, w: t.bincount(x, w), x, rng.standard_normal(4), gradients=False)
     compare(device, lambda t, x: t.bincount(x), np.zeros(0, np.int64))
+    compare(device, lambda t, x, w: t.bincount(x, w, 2), np.zeros(0, np.int64), np.ones(3), gradients=False)
     y = rng.standard_normal(50)
     compare(device, lambda t, y: t.histc(y, 7), y, gradients=False)
     compare(device, lambda t, y: t.histc(y, 5, -1, 1), y, gradients=False)
