@@ -47,8 +47,11 @@ def test_parameters_and_attributes(again):
     p.tag = {"a": [1]}
     frozen = nn.Parameter(lazygrad.ones(2), requires_grad=False)
     got, other = again((p, frozen))
-    assert type(got) is nn.Parameter and got.requires_grad and got.is_leaf and got.tag == {"a": [1]}
-    assert got.tag is not p.tag and not other.requires_grad
+    assert type(got) is nn.Parameter and got.requires_grad and got.is_leaf and not other.requires_grad
+    if again is copy.deepcopy:  # copies the values alone, as in PyTorch
+        assert not hasattr(got, "tag")
+    else:
+        assert got.tag == {"a": [1]} and got.tag is not p.tag
     (got * 2).sum().backward()
     assert got.grad.tolist() == [2, 2, 2] and p.grad is None
 

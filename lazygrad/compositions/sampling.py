@@ -55,6 +55,7 @@ def _padded(at: Node, size: int, padding: str, align: bool) -> Node:
     if padding == "reflection":
         low, high = (0.0, float(size - 1)) if align else (-0.5, size - 0.5)
         at = _reflected(at, low, high - low)
+    at = ops.where(ops.ne(at, at), axes.full(0, at), at)
     return ops.minimum(ops.maximum(at, axes.full(0, at)), axes.full(size - 1, at))
 
 
@@ -85,11 +86,11 @@ def _cubic_taps(at: Node) -> Taps:
 def _corner(x: Node, at: list[Node], weights: list[Node], zeros: bool) -> Node:
     """x (N, C, in...) at whole places (N, out...), times weights: (N, C, out...); 0 outside where `zeros`."""
     shape = at[0].shape
-    inside = ops.const(True, dtypes.bool_, shape)
+    outside = ops.const(False, dtypes.bool_, shape)
     indices = [axes.places(shape, 0)]
     for place, size in zip(at, x.shape[2:], strict=True):
         low, high = axes.full(0, place), axes.full(size - 1, place)
-        inside = ops.bitand(inside, ops.bitand(ops.le(low, place), ops.le(place, high)))
+        outside = ops.bitor(outside, ops.bitor(ops.lt(place, low), ops.lt(high, place)))
         whole = axes.cast(ops.detach(ops.minimum(ops.maximum(place, low), high)), dtypes.int64)
         # a NaN would become the least integer
         indices.append(ops.maximum(ops.minimum(whole, axes.full(size - 1, whole)), axes.full(0, whole)))
@@ -99,9 +100,15 @@ def _corner(x: Node, at: list[Node], weights: list[Node], zeros: bool) -> Node:
     def over_channels(n: Node) -> Node:
         return axes.expand(axes.insert_axis(n, 1), taken.shape)
 
-    for weight in weights:
+    if not weights:  # no place changes the nearest element: a NaN has none, and all derivatives are 0
+        for place in at:
+            outside = ops.bitor(outside, ops.ne(place, place))
+            taken = ops.surrogate(taken, ops.add(taken, over_channels(place)))
+    if zeros:
+        taken = ops.where(over_channels(outside), axes.full(0, taken), taken)
+    for weight in weights:  # NaN where a place is no number, or infinite
         taken = ops.mul(taken, over_channels(weight))
-    return ops.where(over_channels(inside), taken, axes.full(0, taken)) if zeros else taken
+    return taken
 
 
 def affine_grid(theta: Node, out: tuple[int, ...], align: bool) -> Node:

@@ -7,18 +7,33 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import lazygrad
-from lazygrad.errors import ArgumentError, ArgumentTypeError
+from lazygrad.errors import ArgumentError, ArgumentTypeError, NoSuchKeyError
 from lazygrad.nn.module import Module
+from lazygrad.nn.norm import _BatchNorm
 from lazygrad.tensors import Tensor
 
 
 def replace_all_batch_norm_modules_(root: Module) -> Module:
     """Let batch norms keep no running statistics, which writes inside vmap could not change. In place."""
     for module in root.modules():
-        if isinstance(module, lazygrad.nn.modules.batchnorm._BatchNorm):
+        if isinstance(module, _BatchNorm):
             module.running_mean = module.running_var = module.num_batches_tracked = None
             module.track_running_stats = False
     return root
+
+
+def _check_replacement(module: Module, name: str, value: Any, is_known: bool) -> None:
+    """Raises ArgumentTypeError where something else than a tensor would take a tensor's place, or a tensor
+    that of a module."""
+    path, _, key = name.rpartition(".")
+    if not key:
+        raise NoSuchKeyError('[functional_call] tensor name can\'t be empty string ""')
+    owner = module.get_submodule(path)
+    if not is_known and not isinstance(getattr(owner, key, value), Tensor | None):
+        raise ArgumentTypeError(f"[functional_call] attribute `{key}`: {getattr(owner, key)} is not an "
+                                "instance of torch.Tensor")
+    if value is not None and not isinstance(value, Tensor):
+        raise ArgumentTypeError(f"[functional_call] {value} is not an instance of torch.Tensor")
 
 
 @contextlib.contextmanager
@@ -27,6 +42,8 @@ def _replaced(module: Module, values: Mapping[str, Tensor], tie_weights: bool, s
     """Let parameters and buffers of a module be other tensors for a while."""
     own: dict[str, Any] = {**dict(module.named_parameters(remove_duplicate=False)),
                            **dict(module.named_buffers(remove_duplicate=False))}
+    for name, value in values.items():
+        _check_replacement(module, name, value, name in own)
     unexpected, missing = [k for k in values if k not in own], [k for k in own if k not in values]
     wanted = dict(values)
     if tie_weights:
@@ -71,7 +88,8 @@ def functional_call(module: Module, parameter_and_buffer_dicts: Any, args: Any =
         values = {}
         for part in parameter_and_buffer_dicts:
             if not isinstance(part, Mapping):
-                raise ArgumentTypeError(f"[functional_call] expected dicts, got {type(part).__name__}")
+                raise ArgumentError("[functional_call] Expected all elements of parameter_and_buffer_dicts "
+                                    f"to be dictionaries, got {type(part).__name__}")
             twice = [k for k in part if k in values]
             if twice:
                 raise ArgumentError(f"[functional_call] {twice} appear in more than one dictionary")

@@ -9,6 +9,7 @@ from typing import Any
 import lazygrad
 from lazygrad.errors import ArgumentError, WrongObjectError
 from lazygrad.tensors import Tensor
+from lazygrad.tensors.conversion import deep_copy, own_attributes
 
 
 def _check_tensor(name: str, data: Any) -> None:
@@ -32,6 +33,15 @@ class Parameter(Tensor):
     def __init__(self, data: Tensor | None = None, requires_grad: bool = True) -> None:
         # __new__ made the whole tensor; the base class must not set it up again
         pass
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        known = id(self) in memo
+        made = deep_copy(self, memo)
+        if not known:  # of a parameter PyTorch copies the values alone
+            made._grad = None
+            for name in made.__dict__.keys() - own_attributes:
+                del made.__dict__[name]
+        return made
 
     def __repr__(self) -> str:
         return "Parameter containing:\n" + super().__repr__()

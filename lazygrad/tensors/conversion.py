@@ -207,7 +207,9 @@ Tensor.is_cpu = property(lambda x: x.cell.device == "CPU")
 
 
 @method("__deepcopy__")
-def _deepcopy(x: Tensor, memo: dict[int, Any]) -> Tensor:
+def deep_copy(x: Tensor, memo: dict[int, Any]) -> Any:
+    """A leaf of its own with the values, the gradient and the attributes of x. Raises GradientError for
+    others than leaves."""
     if id(x) in memo:
         return memo[id(x)]
     if not x.is_leaf:

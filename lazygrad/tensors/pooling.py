@@ -128,17 +128,19 @@ def _power_pool(rank: int) -> None:
         input: Tensor, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False
     ) -> Tensor:
         """The norm_type-th root of the sum of powers of each window: NaN for an odd norm_type where that sum
-        is negative."""
-        kernel, steps, pads, ones = _settings(op, rank, kernel_size, stride, 0)
+        is negative. A window that ceil_mode lets reach over the end counts as if its part inside were
+        repeated."""
+        kernel, steps, pads, _ = _settings(op, rank, kernel_size, stride, 0)
         is_batched = _check_not_empty(op, input, rank)
         p = float(norm_type)
 
         def build(x: Node) -> Node:
             axes.require_float(op, x)
             power = ops.pow_(x, axes.full(p, x))
-            _, around = windows.pool_pads(op, power, kernel, steps, pads, ones, ceil_mode)
-            seen = windows.windows_of(windows.pad_spatial(power, around), kernel, steps, ones)
-            summed = axes.total(seen, range(x.ndim, seen.ndim))
+            divisor = None if ceil_mode else 1
+            summed = windows.average_pool(op, power, kernel, steps, pads, ceil_mode, True, divisor)
+            if ceil_mode:
+                summed = ops.mul(summed, axes.full(product(kernel), summed))
             is_zero = ops.eq(summed, axes.full(0, summed))
             safe = ops.where(is_zero, axes.full(1, summed), summed)
             return ops.where(is_zero, summed, ops.pow_(safe, axes.full(1 / p, safe)))

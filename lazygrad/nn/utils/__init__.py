@@ -1,6 +1,6 @@
 """What works on parameters and modules from outside, under the names of torch.nn.utils."""
 
-from lazygrad.nn.utils import parametrizations, parametrize, rnn
+from lazygrad.nn.utils import parametrizations, parametrize, rnn, stateless
 from lazygrad.nn.utils.clip_grad import (
     clip_grad_norm,
     clip_grad_norm_,
@@ -43,6 +43,7 @@ __all__ = [
     "rnn",
     "skip_init",
     "spectral_norm",
+    "stateless",
     "vector_to_parameters",
     "weight_norm",
 ]
