@@ -302,3 +302,9 @@ def test_many_values_at_one_place_are_rounded_once(device: str, name: str) -> No
         (ones.scatter_reduce(0, index, near_one, "prod"), product),
     ):
         np.testing.assert_allclose(found.double().numpy(), want, rtol=1.5e-3 if name == "float16" else 1.2e-2)
+
+
+def test_no_place_of_a_number_is_filled(device):
+    none = np.zeros(0, np.int64)
+    compare(device, lambda t, x, i: x.index_fill(0, i, 7.0), np.array(5.0), none)
+    compare(device, lambda t, x, i: x.index_fill(0, i, 7.0), np.array(5.0), none + np.zeros((1,), np.int64))

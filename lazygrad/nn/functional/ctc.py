@@ -92,36 +92,11 @@ def ctc_loss(
         if not 0 <= n <= steps:
             raise ArgumentError(f"[ctc_loss] Expected input_lengths to have value between 0 and {steps}, the "
                                 f"number of steps, but got value {n}")
+    if not steps:
+        raise ShapeError("[ctc_loss] log_probs has no steps")
     targets = targets.long().to(lp.device)
     labels = targets if targets.ndim == 2 else _padded(targets, lengths)
-    size = labels.shape[1]
-    inside = lazygrad.arange(size, device=lp.device) < lengths.unsqueeze(1)
-    labels = lazygrad.where(inside, labels, blank)
-    blanks = lazygrad.full((batch, size, 1), blank, dtype=lazygrad.int64, device=lp.device)
-    # blanks around the labels
-    states = lazygrad.cat(
-        [
-            lazygrad.cat([blanks, labels.unsqueeze(2)], 2).flatten(1),
-            lazygrad.full((batch, 1), blank, dtype=lazygrad.int64, device=lp.device),
-        ],
-        1,
-    )
-    places = lazygrad.arange(2 * size + 1, device=lp.device)
-    before = lazygrad.pad(states, (2, 0), value=blank)[:, : 2 * size + 1]
-    skips = (states != blank) & (states != before) & (places > 1)
-    seen = lp.gather(2, states.unsqueeze(0).expand(steps, batch, 2 * size + 1)).unbind(0)
-    first = (places == 0) | ((places == 1) & (lengths > 0).unsqueeze(1))
-    alpha = lazygrad.where(first, seen[0], -math.inf) if steps else None
-    if alpha is None:
-        raise ShapeError("[ctc_loss] log_probs has no steps")
-    for t in range(1, steps):
-        skipped = _shifted(alpha, 2).masked_fill(~skips, -math.inf)
-        after = _log_sum([alpha, _shifted(alpha, 1), skipped]) + seen[t]
-        alpha = lazygrad.where((ends > t).unsqueeze(1), after, alpha)
-    last = (2 * lengths).unsqueeze(1)
-    final = alpha.gather(1, last)
-    inner = alpha.gather(1, (last - 1).clamp(min=0)).masked_fill((lengths == 0).unsqueeze(1), -math.inf)
-    loss = -_log_sum([final, inner]).squeeze(1)
+    loss = -_log_likelihood(lp, labels, lengths, ends, blank)
     # nothing in value; in the gradient what makes it that of log_softmax's input, as PyTorch has it
     alive = lazygrad.arange(steps, device=lp.device).unsqueeze(1) < ends
     total = lazygrad.where(alive.unsqueeze(2), lp.exp(), 0.0).sum((0, 2))
@@ -133,3 +108,35 @@ def ctc_loss(
     if reduction == "sum":
         return loss.sum()
     return (loss / lengths.clamp(min=1).to(loss.dtype)).mean()
+
+
+def _log_likelihood(lp: Tensor, labels: Tensor, lengths: Tensor, ends: Tensor, blank: int) -> Tensor:
+    """(N,): the log probability of the first `lengths` of labels (N, S) in the first `ends` steps of
+    lp (T, N, C), summed over alignments by the forward algorithm (Graves et al., 2006)."""
+    steps, batch, _ = lp.shape
+    states, skips = _states(labels, lengths, blank)
+    size = states.shape[1]
+    seen = lp.gather(2, states.unsqueeze(0).expand(steps, batch, size)).unbind(0)
+    places = lazygrad.arange(size, device=lp.device)
+    first = (places == 0) | ((places == 1) & (lengths > 0).unsqueeze(1))
+    alpha = lazygrad.where(first, seen[0], -math.inf)
+    for t in range(1, steps):
+        skipped = _shifted(alpha, 2).masked_fill(~skips, -math.inf)
+        after = _log_sum([alpha, _shifted(alpha, 1), skipped]) + seen[t]
+        alpha = lazygrad.where((ends > t).unsqueeze(1), after, alpha)
+    last = (2 * lengths).unsqueeze(1)
+    final = alpha.gather(1, last)
+    inner = alpha.gather(1, (last - 1).clamp(min=0)).masked_fill((lengths == 0).unsqueeze(1), -math.inf)
+    return _log_sum([final, inner]).squeeze(1)
+
+
+def _states(labels: Tensor, lengths: Tensor, blank: int) -> tuple[Tensor, Tensor]:
+    """(N, 2 S + 1): the labels with blanks around them; and which of these may follow the label before the
+    blank before it."""
+    batch, size = labels.shape
+    inside = lazygrad.arange(size, device=labels.device) < lengths.unsqueeze(1)
+    states = labels.new_full((batch, 2 * size + 1), blank)
+    states[:, 1::2] = lazygrad.where(inside, labels, blank)
+    before = lazygrad.pad(states, (2, 0), value=blank)[:, : 2 * size + 1]
+    places = lazygrad.arange(2 * size + 1, device=labels.device)
+    return states, (states != blank) & (states != before) & (places > 1)

@@ -139,6 +139,72 @@ def _wider(mask: Tensor | None) -> Tensor | None:
     return None if mask is None else lazygrad.pad(mask, (0, 1))
 
 
+def _head_size(
+    size: int, expected: int, num_heads: int, key: Tensor, value: Tensor, separate: bool
+) -> int:
+    """The size of a head. AssertionError where the sizes of embeddings, keys and values do not fit."""
+    _expect(size == expected, f"was expecting embedding dimension of {expected}, but got {size}")
+    head = size // num_heads
+    _expect(head * num_heads == size, f"embed_dim {size} not divisible by num_heads {num_heads}")
+    if separate:
+        _expect(
+            tuple(key.shape[:2]) == tuple(value.shape[:2]),
+            f"key's sequence and batch dims {tuple(key.shape[:2])} do not match value's "
+            f"{tuple(value.shape[:2])}",
+        )
+    else:
+        _expect(
+            tuple(key.shape) == tuple(value.shape),
+            f"key shape {tuple(key.shape)} does not match value shape {tuple(value.shape)}",
+        )
+    return head
+
+
+def _fixed(x: Tensor, count: int, head: int) -> Tensor:
+    """A static key or value of `count` heads. AssertionError for another shape."""
+    _expect(
+        x.shape[0] == count and x.shape[2] == head,
+        f"expecting static_k.size(0) of {count} and size(2) of {head}, but got {tuple(x.shape)}",
+    )
+    return x
+
+
+def _with_padding(
+    attn_mask: Tensor | None, padding: Tensor, batch: int, num_heads: int, columns: int
+) -> Tensor:
+    """A mask of scores (N * heads, L or 1, S) with what the padding of keys (N, S) adds."""
+    _expect(
+        tuple(padding.shape) == (batch, columns),
+        f"Expected key_padded_mask.shape to be {(batch, columns)}, but got {tuple(padding.shape)}",
+    )
+    spread = padding.reshape(batch, 1, 1, columns).expand(-1, num_heads, -1, -1)
+    spread = spread.reshape(batch * num_heads, 1, columns)
+    return spread if attn_mask is None else attn_mask + spread
+
+
+def _attended(
+    q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, batch: int, dropout_p: float, is_causal: bool
+) -> Tensor:
+    """What queries (N * heads, L, E / heads) take from values: (L, N, heads, E / heads)."""
+    heads, columns = q.shape[0] // batch, k.shape[1]
+    if mask is not None:
+        mask = mask.unsqueeze(0) if mask.shape[0] == 1 else mask.reshape(batch, heads, -1, columns)
+    split = (batch, heads, -1, q.shape[2])
+    q, k, v = q.reshape(split), k.reshape(split), v.reshape(split)
+    return scaled_dot_product_attention(q, k, v, mask, dropout_p, is_causal).permute(2, 0, 1, 3)
+
+
+def _attended_by_weights(
+    q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, dropout_p: float
+) -> tuple[Tensor, Tensor]:
+    """The same as (L, N * heads, E / heads), and the weights (N * heads, L, S)."""
+    scaled, keys = q * math.sqrt(1.0 / float(q.shape[2])), k.transpose(-2, -1)
+    scores = scaled.bmm(keys) if mask is None else lazygrad.baddbmm(mask, scaled, keys)
+    weights = scores.softmax(-1)
+    weights = dropout(weights, dropout_p) if dropout_p > 0 else weights
+    return weights.matmul(v).transpose(0, 1), weights
+
+
 def multi_head_attention_forward(
     query: Tensor,
     key: Tensor,
@@ -187,23 +253,7 @@ def multi_head_attention_forward(
     # the hint stands for the mask only where the mask is all there is
     is_causal = is_causal and key_padding_mask is None and not need_weights
     attn_mask = None if is_causal else _canonical_mask(attn_mask, "attn_mask", None, "", query.dtype, False)
-    _expect(
-        size == embed_dim_to_check,
-        f"was expecting embedding dimension of {embed_dim_to_check}, but got {size}",
-    )
-    head = size // num_heads
-    _expect(head * num_heads == size, f"embed_dim {size} not divisible by num_heads {num_heads}")
-    if use_separate_proj_weight:
-        _expect(
-            tuple(key.shape[:2]) == tuple(value.shape[:2]),
-            f"key's sequence and batch dims {tuple(key.shape[:2])} do not match value's "
-            f"{tuple(value.shape[:2])}",
-        )
-    else:
-        _expect(
-            tuple(key.shape) == tuple(value.shape),
-            f"key shape {tuple(key.shape)} does not match value shape {tuple(value.shape)}",
-        )
+    head = _head_size(size, embed_dim_to_check, num_heads, key, value, use_separate_proj_weight)
     q, k, v = _project(
         (query, key, value),
         in_proj_weight,
@@ -220,60 +270,29 @@ def multi_head_attention_forward(
         v = lazygrad.cat([v, bias_v.repeat(1, batch, 1)])
         attn_mask, key_padding_mask = _wider(attn_mask), _wider(key_padding_mask)
 
-    def heads(x: Tensor) -> Tensor:
-        return x.reshape(x.shape[0], batch * num_heads, head).transpose(0, 1)
-
-    def fixed(x: Tensor) -> Tensor:
-        _expect(
-            x.shape[0] == batch * num_heads and x.shape[2] == head,
-            f"expecting static_k.size(0) of {batch * num_heads} and size(2) of {head}, "
-            f"but got {tuple(x.shape)}",
-        )
-        return x
-
-    q = heads(q)
-    k = heads(k) if static_k is None else fixed(static_k)
-    v = heads(v) if static_v is None else fixed(static_v)
+    count = batch * num_heads
+    q, k, v = (
+        x.reshape(x.shape[0], count, head).transpose(0, 1) if static is None else _fixed(static, count, head)
+        for x, static in ((q, None), (k, static_k), (v, static_v))
+    )
     if add_zero_attn:
-        nothing = lazygrad.zeros(batch * num_heads, 1, head, dtype=k.dtype, device=k.device)
+        nothing = lazygrad.zeros(count, 1, head, dtype=k.dtype, device=k.device)
         k, v = lazygrad.cat([k, nothing], 1), lazygrad.cat([v, nothing], 1)
         attn_mask, key_padding_mask = _wider(attn_mask), _wider(key_padding_mask)
     columns = k.shape[1]
     if key_padding_mask is not None:
-        _expect(
-            tuple(key_padding_mask.shape) == (batch, columns),
-            f"Expected key_padded_mask.shape to be {(batch, columns)}, "
-            f"but got {tuple(key_padding_mask.shape)}",
-        )
-        spread = key_padding_mask.reshape(batch, 1, 1, columns).expand(-1, num_heads, -1, -1)
-        spread = spread.reshape(batch * num_heads, 1, columns)
-        attn_mask = spread if attn_mask is None else attn_mask + spread
+        attn_mask = _with_padding(attn_mask, key_padding_mask, batch, num_heads, columns)
     dropout_p = dropout_p if training else 0.0
-
-    def project_out(x: Tensor) -> Tensor:
-        result = lazygrad.linear(x, out_proj_weight, out_proj_bias)
-        return result if batched else result.squeeze(1)
-
-    if not need_weights:
-        split = (batch, num_heads, -1, head)
-        if attn_mask is not None:
-            attn_mask = (
-                attn_mask.unsqueeze(0)
-                if attn_mask.shape[0] == 1
-                else attn_mask.reshape(batch, num_heads, -1, columns)
-            )
-        out = scaled_dot_product_attention(
-            q.reshape(split), k.reshape(split), v.reshape(split), attn_mask, dropout_p, is_causal
-        )
-        return project_out(out.permute(2, 0, 1, 3).reshape(rows, batch, size)), None
-    scaled, keys = q * math.sqrt(1.0 / float(head)), k.transpose(-2, -1)
-    scores = scaled.bmm(keys) if attn_mask is None else lazygrad.baddbmm(attn_mask, scaled, keys)
-    weights = scores.softmax(-1)
-    weights = dropout(weights, dropout_p) if dropout_p > 0 else weights
-    out = project_out(weights.matmul(v).transpose(0, 1).reshape(rows, batch, size))
-    weights = weights.reshape(batch, num_heads, rows, columns)
-    weights = weights.mean(1) if average_attn_weights else weights
-    return out, weights if batched else weights.squeeze(0)
+    weights = None
+    if need_weights:
+        out, weights = _attended_by_weights(q, k, v, attn_mask, dropout_p)
+        weights = weights.reshape(batch, num_heads, rows, columns)
+        weights = weights.mean(1) if average_attn_weights else weights
+        weights = weights if batched else weights.squeeze(0)
+    else:
+        out = _attended(q, k, v, attn_mask, batch, dropout_p, is_causal)
+    out = lazygrad.linear(out.reshape(rows, batch, size), out_proj_weight, out_proj_bias)
+    return out if batched else out.squeeze(1), weights
 
 
 def _together(change: Any, *tensors: Tensor) -> tuple[Any, ...]:

@@ -72,31 +72,9 @@ class DataLoader(Guarded, Generic[T_co]):
     ):
         self._check_workers(num_workers, timeout, prefetch_factor, persistent_workers)
         is_iterable = isinstance(dataset, IterableDataset)
-        if is_iterable:
-            for name, value, none in (
-                ("shuffle", shuffle, (False, None)),
-                ("sampler", sampler, (None,)),
-                ("batch_sampler", batch_sampler, (None,)),
-            ):
-                if not any(value is n for n in none):
-                    raise ArgumentError(
-                        "[DataLoader] DataLoader with IterableDataset: expected unspecified "
-                        f"{name} option, but got {name}={value}"
-                    )
-        if sampler is not None and shuffle:
-            raise ArgumentError("[DataLoader] sampler option is mutually exclusive with shuffle")
+        self._check_sampling(is_iterable, batch_size, shuffle, sampler, batch_sampler, drop_last)
         if batch_sampler is not None:
-            if batch_size != 1 or shuffle or sampler is not None or drop_last:
-                raise ArgumentError(
-                    "[DataLoader] batch_sampler option is mutually exclusive with "
-                    "batch_size, shuffle, sampler, and drop_last"
-                )
             batch_size, drop_last = None, False
-        elif batch_size is None and drop_last:
-            raise ArgumentError(
-                "[DataLoader] batch_size=None option disables auto-batching and is "
-                "mutually exclusive with drop_last"
-            )
         if sampler is None:
             sampler = (
                 _Endless()
@@ -120,6 +98,36 @@ class DataLoader(Guarded, Generic[T_co]):
         self._IterableDataset_len_called: int | None = None
         self._made = True
         self._warn_of_many_workers()
+
+    @staticmethod
+    def _check_sampling(
+        is_iterable: bool, batch_size: int | None, shuffle: bool | None, sampler: Any, batch_sampler: Any,
+        drop_last: bool,
+    ) -> None:
+        if is_iterable:
+            for name, value, none in (
+                ("shuffle", shuffle, (False, None)),
+                ("sampler", sampler, (None,)),
+                ("batch_sampler", batch_sampler, (None,)),
+            ):
+                if not any(value is n for n in none):
+                    raise ArgumentError(
+                        "[DataLoader] DataLoader with IterableDataset: expected unspecified "
+                        f"{name} option, but got {name}={value}"
+                    )
+        if sampler is not None and shuffle:
+            raise ArgumentError("[DataLoader] sampler option is mutually exclusive with shuffle")
+        if batch_sampler is not None:
+            if batch_size != 1 or shuffle or sampler is not None or drop_last:
+                raise ArgumentError(
+                    "[DataLoader] batch_sampler option is mutually exclusive with "
+                    "batch_size, shuffle, sampler, and drop_last"
+                )
+        elif batch_size is None and drop_last:
+            raise ArgumentError(
+                "[DataLoader] batch_size=None option disables auto-batching and is "
+                "mutually exclusive with drop_last"
+            )
 
     @staticmethod
     def _check_workers(
