@@ -168,3 +168,42 @@ def test_grad_scaler_refuses_float16() -> None:
         scaler.scale(weight.float().sum()).backward()
         with pytest.raises(ValueError, match="Attempting to unscale FP16 gradients"):
             scaler.step(m.optim.SGD([weight], 0.1))
+
+
+def test_functions_under_autocast() -> None:
+    def results(m: Any, decorators: Any) -> list[str]:
+        fwd, bwd = decorators(m)
+
+        class Twice(m.autograd.Function):
+            @staticmethod
+            @fwd
+            def forward(ctx: Any, x: Any) -> Any:
+                seen.append(name_of(x.dtype))
+                return x * 2
+
+            @staticmethod
+            @bwd
+            def backward(ctx: Any, g: Any) -> Any:
+                return g * 2
+
+        seen: list[str] = []
+        x = m.ones(3, dtype=m.bfloat16, requires_grad=True)
+        with m.autocast("cpu"):
+            y = Twice.apply(x)
+        y.sum().backward()
+        return [*seen, name_of(y.dtype), name_of(x.grad.dtype)]
+
+    def of_cpu(m: Any) -> Any:
+        return (m.amp.custom_fwd(device_type="cpu", cast_inputs=m.float32),
+                m.amp.custom_bwd(device_type="cpu"))
+
+    assert results(lazygrad, of_cpu) == results(pytorch(), of_cpu) == ["float32", "float32", "bfloat16"]
+
+
+def test_older_decorators_of_functions_under_autocast() -> None:
+    for m in (lazygrad, pytorch()):
+        with pytest.warns(FutureWarning, match="custom_fwd"):
+            made = m.cuda.amp.custom_fwd(cast_inputs=m.float32)
+        assert made.keywords["cast_inputs"] is m.float32 and made.keywords["device_type"] == "cuda"
+        with pytest.warns(FutureWarning, match="custom_bwd"):
+            m.cuda.amp.custom_bwd(lambda ctx, g: g)

@@ -2,6 +2,7 @@
 
 import math
 
+import pytest
 from torch_support import check, outcome, pytorch
 
 import lazygrad
@@ -144,3 +145,12 @@ def test_a_continuous_bernoulli_checks_its_chance_before_it_is_limited():
         made = m.distributions.ContinuousBernoulli
         assert float(made(1.5).probs) <= 1
         assert isinstance(outcome(lambda made=made: made(1.5, validate_args=True)), ValueError)
+
+
+def test_a_continuous_bernoullis_probability_is_checked_when_told_anything_of_checks() -> None:
+    for m in (lazygrad, pytorch()):
+        probs = m.tensor([0.5, 1.5])
+        for told in (True, False):
+            with pytest.raises(ValueError, match="probs has invalid values"):
+                m.distributions.ContinuousBernoulli(probs, validate_args=told)
+        assert m.distributions.ContinuousBernoulli(probs).probs[1] < 1

@@ -76,6 +76,8 @@ def test_many_tensors_as_one():
     ours, theirs = (of_many_tensors(m) for m in (lazygrad, pytorch()))
     check([ours[0], *ours[1]], [theirs[0], *theirs[1]])
     assert ours[2:] == theirs[2:]
+    with pytest.raises(ValueError, match="there is no tensor to lay out"):
+        lazygrad._utils._flatten_dense_tensors([])
 
 
 def grouped(m):

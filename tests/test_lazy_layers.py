@@ -194,3 +194,10 @@ def test_older_names_of_limits() -> None:
     assert layer(lazygrad.tensor([-5.0, 5.0])).tolist() == [-3.0, 1.0]
     with pytest.raises(AssertionError, match="larger than"):
         nn.Hardtanh(2, 1)
+
+
+def test_arguments_that_a_lazy_convolution_does_not_take() -> None:
+    with pytest.raises(TypeError, match=r"\[LazyConv1d\] got 'kernel_size' twice"):
+        nn.LazyConv1d(3, 1, kernel_size=2)
+    with pytest.raises(TypeError, match=r"\[LazyConv1d\] got too many arguments"):
+        nn.LazyConv1d(3, 1, 1, 0, 1, 1, True, "zeros", None, None, None)

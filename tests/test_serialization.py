@@ -495,3 +495,13 @@ def test_arrays_in_npz(tmp_path):
 
 def test_file_format_errors_are_what_users_catch():
     assert issubclass(FileFormatError, RuntimeError) and issubclass(FileFormatError, pickle.UnpicklingError)
+
+
+def test_older_files_of_other_processors() -> None:
+    data = saved(lazygrad, lazygrad.tensor([1.0, -2.5]), _use_new_zipfile_serialization=False)
+    told = b"little_endian" + data.partition(b"little_endian")[2][:3]
+    count, raw = (2).to_bytes(8, "little"), np.array([1.0, -2.5], "<f4").tobytes()
+    assert told[-1:] == b"\x88" and data.endswith(count + raw)
+    swapped = data.replace(told, told[:-1] + b"\x89").removesuffix(count + raw)
+    swapped += count[::-1] + np.array([1.0, -2.5], ">f4").tobytes()
+    assert lazygrad.load(io.BytesIO(swapped)).tolist() == [1.0, -2.5]

@@ -36,7 +36,8 @@ class ContinuousBernoulli(Distribution):
         if probs is None:
             self.logits = given
         else:
-            if validate_args and not bool(constraints.unit_interval.check(given).all()):
+            # before it is clamped; as in PyTorch where validate_args is False, too
+            if validate_args is not None and not bool(constraints.unit_interval.check(given).all()):
                 raise ArgumentError("[distributions] ContinuousBernoulli: the parameter probs has invalid "
                                     f"values: {given}")
             self.probs = clamp_probs(given)
