@@ -184,3 +184,58 @@ def test_a_loop_over_batches_runs_one_plan(kernels, monkeypatch):
     assert len(set(losses)) == len(losses)
     np.testing.assert_array_equal(x[40:60].numpy(), x.numpy()[40:60])
     np.testing.assert_allclose((x[7] * 2 + x[119]).numpy(), x.numpy()[7] * 2 + x.numpy()[119])
+
+
+def kinds(kernels):
+    return len(set(map(id, kernels)))
+
+
+@pytest.mark.parametrize("layer", [nn.LSTM, nn.GRU], ids=lambda layer: layer.__name__)
+def test_steps_of_a_recurrence_are_one_kernel(kernels, layer, compiling_device):
+    """The steps read one stored tensor, the projected inputs, each at a place of its own."""
+    x = data(12, 3, 4).to(compiling_device)
+    model = layer(4, 6).to(compiling_device)
+    loss = model(x)[0].square().mean()
+    loss.backward()
+    grads = [p.grad for p in model.parameters()]
+    lazygrad.realize(loss, *grads)
+    # on OpenCL kernels take whole memories, in which what a step reads and writes may lie otherwise each time
+    assert kinds(kernels) < len(kernels) * (0.66 if compiling_device == "CPU" else 0.9)
+    twin = layer(4, 6)
+    twin.load_state_dict(model.state_dict())
+    with lazygrad.config.override(DEVICE="NUMPY"):
+        twin = twin.to("NUMPY")
+        twin(x.to("NUMPY"))[0].square().mean().backward()
+        for grad, p in zip(grads, twin.parameters(), strict=True):
+            np.testing.assert_allclose(grad.numpy(), p.grad.numpy(), rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [lazygrad.int64, lazygrad.int32], ids=str)
+def test_steps_under_masks_by_their_number_are_one_kernel(kernels, dtype, compiling_device):
+    ends = lazygrad.tensor([3, 9, 20, 0], dtype=dtype, device=compiling_device)
+    x, weight = data(15, 4, 5).to(compiling_device).tanh(), data(5, 5).to(compiling_device)
+    projected = x @ weight  # stored, so that the steps read it at places of their own
+    state, values = lazygrad.zeros(4, 5, device=compiling_device), np.zeros((4, 5), np.float32)
+    for t in range(15):
+        state = lazygrad.where((ends > t).unsqueeze(1), (projected[t] + state @ weight).tanh(), state)
+    lazygrad.realize(state, projected)
+    assert len(kernels) >= 15 and kinds(kernels) < 8
+    alone, projected = weight.numpy(), projected.numpy()
+    for t in range(15):
+        after = np.tanh(projected[t] + values @ alone)
+        values = np.where((np.array([3, 9, 20, 0]) > t)[:, None], after, values)
+    np.testing.assert_allclose(state.numpy(), values, rtol=1e-4, atol=1e-5)
+
+
+def test_what_moves_in_a_stored_tensor_is_one_kernel(kernels, compiling_device):
+    x = data(7, 5, 6).to(compiling_device)
+    stored = (x @ data(6, 6).to(compiling_device)).tanh()
+    found = [stored[t, 1:4].flip(0).cumsum(1) * F.pad(stored[t, :3], (1, 1))[:, 1:7] for t in range(7)]
+    found += [stored[t, :, 2].take(lazygrad.tensor([4, 0, 2], device=compiling_device)) for t in range(7)]
+    lazygrad.realize(stored, *found)
+    assert kinds(kernels) < len(kernels)
+    values = stored.numpy()
+    for t in range(7):
+        want = values[t, 1:4][::-1].cumsum(1) * values[t, :3]
+        np.testing.assert_allclose(found[t].numpy(), want, rtol=1e-5, atol=1e-6)
+        np.testing.assert_array_equal(found[7 + t].numpy(), values[t, :, 2][[4, 0, 2]])

@@ -167,6 +167,7 @@ def sources(case: str, target: Target, monkeypatch: pytest.MonkeyPatch) -> list[
 
     with monkeypatch.context() as patch, config.override(CACHE_DIR="off"):
         patch.setattr("lazygrad.engine.backend._kernels", {})
+        patch.setattr("lazygrad.engine.backend._kernels_of_nests", {})
         result = made(case)
         patch.setattr(CpuDevice, "target", property(lambda self: target))
         patch.setattr(CpuDevice, "load", keep)
@@ -230,6 +231,7 @@ def emulated(every_back_end, monkeypatch) -> None:
                     machine.call(name, record.buffers, begin, end, own.ctypes.data)
 
     monkeypatch.setattr("lazygrad.engine.backend._kernels", {})
+    monkeypatch.setattr("lazygrad.engine.backend._kernels_of_nests", {})
     monkeypatch.setattr("lazygrad.engine._plans", {})
     monkeypatch.setattr(CpuDevice, "target", property(lambda self: target))
     monkeypatch.setattr(CpuDevice, "load", load_for_arm)

@@ -14,6 +14,7 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 import numpy as np
 
 from lazygrad import config, ops
+from lazygrad.codegen.loopnest import LoopNest
 from lazygrad.dtypes import DType, from_storage, int64, to_storage
 from lazygrad.engine import report
 from lazygrad.engine.backend import SCALARS, Memory, compile_group, tables_of
@@ -339,14 +340,15 @@ def _find_memory(schedule: Schedule, numbers: dict[Node, int], scalars: Sequence
 def _compile_all(schedule: Schedule, memory: Memory, device: Device) -> tuple[list[Step], int]:
     """A step per group; how many kernels were compiled for it."""
     steps, compiled = [], 0
+    seen: set[LoopNest] = set()
     for group in schedule.groups:
         if all(0 in node.shape for node in group.outputs):
             continue  # nothing to compute
-        kernel, names, fresh = compile_group(group, memory, device)
+        kernel, names, fresh = compile_group(group, memory, device, seen)
         compiled += fresh
         if fresh:
             report.tuned(device, kernel)
-        tables = tuple(uploaded(values, device) for values in tables_of(group, memory))
+        tables = tuple(uploaded(values, device) for values in tables_of(group, memory, kernel))
         steps.append(Step(kernel, tuple(names), tables))
     for step in reversed(steps):  # helpers began with the first
         step.kernel.program.finish()

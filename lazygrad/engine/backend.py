@@ -17,6 +17,7 @@ from lazygrad.codegen.loopnest import Array, LoopNest
 from lazygrad.codegen.lower import Place
 from lazygrad.codegen.lower_group import lower
 from lazygrad.codegen.lower_tape import lower_tape, tape_tables
+from lazygrad.codegen.rebase import rebased, told
 from lazygrad.dtypes import int64
 from lazygrad.graph import Node
 from lazygrad.runtime.device import Device, Part, Program
@@ -48,6 +49,8 @@ class Kernel:
     and which memory each parameter is.
 
     `slots`: numbers of the memories (as `storages` numbered them at compile time) in parameter order.
+    `begins`: how many bytes into that memory each parameter begins; nothing where all begin with it.
+    `told`: the numbers in the last parameter, of a kernel that has such a one.
     `legend`: a line for each parameter, what it holds. `tuning`: how its recipe was chosen, under TUNE=1.
     """
 
@@ -58,10 +61,13 @@ class Kernel:
     legend: tuple[str, ...]
     seconds: float
     tuning: Tuning | None = None
+    begins: tuple[int, ...] = ()
+    told: tuple[int, ...] = ()
 
 
 ALONE_FLOPS = 3 << 20  # a contraction of fewer (about 30 us of one thread) is not divided among workers
 _kernels: dict[Hashable, Kernel] = {}
+_kernels_of_nests: dict[Hashable, Kernel] = {}  # other groups, too, may become the same nest
 
 
 @dataclass(frozen=True)
@@ -123,17 +129,33 @@ class Memory:
 SCALARS = "scalars"
 
 
-def compile_group(group: Group, memory: Memory, device: Device) -> tuple[Kernel, list[Hashable], bool]:
-    """The kernel of a group, the memory of each of its parameters, and whether it was compiled just now."""
+def compile_group(group: Group, memory: Memory, device: Device,
+                  seen: set[LoopNest]) -> tuple[Kernel, list[Hashable], bool]:
+    """The kernel of a group, the memory of each of its parameters, and whether it was compiled just now.
+
+    `seen`: the nests of the plan so far, with their numbers told: one that comes again takes them as data.
+    """
     names, places, starts = memory.of(group)
     structure = _structure(group, places), tuple(starts.get(n) for n in group.inputs)
     settings = tuple([config.get(name) for name in ("CPU", "NOOPT", "TUNE")])
     key = (structure, memory.extents(group), device.name, settings)
-    fresh = key not in _kernels
-    if fresh:
-        _kernels[key] = _compile(group, memory, device)
-    kernel = _kernels[key]
-    return kernel, [names[slot] for slot in kernel.slots], fresh
+    kernel, fresh = _kernels.get(key), False
+    if kernel is None:
+        kernel, fresh = _compile(group, memory, device, seen)
+        if not kernel.told:
+            _kernels[key] = kernel
+    return kernel, _parameters(kernel, names), fresh
+
+
+def _parameters(kernel: Kernel, names: Sequence[Hashable]) -> list[Hashable]:
+    """The memory of each of a kernel's parameters, of the memories that its group touches."""
+    found = [names[slot] for slot in kernel.slots]
+    for number, begin in enumerate(kernel.begins):
+        if begin:
+            name = found[number]
+            whole, offset = (name.name, name.offset) if isinstance(name, Part) else (name, 0)
+            found[number] = Part(whole, offset + begin)
+    return found
 
 
 def _structure(group: Group, places: Mapping[Node, tuple[int, int]]) -> Hashable:
@@ -145,12 +167,15 @@ def _structure(group: Group, places: Mapping[Node, tuple[int, int]]) -> Hashable
     return group.operations, group.dtype.name, len(group.instructions), len(group.constants), slots
 
 
-def tables_of(group: Group, memory: Memory) -> list[np.ndarray]:
+def tables_of(group: Group, memory: Memory, kernel: Kernel) -> list[np.ndarray]:
     """The contents of the parameters that a kernel takes after its group's inputs and outputs."""
-    return list(tape_tables(group, memory.placed(group)).values()) if isinstance(group, TapeGroup) else []
+    if isinstance(group, TapeGroup):
+        return list(tape_tables(group, memory.placed(group)).values())
+    return [np.array(kernel.told, np.int64)] if kernel.told else []
 
 
-def _compile(group: Group, memory: Memory, device: Device) -> Kernel:
+def _compile(group: Group, memory: Memory, device: Device, seen: set[LoopNest]) -> tuple[Kernel, bool]:
+    """The kernel of a group, and whether it is another one than those that there are."""
     start = time.perf_counter()
     placed = memory.placed(group)
     naive = lower_tape(group, placed) if isinstance(group, TapeGroup) else lower(group, placed, device.target)
@@ -158,7 +183,22 @@ def _compile(group: Group, memory: Memory, device: Device) -> Kernel:
     names, places, _ = memory.of(group)
     slot_of = {placed[node].array: slot for node, (slot, _) in places.items()}
     slot_of |= {place.start[0]: names.index(SCALARS) for place in placed.values() if place.start is not None}
-    slots = tuple(slot_of[a] for a in naive.parameters if a in slot_of)
+    arrays = naive.parameters
+    slots = tuple(slot_of[a] for a in arrays if a in slot_of)
+    shared = not isinstance(group, TapeGroup) and not config.get("TUNE")
+    begins: tuple[int, ...] = ()
+    numbers: tuple[int, ...] = ()
+    if shared:
+        settings = device.name, config.get("CPU"), config.get("NOOPT")
+        if device.target.parts:
+            naive, shifts = rebased(naive)
+            begins = tuple([n * a.dtype.itemsize for a, n in zip(arrays, shifts, strict=True)])
+        if (naive, settings) not in _kernels_of_nests:
+            naive, numbers = _told_if_seen(naive, device.target, seen)
+            arrays = (*arrays, *naive.parameters[len(arrays):])
+        known = _kernels_of_nests.get((naive, settings))
+        if known is not None:
+            return replace(known, slots=slots, begins=begins, told=numbers), False
 
     def made(choice: Choice) -> tuple[LoopNest, Program]:
         nest = naive if config.get("NOOPT") else backend.optimize(naive, device.target, choice)
@@ -174,7 +214,20 @@ def _compile(group: Group, memory: Memory, device: Device) -> Kernel:
         tuned = tune.Kernel(naive, group, layout, slots, lambda choice: made(choice)[1])
         tuning = tune.tune(tuned, backend.candidates(nest, device.target), device)
         nest, program = made(tuning.choice)
-    return Kernel(program, naive, nest, slots, _legend(nest, placed), time.perf_counter() - start, tuning)
+    legend = _legend(nest, arrays, placed)
+    kernel = Kernel(program, naive, nest, slots, legend, time.perf_counter() - start, tuning, begins, numbers)
+    if shared:
+        _kernels_of_nests[naive, settings] = kernel
+    return kernel, True
+
+
+def _told_if_seen(naive: LoopNest, target: Target, seen: set[LoopNest]) -> tuple[LoopNest, tuple[int, ...]]:
+    """The nest; or if the plan has had it with other numbers, the nest that is told them, and its numbers."""
+    general, numbers = told(naive, target.parts)
+    if numbers and general in seen and len(general.parameters) <= target.max_parameters // 2:
+        return general, numbers
+    seen.add(general)
+    return naive, ()
 
 
 def _undivided(source: Source, nest: LoopNest, choice: Choice) -> Source:
@@ -185,17 +238,17 @@ def _undivided(source: Source, nest: LoopNest, choice: Choice) -> Source:
     return replace(source, phases=tuple([replace(phase, grain=phase.count) for phase in source.phases]))
 
 
-def _legend(nest: LoopNest, placed: Mapping[Node, Place]) -> tuple[str, ...]:
-    """For each parameter, how the kernel uses it and what stands in it."""
-    held: dict[Array, list[str]] = {array: [] for array in nest.parameters}
+def _legend(nest: LoopNest, arrays: Sequence[Array], placed: Mapping[Node, Place]) -> tuple[str, ...]:
+    """For each parameter, how the kernel uses it and what stands in the array that it is, or is a part of."""
+    held: dict[Array, list[str]] = {array: [] for array in arrays}
     for node, place in placed.items():
         at = f" at element {place.offset}" if place.offset else ""
         held.setdefault(place.array, []).append(f"{node.op.name} {list(node.shape)}{at}")
     for array in {place.start[0] for place in placed.values() if place.start}:
         held.setdefault(array, []).append("first elements of slices")
     return tuple(f"{array.name}: {access}, {array.size} x {array.dtype.name}: "
-                 f"{', '.join(dict.fromkeys(held[array]))}"
-                 for array, access in zip(nest.parameters, nest.access, strict=True))
+                 f"{', '.join(dict.fromkeys(held[whole]))}"
+                 for array, whole, access in zip(nest.parameters, arrays, nest.access, strict=True))
 
 
 def _arrays(group: Group, places: Mapping[Node, tuple[int, int]],
