@@ -6,7 +6,9 @@ collects what the package exports as functions. So all files are imported here t
 
 from lazygrad.tensors import (  # noqa: F401
     absent,
+    aliases,
     arithmetic,
+    attributes,
     autograd,
     blending,
     constructor,
@@ -27,6 +29,7 @@ from lazygrad.tensors import (  # noqa: F401
     linalg,
     linear,
     lookup,
+    mapping,
     movement,
     outputs,
     parts,
@@ -43,6 +46,7 @@ from lazygrad.tensors import (  # noqa: F401
     spectra,
     statistics,
     storage,
+    strided,
     typed_storage,
     values,
     window_functions,

@@ -12,7 +12,9 @@ from lazygrad.errors import ArgumentError, AxisError, DTypeError, ShapeError
 from lazygrad.graph import Node
 from lazygrad.tensors.axes import axis_of, integer
 from lazygrad.tensors.core import Tensor, apply, creator, from_node, function, method
+from lazygrad.tensors.creation import full
 from lazygrad.tensors.grad_fn import as_operation
+from lazygrad.tensors.indexing import nonzero
 from lazygrad.tensors.promotion import check_operand, check_operands, result_type
 from lazygrad.tensors.return_types import pair_type
 from lazygrad.tensors.values import read
@@ -257,6 +259,18 @@ def nanquantile(input: Tensor, q: Any, dim: int | None = None, keepdim: bool = F
 
 
 # Searching
+
+
+@function("nonzero_static")
+def nonzero_static(input: Tensor, *, size: int, fill_value: int = -1) -> Tensor:
+    """The indices of the first `size` elements that are not 0, (size, ndim); rows without one hold
+    fill_value."""
+    if size < 0:
+        raise ArgumentError(f"[nonzero_static] size must be non-negative, got {size}")
+    found = nonzero(input)[:size]
+    made = full((size, input.ndim), fill_value, dtype=dtypes.int64, device=input.device)
+    made[: found.shape[0]] = found
+    return made
 
 
 def _beside(x: Tensor, number: bool | int | float) -> Tensor:
