@@ -3,7 +3,7 @@ plain."""
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -50,19 +50,24 @@ def floors() -> dict[str, int]:
     return found
 
 
-def imports(path: Path) -> Iterator[str]:
-    """The modules of the package that a file imports, also inside functions; not those only for type
-    checkers."""
+def inside(tree: ast.Module, wanted: Callable[[ast.AST], bool]) -> set[int]:
+    """The ids of all nodes below certain ones."""
+    return {id(inner) for node in ast.walk(tree) if wanted(node) for inner in ast.walk(node)}
+
+
+def for_types(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+
+
+def imports(path: Path, at_once: bool = False) -> Iterator[str]:
+    """The modules of the package that a file imports: not those only for type checkers, and `at_once` not
+    those inside functions."""
     tree = ast.parse(path.read_text())
-    for_types = {
-        id(inner)
-        for node in ast.walk(tree)
-        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
-        for part in node.body
-        for inner in ast.walk(part)
-    }
+    left_out = inside(tree, for_types)
+    if at_once:
+        left_out |= inside(tree, lambda node: isinstance(node, ast.FunctionDef))
     for node in ast.walk(tree):
-        if id(node) in for_types:
+        if id(node) in left_out:
             continue
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if alias.name.split(".")[0] == "lazygrad")
@@ -96,9 +101,18 @@ def test_imports_go_down_only():
     assert not wrong, "\n".join(wrong)
 
 
-def test_imports_have_no_cycle():
+def loaded(module: str) -> set[str]:
+    """What Python loads before a file is done: what it imports, and the packages on the way there, but for
+    the root and the file's own."""
+    found = set(imports(MODULES[module], at_once=True))
+    ways = {other[: at.start()] for other in found for at in re.finditer(r"\.", other)} - {"lazygrad"}
+    return found | {package for package in ways if not f"{module}.".startswith(f"{package}.")}
+
+
+@pytest.mark.parametrize("graph", [GRAPH.__getitem__, loaded], ids=["imports", "loading"])
+def test_imports_have_no_cycle(graph):
     try:
-        TopologicalSorter(GRAPH).prepare()
+        TopologicalSorter({module: graph(module) for module in MODULES}).prepare()
     except CycleError as error:
         pytest.fail("files import each other: " + " <- ".join(error.args[1]))
 

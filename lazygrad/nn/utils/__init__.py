@@ -1,6 +1,9 @@
 """What works on parameters and modules from outside, under the names of torch.nn.utils."""
 
-from lazygrad.nn.utils import parametrizations, parametrize, rnn, stateless
+import importlib
+from typing import Any
+
+from lazygrad.nn.utils import parametrizations, parametrize, rnn
 from lazygrad.nn.utils.clip_grad import (
     clip_grad_norm,
     clip_grad_norm_,
@@ -43,7 +46,12 @@ __all__ = [
     "rnn",
     "skip_init",
     "spectral_norm",
-    "stateless",
     "vector_to_parameters",
     "weight_norm",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "stateless":  # which stands on `func`, and that on modules
+        return importlib.import_module("lazygrad.nn.utils.stateless")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
