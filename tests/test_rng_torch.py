@@ -257,12 +257,61 @@ def test_gamma_numbers(torch):
     assert lg.get_rng_state().tolist() == torch.get_rng_state().tolist()
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_successes_of_tries(dtype, torch):
+    def run(t):
+        kind = getattr(t, dtype)
+        few, many = t.full((300,), 10.0, dtype=kind), t.arange(300).to(kind) * 7
+        chances = (t.arange(300) % 23).to(kind) / 22
+        return [t.binomial(few, chances), t.binomial(many, chances), t.binomial(many[:, None], chances[1:4]),
+                t.binomial(few, chances * t.nan),
+                t.distributions.Binomial(25, t.tensor([0.1, 0.9])).sample((40,))]
+
+    alike(run, torch, 1)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_distributions_with_rejections(dtype, torch):
+    def run(t):
+        kind, d = getattr(t, dtype), t.distributions
+        v = [t.tensor(x, dtype=kind) for x in ([0.5, 2.0, -3.0], [1e-6, 2.0, 100.0], 5.0)]
+        matrix = t.eye(3, dtype=kind) * 2 + 0.3
+        return [d.VonMises(v[0], v[1]).sample((200,)), d.Wishart(v[2], matrix).sample((7,)),
+                d.Wishart(v[1] + 2.5, matrix).sample((2,)), d.Laplace(v[0], v[1]).sample((90,)),
+                d.Gumbel(v[0], v[1]).sample((90,)), d.LKJCholesky(4, v[2]).sample((9,)),
+                d.StudentT(v[1]).sample((9,)), d.Dirichlet(v[1]).sample((9,)),
+                d.RelaxedBernoulli(v[2], v[1] / 100).sample((9,))]
+
+    lg.manual_seed(3), torch.manual_seed(3)
+    with pytest.warns(UserWarning, match="Singular"):  # PyTorch says so of every regular matrix
+        wanted = run(torch)
+    for ours, theirs in zip(run(lg), wanted, strict=True):
+        rtol = 1e-13 if dtype == "float64" else 2e-6
+        np.testing.assert_allclose(values(ours), values(theirs), rtol=rtol, atol=10 * rtol)
+    assert lg.get_rng_state().tolist() == torch.get_rng_state().tolist()
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_normal_numbers_of_tensors(dtype, torch):
+    def run(t):
+        kind = getattr(t, dtype)
+        means, stds = (t.arange(30) % 7).to(kind), (t.arange(30) % 5 + 0.3).to(kind)
+        return [t.normal(means, 1.7), t.normal(0.7, stds), t.normal(means, stds), t.normal(means[:9], 1.7),
+                t.normal(means, stds.double()), t.normal(means.view(6, 5).t(), 0.3),
+                t.normal(1.0, 2.0, (20,), out=t.empty(20, dtype=kind)),
+                t.randint(9, (20,), out=t.empty(20, dtype=kind))]
+
+    alike(run, torch, 8)
+
+
 def test_functions_of_nn(torch):
     def run(t):
         f, x = t.nn.functional, t.ones(3, 8, 5)
         return [f.dropout(x, 0.3), f.dropout1d(x, 0.5), f.dropout2d(t.ones(2, 5, 3, 3), 0.3),
                 f.dropout3d(t.ones(2, 5, 3, 3, 1), 0.3), f.alpha_dropout(x, 0.3, True),
                 f.feature_alpha_dropout(x, 0.4, True), f.dropout(x.double(), 0.25),
+                *t.native_dropout(x, 0.3, True), *t.native_dropout(x, 0.3, None),
+                *t.native_dropout(x, 0.3, False),
                 f.fractional_max_pool2d(t.arange(128.0).reshape(1, 2, 8, 8), 2, output_size=3)]
 
     alike(run, torch)
@@ -295,7 +344,8 @@ def test_initialisers(torch):
                             ("kaiming_uniform_",), ("kaiming_normal_",), ("trunc_normal_",),
                             ("sparse_", 0.3),
                             ("trunc_normal_", 0.5, 2.0, -1.0, 0.3), ("trunc_normal_", 0.0, 1.0, 2.0, 3.0)]:
-            made += [getattr(init, name)(t.empty(13, 7), *args), getattr(init, name)(t.empty(3, 2), *args)]
+            made += [getattr(init, name)(t.empty(shape, dtype=getattr(t, dtype)), *args)
+                     for shape in ((13, 7), (3, 2), (1, 5)) for dtype in FLOATS]
         return made
 
     alike(run, torch)

@@ -90,8 +90,8 @@ class Laplace(_LocationScale):
         return 2 * self.scale.pow(2)
 
     def _standard(self, shape: Any, like: dict[str, Any]) -> Tensor:
-        u = inside(shape, like) - 0.5
-        return -u.sign() * (-2 * u.abs()).log1p()
+        u = lazygrad.empty(shape, **like).uniform_(lazygrad.finfo(like["dtype"]).eps - 1, 1)
+        return -u.sign() * (-u.abs()).log1p()
 
     def log_prob(self, value: Tensor) -> Tensor:
         return -self._centered(value).abs() - (2 * self.scale).log()
@@ -124,7 +124,9 @@ class Gumbel(_LocationScale):
         return self.stddev.pow(2)
 
     def _standard(self, shape: Any, like: dict[str, Any]) -> Tensor:
-        return -(-inside(shape, like).log()).log()
+        limits = lazygrad.finfo(like["dtype"])
+        u = limits.tiny + lazygrad.rand(shape, **like) * (1 - limits.eps)
+        return -(-u.log()).log()
 
     def log_prob(self, value: Tensor) -> Tensor:
         z = self._centered(value)

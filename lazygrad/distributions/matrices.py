@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 import lazygrad
+from lazygrad import config
 from lazygrad.distributions import constraints
 from lazygrad.distributions.distribution import Distribution
 from lazygrad.distributions.gamma_family import Beta, Chi2
@@ -61,12 +62,17 @@ class Wishart(ByCholesky):
         return self.df[..., None, None] * (v.square() + diagonal.unsqueeze(-1) * diagonal.unsqueeze(-2))
 
     def rsample(self, sample_shape: Any = (), max_try_correction: int | None = None) -> Tensor:
+        if config.get("RNG") == "torch":
+            self._factored(sample_shape)  # PyTorch draws what is regular twice: it takes it for singular
+        return self._factored(sample_shape)
+
+    def _factored(self, sample_shape: Any) -> Tensor:
         shape, n = self._extended_shape(sample_shape), self._event_shape[-1]
         like = {"dtype": self.scale_tril.dtype, "device": self.scale_tril.device}
         # Bartlett: the factor of a sample has roots of chi-squared numbers over normal ones
         freedom = self.df.unsqueeze(-1) - lazygrad.arange(n, **like)
         roots = Chi2(freedom, validate_args=False).rsample(sample_shape).sqrt()
-        factor = roots.diag_embed()
+        factor = roots.clamp(min=lazygrad.finfo(roots.dtype).eps).diag_embed()
         rows, columns = lazygrad.tril_indices(n, n, -1)
         # as many normal numbers as there are places below the diagonal
         factor[..., rows, columns] = lazygrad.randn((*shape[:-2], n * (n - 1) // 2), **like)

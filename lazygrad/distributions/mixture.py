@@ -8,7 +8,6 @@ from typing import Any
 import lazygrad
 from lazygrad.distributions import constraints
 from lazygrad.distributions.constraints import Constraint
-from lazygrad.distributions.continuous import inside
 from lazygrad.distributions.derived import TransformedDistribution
 from lazygrad.distributions.discrete import BernoulliFamily, Categorical, OverClasses
 from lazygrad.distributions.distribution import Distribution
@@ -205,9 +204,6 @@ class RelaxedOneHotCategorical(_Relaxed):
         super().__init__(base, ExpTransform(), validate_args=validate_args)
 
 
-_TRIES = 24
-
-
 class VonMises(Distribution):
     """Angles around `loc`: exp(concentration cos(x - loc)) / (2 pi I0(concentration))."""
 
@@ -238,21 +234,8 @@ class VonMises(Distribution):
         return c * (value - self.loc).cos() - math.log(2 * math.pi) - (lazygrad.special.i0e(c).log() + c)
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
-        """Best and Fisher's rejection method (1979): of 24 tries the first that is accepted; each is with a
-        chance of two thirds or more."""
         shape = self._extended_shape(sample_shape)
         with lazygrad.no_grad():
-            k, loc = self.concentration.double(), self.loc.double()
-            tau = 1 + (1 + 4 * k**2).sqrt()
-            rho = (tau - (2 * tau).sqrt()) / (2 * k)
-            exact = (1 + rho**2) / (2 * rho)
-            r = lazygrad.where(k < 1e-5, 1 / k + k, exact)
-            u = inside((3, _TRIES, *shape), {"dtype": lazygrad.float64, "device": self.loc.device})
-            z = (math.pi * u[0]).cos()
-            f = ((1 + r * z) / (r + z)).clamp(-1, 1)
-            c = k * (r - f)
-            taken = (c * (2 - c) > u[1]) | ((c / u[1]).log() + 1 >= c)
-            first = taken.to(lazygrad.int32).argmax(0, keepdim=True)
-            angle = ((u[2] - 0.5).sign() * f.acos()).gather(0, first).squeeze(0)
-            whole = (angle + math.pi + loc) % (2 * math.pi) - math.pi
+            angle = lazygrad._von_mises(self.concentration.double().expand(shape))
+            whole = (angle + math.pi + self.loc.double()) % (2 * math.pi) - math.pi
             return whole.to(self.loc.dtype)

@@ -64,7 +64,7 @@ dropout_, alpha_dropout_, feature_dropout_, feature_alpha_dropout_ = (
 
 def native_dropout(input: Tensor, p: float, train: bool | None) -> tuple[Tensor, Tensor]:
     """(dropout, which elements were kept)."""
-    if not train:
+    if train is not None and not train:
         return input, lazygrad.ones_like(input, dtype=lazygrad.bool)
     kept = F.dropout(lazygrad.ones_like(input.detach()), p)
     return input * kept, kept != 0

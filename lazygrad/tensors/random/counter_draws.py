@@ -16,7 +16,7 @@ from lazygrad.compositions.ordering import search
 from lazygrad.dtypes import DType
 from lazygrad.graph import Node, Shape
 from lazygrad.helpers import product
-from lazygrad.tensors.core import Tensor, apply
+from lazygrad.tensors.core import Tensor, apply, from_node
 from lazygrad.tensors.random.generator import Generator
 from lazygrad.tensors.random.placing import Place
 
@@ -26,7 +26,7 @@ def _scaled(x: Node, scale: float, shift: float) -> Node:
     return x if shift == 0 else ops.add(x, axes.full(shift, x))
 
 
-_TRIES = 8
+_TRIES, _TURNS = 8, 24
 
 
 class CounterDraws:
@@ -166,6 +166,36 @@ class CounterDraws:
             return axes.cast(axes.total(axes.cast(beyond, dtypes.float64), (len(shape),)), x.dtype)
 
         return apply("poisson", build, rates)
+
+
+    def successes(self, tries: Tensor, chance: Tensor, values: np.ndarray) -> Tensor:
+        """How many of some tries succeed, each with a chance; `values`: the numbers of tries, of which the
+        greatest says how much is drawn."""
+        shape = tuple(tries._shape)
+        wide = (*shape, int(values.max(initial=0)))
+        work = dtypes.float64 if chance._dtype is dtypes.float64 else dtypes.float32
+        number, place = draw.uniform(self._bits(wide), work), axes.places(wide, len(shape), dtypes.float64)
+
+        def build(count: Node, p: Node) -> Node:
+            count, p = (axes.expand(axes.insert_axis(axes.cast(x, kind), len(shape)), wide)
+                        for x, kind in ((count, dtypes.float64), (p, work)))
+            hit = ops.bitand(ops.lt(number, p), ops.lt(place, count))
+            return axes.cast(axes.total(axes.cast(hit, dtypes.int64), (len(shape),)), tries._dtype)
+
+        return apply("binomial", build, tries, chance)
+
+    def angles(self, k: Tensor, r: Tensor) -> Tensor:
+        """Angles of von Mises' distribution by Best and Fisher's rejection method (1979), of concentration k
+        with the parameter r: of 24 tries the first that is accepted; each is with a chance of two thirds or
+        more."""
+        place = Place((3, _TURNS, *k._shape), k.cell.device)
+        u = from_node(self._inside(place, dtypes.float64), place.device)
+        z = (math.pi * u[0]).cos()
+        f = ((1 + r * z) / (r + z)).clamp(-1, 1)
+        c = k * (r - f)
+        taken = (c * (2 - c) > u[1]) | ((c / u[1]).log() + 1 >= c)
+        first = taken.to(dtypes.int32).argmax(0, keepdim=True)
+        return ((u[2] - 0.5).sign() * f.acos()).gather(0, first).squeeze(0)
 
 
 def _row(x: Node, i: int) -> Node:

@@ -16,8 +16,8 @@ from lazygrad.errors import ArgumentError, ArgumentTypeError, DTypeError, ShapeE
 from lazygrad.graph import Node, Shape
 from lazygrad.tensors.axes import integer, sizes_of
 from lazygrad.tensors.core import Tensor, apply, creator, from_node, method
-from lazygrad.tensors.creation import arange
 from lazygrad.tensors.devices import usable_device
+from lazygrad.tensors.elementwise import where
 from lazygrad.tensors.limits import finfo
 from lazygrad.tensors.promotion import get_default_dtype
 from lazygrad.tensors.random.counter_draws import CounterDraws
@@ -146,7 +146,7 @@ def randint(
     low = given.pop() if low is None and given else 0 if low is None else low
     if high is None or given:
         raise ArgumentTypeError(f"[randint] expected (low, high, size) or (high, size), got {args}")
-    dtype = dtype or dtypes.int64
+    dtype = dtype or (out._dtype if out is not None else dtypes.int64)
     place = _place(_shape("randint", (size,)), device, out)
     low, high = integer("randint", "low", low), integer("randint", "high", high)
     made = from_node(integers("randint", generator, place, low, high, dtype), place.device)
@@ -206,16 +206,20 @@ def normal(mean: float | Tensor = 0.0, std: float | Tensor = 1.0, size: Any = No
     if not isinstance(mean, Tensor) and not isinstance(std, Tensor):
         if size is None:
             raise ArgumentTypeError("[normal] a mean and a std that are numbers need a size")
-        dtype = dtype or get_default_dtype()
+        dtype = dtype or (out._dtype if out is not None else get_default_dtype())
         need_float("normal", dtype)
         place = _place(_shape("normal", (size,)), device, out)
         made = from_node(draws(generator).normal(place, dtype, mean, std), place.device)
     else:
         shape = axes.broadcast_shape("normal", *(tuple(t._shape) for t in tensors))
         place = Place(shape, tensors[0].cell.device)
-        base = from_node(draws(generator).normal(place, tensors[0]._dtype), place.device)
+        dtype = tensors[0]._dtype
+        node = draws(generator).normal(place, dtype, 0.0, 1.0 if isinstance(std, Tensor) else std)
+        spread = from_node(node, place.device)
         mean, std = (v.detach() if isinstance(v, Tensor) else v for v in (mean, std))
-        made = _drawn("normal", (base * std + mean).to(tensors[0]._dtype), *tensors)
+        if isinstance(std, Tensor):
+            spread = (spread * std).to(dtype)  # rounded in between, as PyTorch does
+        made = _drawn("normal", (spread + mean).to(dtype), *tensors)
     made = made if out is None else out.copy_(made)
     return made.requires_grad_() if requires_grad else made
 
@@ -344,16 +348,25 @@ def poisson(input: Tensor, generator: Generator | None = None) -> Tensor:
 @creator("binomial")
 def binomial(count: Tensor, prob: Tensor, generator: Generator | None = None) -> Tensor:
     """How many of `count` tries succeed, each with probability `prob`, in their dtype; both broadcast.
-    Realizes count, to know how many tries to draw: memory for the greatest of them. With `RNG=torch` the
-    numbers are not PyTorch's."""
+    Realizes count, to know how many tries to draw: memory for the greatest of them. With `RNG=torch` prob is
+    read too, and single numbers are drawn for many tries."""
     if count._dtype is not prob._dtype:
         raise DTypeError("[binomial] count and prob are of one dtype, not "
                          f"{count._dtype!r} and {prob._dtype!r}: convert one with .to()")
     need_float("binomial", count._dtype)
-    most = int(read(count).max(initial=0))
     count, prob = broadcast_tensors(count.detach(), prob.detach())
-    tries = arange(most, device=count.device) < count.unsqueeze(-1)
-    return (bernoulli(prob.unsqueeze(-1).expand(tries.shape), generator=generator) * tries).sum(-1)
+    return draws(generator).successes(count, prob, read(count))
+
+
+@creator("_von_mises")
+def von_mises(concentration: Tensor, generator: Generator | None = None) -> Tensor:
+    """Angles of von Mises' distribution around 0, float64, with the concentrations of a float64 tensor, which
+    is read with `RNG=torch`."""
+    k = concentration.detach()
+    tau = 1 + (1 + 4 * k**2).sqrt()
+    rho = (tau - (2 * tau).sqrt()) / (2 * k)
+    exact = (1 + rho**2) / (2 * rho)
+    return draws(generator).angles(k, where(k < 1e-5, 1 / k + k, exact))
 
 
 @creator("_standard_gamma")

@@ -154,3 +154,26 @@ class TorchDraws:
             return numbers.rounded(found, rates._dtype)
 
         return from_node(self._drawn(place, rates._dtype, make), place.device)
+
+    def successes(self, tries: Tensor, chance: Tensor, values: np.ndarray) -> Tensor:
+        """How many of some tries succeed, each with a chance, which is read; `values`: the numbers of
+        tries."""
+        place, chances = Place(tuple(tries._shape), tries.cell.device), read(chance)
+
+        def make(source: Mersenne, count: int) -> np.ndarray:
+            copies = count // max(values.size, 1)
+            found = rejection.binomial(source, np.tile(values.reshape(-1), copies),
+                                       np.tile(chances.reshape(-1), copies))
+            return numbers.rounded(found, tries._dtype)
+
+        return from_node(self._drawn(place, tries._dtype, make), place.device)
+
+    def angles(self, k: Tensor, r: Tensor) -> Tensor:
+        """Angles of von Mises' distribution of concentration k, with the parameter r of the rejection. Reads
+        both."""
+        place, given = Place(tuple(k._shape), k.cell.device), [read(x).reshape(-1) for x in (k, r)]
+
+        def make(source: Mersenne, count: int) -> np.ndarray:
+            return rejection.angles(source, *(np.tile(x, count // max(x.size, 1)) for x in given))
+
+        return from_node(self._drawn(place, k._dtype, make), place.device)

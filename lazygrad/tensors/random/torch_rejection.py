@@ -38,9 +38,10 @@ def _truncated_tail(source: Mersenne, count: int, dtype: DType, mean: float, std
         candidates = numbers.uniform(source, count, dtype, low, high)
         values = np.where(pending, candidates, values) if values.size else candidates
         with np.errstate(divide="ignore"):
-            taken = np.log(numbers.uniform(source, count, dtype, 0.0, 1.0))
+            taken = numbers.rounded(np.log(numbers.uniform(source, count, dtype, 0.0, 1.0)), dtype)
         distance = numbers.rounded(numbers.rounded(candidates - mean, dtype) / std, dtype)
-        pending &= taken > numbers.rounded(numbers.rounded(distance * distance, dtype) * -0.5, dtype) - peak
+        density = numbers.rounded(numbers.rounded(distance * distance, dtype) * -0.5, dtype)
+        pending &= taken > numbers.rounded(density - peak, dtype)
         if not count:
             break
     return values
@@ -114,3 +115,82 @@ def _large_count(source: Mersenne, rate: float) -> int:
         left = math.log(v) + math.log(inverse) - math.log(a / (room * room) + b)
         if left <= -rate + count * log_rate - math.lgamma(count + 1):
             return count
+
+
+def binomial(source: Mersenne, tries: np.ndarray, chances: np.ndarray) -> np.ndarray:
+    """How many of some tries succeed, each with a chance, as doubles, flat."""
+    pairs = zip(tries.reshape(-1).tolist(), chances.reshape(-1).tolist(), strict=True)
+    return np.array([_successes(source, n, p) for n, p in pairs], np.float64)
+
+
+def _successes(source: Mersenne, n: float, p: float) -> float:
+    if n <= 0 or p <= 0:
+        return 0.0
+    if p >= 1:
+        return n
+    if math.isnan(p):
+        return math.nan
+    rare = p if p <= 0.5 else 1.0 - p
+    found = _many_successes(source, n, rare) if n * rare >= 10 else _few_successes(source, n, rare)
+    return found if p <= 0.5 else n - found
+
+
+def _few_successes(source: Mersenne, n: float, p: float) -> float:
+    """By how many tries there are from one success to the next."""
+    found, passed, log_miss = 0, 0.0, math.log1p(-p)
+    while True:
+        u = _uniform(source)
+        passed += math.ceil(math.log(u) / log_miss) if u else math.inf
+        if passed > n:
+            return float(found)
+        found += 1
+
+
+def _many_successes(source: Mersenne, n: float, p: float) -> float:
+    """Transformed rejection with squeeze (Hoermann, 1993)."""
+    deviation = math.sqrt(n * p * (1 - p))
+    b = 1.15 + 2.53 * deviation
+    a = -0.0873 + 0.0248 * b + 0.01 * p
+    center, sure, odds = n * p + 0.5, 0.92 - 4.2 / b, p / (1 - p)
+    alpha, mode = (2.83 + 5.1 / b) * deviation, math.floor((n + 1) * p)
+    while True:
+        u, v = _uniform(source) - 0.5, _uniform(source)
+        room = 0.5 - abs(u)
+        found = math.floor((2 * a / room + b) * u + center) if room else -1
+        if found < 0 or found > n:
+            continue
+        if room >= 0.07 and v <= sure:
+            return float(found)
+        left = math.log(v * alpha / (a / (room * room) + b)) if v else -math.inf
+        right = ((mode + 0.5) * math.log((mode + 1) / (odds * (n - mode + 1)))
+                 + (n + 1) * math.log((n - mode + 1) / (n - found + 1))
+                 + (found + 0.5) * math.log(odds * (n - found + 1) / (found + 1))
+                 + _stirling_rest(mode) + _stirling_rest(n - mode)
+                 - _stirling_rest(found) - _stirling_rest(n - found))
+        if left <= right:
+            return float(found)
+
+
+def _stirling_rest(k: float) -> float:
+    """What Stirling's formula leaves of log(k!): exactly for small k, else by its series."""
+    after = k + 1
+    if k < 10:
+        return math.lgamma(after) - (k + 0.5) * math.log(after) + after - 0.5 * math.log(2 * math.pi)
+    square = after * after
+    return (1 / 12 - (1 / 360 - 1 / 1260 / square) / square) / after
+
+
+def angles(source: Mersenne, k: np.ndarray, r: np.ndarray) -> np.ndarray:
+    """Angles of von Mises' distribution by Best and Fisher's method (1979): all are tried until each was
+    accepted once, and the last one that was accepted counts."""
+    found, done = np.zeros(k.size), np.zeros(k.size, bool)
+    while not done.all():
+        turn, chance, side = numbers.doubles(source, 3 * k.size).reshape(3, -1)
+        z = np.cos(math.pi * turn)
+        f = (1 + r * z) / (r + z)
+        c = k * (r - f)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            taken = (c * (2 - c) - chance > 0) | (np.log(c / chance) + 1 - c >= 0)
+            found = np.where(taken, np.sign(side - 0.5) * np.arccos(f), found)
+        done |= taken
+    return found
