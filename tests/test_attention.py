@@ -163,3 +163,18 @@ def test_large_scores_of_16_bits_are_not_rounded(dtype):
     want = F.scaled_dot_product_attention(*(t.double() for t in (q, k, v)))
     assert got.dtype is q.dtype
     np.testing.assert_allclose(got.double().numpy(), want.numpy(), rtol=1e-2, atol=5e-2)
+
+
+@pytest.mark.parametrize("of", ["a row", "all rows"])
+def test_steps_that_use_one_value_twice_are_followed_once(of):
+    """Forty of them have 2**40 paths."""
+    results = []
+    for device in ("CPU", "NUMPY"):
+        rng = np.random.default_rng(1)
+        q, k, v, b = (lazygrad.tensor(rng.random((40, 40), np.float32), device=device) for _ in range(4))
+        scores = q @ k.T
+        value = scores.amax(-1, keepdim=True) if of == "a row" else b
+        for _ in range(40):
+            value = value * value.sigmoid()
+        results.append(((scores - value).softmax(-1) @ v).numpy())
+    np.testing.assert_allclose(*results, rtol=1e-5)

@@ -100,6 +100,13 @@ def test_growing_sums_never_fall() -> None:
     np.testing.assert_allclose(sums, np.cumsum(x.astype(np.float64)), rtol=1e-5)
 
 
+def test_scans_of_constants() -> None:
+    """Nothing is read, so no axis runs along memory: the totals of blocks are no columns in registers."""
+    for d in (dtypes.float32, dtypes.int64):
+        for shape, axis in (((48384,), 0), ((3, 20000), 1), ((500, 640), 0)):
+            check(ops.cumsum(ops.const(1, d, shape), arg=axis))
+
+
 def test_what_is_no_scan() -> None:
     ((group, nest),) = naive_nests(ops.sum_(leaf("x", 8), arg=(0,)))
     assert find_scan(nest.body) is None

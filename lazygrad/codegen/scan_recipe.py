@@ -18,6 +18,7 @@ from lazygrad.codegen.cpu_phase import (
 )
 from lazygrad.codegen.loop_cost import Vectors, cost, varying_names
 from lazygrad.codegen.loopnest import Loop, LoopNest
+from lazygrad.codegen.transform_columns import can_widen
 from lazygrad.codegen.transform_cpu import divide
 from lazygrad.codegen.transform_scan import Scan, block_scan, find_scan, tile_scan
 from lazygrad.expr import Var
@@ -36,8 +37,9 @@ def scan(nest: LoopNest, phase: Phase, target: Target) -> LoopNest | None:
     row = max(phase.chain, key=lambda loop: (filled(loop.var.extent, lanes), phase.chain.index(loop)))
     if tile_cost(phase, found, row, lanes) < chain_cost(phase, best, target):
         return scan_rows(nest, phase, row.var, lanes, target)
-    wide = best.var.extent >= 4 * lanes and runs_along(found.loop, best, lanes)
-    return in_columns(nest, phase, best.var, found.state.dtype.itemsize, target) if wide else None
+    if best.var.extent < 4 * lanes or not can_widen(phase.core) or not runs_along(found.loop, best, lanes):
+        return None
+    return in_columns(nest, phase, best.var, found.state.dtype.itemsize, target)
 
 
 def filled(extent: int, lanes: int) -> float:

@@ -188,7 +188,7 @@ def _key(value: Value, var: Var, keys: dict[str, Hashable | None]) -> Hashable |
 
 
 class _Shared:
-    """A key that hashes once, however deep."""
+    """A key that hashes once, however deep; equal ones share their parts, so that they compare once, too."""
 
     def __init__(self, parts: tuple[Hashable, ...]):
         self.parts, self.hash = parts, hash(parts)
@@ -197,12 +197,13 @@ class _Shared:
         return self.hash
 
     def __eq__(self, other: object) -> bool:
-        return (
-            self is other
-            or isinstance(other, _Shared)
-            and self.hash == other.hash
-            and self.parts == other.parts
-        )
+        if not isinstance(other, _Shared) or self.hash != other.hash:
+            return False
+        if self.parts is not other.parts:
+            if self.parts != other.parts:
+                return False
+            self.parts = other.parts
+        return True
 
 
 def _plain(e: Expr, var: Var, keys: dict[str, Hashable | None]) -> Expr | None:

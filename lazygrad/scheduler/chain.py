@@ -196,15 +196,19 @@ class _Walk:
         self.full: dict[Node, Use] = {}
         self.stats: dict[Node, Use] = {}
         self.inputs: dict[Node, None] = {}
+        self.elements: set[Use] = set()  # that were read: each once, however many steps share it
         self.contractions: list[Node] = []
         self.panels = 0  # bytes of what is read for all rows
 
     def chain(self, head: Node, top: Node) -> Chain:
         stack = [(self.factor, self.along)]
+        taken: set[tuple[Use, tuple[Expr, ...]]] = set()  # steps share what they are made of
         self._read_for_all(self.other)
         while stack:
-            use, along = stack.pop()
-            stack.extend(self._step(use, along))
+            step = stack.pop()
+            if step not in taken:
+                taken.add(step)
+                stack.extend(self._step(*step))
         rows, run = product(v.extent for v in self.rows), product(_extents(self.run))
         outer = product(v.extent for v in self._outer() if isinstance(v, Var))
         if not self.contractions or rows < LEAST_ROWS or run < LEAST_ROWS:
@@ -289,6 +293,9 @@ class _Walk:
         stack = [use]
         while stack:
             use = stack.pop()
+            if use in self.elements:
+                continue
+            self.elements.add(use)
             node = use.node
             price = self.prices.prices[node]
             light = (node.op.kind == "movement" if node in self.reaches
