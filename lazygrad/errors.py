@@ -23,6 +23,10 @@ class ArgumentTypeError(LazygradError, TypeError):
     """An argument of a wrong Python type."""
 
 
+class TransformError(ArgumentTypeError, ArgumentError):
+    """What a transformation of functions cannot take: of any of the types that PyTorch raises for that."""
+
+
 class ConditionError(LazygradError, AssertionError):
     """A condition on arguments that does not hold, where PyTorch asserts it."""
 

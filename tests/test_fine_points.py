@@ -72,7 +72,84 @@ def wrong_replacements(m: Any) -> Any:
     return [outcome(lambda w=w: m.func.functional_call(layer, w, x).shape) for w in wrong]
 
 
-CASES = [power_pools, nearest_grids, grids_without_places, copied_parameters, paths, wrong_replacements]
+def functions_by_name(m: Any) -> Any:
+    class Scaled(m.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: Any, y: Any, k: int = 3) -> Any:
+            ctx.k = k
+            return x * k + y
+
+        @staticmethod
+        def backward(ctx: Any, g: Any) -> Any:
+            return g * ctx.k, g, *(None,) * (len(ctx.needs_input_grad) - 2)
+
+    class Bare(m.autograd.Function):
+        @staticmethod
+        def forward(x: Any, k: int = 2) -> Any:
+            return x * k
+
+        @staticmethod
+        def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+            ctx.k = inputs[1]
+
+        @staticmethod
+        def backward(ctx: Any, g: Any) -> Any:
+            return g * ctx.k, None
+
+    class Lacking(m.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: Any) -> Any:
+            return x * 2
+
+    class Wrong(Lacking):
+        @staticmethod
+        def backward(ctx: Any, g: Any) -> Any:
+            return 3
+
+    x = m.tensor([1.0, 2.0], requires_grad=True)
+    y = m.tensor([5.0, 7.0], requires_grad=True)
+    found = [m.autograd.grad(Scaled.apply(x, y=y, k=4).sum(), [x, y]), Scaled.apply(x, k=2, y=y)]
+    found += [m.autograd.grad(Bare.apply(x).sum(), x), Bare.apply(k=5, x=x)]
+    found += [outcome(lambda: Scaled.apply(x, y, z=1)), outcome(lambda: Lacking.apply(x).sum().backward())]
+    return [*found, outcome(lambda: Wrong.apply(x).sum().backward())]
+
+
+def calls_of_grad(m: Any) -> Any:
+    x, y = m.tensor([1.0, 2.0], requires_grad=True), m.tensor(1.0, requires_grad=True)
+    z = (x * x).sum()
+    found = [outcome(lambda: m.autograd.grad(z, [x, y], materialize_grads=True, allow_unused=False)),
+             outcome(lambda: m.autograd.grad(z, [])), outcome(lambda: z.backward(inputs=[])),
+             outcome(lambda: setattr(x, "grad", x))]
+    z.backward()
+    del x.grad
+    return [*found, x.grad]
+
+
+def jacobians(m: Any) -> Any:
+    jacobian, x = m.autograd.functional.jacobian, m.tensor([1.0, 2.0])
+    options = [{"strategy": "sideways"}, {"strategy": "forward-mode"}, {"strict": True, "vectorize": True}]
+    return [outcome(lambda o=o: jacobian(lambda a: a * 2, x, **o)) for o in options]
+
+
+def transformations(m: Any) -> Any:
+    f, x = m.func, m.arange(6.0).reshape(3, 2)
+    found = [f.vmap(lambda a: (a * 2, m.ones(2), 7), out_dims=(0, None, None))(x)]
+    calls: list[Any] = [
+        lambda: f.vmap(lambda a: a, out_dims=None)(x), lambda: f.vmap(lambda a: 3)(x),
+        lambda: f.vmap(lambda a: a, in_dims=2)(x), lambda: f.vmap(lambda a: a, in_dims="x")(x),
+        lambda: f.vmap(lambda a: a, out_dims=5)(x), lambda: f.grad(lambda a: 3)(x),
+        lambda: f.grad(lambda a: a.sum(), argnums="a")(x), lambda: f.grad(lambda a: (a.sum(),))(x),
+        lambda: f.grad(lambda a: a)(x), lambda: f.grad(lambda a: a)(3.0),
+        lambda: f.grad(lambda a: a.sum(), has_aux=True)(x), lambda: f.jacrev(lambda a: 3)(x),
+        lambda: f.jacfwd(lambda a: a)(m.tensor([1])), lambda: f.jvp(lambda a: a, x, x),
+        lambda: f.jvp(lambda a: a, (x,), (x, x)), lambda: f.vjp(lambda a: (a, a), x)[1](x)]
+    return [*found, *map(outcome, calls)]
+
+
+CASES = [
+    functions_by_name, calls_of_grad, jacobians, transformations, power_pools, nearest_grids,
+    grids_without_places, copied_parameters, paths, wrong_replacements,
+]
 
 
 def compare(ours: Any, theirs: Any) -> None:

@@ -7,6 +7,7 @@ backward runs once, when the gradients of all results are there, and may be diff
 from __future__ import annotations
 
 import functools
+import inspect
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -14,7 +15,7 @@ from weakref import ref
 
 from lazygrad import ops
 from lazygrad.autograd.saved import Kept, saving
-from lazygrad.errors import ArgumentTypeError, GradientError
+from lazygrad.errors import ArgumentTypeError, GradientError, MissingError
 from lazygrad.graph import Node
 from lazygrad.tensors.cell import History
 from lazygrad.tensors.core import Tensor, assemble, from_node
@@ -170,7 +171,7 @@ def _checked(context: Backward, got: tuple[Any, ...], create_graph: bool) -> lis
                                 f"position "
                                 f"{i + 1}, but the corresponding forward input was not a Variable")
         if g is not None and not isinstance(g, Tensor):
-            raise ArgumentTypeError(f"[{name}] expected Variable or None (got {type(g).__name__})")
+            raise GradientError(f"[{name}] expected Variable or None (got {type(g).__name__})")
         if needed:
             nodes.append(None if g is None else _fitted(name, i, g, spec, create_graph))
     return nodes
@@ -236,37 +237,39 @@ class Function:
     @staticmethod
     def forward(*args: Any, **kwargs: Any) -> Any:
         """The results. To be defined by subclasses."""
-        raise GradientError("[Function] You must implement the forward function for custom "
-                            "autograd.Function.")
+        raise MissingError("[Function] You must implement the forward function for custom "
+                           "autograd.Function.")
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> Any:
         """Set up ctx after a forward that does not take it."""
-        raise GradientError("[Function] setup_context is not implemented.")
+        raise MissingError("[Function] setup_context is not implemented.")
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Any) -> Any:
         """The gradients of the arguments from those of the results. To be defined by subclasses."""
-        raise GradientError("[Function] You must implement either the backward or vjp method for your custom "
-                            "autograd.Function to use it with backward mode AD.")
+        raise MissingError("[Function] You must implement either the backward or vjp method for your custom "
+                           "autograd.Function to use it with backward mode AD.")
 
     vjp = backward
 
     @staticmethod
     def jvp(ctx: Any, *grad_inputs: Any) -> Any:
         """Forward mode, which nothing asks for here: jvp is made of two backward passes."""
-        raise GradientError("[Function] You must implement the jvp function for custom autograd.Function "
-                            "to use it "
-                            "with forward mode AD.")
+        raise MissingError("[Function] You must implement the jvp function for custom autograd.Function "
+                           "to use it with forward mode AD.")
 
     @staticmethod
     def vmap(info: Any, in_dims: Any, *args: Any) -> Any:
         """A rule for vmap, which nothing asks for here."""
-        raise GradientError("[Function] To use autograd.Function with vmap, override the vmap staticmethod.")
+        raise MissingError("[Function] To use autograd.Function with vmap, override the vmap staticmethod.")
 
     @classmethod
-    def apply(cls, *args: Any) -> Any:
-        """Run forward; its results know of backward if an argument requires a gradient."""
+    def apply(cls, *args: Any, **kwargs: Any) -> Any:
+        """Run forward; its results know of backward if an argument requires a gradient. Arguments by name get
+        a gradient as those by place do, in the order of forward's."""
+        if kwargs or cls.setup_context is not Function.setup_context:
+            args = _bound(cls, args, kwargs)
         context = cls._context()
         context.needs_input_grad = tuple(isinstance(a, Tensor) and a.requires_grad for a in args)
         tracked = mode.enabled and any(context.needs_input_grad)
@@ -284,6 +287,21 @@ class Function:
         results = output if isinstance(output, tuple) else (output,)
         finished = _finished(context, args, results, before) if tracked else _aliased(context, args, results)
         return finished if isinstance(output, tuple) else finished[0]
+
+
+_signature = functools.lru_cache(1024)(inspect.signature)
+
+
+def _bound(function: type[Function], args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
+    """The arguments of forward by place, with its defaults where forward takes no context."""
+    with_context = function.setup_context is Function.setup_context
+    bound = _signature(function.forward).bind(*((None,) if with_context else ()), *args, **kwargs)
+    if not with_context:
+        bound.apply_defaults()
+    if bound.kwargs:
+        raise ArgumentTypeError(f"[{function.__name__}] apply() cannot give forward the arguments "
+                                f"{sorted(bound.kwargs)}, which it takes by name alone")
+    return bound.args[1:] if with_context else bound.args
 
 
 def _among(x: Any, others: Any) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from lazygrad.errors import ArgumentTypeError, GradientError
+from lazygrad.errors import ArgumentTypeError, ConditionError, GradientError, MissingError
 from lazygrad.tensors import FUNCTIONS
 from lazygrad.tensors.autograd import grad
 from lazygrad.tensors.core import Tensor
@@ -158,12 +158,15 @@ def jacobian(func: Callable[..., Any], inputs: Any, create_graph: bool = False, 
     of shape (*output, *input); tuples where outputs, or inputs, are tuples. `vectorize` and `strategy` change
     nothing: all rows are one graph, computed together."""
     if strategy not in ("reverse-mode", "forward-mode"):
-        raise GradientError('[jacobian] Expected strategy to be either "forward-mode" or "reverse-mode". '
-                            'Hint: If your function has more outputs than inputs, "forward-mode" tends to '
-                            'be more performant.')
+        raise ConditionError('[jacobian] Expected strategy to be either "forward-mode" or "reverse-mode". '
+                             'Hint: If your function has more outputs than inputs, "forward-mode" tends to '
+                             'be more performant.')
     if strategy == "forward-mode" and not vectorize:
-        raise GradientError("[jacobian] Computing Jacobian with strategy=\"forward-mode\" requires "
-                            "vectorize=True")
+        raise MissingError("[jacobian] Computing Jacobian with strategy=\"forward-mode\" requires "
+                           "vectorize=True")
+    if vectorize and strict:
+        raise GradientError("[jacobian] `strict=True` and `vectorized=True` are not supported together. "
+                            "Please either set `strict=False` or `vectorize=False`.")
     with enable_grad():
         inputs_tuple, views, result_tuple, outputs = _called("jacobian", func, inputs, create_graph)
         _check_dependent("jacobian", outputs, strict)
@@ -208,7 +211,7 @@ def hessian(func: Callable[..., Any], inputs: Any, create_graph: bool = False, s
     """The second derivatives of a function with one number as its result: for each pair of inputs a tensor of
     shape (*first, *second)."""
     if outer_jacobian_strategy not in ("reverse-mode", "forward-mode"):
-        raise GradientError('[hessian] Expected strategy to be either "reverse-mode" or "forward-mode".')
+        raise ConditionError('[hessian] Expected strategy to be either "reverse-mode" or "forward-mode".')
     inputs_tuple, _ = _tuple(inputs, "inputs", "hessian")
     single = _single("hessian", func)
 

@@ -9,7 +9,7 @@ from typing import Any
 import lazygrad
 from lazygrad import ops
 from lazygrad.differentiation import gradient
-from lazygrad.errors import ArgumentError, ArgumentTypeError, GradientError, ShapeError
+from lazygrad.errors import ArgumentError, GradientError, ShapeError, TransformError
 from lazygrad.func.levels import Run, Stub
 from lazygrad.func.vectorized import RANDOMNESS, vmap
 from lazygrad.graph import Node
@@ -30,7 +30,7 @@ def _numbers(name: str, argnums: Argnums, count: int, captured: Any = None) -> t
     listed = argnums if isinstance(argnums, tuple) else (argnums,)
     for i in listed:
         if not isinstance(i, int) or isinstance(i, bool):
-            raise ArgumentTypeError(f"[{name}] argnums must be an int or a tuple of ints, got {argnums!r}")
+            raise TransformError(f"[{name}] argnums must be an int or a tuple of ints, got {argnums!r}")
         if not -count <= i < count:
             raise ArgumentError(f"[{name}] Got argnum={i}, but only {count} positional inputs")
     wrapped = tuple(i % count for i in listed)
@@ -52,7 +52,7 @@ def _graded(name: str, func: Callable[..., Any], argnums: Argnums, has_aux: bool
             kwargs: dict[str, Any], captured: Any) -> tuple[Any, Run]:
     run = Run(name, func, args, has_aux, kwargs, _numbers(name, argnums, len(args), captured), captured)
     if run.tree.kind is not None:
-        raise ArgumentTypeError(f"[{name}] Expected f(*args) to return a single tensor, got "
+        raise TransformError(f"[{name}] Expected f(*args) to return a single tensor, got "
                                 f"{run.tree.kind.__name__}")
     (output,) = run.outputs
     if output.ndim:
@@ -112,12 +112,12 @@ def _matching(name: str, given: Any, tensors: Sequence[Tensor], tree: Tree, what
     """The nodes of tangents or cotangents, one for each tensor. Raises where they do not fit."""
     leaves, shape = flatten(given)
     if shape != tree:
-        raise ArgumentTypeError(f"[{name}] Expected {what} to have the same structure as what they belong "
+        raise TransformError(f"[{name}] Expected {what} to have the same structure as what they belong "
                                 f"to: {len(tensors)} tensors, got {len(leaves)} in another structure")
     nodes = []
     for value, x in zip(leaves, tensors, strict=True):
         if not isinstance(value, Tensor):
-            raise ArgumentTypeError(f"[{name}] Expected {what} to be tensors, got {type(value).__name__}")
+            raise TransformError(f"[{name}] Expected {what} to be tensors, got {type(value).__name__}")
         if value.shape != x.shape:
             raise ShapeError(f"[{name}] Expected {what} of shape {tuple(x.shape)}, got {tuple(value.shape)}")
         nodes.append(value.to(x.device, x.dtype).node())
@@ -159,7 +159,7 @@ def jvp(func: Callable[..., Any], primals: Any, tangents: Any, *, strict: bool =
     GradientError for a result that does not depend on the primals, instead of zeros."""
     for value, what in ((primals, "primals"), (tangents, "tangents")):
         if not isinstance(value, tuple | list) or not value:
-            raise ArgumentTypeError(f"[jvp] Expected {what} to be a tuple of at least one, got "
+            raise TransformError(f"[jvp] Expected {what} to be a tuple of at least one, got "
                                     f"{type(value).__name__}")
     run = Run("jvp", func, primals, has_aux, {}, range(len(primals)))
     if strict and not all(x.requires_grad for x in run.outputs):

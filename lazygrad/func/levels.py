@@ -12,7 +12,7 @@ from typing import Any
 
 from lazygrad import ops
 from lazygrad.differentiation import differentiable_inputs, gradient
-from lazygrad.errors import ArgumentTypeError, GradientError
+from lazygrad.errors import GradientError, TransformError
 from lazygrad.graph import Node
 from lazygrad.tensors import Tensor
 from lazygrad.tensors.core import from_node
@@ -35,13 +35,13 @@ class Level:
         self.runs = False
 
     def leaf(self, x: Any) -> Tensor:
-        """x as a leaf of this level. Raises ArgumentTypeError and GradientError for what cannot be one."""
+        """x as a leaf of this level. Raises TransformError and GradientError for what cannot be one."""
         if not isinstance(x, Tensor):
-            raise ArgumentTypeError(f"[{self.name}] expected tensors to differentiate by, got "
+            raise TransformError(f"[{self.name}] expected tensors to differentiate by, got "
                                     f"{type(x).__name__}: make it one with lazygrad.tensor()")
         if not x.is_floating_point():
-            raise GradientError(f"[{self.name}] expected floating point tensors to differentiate by, got "
-                                f"{x.dtype}: convert it with .float()")
+            raise TransformError(f"[{self.name}] expected floating point tensors to differentiate by, got "
+                                 f"{x.dtype}: convert it with .float()")
         return from_node(ops.leaf(x.node(), arg=_Place(self)), x.cell.device, tracked=True)
 
     def leave(self, x: Any) -> Any:
@@ -141,14 +141,14 @@ class Run:
         self.aux: Any = None
         if has_aux:
             if not isinstance(result, tuple) or len(result) != 2:
-                raise ArgumentTypeError(f"[{name}] has_aux=True: expected the function to return "
+                raise TransformError(f"[{name}] has_aux=True: expected the function to return "
                                         "(output, aux)")
             result, aux = result
             self.aux = _outside(self.level, aux)
         self.outputs, self.tree = flatten(result)
         for x in self.outputs:
             if not isinstance(x, Tensor):
-                raise ArgumentTypeError(f"[{name}] expected the function to return only tensors, got "
+                raise TransformError(f"[{name}] expected the function to return only tensors, got "
                                         f"{type(x).__name__}")
 
     def value(self) -> Any:

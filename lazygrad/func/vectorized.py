@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import lazygrad
-from lazygrad.errors import ArgumentError, ArgumentTypeError, AxisError, BatchError, ShapeError
+from lazygrad.errors import ArgumentError, AxisError, ShapeError, TransformError
 from lazygrad.tensors import Tensor
 from lazygrad.tensors.examples import RANDOMNESS, Examples, running
 from lazygrad.tree import LEAF, Tree, flatten, spread
@@ -37,7 +37,7 @@ def vmap(func: Callable[..., Any], in_dims: Any = 0, out_dims: Any = 0, randomne
         if chunk_size is None or size <= chunk_size:
             return _run(func, fronted, dims, tree, size, out_dims, randomness, kwargs)[0]
         parts: list[list[Any]] = []
-        dims_out: tuple[int, ...] = ()
+        dims_out: tuple[int | None, ...] = ()
         tree_out = LEAF
         for begin in range(0, size, chunk_size):
             end = min(begin + chunk_size, size)
@@ -46,7 +46,8 @@ def vmap(func: Callable[..., Any], in_dims: Any = 0, out_dims: Any = 0, randomne
                                              kwargs)
             parts.append(flatten(value)[0])
         pieces = [list(p) for p in zip(*parts, strict=True)]
-        return tree_out.unflatten([lazygrad.cat(p, d) for p, d in zip(pieces, dims_out, strict=True)])
+        return tree_out.unflatten([p[0] if d is None else lazygrad.cat(p, d)
+                                   for p, d in zip(pieces, dims_out, strict=True)])
 
     return mapped
 
@@ -57,7 +58,7 @@ def _in_dims(in_dims: Any, args: tuple[Any, ...], leaves: Sequence[Any], tree: T
         raise ArgumentError("[vmap] got no inputs: the function must be called with at least one positional "
                             "argument")
     if not isinstance(in_dims, int | tuple | list):
-        raise ArgumentTypeError(f"[vmap] expected in_dims to be int or a (potentially nested) tuple matching "
+        raise TransformError(f"[vmap] expected in_dims to be int or a (potentially nested) tuple matching "
                                 f"the structure of the inputs, got {in_dims!r}")
     found = spread(in_dims, tree)
     if found is None:
@@ -69,16 +70,16 @@ def _in_dims(in_dims: Any, args: tuple[Any, ...], leaves: Sequence[Any], tree: T
             dims.append(None)
             continue
         if not isinstance(d, int) or isinstance(d, bool):
-            raise ArgumentTypeError(f"[vmap] expected in_dim to be an int or None, got {d!r}")
+            raise TransformError(f"[vmap] expected in_dim to be an int or None, got {d!r}")
         if not isinstance(x, Tensor):
             if isinstance(in_dims, int):  # one number for all: what is no tensor is shared
                 dims.append(None)
                 continue
-            raise ArgumentTypeError(f"[vmap] got in_dim={d} for an input of type {type(x).__name__}: only "
+            raise TransformError(f"[vmap] got in_dim={d} for an input of type {type(x).__name__}: only "
                                     "tensors have dimensions; use None")
         if not -x.ndim <= d < x.ndim:
-            raise AxisError(f"[vmap] got in_dim={d} for a tensor of dimensionality {x.ndim}: expected in_dim "
-                            f"to satisfy -{x.ndim} <= in_dim < {x.ndim}")
+            raise TransformError(f"[vmap] got in_dim={d} for a tensor of dimensionality {x.ndim}: expected "
+                                 f"in_dim to satisfy -{x.ndim} <= in_dim < {x.ndim}")
         dims.append(d % x.ndim)
     return dims
 
@@ -95,8 +96,9 @@ def _size(leaves: Sequence[Any], dims: Sequence[int | None]) -> int:
 
 
 def _run(func: Callable[..., Any], fronted: Sequence[Any], dims: Sequence[int | None], tree: Tree, size: int,
-         out_dims: Any, randomness: str, kwargs: dict[str, Any]) -> tuple[Any, tuple[int, ...], Tree]:
-    """The results for all examples, the dimension of the examples in each, and their structure."""
+         out_dims: Any, randomness: str, kwargs: dict[str, Any]) -> tuple[Any, tuple[int | None, ...], Tree]:
+    """The results for all examples, the dimension of the examples in each (None: without), and their
+    structure."""
     examples = Examples(size, randomness)
     inside = [x if d is None else examples.one(x) for x, d in zip(fronted, dims, strict=True)]
     with running(examples):
@@ -109,10 +111,19 @@ def _run(func: Callable[..., Any], fronted: Sequence[Any], dims: Sequence[int | 
     if found is None:
         raise ArgumentError(f"[vmap] out_dims={out_dims!r} is not compatible with the structure of the "
                             "outputs")
-    stacked, places = [], []
+    stacked: list[Any] = []
+    places: list[int | None] = []
     for x, d in zip(outputs, found, strict=True):
+        if d is None:  # the same for all examples
+            if isinstance(x, Tensor) and examples.depends(x):
+                raise TransformError("[vmap] the function can not return a tensor that depends on the "
+                                     "example where out_dim is None")
+            stacked.append(x)
+            places.append(d)
+            continue
         if not isinstance(x, Tensor):
-            raise BatchError(f"[vmap] expected the function to return only tensors, got {type(x).__name__}")
+            raise TransformError("[vmap] expected the function to return only tensors, got "
+                                 f"{type(x).__name__}: out_dims=None lets something else pass")
         if not isinstance(d, int) or not -x.ndim - 1 <= d <= x.ndim:
             raise AxisError(f"[vmap] got out_dim={d!r} for an output of {x.ndim} dimensions (and one more "
                             "for the examples)")

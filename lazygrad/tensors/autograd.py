@@ -211,6 +211,8 @@ def backward(
                                 "passed to `backward()`. Please only use `grad_tensors`.")
         grad_tensors = grad_variables
     outputs = _listed(tensors)
+    if inputs is not None and not isinstance(inputs, Tensor | GradientEdge) and not len(inputs):
+        raise GradientError("[backward] `inputs` argument to `backward()` cannot be empty.")
     cotangents = [None] * len(outputs) if grad_tensors is None else _listed(grad_tensors)
     seeds = _seeds("backward", outputs, cotangents, create_graph)
     roots, order, through = _walk(outputs)
@@ -278,7 +280,12 @@ def grad(
     `allow_unused` (then None) or `materialize_grads` (then zeros). `is_grads_batched`: the first dimension of
     `grad_outputs` counts examples, and so does that of the gradients.
     """
+    if materialize_grads and allow_unused is False:
+        raise ArgumentError("[grad] Expected allow_unused to be True or not passed when "
+                            f"materialize_grads=True, but got: allow_unused={allow_unused}.")
     outputs, inputs = _listed(outputs), _listed(inputs)
+    if not inputs:
+        raise GradientError("[grad] `inputs` argument to `grad()` cannot be empty.")
     cotangents = [None] * len(outputs) if grad_outputs is None else _listed(grad_outputs)
     if is_grads_batched:
         rest = (create_graph, only_inputs, allow_unused, False, materialize_grads)
@@ -356,6 +363,8 @@ def _set_grad(x: Tensor, value: Tensor | None) -> None:
         if not isinstance(value, Tensor):
             raise ArgumentTypeError("[grad] assigned grad expected to be a Tensor or None but got grad of "
                                     f"type {type(value).__name__}")
+        if value is x:
+            raise GradientError("[grad] can't assign Variable as its own grad")
         if value._shape != x._shape:
             raise GradientError("[grad] assigned grad has data of a different size: "
                                 f"{tuple(value._shape)} for a tensor of {tuple(x._shape)}")
@@ -365,8 +374,12 @@ def _set_grad(x: Tensor, value: Tensor | None) -> None:
     x._grad = value
 
 
+def _delete_grad(x: Tensor) -> None:
+    x._grad = None
+
+
 Tensor.grad = property(
-    _get_grad, _set_grad, doc="What backward passes have added up for this leaf; None at first."
+    _get_grad, _set_grad, _delete_grad, doc="What backward passes have added up for this leaf; None at first."
 )
 
 

@@ -37,6 +37,10 @@ class Examples:
         whole = repeated(node, self.size) if found is None else found
         return from_node(whole, x.cell.device, tracked, x.cell.tainted)
 
+    def depends(self, x: Tensor) -> bool:
+        """Whether a tensor has other values for other examples."""
+        return batched([x.node()], self, self.size)[0] is not None
+
 
 class _Running(threading.local):
     runs: tuple[Examples, ...] = ()
