@@ -287,3 +287,34 @@ def test_arguments_have_the_names_of_every_form_of_a_function(case):
     assert len(named) == len(plain)
     for one, other in zip(named, plain, strict=True):
         np.testing.assert_array_equal(one.numpy(), other.numpy())
+
+
+def test_tensors_in_lists_are_numbers() -> None:
+    one, two = lazygrad.ones(1, 1), lazygrad.ones(2)
+    assert lazygrad.tensor([one, 2.0]).tolist() == [1, 2]
+    assert lazygrad.tensor([[one, lazygrad.tensor(3)]]).shape == (1, 2)
+    assert lazygrad.tensor([[1, 2], two]).tolist() == [[1, 2], [1, 1]]
+    for data in ([two], [two, two], [lazygrad.empty(0)]):
+        with pytest.raises(ValueError, match="only one element tensors can be converted"):
+            lazygrad.tensor(data)
+
+
+@pytest.mark.parametrize("name", ["uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64"])
+def test_numbers_become_integers_as_in_pytorch(name: str) -> None:
+    torch = pytest.importorskip("torch")
+    numbers = (-1, -255, -256, -65536, -2**31, -2**32, -2**63, 255, 256, 2**32, 2**63, 2**64 - 1, 2**64, True,
+               1.5, -1.5, 300.7, -3e9, 1e30, float("nan"), float("inf"))
+    for value in numbers:
+        for make in (lambda t, v: t.full((1,), v, dtype=getattr(t, name)),
+                     lambda t, v: t.zeros(1, dtype=getattr(t, name)).fill_(v),
+                     lambda t, v: t.tensor([v], dtype=getattr(t, name)),
+                     lambda t, v: t.tensor(v, dtype=getattr(t, name))):
+            if name == "uint64" and (value < 0 or isinstance(value, float)):
+                continue  # PyTorch's ways differ among each other
+            try:
+                want = make(torch, value).flatten().tolist()
+            except (RuntimeError, ValueError, OverflowError):
+                with pytest.raises((RuntimeError, ValueError), match="without overflow"):
+                    make(lazygrad, value)
+            else:
+                assert make(lazygrad, value).flatten().tolist() == want

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -12,14 +11,15 @@ import numpy as np
 from lazygrad import dtypes, ops
 from lazygrad.dtypes import DType
 from lazygrad.engine import upload
-from lazygrad.errors import ArgumentError, ArgumentTypeError, ShapeError
+from lazygrad.errors import ArgumentTypeError, ShapeError
 from lazygrad.graph import Node
-from lazygrad.missing import NO_COMPLEX, check_type, refuse
+from lazygrad.missing import check_type
 from lazygrad.ops.elementwise import convert
 from lazygrad.tensors import promotion
 from lazygrad.tensors.axes import integer, sizes_of
 from lazygrad.tensors.core import Tensor, creator, from_node, method
 from lazygrad.tensors.devices import usable_device
+from lazygrad.tensors.elements import array_of, fitting
 from lazygrad.tensors.promotion import (
     check_operand,
     check_tensor,
@@ -28,7 +28,6 @@ from lazygrad.tensors.promotion import (
     number_dtype,
     result_type,
 )
-from lazygrad.tensors.values import read
 from lazygrad.tensors.views import check_apart
 
 
@@ -44,7 +43,8 @@ def tensor(
     """A new leaf with a copy of `data`: a number, nested lists, a NumPy array or a Tensor.
 
     Floats get the default float type, integers int64, bools bool; arrays keep their type. Raises
-    ArgumentTypeError for other data, ArgumentError for lists of unequal lengths.
+    ArgumentTypeError for other data, ArgumentError for lists of unequal lengths, for tensors of several
+    elements in lists, and for numbers that an integer type cannot hold.
     """
     where = usable_device(device)
     checked_dtype("tensor", dtype)
@@ -59,93 +59,14 @@ def _data_node(name: str, data: Any, dtype: DType | None, device: str) -> Node:
     if isinstance(data, bool | int | float | np.generic):
         given = known_dtype(name, np.asarray(data)) if isinstance(data, np.generic) else number_dtype(data)
         value = data.item() if isinstance(data, np.generic) else data
-        return ops.scalar(_fitting(name, value, dtype or given), dtype or given)
-    array = data if isinstance(data, np.ndarray) else _array_of(name, data, dtype)
+        return ops.scalar(fitting(name, value, dtype or given), dtype or given)
+    array = data if isinstance(data, np.ndarray) else array_of(name, data, dtype)
     target = dtype or known_dtype(name, array)
     if not array.ndim:
-        return ops.scalar(_fitting(name, array.item(), target), target)
+        return ops.scalar(fitting(name, array.item(), target), target)
     source = known_dtype(name, array)
     values = array if source is target else convert(array, source, target)
     return upload(np.asarray(values), target, device)
-
-
-def _fitting(name: str, value: Any, dtype: DType) -> Any:
-    if dtype.is_integer and isinstance(value, float) and not math.isfinite(value):
-        raise ArgumentError(f"[{name}] cannot convert float {value} to {dtype!r}")
-    if dtype.is_integer and isinstance(value, int) and not dtype.min <= value <= dtype.max:
-        raise ArgumentError(
-            f"[{name}] value cannot be converted to type {dtype.name} without overflow: {value}"
-        )
-    return value
-
-
-def _array_of(name: str, data: Any, dtype: DType | None) -> np.ndarray:
-    """Nested sequences of numbers, arrays and 0-d tensors as an array of the type they infer."""
-    if isinstance(data, range):
-        data = list(data)
-    if hasattr(data, "__array__") and not isinstance(data, Sequence):
-        return np.asarray(data)
-    if isinstance(data, complex):
-        refuse(name, NO_COMPLEX)
-    if not isinstance(data, Sequence) or isinstance(data, str | bytes):
-        raise ArgumentTypeError(
-            f"[{name}] could not infer dtype of {type(data).__name__}: expected numbers, lists or arrays"
-        )
-    leaves: list[Any] = []
-    kinds: set[Any] = set()
-    shape = _measure(name, data, leaves, kinds)
-    kind = dtype or _inferred(name, leaves, kinds)
-    if kind.is_integer and any(isinstance(v, float) and not math.isfinite(v) for v in leaves):
-        raise ArgumentError(f"[{name}] cannot convert float NaN or infinity to {kind!r}")
-    try:
-        with np.errstate(over="ignore"):
-            flat = np.asarray(leaves, kind.numpy) if leaves else np.zeros(0, kind.numpy)
-    except (TypeError, OverflowError, ValueError) as problem:
-        if any(isinstance(v, complex) for v in leaves):
-            refuse(name, NO_COMPLEX)
-        raise ArgumentTypeError(f"[{name}] {problem}") from None
-    return flat.reshape(shape)
-
-
-def _measure(name: str, data: Any, leaves: list[Any], kinds: set[Any]) -> tuple[int, ...]:
-    """The shape of nested data, whose numbers are appended to `leaves` in order; `kinds` gathers what they
-    are: types of Python, and dtypes of arrays and tensors."""
-    if isinstance(data, Tensor | np.ndarray | np.generic):
-        kinds.add(data._dtype if isinstance(data, Tensor) else known_dtype(name, np.asarray(data)))
-        values = read(data) if isinstance(data, Tensor) else np.asarray(data)
-        leaves.extend(values.reshape(-1).tolist())
-        return values.shape
-    if not isinstance(data, Sequence) or isinstance(data, str):
-        leaves.append(data)
-        kinds.add(type(data))
-        return ()
-    if data and all(type(v) in (int, float, bool) for v in data):
-        leaves.extend(data)
-        kinds.update(map(type, data))
-        return (len(data),)
-    shapes = [_measure(name, v, leaves, kinds) for v in data]
-    for i, shape in enumerate(shapes):
-        if shape != shapes[0]:
-            a, b = (shapes[0] or ("a number",))[0], (shape or ("a number",))[0]
-            raise ArgumentError(
-                f"[{name}] expected sequence of length {a} at dim 1 (got {b}): element {i} "
-                "has the shape "
-                f"{shape}, the first has {shapes[0]}"
-            )
-    return (len(data), *(shapes[0] if shapes else ()))
-
-
-def _inferred(name: str, leaves: list[Any], kinds: set[Any]) -> DType:
-    """The type that all numbers promote to."""
-    if not leaves:
-        return promotion.get_default_dtype()
-    known = {bool: dtypes.bool_, int: dtypes.int64, float: promotion.get_default_dtype()}
-    if any(not isinstance(kind, DType) and kind not in known for kind in kinds):
-        odd = next(v for v in leaves if type(v) not in known)
-        if isinstance(odd, complex):
-            refuse(name, NO_COMPLEX)
-        raise ArgumentTypeError(f"[{name}] could not infer dtype of {type(odd).__name__} ({odd!r})")
-    return functools.reduce(dtypes.promote, [known.get(kind, kind) for kind in kinds])
 
 
 @creator("scalar_tensor")
@@ -176,7 +97,8 @@ def filled(
         raise ShapeError(
             f"[{name}] Trying to create tensor with negative dimension {min(size)}: {list(size)}"
         )
-    made = from_node(ops.const(value, checked_dtype(name, dtype), tuple(size)), usable_device(device))
+    value = fitting(name, value, checked_dtype(name, dtype))
+    made = from_node(ops.const(value, dtype, tuple(size)), usable_device(device))
     return made.requires_grad_() if requires_grad else made
 
 
@@ -250,7 +172,7 @@ def full(
     requires_grad: bool = False,
 ) -> Tensor:
     """A tensor of a shape filled with one value, whose kind decides the type where none is given."""
-    value, shape = check_operand("full", fill_value), sizes_of("full", (size,))
+    value, shape = check_operand("full", fill_value), sizes_of("full", (), size)
     if not isinstance(value, Tensor):
         return filled("full", shape, value, dtype or number_dtype(value), device, requires_grad)
     # as of the number that it holds
@@ -490,6 +412,7 @@ def fill_(x: Tensor, value: Any) -> Tensor:
                 f"dimensions."
             )
         return x.copy_(value)
+    value = fitting("fill_", value, x._dtype)
     return x.write(ops.const(value, x._dtype, x._shape), "fill_", True, repeats=True)
 
 

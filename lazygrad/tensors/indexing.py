@@ -25,6 +25,7 @@ from lazygrad.graph import Node
 from lazygrad.helpers import product
 from lazygrad.tensors.arithmetic import ne
 from lazygrad.tensors.core import Tensor, apply, from_node, function, method, view_of
+from lazygrad.tensors.elements import fitting
 from lazygrad.tensors.examples import of_all_examples
 from lazygrad.tensors.grad_fn import one_operation
 from lazygrad.tensors.movement import selected, sliced
@@ -269,11 +270,8 @@ def getitem(x: Tensor, index: Any) -> Tensor:
 
 
 def number_node(op: str, value: Any, dtype: DType) -> Node:
-    """A Python number as a 0-d constant. Raises DTypeError where an integer type cannot hold it."""
-    # what is behind the point of a float is cut off
-    if dtype.is_integer and not dtype.min - 1 < value < dtype.max + 1:
-        raise DTypeError(f"[{op}] value {value} cannot be converted to {dtype!r} without overflow: it holds "
-                         f"{dtype.min} to {dtype.max}")
+    """A Python number as a 0-d constant. Raises ArgumentError where an integer type cannot hold it."""
+    value = fitting(op, value, dtype)
     if isinstance(value, float) and dtype.kind != "float":
         return ops.cast(ops.const(value, dtypes.float64), arg=dtype)
     return ops.const(value, dtype)
