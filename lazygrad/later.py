@@ -10,8 +10,8 @@ from lazygrad.tensors.core import Tensor
 
 MODULES = frozenset(
     "accelerator amp autograd cuda distributed distributions fft func functional hub library linalg "
-    "masked multiprocessing nn optim profiler random return_types safetensors serialization signal "
-    "special storage testing types utils version viz".split()
+    "masked multiprocessing nn optim profiler quasirandom random return_types safetensors serialization "
+    "signal special storage testing types utils version viz".split()
 )
 
 _NAMES = {

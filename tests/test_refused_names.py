@@ -38,7 +38,7 @@ def test_each_is_pytorchs():
 @pytest.mark.parametrize("path", """
     torch.fx.passes.shape_prop torch.fx.interpreter torch.export.dynamic_shapes torch.onnx.utils
     torch.ao.pruning torch.ao.quantization.quantize_fx torch.package torch.futures torch.monitor
-    torch.quasirandom torch._ops torch.cuda.tunable torch.mps.profiler torch.xpu torch.mtia
+    torch._ops torch.cuda.tunable torch.mps.profiler torch.xpu torch.mtia
     torch.backends.nnpack torch.profiler.itt torch.utils.serialization.config
     torch.nn.attention.varlen torch.sparse.semi_structured
 """.split())

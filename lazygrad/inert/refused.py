@@ -308,9 +308,6 @@ _NAMES: dict[str, dict[str, str]] = {
         ),
         "utils.mobile_optimizer": "LintCode MobileOptimizerType",
     },
-    "sobol": {
-        "quasirandom": "SobolEngine",
-    },
     "sparse": {
         "": (
             "ccol_indices_copy col_indices_copy crow_indices_copy indices_copy row_indices_copy "

@@ -274,7 +274,6 @@ _REASONS = {
     "dispatch": NO_DISPATCH,
     "functional_optim": "optimizers have no step functions of their own: make the optimizer and call step()",
     "processes": "lazygrad runs in one process and on one device at a time: call the function itself",
-    "sobol": "there are no quasi-random numbers here: draw rand(n, dimension), or pass others' numbers",
     "tool": NO_TOOL,
 }
 TABLES = _united(refusals(_REASONS), ACCEPTED, SETTINGS, ABSENT, MORE_NAMES, INTERNALS, _OWN)
