@@ -311,7 +311,8 @@ def test_functions_of_nn(torch):
                 f.dropout3d(t.ones(2, 5, 3, 3, 1), 0.3), f.alpha_dropout(x, 0.3, True),
                 f.feature_alpha_dropout(x, 0.4, True), f.dropout(x.double(), 0.25),
                 *t.native_dropout(x, 0.3, True), *t.native_dropout(x, 0.3, None),
-                *t.native_dropout(x, 0.3, False),
+                *t.native_dropout(x, 0.3, False), f.rrelu(-3 * x, training=True),
+                f.rrelu(t.arange(90.0, dtype=t.float64) - 70, training=True),
                 f.fractional_max_pool2d(t.arange(128.0).reshape(1, 2, 8, 8), 2, output_size=3)]
 
     alike(run, torch)

@@ -90,11 +90,12 @@ class TorchDraws:
     def slopes(self, x: Tensor, place: Place, low: float, high: float) -> Node:
         """Uniform numbers of [low, high) for the elements of x that are not positive, 1 for the others."""
         falls = read(x).reshape(-1) <= 0
+        low, high = (float(v.astype(x._dtype.accumulator.numpy)) for v in (np.array(low), np.array(high)))
 
         def make(source: Mersenne, count: int) -> np.ndarray:
             chosen = np.tile(falls, count // max(falls.size, 1))
             values = np.ones(count)
-            values[chosen] = numbers.uniform(source, int(chosen.sum()), dtypes.float64, low, high)
+            values[chosen] = numbers.doubles(source, int(chosen.sum())) * (high - low) + low
             return numbers.rounded(values, x._dtype)
 
         return self._drawn(Place(place.shape, place.device), x._dtype, make)
