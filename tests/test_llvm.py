@@ -240,6 +240,23 @@ def test_guards_touch_nothing_outside(lanes: int) -> None:
     np.testing.assert_array_equal(got["stored"], np.full(size, 7.0))
 
 
+@pytest.mark.parametrize("bounds", [(0, 2), (3, 7), (14, 40), (0, 40), (50, 60)])
+@pytest.mark.parametrize("lanes", [4, 16])
+def test_stores_of_all_lanes_to_one_element_keep_the_last_that_holds(
+    bounds: tuple[int, int], lanes: int
+) -> None:
+    x, y = array("x", float32, 40), array("y", float32, 1)
+    i = Var("i", 40)
+    guards = (Guard(at(i), *bounds),)
+    body = vector(i, Store(y, at(i) * 0, Load(x, at(i), guards), guards), lanes=lanes)
+    values = np.arange(1, 41, dtype=np.float32)
+    once = Var("once", 1)
+    both = Loop(once, (Store(y, at(once), Constant(-1, float32)), body))
+    got = run(kernel(both, read_x=x, write_y=y), {"x": values})["y"]
+    low, high = bounds[0], min(bounds[1], 40)
+    assert got[0] == (high if low < high else -1)
+
+
 def test_same_element_under_varying_guards() -> None:
     x, y = array("x", float32, 4), array("y", float32, 40)
     i, k = Var("i", 40), Var("k", 4)

@@ -297,10 +297,14 @@ class Memory:
         assert lanes is not None
         mask = self.indices.mask_of(holds, part)
         guarded = mask is not None
-        if stride == 0:  # every lane writes one element: the last one stays
-            last = b.extract(x, lanes.valid(part) - 1)
-            some = holds if holds is None or not holds.lanes else b.extract(holds, lanes.valid(part) - 1)
-            scalar = self.indices.scalar(index, part)
+        if stride == 0:  # every lane writes one element: the last one that holds stays
+            at: Value | int = lanes.valid(part) - 1
+            some = holds
+            if holds is not None and holds.lanes:
+                assert mask is not None
+                numbers = b.select(mask, b.lane_numbers("i64", lanes.lanes), 0)
+                at, some = b.fold_lanes(b.umax, numbers), b.any_lane(mask)
+            last, scalar = b.extract(x, at), self.indices.scalar(index, part)
             self.branch(some, lambda: b.store(last, self.address(array, scalar, False), array.dtype))
         elif stride == 1:
             b.store(x, self.address(array, self.indices.scalar(index, part), guarded), array.dtype, mask)
