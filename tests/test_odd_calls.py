@@ -79,3 +79,38 @@ def test_device_zero_is_an_accelerator() -> None:
         made = outcome(call)
         assert type(made) is type(there), made
         assert isinstance(made, Exception) or made.device == there.device
+
+
+SIZES: dict[str, Callable[[Any, Any], Any]] = {
+    "flip of a number": lambda m, x: m.flip(x, 0),
+    "flip by name of a number": lambda m, x: x.flip(dims=0),
+    "flip": lambda m, x: x.flip(0),
+    "reshape of numbers": lambda m, x: m.reshape(x, 3, 2),
+    "reshape of a tensor": lambda m, x: x.reshape(m.tensor([3, 2])),
+    "permute of numbers": lambda m, x: m.permute(x, 1, 0),
+    "permute": lambda m, x: m.permute(x, [1, 0]),
+    "tile of a number": lambda m, x: m.tile(x, 2),
+    "broadcast_to a number": lambda m, x: m.broadcast_to(x, 3),
+    "a number": lambda m, x: m.zeros(size=2),
+    "full": lambda m, x: m.full(2, 1),
+    "a range": lambda m, x: x.permute(range(2)),
+    "sums by name": lambda m, x: x.sum_to_size(size=(1, 3)),
+    "movedim": lambda m, x: m.movedim(x, (0, 1), 1),
+    "requires_grad": lambda m, x: setattr(x, "requires_grad", 1),
+    "requires_grad_": lambda m, x: x.requires_grad_("text"),
+    "channels": lambda m, x: m.nn.functional.feature_alpha_dropout(x[0], 0.5, True),
+    "no reduction": lambda m, x: m.kl_div(x, x),
+    "sizes twice": lambda m, x: m.Size([2]) * 2,
+}
+
+
+@pytest.mark.parametrize("call", SIZES.values(), ids=SIZES)
+def test_what_is_one_tuple(call: Callable[[Any, Any], Any]) -> None:
+    """Functions take sizes and dims as one tuple; methods take them one by one, too."""
+    mine, theirs = (outcome(lambda m=m: call(m, m.ones(2, 3))) for m in (lazygrad, pytorch()))
+    if isinstance(theirs, Exception):
+        assert isinstance(mine, type(theirs)), (mine, theirs)
+    elif isinstance(theirs, tuple):
+        assert tuple(mine) == tuple(theirs) and type(mine) is lazygrad.Size
+    else:
+        check(mine, theirs)

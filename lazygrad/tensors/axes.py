@@ -7,7 +7,6 @@ from typing import Any
 
 from lazygrad.compositions.axes import wrap_axis
 from lazygrad.errors import ArgumentTypeError, ShapeError
-from lazygrad.tensors.core import Tensor
 
 
 def integer(name: str, what: str, value: Any) -> int:
@@ -39,7 +38,7 @@ def axes_of(name: str, dim: Any, ndim: int) -> tuple[int, ...]:
 
 
 def sizes_of(name: str, sizes: Sequence[Any], given: Any = None) -> tuple[int, ...]:
-    """Sizes given one by one or as one sequence, or as one sequence by name (`given`). Raises
+    """Sizes given one by one or as one tuple or list, or as a tuple or list by name (`given`). Raises
     ArgumentTypeError where one is no integer."""
     if given is None and not sizes:
         raise ArgumentTypeError(f"[{name}] {name}() missing 1 required argument: sizes, as numbers or as one "
@@ -47,11 +46,11 @@ def sizes_of(name: str, sizes: Sequence[Any], given: Any = None) -> tuple[int, .
     if given is not None and sizes:
         raise ArgumentTypeError(f"[{name}] {name}() got its sizes twice: {tuple(sizes)} by place and "
                                 f"{given!r} by name")
-    sizes = sizes if given is None else (given,)
-    if (
-        len(sizes) == 1
-        and isinstance(sizes[0], Sequence | Tensor)
-        and not (isinstance(sizes[0], Tensor) and not sizes[0].ndim)
-    ):
-        sizes = list(sizes[0])
+    if given is not None and not isinstance(given, tuple | list):
+        raise ArgumentTypeError(f"[{name}] {name}(): sizes or dims by name must be a tuple of ints, not "
+                                f"{type(given).__name__}: write ({given},)")
+    if given is not None:
+        sizes = given
+    elif len(sizes) == 1 and isinstance(sizes[0], tuple | list):
+        sizes = sizes[0]
     return tuple(integer(name, "sizes", n) for n in sizes)

@@ -23,7 +23,7 @@ import numpy as np
 
 from lazygrad import dtypes, ops
 from lazygrad.dtypes import DType, bool_
-from lazygrad.errors import DeviceError, GradientError, ShapeError
+from lazygrad.errors import ArgumentTypeError, DeviceError, GradientError, ShapeError
 from lazygrad.graph import Node
 from lazygrad.helpers import product, row_strides
 from lazygrad.hooks import HookTable
@@ -33,7 +33,7 @@ from lazygrad.tensors.devices import device
 from lazygrad.tensors.grad_fn import GradFn, Label, made_by
 from lazygrad.tensors.modes import mode
 from lazygrad.tensors.recording import now
-from lazygrad.tensors.signatures import checked, register
+from lazygrad.tensors.signatures import checked, has_sizes, register
 from lazygrad.tensors.views import Chain, Movement, is_packed, read_through, whole_row, write_back
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {}
@@ -56,10 +56,15 @@ class Size(tuple):
         return Size(got) if isinstance(index, slice) else got
 
     def __add__(self, other: Any) -> Size:
-        return Size(tuple.__add__(self, tuple(other)))
+        return Size(tuple.__add__(self, other)) if isinstance(other, tuple) else NotImplemented
+
+    def __mul__(self, times: Any) -> Size:
+        return Size(tuple.__mul__(self, times))
+
+    __rmul__ = __mul__
 
     def __radd__(self, other: Any) -> Size:
-        return Size(tuple(other) + tuple(self))
+        return Size(other + tuple(self)) if isinstance(other, tuple) else NotImplemented
 
 
 class Tensor:
@@ -190,27 +195,29 @@ class Tensor:
 
     @requires_grad.setter
     def requires_grad(self, value: bool) -> None:
+        if value is not True and value is not False:
+            raise GradientError(f"[requires_grad] requires_grad must be a bool, not {value!r}")
         self.requires_grad_(value)
 
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:
         """Make this a leaf that collects its gradient in `.grad`, or stop doing so. Raises GradientError for
         integers and, when switching off, for results of differentiable operations."""
         history = self._history
+        if not isinstance(requires_grad, bool | np.bool_):
+            raise ArgumentTypeError("[requires_grad_] requires_grad_(): argument 'requires_grad' (position 1)"
+                                    f" must be bool, not {type(requires_grad).__name__}")
         if requires_grad:
             if self._dtype.kind != "float":
-                raise GradientError(
-                    "[requires_grad_] only Tensors of floating point dtype can require gradients, "
-                    f"not {self._dtype!r}: convert it with .float() first"
-                )
+                raise GradientError("[requires_grad_] only Tensors of floating point dtype can require "
+                                    f"gradients, not {self._dtype!r}: convert it with .float() first")
             if not history.requires_grad:
                 self._own_history(leaf=True)
         elif history.requires_grad:
             if not self.is_leaf:
                 raise GradientError(
-                    "[requires_grad_] you can only change requires_grad flags of leaf variables. If you "
-                    "want to use a computed variable in a subgraph that doesn't require "
-                    "differentiation "
-                    "use var_no_grad = var.detach()."
+                    "[requires_grad_] you can only change requires_grad flags of leaf variables. If you want "
+                    "to use a computed variable in a subgraph that doesn't require differentiation use "
+                    "var_no_grad = var.detach()."
                 )
             self._own_history(leaf=False)
         return self
@@ -291,19 +298,15 @@ class Tensor:
         tracked = mode.enabled and (self.requires_grad or other)
         if tracked and (history.token is not None or history.over_leaf):
             what = "a leaf Variable" if self.is_leaf else "a view of a leaf Variable"
-            raise GradientError(
-                f"[{name}] {what} that requires grad is being used in an in-place operation: put it under "
-                f"lazygrad.no_grad(), or work on a copy"
-            )
+            raise GradientError(f"[{name}] {what} that requires grad is being used in an in-place operation: "
+                                "put it under lazygrad.no_grad(), or work on a copy")
         node = value if isinstance(value, Node) else value.node(tracked)
         assert node.shape == self._shape and node.dtype == self._dtype, (name, node, self._shape, self._dtype)
         if self._strides is not None and 0 in self._strides and not repeats and self._is_expanded():
             raise ShapeError(
                 f"[{name}] unsupported operation: more than one element of the written-to tensor refers to "
-                f"a single memory location: {tuple(self._shape)} is a view of an expanded "
-                "tensor. Please "
-                f"clone() the tensor before performing the operation."
-            )
+                f"a single memory location: {tuple(self._shape)} is a view of an expanded tensor. Please "
+                "clone() the tensor before performing the operation.")
         if replaces and tracked and self.requires_grad and node.size == history.root().size:
             node = ops.where(ops.const(True, bool_, node.shape), node, self.graph_node())
         made = self._made_by_write(value, name, replaces) if tracked else None
@@ -426,10 +429,8 @@ def common_device(name: str, tensors: Sequence[Tensor]) -> str:
     """The one device of all tensors that have dimensions. Raises DeviceError where there are two."""
     devices = list(dict.fromkeys(t._history.cell.device for t in tensors if t.ndim))
     if len(devices) > 1:
-        raise DeviceError(
-            f"[{name}] Expected all tensors to be on the same device, but found at least two devices, "
-            f"{devices[0].lower()} and {devices[1].lower()}! Move one of them with .to(device)"
-        )
+        raise DeviceError(f"[{name}] Expected all tensors to be on the same device, but found at least two "
+                          f"devices, {devices[0].lower()} and {devices[1].lower()}! Move one by .to(device)")
     return devices[0] if devices else tensors[0]._history.cell.device
 
 
@@ -491,11 +492,14 @@ def _publish(names: Sequence[str], as_method: bool, as_function: bool) -> Callab
     def decorate(definition: Callable[..., Any]) -> Callable[..., Any]:
         own = definition.__name__.rstrip("_") if not names else names[0]
         published = with_autocast(own, checked(own, definition))
+        called = published
+        if as_method and has_sizes(definition):
+            called = with_autocast(own, checked(own, definition, grouped=True))
         for name in (own, *names[1:]):
             if as_method:
                 setattr(Tensor, name, published)
             if as_function:
-                FUNCTIONS[name] = published
+                FUNCTIONS[name] = called
         return definition
 
     return decorate

@@ -58,9 +58,9 @@ def as_strided_scatter(input: Tensor, src: Tensor, size: Any, stride: Any, stora
 
 
 @method("sum_to_size")
-def sum_to_size(input: Tensor, *size: Any) -> Tensor:
+def sum_to_size(input: Tensor, *sizes: Any, size: Any = None) -> Tensor:
     """The sums that undo a broadcast: input summed to a shape that could be broadcast to its own."""
-    shape = sizes_of("sum_to_size", size)
+    shape = sizes_of("sum_to_size", sizes, size)
     if not shape:
         return sum_(input)
     lead = input.ndim - len(shape)

@@ -8,7 +8,7 @@ from typing import Any
 
 from lazygrad import ops
 from lazygrad.dtypes import DType, pytorch_name
-from lazygrad.errors import GradientError, ShapeError
+from lazygrad.errors import ArgumentTypeError, GradientError, ShapeError
 from lazygrad.helpers import product
 from lazygrad.missing import check_type
 from lazygrad.tensors.axes import axes_of, axis_of, sizes_of
@@ -242,6 +242,9 @@ def adjoint(input: Tensor) -> Tensor:
 @function("movedim", "moveaxis")
 def movedim(input: Tensor, source: Any, destination: Any) -> Tensor:
     """Dimensions moved to other places; the others keep their order."""
+    if isinstance(source, int) is not isinstance(destination, int):
+        raise ArgumentTypeError(f"[movedim] source and destination must both be ints or tuples, not "
+                                f"{source!r} and {destination!r}")
     sources = [source] if isinstance(source, int) else list(source)
     targets = [destination] if isinstance(destination, int) else list(destination)
     if len(sources) != len(targets):
@@ -373,7 +376,7 @@ def ravel(input: Tensor) -> Tensor:
 def unflatten(input: Tensor, dim: int, sizes: Any) -> Tensor:
     """One dimension cut into several; one size may be -1."""
     axis = axis_of("unflatten", dim, input.ndim)
-    sizes = sizes_of("unflatten", (sizes,))
+    sizes = sizes_of("unflatten", (), sizes)
     known = product(n for n in sizes if n != -1)
     size = input._shape[axis]
     whole = tuple(size // known if n == -1 and known else n for n in sizes)

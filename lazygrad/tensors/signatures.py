@@ -214,10 +214,11 @@ class Signature:
     function: Any
     parameters: tuple[Parameter, ...]
     rest: bool  # any further arguments by place
+    grouped: bool  # which are one tuple then, as functions have them: methods take them one by one, too
     options: bool  # and by name
 
-    def __init__(self, name: str, own: FunctionType) -> None:
-        self.name, self.own = name, own
+    def __init__(self, name: str, own: FunctionType, grouped: bool) -> None:
+        self.name, self.own, self.grouped = name, own, grouped
 
     def write(self, args: tuple[Any, ...], named: dict[str, Any]) -> Any:
         """The first call: the function in front gets its code, and is called again."""
@@ -260,12 +261,23 @@ class Signature:
             raise ArgumentTypeError(f"[{name}] {name}() takes {len(places)} positional arguments but "
                                     f"{len(places) + len(excess)} were given: it takes "
                                     f"{', '.join(p.name for p in places) or 'none'}")
+        if excess and self.grouped:
+            self._check_group(excess)
         missing = [p.name for p in self.parameters if values[p.name] is _MISSING]
         if missing:
             raise ArgumentTypeError(f"[{name}] {name}() missing {len(missing)} required "
                                     f"arguments: {', '.join(map(repr, missing))}")
         for place, parameter in enumerate(self.parameters, 1):
             values[parameter.name] = self._taken(place, parameter, values[parameter.name])
+
+    def _check_group(self, excess: tuple[Any, ...]) -> None:
+        group = next(p.name for p in self.parameters if not p.by_place)
+        if len(excess) > 1:
+            raise ArgumentTypeError(f"[{self.name}] {self.name}() takes 2 positional arguments but "
+                                    f"{len(excess) + 1} were given: {group} is one tuple")
+        if not isinstance(excess[0], tuple | list):
+            raise ArgumentTypeError(f"[{self.name}] {self.name}(): argument '{group}' (position 2) must be "
+                                    f"tuple of ints, not {told(excess[0])}")
 
     def _factor_first(self, values: dict[str, Any], excess: tuple[Any, ...]) -> bool:
         """PyTorch's older forms, where a factor stands before what it multiplies: `x.add_(0.5, y)` is
@@ -377,8 +389,9 @@ def check_all(scope: dict[str, Any]) -> None:
             scope[name] = checked(name, value)
 
 
-def checked(name: str, definition: Callable[..., Any]) -> Callable[..., Any]:
-    """The definition with the checks of its signature in front, for a function of this name."""
+def checked(name: str, definition: Callable[..., Any], grouped: bool = False) -> Callable[..., Any]:
+    """The definition with the checks of its signature in front, for a function of this name. `grouped`: what
+    it takes one by one is one tuple."""
     own: Any = definition
     if hasattr(own, "takes_out"):  # `out` is no parameter of its definition
         return definition
@@ -386,7 +399,7 @@ def checked(name: str, definition: Callable[..., Any]) -> Callable[..., Any]:
         own = own.__wrapped__
     if not isinstance(own, FunctionType):
         return definition
-    signature = Signature(name, own)
+    signature = Signature(name, own, grouped)
     made: Any = _front(definition, signature)
     signature.function = made
     made.__name__ = definition.__name__
@@ -394,6 +407,13 @@ def checked(name: str, definition: Callable[..., Any]) -> Callable[..., Any]:
     made.__qualname__, made.__annotations__ = definition.__qualname__, own.__annotations__
     made.__wrapped__ = definition
     return made
+
+
+def has_sizes(definition: Any) -> bool:
+    """Whether a definition takes sizes or dims one by one, and as a tuple by name."""
+    code = definition.__code__
+    by_name = code.co_varnames[code.co_argcount : code.co_argcount + code.co_kwonlyargcount]
+    return bool(code.co_flags & inspect.CO_VARARGS) and bool({"dims", "shape", "size"} & set(by_name))
 
 
 def _front(definition: Callable[..., Any], signature: Signature) -> Callable[..., Any]:
@@ -426,6 +446,7 @@ def _text(signature: Signature) -> str:
     placed, named = [p.name for p in parameters if p.by_place], [p.name for p in parameters if not p.by_place]
     tests = [] if signature.options else ["other__"]
     tests += [] if signature.rest else ["excess__"]
+    tests += ["excess__ and not (_type(excess__[0]) is _tuple and len(excess__) == 1)"] * signature.grouped
     for p in parameters:
         kind = p.kind()
         if kind is None:

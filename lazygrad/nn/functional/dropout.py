@@ -81,9 +81,13 @@ def feature_dropout(
     _check(name, p)
     if not training or p == 0:
         return input
+    _check_channels(name, input, channel_axis)
+    return _dropped(input, _channel_shape(input, channel_axis), p, inplace)
+
+
+def _check_channels(name: str, input: Tensor, channel_axis: int) -> None:
     if input.ndim <= channel_axis:
         raise ShapeError(f"[{name}] needs {channel_axis + 1} dimensions or more, got {tuple(input.shape)}")
-    return _dropped(input, _channel_shape(input, channel_axis), p, inplace)
 
 
 def _alpha(input: Tensor, shape: tuple[int, ...], p: float, inplace: bool) -> Tensor:
@@ -108,4 +112,7 @@ def feature_alpha_dropout(
 ) -> Tensor:
     """alpha_dropout of whole channels (axis 1)."""
     _check("feature_alpha_dropout", p)
-    return _alpha(input, _channel_shape(input, 1), p, inplace) if training and p > 0 else input
+    if not training or p == 0:
+        return input
+    _check_channels("feature_alpha_dropout", input, 1)
+    return _alpha(input, _channel_shape(input, 1), p, inplace)
