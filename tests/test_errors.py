@@ -269,3 +269,12 @@ def test_errors_show_plain_numbers():
     with pytest.raises(ShapeError) as caught:
         torch.tensor(np.ones((2, 3))) @ torch.tensor(np.ones((2, 3)))
     assert "np." not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [torch.optim.Optimizer, torch.optim.Adam, torch.distributions.Distribution, torch.amp.GradScaler,
+     torch.utils.data.DataLoader, torch.nn.Linear],
+)
+def test_constructors_are_guarded_once(kind: type) -> None:
+    assert not hasattr(kind.__init__.__wrapped__, "__wrapped__")
