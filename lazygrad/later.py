@@ -57,7 +57,7 @@ _NAMES = {
         "set_float32_matmul_precision set_flush_denormal set_num_interop_threads set_num_threads "
         "set_warn_always typename use_deterministic_algorithms"
     ),
-    "tensors.generator": "default_generator",
+    "tensors.random.generator": "default_generator",
     "tensors.modes": "is_inference_mode_enabled",
     "storage": (
         "Storage FloatStorage DoubleStorage HalfStorage BFloat16Storage LongStorage IntStorage ShortStorage "

@@ -334,6 +334,31 @@ def test_schedules_agree_with_torch(name: str, options: dict) -> None:
     np.testing.assert_allclose(ours, theirs, rtol=1e-13)
 
 
+ADDING = ("StepLR", "MultiStepLR", "ConstantLR", "LinearLR", "ExponentialLR", "PolynomialLR")
+
+
+def rates_of_added(library, parameters, name: str, options: dict) -> list[list[float]]:
+    optimizer = library.optim.SGD(parameters[:1], lr=0.1)
+    schedule = getattr(library.optim.lr_scheduler, name)(optimizer, **copy.copy(options))
+    history = []
+    for step in range(12):
+        optimizer.step()
+        schedule.step()
+        if step == 2:
+            optimizer.add_param_group({"params": parameters[1:], "lr": 0.3})
+        history.append([group["lr"] for group in optimizer.param_groups])
+    return history
+
+
+@pytest.mark.parametrize(("name", "options"), [row for row in SCHEDULES if row[0] in ADDING])
+def test_schedules_go_on_with_groups_that_are_added(name: str, options: dict) -> None:
+    torch = pytest.importorskip("torch")
+    ours = rates_of_added(lazygrad, [Parameter(lazygrad.ones(1)) for _ in "ab"], name, options)
+    theirs = rates_of_added(torch, [torch.nn.Parameter(torch.ones(1)) for _ in "ab"], name, options)
+    for one, other in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-13)
+
+
 def test_sequential_chained_and_plateau_agree_with_torch() -> None:
     torch = pytest.importorskip("torch")
     histories = []

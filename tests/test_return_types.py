@@ -10,7 +10,7 @@ import pytest
 from torch_support import check, outcome, pytorch
 
 import lazygrad
-from lazygrad.later import METHOD_OF
+from lazygrad.later import METHOD_OF, MODULE_OF, MODULES
 
 SQUARE = [[4.0, 1.0], [1.0, 3.0]]
 CALLS = {
@@ -132,6 +132,11 @@ def test_results_are_made_copied_and_pickled():
             assert isinstance(outcome(wrong), TypeError)
     found = lazygrad.utils._pytree.tree_map(lambda t: t + 1, lazygrad.tensor(SQUARE).max(0))
     assert type(found) is lazygrad.return_types.max and found.values.tolist() == [5.0, 4.0]
+
+
+@pytest.mark.parametrize("name", sorted([*MODULE_OF, *MODULES]))
+def test_names_of_other_modules_are_at_the_root(name: str) -> None:
+    assert getattr(lazygrad, name) is not None
 
 
 @pytest.mark.parametrize("name", sorted(METHOD_OF))

@@ -63,7 +63,26 @@ def test_signatures_of_modules(name):
     assert isinstance(Own(*(2, 1)[: len(needed)]), lazygrad.nn.Module)
 
 
+def _without_first(x):
+    del x[0]
+
+
+def _both_backward_hooks(layer):
+    layer.register_backward_hook(print)
+    layer.register_full_backward_hook(print)
+
+
 MISTAKES = {
+    "a name as an index": (lambda m: m.ones(3)["a"], TypeError),
+    "indices of two lengths": (lambda m: m.ones(3, 4)[[0, 1], [0, 1, 2]], IndexError),
+    "deleted elements": (lambda m: _without_first(m.ones(3)), TypeError),
+    "a number for data": (lambda m: setattr(m.ones(3), "data", 3), TypeError),
+    "a bool as a seed": (lambda m: m.Generator().manual_seed(True), RuntimeError),
+    "a float as a seed": (lambda m: m.Generator().manual_seed(1.5), RuntimeError),
+    "a short state": (lambda m: m.Generator().set_state(m.zeros(3, dtype=m.uint8)), RuntimeError),
+    "a state of floats": (lambda m: m.Generator().set_state(m.zeros(5056)), TypeError),
+    "two kinds of backward hooks": (lambda m: _both_backward_hooks(m.nn.Linear(1, 1)), RuntimeError),
+    "a number as the mode of gradients": (lambda m: m.set_grad_enabled(1), TypeError),
     "a list and a size": (lambda m: [1] + m.Size([2]), TypeError),
     "a complex type of integers": (lambda m: m.int32.to_complex(), RuntimeError),
 }

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from lazygrad import dtypes, ops
 from lazygrad.compositions import axes
 from lazygrad.compositions.bounds import bounds
-from lazygrad.errors import ShapeError
+from lazygrad.errors import OutOfBoundsError, ShapeError
 from lazygrad.graph import Node
 from lazygrad.helpers import inverse_permutation, product
 
@@ -32,8 +32,9 @@ def _prepared(op: str, x: Node, indices: Indices) -> tuple[list[Node], tuple[int
     try:
         shape = axes.broadcast_shape(op, *(g.shape for g in given))
     except ShapeError:
-        raise ShapeError(f"[{op}] shape mismatch: indexing tensors could not be broadcast together with "
-                         f"shapes {', '.join(str(list(g.shape)) for g in given)}") from None
+        shapes = ", ".join(str(list(g.shape)) for g in given)
+        raise OutOfBoundsError(f"[{op}] shape mismatch: indexing tensors could not be broadcast together "
+                               f"with shapes {shapes}") from None
     together = indexed[-1] - indexed[0] + 1 == len(indexed)
     return [axes.broadcast(g, shape, op) for g in given], indexed, indexed[0] if together else 0
 

@@ -126,7 +126,7 @@ def synchronize(device: Any = None) -> None:
 def manual_seed(seed: int) -> None:
     """Seed the generator, one for all devices; nothing where there is no GPU, as in PyTorch."""
     if is_available():
-        default_generator.manual_seed(seed)
+        default_generator.manual_seed(int(seed))
 
 
 manual_seed_all = manual_seed

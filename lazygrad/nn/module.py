@@ -350,7 +350,7 @@ class Module(TreeMethods, StateMethods, HookMethods, Guarded):
             raise error from problem
 
     _call_impl = _wrapped_call_impl = __call__
-    _compiled_call_impl = _is_full_backward_hook = None  # what programs of PyTorch's ask for
+    _compiled_call_impl = None  # what programs of PyTorch's ask for
 
     def _call_with_hooks(self, args: tuple, kwargs: dict[str, Any]) -> Any:
         called: set[int] = set()

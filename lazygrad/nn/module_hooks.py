@@ -6,6 +6,7 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
+from lazygrad.errors import GradientError
 from lazygrad.hooks import HookTable, RemovableHandle, hook_table, register
 
 global_forward_pre_hooks = hook_table()
@@ -70,6 +71,7 @@ class HookMethods:
     _state_dict_pre_hooks: HookTable
     _load_state_dict_pre_hooks: HookTable
     _load_state_dict_post_hooks: HookTable
+    _is_full_backward_hook: bool | None = None  # which of the two names took backward hooks
 
     def register_forward_pre_hook(self, hook: Callable, *, prepend: bool = False, with_kwargs: bool = False
                                   ) -> RemovableHandle:
@@ -97,11 +99,21 @@ class HookMethods:
 
     def register_full_backward_hook(self, hook: Callable, prepend: bool = False) -> RemovableHandle:
         """Run `hook(module, grad_input, grad_output)`; what it returns replaces grad_input."""
-        return register(self._backward_hooks, hook, prepend)
+        return self._add_backward_hook(hook, prepend, True)
 
     def register_backward_hook(self, hook: Callable) -> RemovableHandle:
-        """The same as register_full_backward_hook."""
-        return self.register_full_backward_hook(hook)
+        """The same as register_full_backward_hook, under PyTorch's older name; a module takes hooks by one of
+        the two."""
+        return self._add_backward_hook(hook, False, False)
+
+    def _add_backward_hook(self, hook: Callable, prepend: bool, full: bool) -> RemovableHandle:
+        if self._is_full_backward_hook is not None and self._is_full_backward_hook != full:
+            raise GradientError(
+                "[Module] Cannot use both regular backward hooks and full backward hooks on a single Module. "
+                "Please use only one of them."
+            )
+        self._is_full_backward_hook = full
+        return register(self._backward_hooks, hook, prepend)
 
     def register_state_dict_pre_hook(self, hook: Callable) -> RemovableHandle:
         """Run `hook(module, prefix, keep_vars)` before state_dict collects."""

@@ -345,16 +345,16 @@ class Tensor:
 
     @data.setter
     def data(self, value: Tensor) -> None:
+        if not isinstance(value, Tensor):
+            raise ArgumentTypeError(f"[data] data has to be a tensor, but got {type(value).__name__}")
         token = self._history.token
         chain = value._history.prefix + value._chain
         cell = value._history.cell
         if not self.is_leaf:
             if value._shape != self._shape or value._dtype is not self._dtype:
-                raise GradientError(
-                    "[data] what an operation made can take a value of its own shape and dtype alone: "
-                    f"{tuple(self._shape)} of {self._dtype!r}, not {tuple(value._shape)} of "
-                    f"{value._dtype!r}; detach() it first"
-                )
+                kept, given = (f"{tuple(x._shape)} of {x._dtype!r}" for x in (self, value))
+                raise GradientError("[data] what an operation made can take a value of its own shape and "
+                                    f"dtype alone: {kept}, not {given}; detach() it first")
             self._history, self._chain = History(cell, self.graph_node(), chain), ()
             self._history.version = -1  # another value than that of the node, which has the derivative
         elif self.requires_grad:

@@ -126,6 +126,8 @@ def _index_item(item: Any, device: str) -> Any:
         return _index_array(item, device)
     if hasattr(item, "__index__"):
         return item.__index__()
+    if isinstance(item, str):
+        raise ArgumentTypeError(f"[index] a tensor has no part named {item!r}: index by numbers")
     raise OutOfBoundsError("[index] only integers, slices (`:`), ellipsis (`...`), None and integer or bool "
                            f"tensors, lists and arrays are valid indices (got {type(item).__name__})")
 
@@ -294,6 +296,12 @@ def _fitted(op: str, node: Node, dtype: DType, shape: Sequence[int]) -> Node:
     while node.ndim > len(shape) and node.shape[0] == 1:
         node = axes.reshape(node, node.shape[1:])
     return axes.broadcast(node, tuple(shape), op)
+
+
+@method("__delitem__")
+def delitem(x: Tensor, index: Any) -> None:
+    """Raises ArgumentTypeError: a tensor keeps all its elements."""
+    raise ArgumentTypeError("[del] Tensor does not support deleting items: index those that stay")
 
 
 @method("__setitem__")

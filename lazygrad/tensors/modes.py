@@ -9,6 +9,8 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from lazygrad.errors import ArgumentTypeError
+
 
 class _Mode(threading.local):
     enabled = True
@@ -28,7 +30,9 @@ class set_grad_enabled:
     """Switch recording on or off, at once or for a `with` block or a decorated function."""
 
     def __init__(self, mode: bool):
-        self.before, self.wanted = is_grad_enabled(), bool(mode)
+        if not isinstance(mode, bool):
+            raise ArgumentTypeError(f"[set_grad_enabled] mode must be bool, not {type(mode).__name__}")
+        self.before, self.wanted = is_grad_enabled(), mode
         self.__enter__()
 
     def __enter__(self) -> None:

@@ -3,6 +3,7 @@
 import importlib
 from typing import Any
 
+from lazygrad.inert import names_of
 from lazygrad.nn.utils import parametrizations, parametrize, rnn
 from lazygrad.nn.utils.clip_grad import (
     clip_grad_norm,
@@ -51,7 +52,10 @@ __all__ = [
 ]
 
 
+_inert = names_of(__name__)
+
+
 def __getattr__(name: str) -> Any:
     if name == "stateless":  # which stands on `func`, and that on modules
         return importlib.import_module("lazygrad.nn.utils.stateless")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return _inert(name)

@@ -129,11 +129,11 @@ class LRScheduler(Guarded):
         return group["lr"]
 
     def get_lr(self) -> list[Any]:
-        """The learning rates of the groups at `last_epoch`; users read get_last_lr."""
-        return [
-            self.next_lr(group, base)
-            for group, base in zip(self.optimizer.param_groups, self.base_lrs, strict=True)
-        ]
+        """The learning rates of the groups at `last_epoch`; users read get_last_lr. Groups that were added to
+        the optimizer since begin at the rate that they came with."""
+        groups = self.optimizer.param_groups
+        self.base_lrs += values_of(self.optimizer, "lr")[len(self.base_lrs) :]
+        return [self.next_lr(group, base) for group, base in zip(groups, self.base_lrs, strict=True)]
 
     def get_last_lr(self) -> list[Any]:
         """The learning rate of each group now."""

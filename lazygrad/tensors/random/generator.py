@@ -47,8 +47,8 @@ class Generator:
 
     def manual_seed(self, seed: int) -> Generator:
         """Start anew from a seed, an integer of 64 bits (negative ones count from the end)."""
-        if isinstance(seed, float) or (not hasattr(seed, "__index__") and not isinstance(seed, Tensor)):
-            raise ArgumentTypeError(f"[manual_seed] seed must be an int, not {type(seed).__name__}")
+        if isinstance(seed, bool) or (not hasattr(seed, "__index__") and not isinstance(seed, Tensor)):
+            raise ArgumentError(f"[manual_seed] seed must be an int, not {type(seed).__name__}")
         seed = int(seed)
         if not -(1 << 63) <= seed <= _WORD:
             raise ArgumentError(f"[manual_seed] Overflow when unpacking long: {seed} does not fit in 64 bits")
@@ -92,14 +92,15 @@ class Generator:
 
     def set_state(self, state: Tensor) -> Generator:
         """Continue from what get_state gave, with `RNG=torch` also from what PyTorch's gave. Raises
-        ArgumentTypeError for anything else."""
+        ArgumentTypeError for other dtypes, ArgumentError for other sizes."""
         check_no_recording("set_state")
         values = read(state) if isinstance(state, Tensor) else np.asarray(state)
         method = config.get("RNG")
         size = STATE_BYTES if method == "torch" else _COUNTER_BYTES
         if values.dtype != np.uint8 or values.shape != (size,):
-            raise ArgumentTypeError(f"[set_state] expected the uint8 tensor ({size},) of get_state with "
-                                    f"RNG={method}, got {values.shape} of {values.dtype}")
+            kind = ArgumentError if values.dtype == np.uint8 else ArgumentTypeError
+            raise kind(f"[set_state] expected the uint8 tensor ({size},) of get_state with "
+                       f"RNG={method}, got {values.shape} of {values.dtype}")
         if method == "torch":
             self.twister().continue_from(values.tobytes())
         else:
@@ -143,8 +144,15 @@ def chosen(generator: Generator | None) -> Generator:
     return default_generator if generator is None else generator
 
 
-for _name in ("manual_seed", "seed", "initial_seed"):
+for _name in ("seed", "initial_seed"):
     creator(_name)(getattr(default_generator, _name))
+
+
+@creator("manual_seed")
+def manual_seed(seed: Any) -> Generator:
+    """Start the default generator anew from int(seed), and return it. Raises ArgumentTypeError for what is
+    no number."""
+    return default_generator.manual_seed(int(seed))
 
 
 @creator("get_rng_state")
