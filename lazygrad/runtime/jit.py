@@ -27,9 +27,7 @@ _library_numbers = itertools.count()
 @lru_cache(maxsize=1)
 def _linker() -> llvm.LLJIT:
     machine_target()
-    # JITLink keeps the code and constants of an object side by side; the older linker may place them further
-    # apart than a 32-bit offset reaches, and then ends the process
-    return llvm.create_lljit_compiler(use_jit_link=True)
+    return llvm.create_lljit_compiler()
 
 
 def _machine(target: Target) -> llvm.TargetMachine:
