@@ -5,11 +5,22 @@ from __future__ import annotations
 
 import zlib
 from re import fullmatch
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 from torch_modules import ModuleCounterparts
-from torch_mutations import CAUGHT, DIFFERENT, NO_KERNEL, from_inside, is_about_kinds, said
+from torch_mutations import (
+    ACCEPTS,
+    CAUGHT,
+    DIFFERENT,
+    NO_KERNEL,
+    OTHER_ERROR,
+    REFUSES,
+    OnPurpose,
+    from_inside,
+    is_about_kinds,
+    said,
+)
 from torch_objects import Call, Case, all_mutants, cases, fresh, same
 from torch_samples import Absent, attempt, leaves, torch
 
@@ -21,17 +32,6 @@ CASES = cases()
 TITLES, CALLS = 6, 4  # of them, one of so many; all with --every-dtype
 
 
-class OnPurpose(NamedTuple):
-    """What stays different: how, in which calls (patterns of whole titles and of what describes the mutant),
-    and why."""
-
-    how: str
-    title: str
-    words: str
-    reason: str
-
-
-REFUSED, ACCEPTED, OTHER_ERROR = "refused here", "accepted here", "other error"
 FLAG = "(a text|2|None|a float|a bool|a list)"
 TYPES = "(int64|bool|float32|float64)"
 SHAPED = "(flat|no axis|empty|axis . longer|all .*|no numbers|one axis .*|two axes more)"
@@ -39,87 +39,87 @@ ON_PURPOSE = (
     # accepted here
     OnPurpose(".*", ".*", ".*NumPy's", "a number of NumPy is one: PyTorch's code in Python forgets it"),
     OnPurpose(
-        ACCEPTED,
+        ACCEPTS,
         ".*requires_grad_|set_grad_enabled|use_deterministic.*|nn.Parameter",
         f".*: {FLAG}",
         "as flags",
     ),
-    OnPurpose(ACCEPTED, "autograd.*|testing.assert_close", f"[a-z_]+: {FLAG}", "a flag is what its truth is"),
-    OnPurpose(ACCEPTED, "autograd.gradcheck", "nondet_tol: below zero", "nothing differs from run to run"),
-    OnPurpose(ACCEPTED, "autograd.functional.hessian", "1: empty", "a Hessian without elements"),
+    OnPurpose(ACCEPTS, "autograd.*|testing.assert_close", f"[a-z_]+: {FLAG}", "a flag is what its truth is"),
+    OnPurpose(ACCEPTS, "autograd.gradcheck", "nondet_tol: below zero", "nothing differs from run to run"),
+    OnPurpose(ACCEPTS, "autograd.functional.hessian", "1: empty", "a Hessian without elements"),
     OnPurpose(
-        ACCEPTED, "nn.FractionalMaxPool.*", "(output_ratio: a list|0: far below)", "found at the first call"
+        ACCEPTS, "nn.FractionalMaxPool.*", "(output_ratio: a list|0: far below)", "found at the first call"
     ),
-    OnPurpose(ACCEPTED, "nn.Lazy.*", "(groups: a float|0: empty)", "found when the sizes are known"),
-    OnPurpose(ACCEPTED, "nn.LinearCrossEntropyLoss|nn.utils.prune.*|Tensor.stride", ".: a bool", "True is 1"),
-    OnPurpose(ACCEPTED, "nn.CTCLoss.forward", "1: one axis more", "a batch of one is broadcast"),
-    OnPurpose(ACCEPTED, "nn.utils.vector_to_parameters|Tensor.map_", f"0: {TYPES}", "values are cast"),
+    OnPurpose(ACCEPTS, "nn.Lazy.*", "(groups: a float|0: empty)", "found when the sizes are known"),
+    OnPurpose(ACCEPTS, "nn.LinearCrossEntropyLoss|nn.utils.prune.*|Tensor.stride", ".: a bool", "True is 1"),
+    OnPurpose(ACCEPTS, "nn.CTCLoss.forward", "1: one axis more", "a batch of one is broadcast"),
+    OnPurpose(ACCEPTS, "nn.utils.vector_to_parameters|Tensor.map_", f"0: {TYPES}", "values are cast"),
     OnPurpose(
-        ACCEPTED, "nn.utils.(parametrizations.)?weight_norm", "dim: far .*", "every dimension has a length"
-    ),
-    OnPurpose(
-        ACCEPTED, "nn.utils.clip_grad_value_", ".*", "there, a kernel refuses parameters without gradients"
+        ACCEPTS, "nn.utils.(parametrizations.)?weight_norm", "dim: far .*", "every dimension has a length"
     ),
     OnPurpose(
-        ACCEPTED,
+        ACCEPTS, "nn.utils.clip_grad_value_", ".*", "there, a kernel refuses parameters without gradients"
+    ),
+    OnPurpose(
+        ACCEPTS,
         "nn.init.trunc_normal_",
         ".: (above one|below zero)",
         "bounds the wrong way round draw nothing",
     ),
-    OnPurpose(ACCEPTED, "utils.data.DataLoader", "timeout: .*", "nobody is waited for without workers"),
+    OnPurpose(ACCEPTS, "utils.data.DataLoader", "timeout: .*", "nobody is waited for without workers"),
     OnPurpose(
-        ACCEPTED,
+        ACCEPTS,
         "distributions.*|.*log_prob|.*cdf",
         f".*: {TYPES}",
         "whole numbers become floats, as elsewhere",
     ),
     OnPurpose(
-        ACCEPTED, "Gumbel.cdf", "0: all (above|infinite)", "within the support, which there is rounded"
+        ACCEPTS, "Gumbel.cdf", "0: all (above|infinite)", "within the support, which there is rounded"
     ),
     OnPurpose(
-        ACCEPTED,
+        ACCEPTS,
         "distributions.(OneHotCategorical|Binomial|Multinomial|NegativeBinomial|LKJCholesky|PowerT.*|CatT.*)",
         ".*: (a float|a text|a list|no list|empty|no axis|far below)",
         "found when it is sampled or applied: PyTorch asks a part of it first",
     ),
     OnPurpose(
-        ACCEPTED, "Size|Tensor.new_tensor", "0: .*", "sizes are asked where they are used; no number is NaN"
+        ACCEPTS, "Size|Tensor.new_tensor", "0: .*", "sizes are asked where they are used; no number is NaN"
     ),
-    OnPurpose(ACCEPTED, "result_type", ".*", "of any number of operands"),
-    OnPurpose(ACCEPTED, "Tensor.set_", "one more", "an offset is taken beside a tensor, too"),
+    OnPurpose(ACCEPTS, "result_type", ".*", "of any number of operands"),
+    OnPurpose(ACCEPTS, "Tensor.set_", "one more", "an offset is taken beside a tensor, too"),
     # refused here
-    OnPurpose(REFUSED, "nn.*ConvTranspose.*", "padding: a text", "named at once, there at the first call"),
+    OnPurpose(REFUSES, "nn.*ConvTranspose.*", "padding: a text", "named at once, there at the first call"),
     OnPurpose(
-        REFUSED,
+        REFUSES,
         "nn.(BatchNorm.*|PReLU)|optim.Muon|set_printoptions",
         ".*: (twice|far above|a text)",
         "not a number",
     ),
-    OnPurpose(REFUSED, "nn.LPPool.*", "0: (int64|bool)", "norms need floats"),
+    OnPurpose(REFUSES, "nn.LPPool.*", "0: (int64|bool)", "norms need floats"),
     OnPurpose(
-        REFUSED, "nn.(AdaptiveMaxPool|InstanceNorm|init.dirac_).*", "0: empty", "no elements, no maxima"
+        REFUSES, "nn.(AdaptiveMaxPool|InstanceNorm|init.dirac_).*", "0: empty", "no elements, no maxima"
     ),
-    OnPurpose(REFUSED, "nn.LSTM.forward", "1: the last twice", "a pair is two"),
+    OnPurpose(REFUSES, "nn.LSTM.forward", "1: the last twice", "a pair is two"),
     OnPurpose(
-        REFUSED,
+        REFUSES,
         "nn.utils.rnn.*",
         "(0: one axis less at 1|1: float..)",
         "sequences of other shapes, lengths that are floats",
     ),
     OnPurpose(
-        REFUSED,
+        REFUSES,
         "distributions.*|.*cdf|.*log_prob",
         f".*: ({TYPES}|a number)",
         "parameters and values are of floats",
     ),
-    OnPurpose(REFUSED, "logistic.expand", "0: empty", "a batch does not get fewer dimensions"),
+    OnPurpose(REFUSES, "logistic.expand", "0: empty", "a batch does not get fewer dimensions"),
     OnPurpose(
-        REFUSED,
+        REFUSES,
         "Tensor.__.*__",
         "(one more|twenty more|without .*|an unknown keyword)",
         "Python gives operators two",
     ),
-    OnPurpose(REFUSED, "amp.GradScaler", "init_scale: .*", "named at once, there at the first step"),
+    OnPurpose(REFUSES, "amp.GradScaler", "init_scale: .*", "named at once, there at the first step"),
     # another error
     OnPurpose(
         OTHER_ERROR, "nn.Transformer.*", "[01]: (no axis|one axis less)", "attention names the rank first"
@@ -164,7 +164,7 @@ def compared(case: Case, words: str, call: Call) -> str:
     """How lazygrad's answer to a call differs from PyTorch's, in words, unless on purpose."""
     how, what = difference(case, words, call)
     purpose = any(
-        fullmatch(row.how, how) and fullmatch(row.title, case.title) and fullmatch(row.words, words)
+        fullmatch(row.how, how) and fullmatch(row.names, case.title) and fullmatch(row.words, words)
         for row in ON_PURPOSE
     )
     return "" if purpose else what
@@ -199,11 +199,11 @@ def compare_errors(problem: Exception | None, refused: Exception | None, words: 
     if refused is None:
         if problem is None or isinstance(problem, ArgumentTypeError) and is_about_kinds(words):
             return "", ""
-        return REFUSED, f"{said(problem)} where PyTorch accepts it"
+        return REFUSES, f"{said(problem)} where PyTorch accepts it"
     builtin = next(k for k in type(refused).__mro__ if k.__module__ == "builtins")
     if problem is None:
         left_out = builtin is TypeError and words.startswith("without") or words.endswith(": None")
-        return ACCEPTED, "" if left_out or builtin is NO_KERNEL else f"nothing raised for {said(refused)}"
+        return ACCEPTS, "" if left_out or builtin is NO_KERNEL else f"nothing raised for {said(refused)}"
     wanted: Any = builtin if issubclass(builtin, CAUGHT) else (builtin, *CAUGHT)
     if any(isinstance(problem, ours) and issubclass(builtin, theirs) for ours, theirs, _ in DIFFERENT):
         return "", ""

@@ -48,8 +48,8 @@ CALLED = [op for op in OPS if op.name not in NOT_CALLED and first_dtype(op) is n
 
 
 class OnPurpose(NamedTuple):
-    """What stays different: how, in which calls (patterns of whole names of operations and of what describes
-    the mutant), and why."""
+    """What stays different: how, in which calls (patterns of whole names of operations, or titles of objects'
+    calls, and of what describes the mutant), and why."""
 
     how: str
     names: str
